@@ -1,0 +1,35 @@
+"""The errors geocnn raises for input it cannot use; each message says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class GeocnnError(ValueError):
+    """Base of every error geocnn raises on bad input."""
+
+
+class FieldTypeError(GeocnnError):
+    """A feature type cannot be parsed, does not fit its group, or does not match a tensor."""
+
+
+class GroupError(GeocnnError):
+    """A structure group is unknown, or does not contain the group a stencil's transporters live in."""
+
+
+class GeometryError(GeocnnError):
+    """Points, frames, resolutions or stencils that do not describe what was asked for."""
+
+
+class SamplingError(GeometryError):
+    """A stencil has too few samples for the angular frequencies a layer asks of it."""
+
+
+class MapError(GeocnnError):
+    """A map of sphere values has NaN, UNSEEN or a wrong number of pixels, or mixes ring and nested order."""
+
+
+class DatasetError(GeocnnError):
+    """A shipped data file is missing or its checksum is wrong."""
+
+
+class CheckpointError(GeocnnError):
+    """A run folder or checkpoint cannot be read, or belongs to other settings."""

@@ -1,0 +1,283 @@
+"""FieldType: what a feature is, a direct sum of irreps of a structure group."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from geocnn.errors import FieldTypeError
+from geocnn.groups.planar import SO2, Group, group
+
+
+@dataclass(frozen=True, order=True)
+class Irrep:
+    """A real irreducible representation: its frequency and, where flips tell two apart, its parity (e or o)."""
+
+    frequency: int
+    parity: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.frequency}{self.parity}"
+
+
+def _is_character(frequency: int, g: Group) -> bool:
+    """Whether rotations act on this frequency by a sign (one component) and not by a plane rotation (two)."""
+    return frequency == 0 or (g.rotations is not None and 2 * frequency == g.rotations)
+
+
+def check_irrep(irrep: Irrep, g: Group) -> None:
+    """Raises FieldTypeError unless `irrep` is one of the group's."""
+    top = None if g.rotations is None else g.rotations // 2
+    if top is not None and irrep.frequency > top:
+        raise FieldTypeError(f"{g} has frequencies 0 to {top}, not {irrep.frequency}; they repeat modulo {g.rotations}")
+    wants_parity = g.flips and _is_character(irrep.frequency, g)
+    if wants_parity and irrep.parity == "":
+        n = irrep.frequency
+        raise FieldTypeError(f"{g} has two irreps of frequency {n}: write {n}e (even) or {n}o (a flip gives −1)")
+    if irrep.parity and not wants_parity:
+        raise FieldTypeError(f"irrep {irrep} has no parity in {g}: write {irrep.frequency}")
+
+
+def irrep_dim(irrep: Irrep, g: Group) -> int:
+    """Number of real components, 1 or 2."""
+    return 1 if _is_character(irrep.frequency, g) else 2
+
+
+def has_complex_structure(irrep: Irrep, g: Group) -> bool:
+    """Whether the maps commuting with the irrep are the complex numbers (Schur), not only the reals."""
+    return irrep_dim(irrep, g) == 2 and not g.flips
+
+
+def irreps(g: Group, max_frequency: int | None = None) -> list[Irrep]:
+    """The irreps of `g` up to a frequency, which continuous groups need.
+
+    >>> from geocnn.groups import dihedral
+    >>> print(*irreps(dihedral(4)))
+    0e 0o 1 2e 2o
+    """
+    if g.rotations is None and max_frequency is None:
+        raise FieldTypeError(f"{g} has infinitely many irreps; give max_frequency")
+    top = max_frequency if g.rotations is None else g.rotations // 2
+    top = top if max_frequency is None else min(top or 0, max_frequency)
+    found = []
+    for n in range((top or 0) + 1):
+        parities = ("e", "o") if g.flips and _is_character(n, g) else ("",)
+        found += [Irrep(n, parity) for parity in parities]
+    return found
+
+
+def rho(irrep: Irrep, g: Group, angle: Tensor, flip: Tensor | None = None) -> Tensor:
+    """The matrices [..., d, d] by which elements (angle, flip) of `g` act on one irrep.
+
+    Law: rho(g∘h) = rho(g) rho(h).
+    """
+    n = irrep.frequency
+    c, s = torch.cos(n * angle), torch.sin(n * angle)
+    mirror = torch.ones_like(c) if flip is None else torch.where(flip, -1.0, 1.0).to(c)
+    if irrep_dim(irrep, g) == 1:
+        return (c * mirror if irrep.parity == "o" else c)[..., None, None]
+    return torch.stack([torch.stack([c, -s * mirror], -1), torch.stack([s, c * mirror], -1)], -2)
+
+
+@dataclass(frozen=True)
+class Block:
+    """`multiplicity` copies of one irrep: a contiguous run of `dim * multiplicity` channels, component-major."""
+
+    multiplicity: int
+    irrep: Irrep
+    dim: int
+    start: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.dim * self.multiplicity
+
+    def view(self, x: Tensor) -> Tensor:
+        """The block of x [..., D] as [..., dim, multiplicity]."""
+        return x[..., self.start : self.stop].unflatten(-1, (self.dim, self.multiplicity))
+
+
+class FieldType:
+    """A direct sum of irreps of a structure group, SO(2) unless the text or `group` says otherwise.
+
+    Immutable and hashable; printing gives a text that parses back. Features of this type have shape
+    [..., N, D], irreps in the written order, each block component-major: [dim, multiplicity].
+
+    Raises FieldTypeError when the text does not parse or names an irrep the group lacks.
+
+    >>> t = FieldType("16x0 + 8x1"); t.dim, str(t)
+    (32, '16x0 + 8x1')
+    >>> print(FieldType("O2: 4x0e + 2x1"))
+    O2: 4x0e + 2x1
+    >>> print(FieldType.regular("C8", 2))
+    C8: 2x0 + 2x1 + 2x2 + 2x3 + 2x4
+    """
+
+    def __init__(self, text: str | FieldType, group: Group | str | None = None):
+        if isinstance(text, FieldType):
+            terms, own = [(b.multiplicity, b.irrep) for b in text.blocks], text.group
+        else:
+            terms, own = _parse(text)
+        self._setup(terms, own, group, text)
+
+    def _setup(self, terms, own: Group | None, given: Group | str | None, text: object) -> None:
+        chosen = own if given is None else _group(given)
+        if own is not None and chosen != own:
+            raise FieldTypeError(f"{str(text)!r} is of the group {own}, but group={chosen} was given; drop one")
+        chosen = chosen or SO2
+        blocks, start = [], 0
+        for multiplicity, irrep in terms:
+            check_irrep(irrep, chosen)
+            block = Block(multiplicity, irrep, irrep_dim(irrep, chosen), start)
+            blocks.append(block)
+            start = block.stop
+        object.__setattr__(self, "group", chosen)
+        object.__setattr__(self, "blocks", tuple(blocks))
+        object.__setattr__(self, "dim", start)
+
+    group: Group
+    blocks: tuple[Block, ...]
+    dim: int
+
+    @classmethod
+    def of(cls, terms: list[tuple[int, Irrep]], group: Group) -> FieldType:
+        """The type with these (multiplicity, irrep) terms."""
+        made = object.__new__(cls)
+        made._setup([(n, i) for n, i in terms if n > 0], group, None, terms)
+        return made
+
+    @classmethod
+    def regular(cls, group: Group | str, multiplicity: int = 1) -> FieldType:
+        """`multiplicity` copies of the regular representation of C_N or D_N, as irreps (Serre 1977, §2.4).
+
+        Two-dimensional irreps of D_N occur twice, all others once.
+        """
+        g = _group(group)
+        copies = [2 if g.flips and irrep_dim(i, g) == 2 else 1 for i in irreps(g)]
+        return cls.of([(multiplicity * k, i) for k, i in zip(copies, irreps(g), strict=True)], g)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("FieldType is immutable; make a new one")
+
+    def __reduce__(self):
+        return FieldType, (str(self),)
+
+    def __str__(self) -> str:
+        terms = " + ".join(f"{b.multiplicity}x{b.irrep}" for b in self.blocks) or "0"
+        return terms if self.group == SO2 else f"{self.group}: {terms}"
+
+    def __repr__(self) -> str:
+        return f"FieldType({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FieldType) and (self.group, self.blocks) == (other.group, other.blocks)
+
+    def __hash__(self) -> int:
+        return hash((self.group, self.blocks))
+
+    def __add__(self, other: FieldType) -> FieldType:
+        return FieldType.of(self.terms + FieldType(other, self.group).terms, self.group)
+
+    @property
+    def terms(self) -> list[tuple[int, Irrep]]:
+        """(multiplicity, irrep) of each block, in order."""
+        return [(b.multiplicity, b.irrep) for b in self.blocks]
+
+    @cached_property
+    def irreps(self) -> tuple[Irrep, ...]:
+        """The distinct irreps, in order of first appearance."""
+        return tuple(dict.fromkeys(b.irrep for b in self.blocks))
+
+    def multiplicity(self, irrep: Irrep) -> int:
+        """How often an irrep occurs, over all blocks."""
+        return sum(b.multiplicity for b in self.blocks if b.irrep == irrep)
+
+    @property
+    def max_frequency(self) -> int:
+        return max((b.irrep.frequency for b in self.blocks), default=0)
+
+    def is_invariant(self, irrep: Irrep) -> bool:
+        """Whether the group acts on the irrep as the identity: only there may a bias or an ordinary shift act."""
+        return irrep.frequency == 0 and irrep.parity != "o"
+
+    def select(self, x: Tensor, irrep: Irrep) -> Tensor:
+        """All channels of one irrep, [..., dim, multiplicity]."""
+        views = [b.view(x) for b in self.blocks if b.irrep == irrep]
+        return views[0] if len(views) == 1 else torch.cat(views, -1)
+
+    def join(self, parts: dict[Irrep, Tensor]) -> Tensor:
+        """The inverse of `select`: x [..., D] from {irrep: [..., dim, multiplicity]}."""
+        used = dict.fromkeys(self.irreps, 0)
+        runs = []
+        for b in self.blocks:
+            k = used[b.irrep]
+            runs.append(parts[b.irrep][..., k : k + b.multiplicity].flatten(-2))
+            used[b.irrep] = k + b.multiplicity
+        return torch.cat(runs, -1)
+
+    def check(self, x: Tensor) -> None:
+        """Raises FieldTypeError unless x is [..., N, D] with this type's D."""
+        if x.ndim < 2 or x.shape[-1] != self.dim:
+            raise FieldTypeError(
+                f"features of type {self} have shape [..., points, {self.dim}], got {list(x.shape)}"
+                + ("; add the channel axis with x.unsqueeze(-1)" if self.dim == 1 else "")
+            )
+
+    def act(self, x: Tensor, angle: Tensor, flip: Tensor | None = None) -> Tensor:
+        """x with the element (angle, flip) applied at each point: x [..., N, D], angle [N], flip [N] or None.
+
+        Laws: act by the identity is x; act(act(x, h), g) = act(x, g∘h). `rho` is the same map as a matrix.
+
+        >>> t = FieldType("1x1"); t.act(torch.tensor([[1.0, 0.0]]), torch.tensor([torch.pi / 2])).round()
+        tensor([[-0., 1.]])
+        """
+        self.check(x)
+        if flip is not None and not self.group.flips:
+            raise FieldTypeError(f"a flip cannot act on {self}: its group {self.group} has none; use O2 or a dihedral group")
+        angle = angle.to(x.device)
+        parts = [_act_block(b, self.group, b.view(x), angle, flip).flatten(-2) for b in self.blocks]
+        return torch.cat(parts, -1)
+
+    def rho(self, angle: Tensor, flip: Tensor | None = None) -> Tensor:
+        """The matrices [..., D, D] of the elements (angle [...], flip [...] or None); slow, the reference of `act`."""
+        matrix = angle.new_zeros(*angle.shape, self.dim, self.dim)
+        for b in self.blocks:
+            copies = torch.eye(b.multiplicity, dtype=angle.dtype, device=angle.device)
+            matrix[..., b.start : b.stop, b.start : b.stop] = torch.kron(rho(b.irrep, self.group, angle, flip), copies)
+        return matrix
+
+
+def _act_block(b: Block, g: Group, x: Tensor, angle: Tensor, flip: Tensor | None) -> Tensor:
+    """One block x [..., N, dim, multiplicity]; geometry stays in its own dtype until the sine and cosine."""
+    n = b.irrep.frequency
+    c, s = torch.cos(n * angle).to(x.dtype)[..., None], torch.sin(n * angle).to(x.dtype)[..., None]
+    mirror = None if flip is None else torch.where(flip.to(x.device), -1.0, 1.0).to(x.dtype)[..., None]
+    if b.dim == 1:
+        sign = c if mirror is None or b.irrep.parity != "o" else c * mirror
+        return x if n == 0 and b.irrep.parity != "o" else x * sign[..., None]
+    re, im = x[..., 0, :], x[..., 1, :]
+    im = im if mirror is None else im * mirror
+    return torch.stack([c * re - s * im, s * re + c * im], -2)
+
+
+def _group(name: Group | str) -> Group:
+    return group(name)
+
+
+def _parse(text: str) -> tuple[list[tuple[int, Irrep]], Group | None]:
+    head, colon, body = text.rpartition(":")
+    own = group(head) if colon else None
+    terms = []
+    for term in body.split("+"):
+        match = re.fullmatch(r"\s*(?:(\d+)\s*x\s*)?(\d+)([eo]?)\s*", term)
+        if match is None:
+            raise FieldTypeError(f"cannot read {term.strip()!r} in {text!r}; write terms like 16x0 + 8x1, or O2: 4x0e + 2x1")
+        terms.append((int(match[1] or 1), Irrep(int(match[2]), match[3])))
+    empty = [str(i) for n, i in terms if n == 0]
+    if empty:
+        raise FieldTypeError(f"multiplicity 0 of irrep {', '.join(empty)} in {text!r}; leave the term out")
+    return terms, own

@@ -1,0 +1,150 @@
+"""Structure groups: the closed subgroups of O(2) a tangent frame may be ambiguous by.
+
+An element is g = (angle, flip), acting on R² = C by z ↦ e^{iφ} z, or z ↦ e^{iφ} z̄ when flipped.
+Where nothing is flipped, `flip` is None, not an array of zeros.
+
+    identity  compose(g, (0, None)) = g        inverse  compose(g, inverse(g)) = (0, …)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geocnn.errors import GroupError
+
+Element = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A subgroup of O(2): `rotations` by multiples of 2π/N (None: by any angle), with or without flips.
+
+    >>> print(SO2, cyclic(4), dihedral(6), TRIVIAL)
+    SO2 C4 D6 trivial
+    >>> O2.contains(cyclic(5)), cyclic(6).contains(cyclic(4))
+    (True, False)
+    """
+
+    rotations: int | None
+    flips: bool
+
+    def __post_init__(self) -> None:
+        if self.rotations is not None and self.rotations < 1:
+            raise GroupError(f"a finite group needs at least one rotation, got {self.rotations}; use 1 or more")
+
+    def __str__(self) -> str:
+        if self.rotations is None:
+            return "O2" if self.flips else "SO2"
+        if self.rotations == 1:
+            return "reflection" if self.flips else "trivial"
+        return f"{'D' if self.flips else 'C'}{self.rotations}"
+
+    def __repr__(self) -> str:
+        return f"group({str(self)!r})"
+
+    @property
+    def is_finite(self) -> bool:
+        return self.rotations is not None
+
+    def contains(self, other: Group) -> bool:
+        """Whether every element of `other` is one of this group."""
+        if other.flips and not self.flips:
+            return False
+        if self.rotations is None:
+            return True
+        return other.rotations is not None and self.rotations % other.rotations == 0
+
+    def join(self, other: Group) -> Group:
+        """The smallest group of this family that contains both."""
+        rotations = (
+            None
+            if self.rotations is None or other.rotations is None
+            else math.lcm(self.rotations, other.rotations)
+        )
+        return Group(rotations, self.flips or other.flips)
+
+    def elements(self) -> Element:
+        """All elements of a finite group: angles [n] float64 and flips [n] (None without flips).
+
+        >>> cyclic(2).elements()[0]
+        tensor([0.0000, 3.1416], dtype=torch.float64)
+        """
+        if self.rotations is None:
+            raise GroupError(f"{self} has infinitely many elements; use sample()")
+        angle = torch.arange(self.rotations, dtype=torch.float64) * (2 * math.pi / self.rotations)
+        if not self.flips:
+            return angle, None
+        return angle.repeat(2), torch.arange(2).repeat_interleave(self.rotations).bool()
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Element:
+        """`n` elements drawn uniformly (Haar): angles [n] float64, flips [n] or None."""
+        if self.rotations is None:
+            angle = torch.rand(n, dtype=torch.float64, generator=generator) * (2 * math.pi)
+        else:
+            step = torch.randint(self.rotations, (n,), generator=generator)
+            angle = step.to(torch.float64) * (2 * math.pi / self.rotations)
+        flip = torch.randint(2, (n,), generator=generator).bool() if self.flips else None
+        return angle, flip
+
+
+TRIVIAL = Group(1, False)
+REFLECTION = Group(1, True)
+SO2 = Group(None, False)
+O2 = Group(None, True)
+
+
+def cyclic(n: int) -> Group:
+    """C_N, the rotations by multiples of 2π/N."""
+    return Group(n, False)
+
+
+def dihedral(n: int) -> Group:
+    """D_N, those rotations and the flips z ↦ e^{2πik/N} z̄ (2N elements)."""
+    return Group(n, True)
+
+
+def group(name: str | Group) -> Group:
+    """The group of that name: trivial, reflection, C4, D6, SO2 or SO(2), O2 or O(2).
+
+    Raises GroupError for any other name.
+
+    >>> group("SO(2)") == SO2, group("D4") == dihedral(4)
+    (True, True)
+    """
+    if isinstance(name, Group):
+        return name
+    named = {"trivial": TRIVIAL, "reflection": REFLECTION, "SO2": SO2, "SO(2)": SO2, "O2": O2, "O(2)": O2}
+    text = name.strip()
+    if text in named:
+        return named[text]
+    match = re.fullmatch(r"([CD])\(?([1-9]\d*)\)?", text)
+    if match is None:
+        raise GroupError(f"no structure group named {name!r}; use trivial, reflection, C<N>, D<N>, SO2 or O2")
+    return Group(int(match[2]), match[1] == "D")
+
+
+def compose(g: Element, h: Element) -> Element:
+    """g∘h, first h, then g.
+
+    >>> a, _ = compose((torch.tensor(0.5), None), (torch.tensor(0.25), None)); a
+    tensor(0.7500)
+    """
+    (a, s), (b, t) = g, h
+    if s is None:
+        return a + b, t
+    return a + torch.where(s, -b, b), s if t is None else s ^ t
+
+
+def inverse(g: Element) -> Element:
+    """The element that undoes g; a flip undoes itself.
+
+    >>> inverse((torch.tensor(0.5), None))[0]
+    tensor(-0.5000)
+    """
+    angle, flip = g
+    return (-angle, None) if flip is None else (torch.where(flip, angle, -angle), flip)
