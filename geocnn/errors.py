@@ -1,4 +1,4 @@
-"""The errors geocnn raises for input it cannot use; each message says what is wrong, where, and what to do."""
+"""The errors geocnn raises for input it cannot use; a message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 

@@ -1,0 +1,9 @@
+"""Discretised surfaces: points, frames, areas, exp, log and transport, and the stencils layers gather with."""
+
+from geocnn.geometry.flat import plane, torus
+from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.sphere import healpix, icosphere
+from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.surface import Exp, Log, Surface
+
+__all__ = ["Exp", "Hierarchy", "Log", "Stencil", "Surface", "healpix", "icosphere", "plane", "torus"]

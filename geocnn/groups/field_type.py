@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import FieldTypeError
-from geocnn.groups.planar import SO2, Group, group
+from geocnn.groups.planar import SO2, Group
+from geocnn.groups.planar import group as named_group
 
 
 @dataclass(frozen=True, order=True)
 class Irrep:
-    """A real irreducible representation: its frequency and, where flips tell two apart, its parity (e or o)."""
+    """A real irreducible representation: its frequency and, where flips tell two apart, its parity e or o."""
 
     frequency: int
     parity: str = ""
@@ -31,15 +32,17 @@ def _is_character(frequency: int, g: Group) -> bool:
 
 def check_irrep(irrep: Irrep, g: Group) -> None:
     """Raises FieldTypeError unless `irrep` is one of the group's."""
-    top = None if g.rotations is None else g.rotations // 2
-    if top is not None and irrep.frequency > top:
-        raise FieldTypeError(f"{g} has frequencies 0 to {top}, not {irrep.frequency}; they repeat modulo {g.rotations}")
-    wants_parity = g.flips and _is_character(irrep.frequency, g)
-    if wants_parity and irrep.parity == "":
-        n = irrep.frequency
-        raise FieldTypeError(f"{g} has two irreps of frequency {n}: write {n}e (even) or {n}o (a flip gives −1)")
-    if irrep.parity and not wants_parity:
-        raise FieldTypeError(f"irrep {irrep} has no parity in {g}: write {irrep.frequency}")
+    n, parity = irrep.frequency, irrep.parity
+    if n < 0 or parity not in ("", "e", "o"):
+        raise FieldTypeError(f"no irrep {irrep}: a frequency is 0 or more, a parity e, o or absent")
+    if g.rotations is not None and n > g.rotations // 2:
+        top = g.rotations // 2
+        raise FieldTypeError(f"{g} has frequencies 0 to {top}, not {n}; they repeat modulo {g.rotations}")
+    wants_parity = g.flips and _is_character(n, g)
+    if wants_parity and not parity:
+        raise FieldTypeError(f"{g} has two irreps of frequency {n}: write {n}e or, if a flip gives −1, {n}o")
+    if parity and not wants_parity:
+        raise FieldTypeError(f"irrep {irrep} has no parity in {g}: write {n}")
 
 
 def irrep_dim(irrep: Irrep, g: Group) -> int:
@@ -59,12 +62,15 @@ def irreps(g: Group, max_frequency: int | None = None) -> list[Irrep]:
     >>> print(*irreps(dihedral(4)))
     0e 0o 1 2e 2o
     """
-    if g.rotations is None and max_frequency is None:
+    if g.rotations is not None:
+        top = g.rotations // 2
+        top = top if max_frequency is None else min(top, max_frequency)
+    elif max_frequency is not None:
+        top = max_frequency
+    else:
         raise FieldTypeError(f"{g} has infinitely many irreps; give max_frequency")
-    top = max_frequency if g.rotations is None else g.rotations // 2
-    top = top if max_frequency is None else min(top or 0, max_frequency)
     found = []
-    for n in range((top or 0) + 1):
+    for n in range(top + 1):
         parities = ("e", "o") if g.flips and _is_character(n, g) else ("",)
         found += [Irrep(n, parity) for parity in parities]
     return found
@@ -77,7 +83,7 @@ def rho(irrep: Irrep, g: Group, angle: Tensor, flip: Tensor | None = None) -> Te
     """
     n = irrep.frequency
     c, s = torch.cos(n * angle), torch.sin(n * angle)
-    mirror = torch.ones_like(c) if flip is None else torch.where(flip, -1.0, 1.0).to(c)
+    mirror = torch.ones_like(c) if flip is None else 1 - 2 * flip.to(c)
     if irrep_dim(irrep, g) == 1:
         return (c * mirror if irrep.parity == "o" else c)[..., None, None]
     return torch.stack([torch.stack([c, -s * mirror], -1), torch.stack([s, c * mirror], -1)], -2)
@@ -85,7 +91,7 @@ def rho(irrep: Irrep, g: Group, angle: Tensor, flip: Tensor | None = None) -> Te
 
 @dataclass(frozen=True)
 class Block:
-    """`multiplicity` copies of one irrep: a contiguous run of `dim * multiplicity` channels, component-major."""
+    """`multiplicity` copies of one irrep: a run of `dim * multiplicity` channels, component-major."""
 
     multiplicity: int
     irrep: Irrep
@@ -107,7 +113,8 @@ class FieldType:
     Immutable and hashable; printing gives a text that parses back. Features of this type have shape
     [..., N, D], irreps in the written order, each block component-major: [dim, multiplicity].
 
-    Raises FieldTypeError when the text does not parse or names an irrep the group lacks.
+    Raises FieldTypeError when the text does not parse or names an irrep the group lacks, GroupError when
+    there is no group of that name.
 
     >>> t = FieldType("16x0 + 8x1"); t.dim, str(t)
     (32, '16x0 + 8x1')
@@ -125,10 +132,12 @@ class FieldType:
         self._setup(terms, own, group, text)
 
     def _setup(self, terms, own: Group | None, given: Group | str | None, text: object) -> None:
-        chosen = own if given is None else _group(given)
+        chosen = own if given is None else named_group(given)
         if own is not None and chosen != own:
-            raise FieldTypeError(f"{str(text)!r} is of the group {own}, but group={chosen} was given; drop one")
+            raise FieldTypeError(f"{str(text)!r} has the group {own}, but group={chosen} was given; drop one")
         chosen = chosen or SO2
+        if not terms:
+            raise FieldTypeError("a feature type needs at least one irrep, this one has none: write e.g. 1x0")
         blocks, start = [], 0
         for multiplicity, irrep in terms:
             check_irrep(irrep, chosen)
@@ -156,18 +165,23 @@ class FieldType:
 
         Two-dimensional irreps of D_N occur twice, all others once.
         """
-        g = _group(group)
+        g = named_group(group)
+        if not g.is_finite:
+            raise FieldTypeError(f"the regular representation of {g} is infinite; take a finite group, as C8")
         copies = [2 if g.flips and irrep_dim(i, g) == 2 else 1 for i in irreps(g)]
         return cls.of([(multiplicity * k, i) for k, i in zip(copies, irreps(g), strict=True)], g)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("FieldType is immutable; make a new one")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("FieldType is immutable; make a new one")
+
     def __reduce__(self):
         return FieldType, (str(self),)
 
     def __str__(self) -> str:
-        terms = " + ".join(f"{b.multiplicity}x{b.irrep}" for b in self.blocks) or "0"
+        terms = " + ".join(f"{b.multiplicity}x{b.irrep}" for b in self.blocks)
         return terms if self.group == SO2 else f"{self.group}: {terms}"
 
     def __repr__(self) -> str:
@@ -198,15 +212,18 @@ class FieldType:
 
     @property
     def max_frequency(self) -> int:
-        return max((b.irrep.frequency for b in self.blocks), default=0)
+        return max(b.irrep.frequency for b in self.blocks)
 
     def is_invariant(self, irrep: Irrep) -> bool:
-        """Whether the group acts on the irrep as the identity: only there may a bias or an ordinary shift act."""
+        """Whether the group acts on the irrep as the identity: only there may a bias be added."""
         return irrep.frequency == 0 and irrep.parity != "o"
 
     def select(self, x: Tensor, irrep: Irrep) -> Tensor:
         """All channels of one irrep, [..., dim, multiplicity]."""
         views = [b.view(x) for b in self.blocks if b.irrep == irrep]
+        if not views:
+            held = ", ".join(map(str, self.irreps))
+            raise FieldTypeError(f"type {self} has no irrep {irrep}; it has {held}")
         return views[0] if len(views) == 1 else torch.cat(views, -1)
 
     def join(self, parts: dict[Irrep, Tensor]) -> Tensor:
@@ -236,26 +253,33 @@ class FieldType:
         tensor([[-0., 1.]])
         """
         self.check(x)
-        if flip is not None and not self.group.flips:
-            raise FieldTypeError(f"a flip cannot act on {self}: its group {self.group} has none; use O2 or a dihedral group")
+        self._check_flip(flip)
         angle = angle.to(x.device)
         parts = [_act_block(b, self.group, b.view(x), angle, flip).flatten(-2) for b in self.blocks]
         return torch.cat(parts, -1)
 
     def rho(self, angle: Tensor, flip: Tensor | None = None) -> Tensor:
-        """The matrices [..., D, D] of the elements (angle [...], flip [...] or None); slow, the reference of `act`."""
+        """The matrices [..., D, D] of elements (angle, flip), [...] each (flip or None): act's reference."""
+        self._check_flip(flip)
         matrix = angle.new_zeros(*angle.shape, self.dim, self.dim)
         for b in self.blocks:
+            block = slice(b.start, b.stop)
             copies = torch.eye(b.multiplicity, dtype=angle.dtype, device=angle.device)
-            matrix[..., b.start : b.stop, b.start : b.stop] = torch.kron(rho(b.irrep, self.group, angle, flip), copies)
+            matrix[..., block, block] = torch.kron(rho(b.irrep, self.group, angle, flip), copies)
         return matrix
+
+    def _check_flip(self, flip: Tensor | None) -> None:
+        if flip is not None and not self.group.flips:
+            raise FieldTypeError(
+                f"a flip cannot act on {self}: its group {self.group} has none; use O2 or a dihedral group"
+            )
 
 
 def _act_block(b: Block, g: Group, x: Tensor, angle: Tensor, flip: Tensor | None) -> Tensor:
     """One block x [..., N, dim, multiplicity]; geometry stays in its own dtype until the sine and cosine."""
     n = b.irrep.frequency
     c, s = torch.cos(n * angle).to(x.dtype)[..., None], torch.sin(n * angle).to(x.dtype)[..., None]
-    mirror = None if flip is None else torch.where(flip.to(x.device), -1.0, 1.0).to(x.dtype)[..., None]
+    mirror = None if flip is None else 1 - 2 * flip.to(x)[..., None]
     if b.dim == 1:
         sign = c if mirror is None or b.irrep.parity != "o" else c * mirror
         return x if n == 0 and b.irrep.parity != "o" else x * sign[..., None]
@@ -264,18 +288,16 @@ def _act_block(b: Block, g: Group, x: Tensor, angle: Tensor, flip: Tensor | None
     return torch.stack([c * re - s * im, s * re + c * im], -2)
 
 
-def _group(name: Group | str) -> Group:
-    return group(name)
-
-
 def _parse(text: str) -> tuple[list[tuple[int, Irrep]], Group | None]:
     head, colon, body = text.rpartition(":")
-    own = group(head) if colon else None
+    own = named_group(head) if colon else None
     terms = []
     for term in body.split("+"):
         match = re.fullmatch(r"\s*(?:(\d+)\s*x\s*)?(\d+)([eo]?)\s*", term)
         if match is None:
-            raise FieldTypeError(f"cannot read {term.strip()!r} in {text!r}; write terms like 16x0 + 8x1, or O2: 4x0e + 2x1")
+            raise FieldTypeError(
+                f"cannot read {term.strip()!r} in {text!r}; write terms like 16x0 + 8x1, or O2: 4x0e + 2x1"
+            )
         terms.append((int(match[1] or 1), Irrep(int(match[2]), match[3])))
     empty = [str(i) for n, i in terms if n == 0]
     if empty:

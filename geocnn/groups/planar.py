@@ -22,7 +22,7 @@ Element = tuple[Tensor, Tensor | None]
 
 @dataclass(frozen=True)
 class Group:
-    """A subgroup of O(2): `rotations` by multiples of 2π/N (None: by any angle), with or without flips.
+    """A subgroup of O(2): `rotations` N by multiples of 2π/N (None: by any angle), with or without flips.
 
     >>> print(SO2, cyclic(4), dihedral(6), TRIVIAL)
     SO2 C4 D6 trivial
@@ -35,7 +35,9 @@ class Group:
 
     def __post_init__(self) -> None:
         if self.rotations is not None and self.rotations < 1:
-            raise GroupError(f"a finite group needs at least one rotation, got {self.rotations}; use 1 or more")
+            raise GroupError(
+                f"a finite group needs at least one rotation, got {self.rotations}; use 1 or more"
+            )
 
     def __str__(self) -> str:
         if self.rotations is None:
@@ -126,6 +128,22 @@ def group(name: str | Group) -> Group:
     if match is None:
         raise GroupError(f"no structure group named {name!r}; use trivial, reflection, C<N>, D<N>, SO2 or O2")
     return Group(int(match[2]), match[1] == "D")
+
+
+def smallest_group(angle: Tensor, flip: Tensor | None = None) -> Group:
+    """The smallest group of this family that holds the elements (angle [n], flip [n] or None).
+
+    Rotations count as multiples of 2π/N, N ≤ 24, when they are to 1e-9 rad, well above float64 rounding.
+
+    >>> smallest_group(torch.tensor([0.0, torch.pi / 2], dtype=torch.float64))
+    group('C4')
+    """
+    has_flips = flip is not None and bool(flip.any())
+    for n in range(1, 25):
+        step = 2 * math.pi / n
+        if bool(((angle - (angle / step).round() * step).abs() < 1e-9).all()):
+            return Group(n, has_flips)
+    return Group(None, has_flips)
 
 
 def compose(g: Element, h: Element) -> Element:

@@ -1,9 +1,9 @@
 """Solutions of K(gv) = rho_out(g) K(v) rho_in(g)^-1, the kernels a structure group allows.
 
-A feature of frequency n seen as a complex number z turns, times e^{iℓθ}, with frequency ℓ + n. So every steerable
-kernel is a *moment* e^{iℓθ} z, read as a feature of the irrep it belongs to, followed by a map that commutes with that
-irrep (a complex number without flips, a real one with). This is ARCHITECTURE.md's list, in a form that serves every
-group: C_N and D_N only reduce ℓ + n modulo N.
+A feature of frequency n seen as a complex number z turns, times e^{iℓθ}, with frequency ℓ + n. So every
+steerable kernel is a *moment* e^{iℓθ} z, read as a feature of the irrep it belongs to, followed by a map that
+commutes with that irrep (a complex number without flips, a real one with).
+This is ARCHITECTURE.md's list, in a form that serves every group: C_N and D_N only reduce ℓ + n modulo N.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ def moments(source: Irrep, group: Group, max_frequency: int) -> list[Moment]:
 
 
 def _landing(source: Irrep, group: Group, frequency: int, only_real: bool) -> list[Moment]:
+    """The moments of one ℓ: e^{iℓθ} z turns with frequency `total`, which the group knows as irrep `residue`.
+
+    A flip takes e^{iℓθ} z to its conjugate; for an odd source to minus that, so i e^{iℓθ} z to its conjugate.
+    """
     total = frequency + source.frequency
     n = group.rotations
     residue = abs(total) if n is None else min(total % n, -total % n)
@@ -72,11 +76,11 @@ def _landing(source: Irrep, group: Group, frequency: int, only_real: bool) -> li
 
 
 def frequency_bound(source: list[Irrep], target: list[Irrep], group: Group, max_frequency: int | None) -> int:
-    """The largest |ℓ| a layer uses: for SO(2) and O(2) the irreps bound it; finite groups must be given a limit."""
+    """The largest |ℓ| a layer uses: irreps of SO(2) and O(2) bound it, finite groups need a limit."""
     if group.is_finite:
         if max_frequency is None:
             raise FieldTypeError(
-                f"kernels of the finite group {group} may have any angular frequency: give max_frequency=, e.g. 2"
+                f"{group} allows kernels of any angular frequency: give max_frequency, e.g. 2"
             )
         return max_frequency
     top = max((i.frequency for i in source), default=0) + max((i.frequency for i in target), default=0)
@@ -93,7 +97,7 @@ def moments_between(
 
 @dataclass(frozen=True)
 class AngularBasis:
-    """Kernels K_b(θ) = cosine_b cos(ℓ_b θ) + sine_b sin(ℓ_b θ): frequency [B] ≥ 0, cosine and sine [B, d_out, d_in]."""
+    """Kernels cosine cos(ℓθ) + sine sin(ℓθ): frequency ℓ [B] ≥ 0, cosine and sine [B, d_out, d_in]."""
 
     frequency: Tensor
     cosine: Tensor
@@ -102,22 +106,20 @@ class AngularBasis:
     def __call__(self, theta: Tensor) -> Tensor:
         """The kernels at angles theta [...], as [..., B, d_out, d_in]."""
         phase = theta[..., None] * self.frequency
-        return (
-            torch.cos(phase)[..., None, None] * self.cosine + torch.sin(phase)[..., None, None] * self.sine
-        )
+        return torch.cos(phase)[..., None, None] * self.cosine + torch.sin(phase)[..., None, None] * self.sine
 
 
 def steerable_basis(
     source: Irrep, target: Irrep, group: Group, max_frequency: int | None = None
 ) -> AngularBasis:
-    """A basis of the angular parts of all steerable kernels from `source` to `target`, in closed form, float64.
+    """A basis of the angular parts of all steerable kernels from `source` to `target`: closed form, float64.
 
-    Law: K(θ + φ) = rho_target(φ) K(θ) rho_source(φ)^-1, and K(−θ) likewise for the flip of groups that have one.
+    Law: K(θ + φ) = rho_target(φ) K(θ) rho_source(φ)^-1, and K(−θ) likewise for the flip if there is one.
     Reference: Weiler & Cesa 2019, appendix F; the same space as `null_space_basis`.
 
     >>> from geocnn.groups import SO2
     >>> steerable_basis(Irrep(1), Irrep(2), SO2).frequency
-    tensor([1, 1, 3, 3])
+    tensor([3, 3, 1, 1])
     """
     turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
     frequency, cosine, sine = [], [], []
@@ -132,18 +134,17 @@ def steerable_basis(
             frequency.append(abs(m.frequency))
             cosine.append(e @ c)
             sine.append(e @ s)
-    shape = (0, irrep_dim(target, group), irrep_dim(source, group))
     if not frequency:
-        empty = torch.zeros(shape, dtype=torch.float64)
-        return AngularBasis(torch.zeros(0, dtype=torch.int64), empty, empty)
+        none = torch.zeros(0, irrep_dim(target, group), irrep_dim(source, group), dtype=torch.float64)
+        return AngularBasis(torch.zeros(0, dtype=torch.int64), none, none)
     return AngularBasis(torch.tensor(frequency), torch.stack(cosine), torch.stack(sine))
 
 
 def null_space_basis(source: Irrep, target: Irrep, group: Group, max_frequency: int) -> Tensor:
     """The same space solved numerically, [B, 2L+1, d_out, d_in]: the reference of `steerable_basis`.
 
-    Coefficients of 1, cos θ … cos Lθ, sin θ … sin Lθ, orthonormal rows. The constraint is imposed for generators:
-    a rotation by 2π/N, or by one radian, whose multiples are dense in SO(2); and the flip.
+    Coefficients of 1, cos θ … cos Lθ, sin θ … sin Lθ, orthonormal rows. The constraint is imposed for
+    generators: a rotation by 2π/N, or by one radian, whose multiples are dense in SO(2); and the flip.
     """
     step = 1.0 if group.rotations is None else 2 * math.pi / group.rotations
     angles, flips = [step], [False]
@@ -160,12 +161,12 @@ def null_space_basis(source: Irrep, target: Irrep, group: Group, max_frequency: 
         conjugated = torch.kron(torch.eye(n_trig, dtype=torch.float64), torch.kron(out, into.T.contiguous()))
         rows.append(moved - conjugated)
     _, singular, vh = torch.linalg.svd(torch.cat(rows))
-    # 1e-10: the constraint's entries are O(1) and float64; the smallest non-zero singular value is O(0.1)
+    # 1e-10: those in the space are 1e-15; others exceed |e^{ik} − 1| > 0.1 while frequencies k stay below 44
     return vh[(singular < 1e-10).nonzero()[:, 0]].reshape(-1, n_trig, d_out, d_in)
 
 
 def _trig_action(max_frequency: int, angle: float, flip: bool) -> Tensor:
-    """Matrix taking the coefficients of K(θ) to those of K(gθ), with gθ = θ + angle, or angle − θ when flipped."""
+    """Takes the coefficients of K(θ) to those of K(gθ), where gθ = θ + angle, or angle − θ when flipped."""
     n = 2 * max_frequency + 1
     action = torch.zeros(n, n, dtype=torch.float64)
     action[0, 0] = 1

@@ -4,11 +4,12 @@ Convention (sympy's `Rotation.d(l, m, n)`; Varshalovich et al. 1988, chapter 4):
 
     d^l_mn(beta) = <l m| exp(-i beta J_y) |l n>,      D^l_mn(R) = e^{-i m alpha} d^l_mn(beta) e^{-i n gamma}
 
-for R = Rz(alpha) Ry(beta) Rz(gamma), so that Y_ln(R^-1 p) = sum_m D^l_mn(R) Y_lm(p). Both routines climb in l with
+for R = Rz(alpha) Ry(beta) Rz(gamma), so that Y_ln(R^-1 p) = sum_m D^l_mn(R) Y_lm(p). With
+r_l = sqrt((l^2 - m^2)(l^2 - n^2)), both routines climb in l by
 
-    sqrt(((l+1)^2-m^2)((l+1)^2-n^2)) d^{l+1} = (2l+1) ((l+1) cos beta - mn/l) d^l - (l+1)/l sqrt((l^2-m^2)(l^2-n^2)) d^{l-1}
+    r_{l+1} d^{l+1}_mn = (2l+1) ((l+1) cos beta - mn/l) d^l_mn - (l+1)/l r_l d^{l-1}_mn
 
-(Kostelec & Rockmore 2008, section 3.2), which is stable upwards from the first degree L = max(|m|, |n|), where
+(Kostelec & Rockmore 2008, section 3.2). That is stable upwards from the first degree L = max(|m|, |n|), where
 
     d^L_mn = sqrt(binomial(2L, |m-n|)) cos(beta/2)^|m+n| (+-sin(beta/2))^|m-n|,      minus where m > n.
 """
@@ -16,6 +17,7 @@ for R = Rz(alpha) Ry(beta) Rz(gamma), so that Y_ln(R^-1 p) = sum_m D^l_mn(R) Y_l
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 
 import torch
@@ -31,7 +33,8 @@ _LOG_RESCALE = 200 * math.log(10)
 def wigner_d_column(lmax: int, m: int | Tensor, n: int | Tensor, beta: Tensor) -> Tensor:
     """d^l_mn(beta) of all degrees l = 0 .. lmax for given orders: the engine of spin-weighted harmonics.
 
-    Mantissa and logarithm of the scale are carried apart, so nothing underflows on the way to a representable value.
+    Mantissa and logarithm of the scale are carried apart, so nothing underflows on the way to a representable
+    value. The error is below 5e-13 at degree 128 and 2e-12 at degree 256, largest next to beta = 0 and pi.
 
     Args:
         lmax: largest degree.
@@ -51,25 +54,23 @@ def wigner_d_column(lmax: int, m: int | Tensor, n: int | Tensor, beta: Tensor) -
     """
     _check_degree(lmax)
     beta = beta.to(torch.float64)
-    m, n = torch.broadcast_tensors(
-        torch.as_tensor(m, dtype=torch.int64, device=beta.device),
-        torch.as_tensor(n, dtype=torch.int64, device=beta.device),
-    )
-    first = torch.maximum(m.abs(), n.abs())
-    sign, log_scale = _seed(m, n, beta)
-    cos_beta, product = torch.cos(beta), (m * n).to(torch.float64)
-    m_squared, n_squared = (m * m).to(torch.float64), (n * n).to(torch.float64)
+    orders = [torch.as_tensor(order, dtype=torch.int64, device=beta.device) for order in (m, n)]
+    row, column = torch.broadcast_tensors(*orders)
+    first = torch.maximum(row.abs(), column.abs())
+    sign, log_scale = _seed(row, column, beta)
+    cos_beta, product = torch.cos(beta), (row * column).to(torch.float64)
 
     def root(l: int) -> Tensor:
-        return torch.sqrt((l * l - m_squared).clamp(min=0.0) * (l * l - n_squared).clamp(min=0.0))
+        square = ((l * l - row**2) * (l * l - column**2)).to(torch.float64)
+        return torch.where(first <= l, square, 0.0).sqrt()
 
     previous = torch.zeros_like(sign)
     current = torch.where(first == 0, sign, 0.0)
     scale = torch.exp(log_scale)
     columns = [current * scale]
     for l in range(lmax):
-        below = max(l, 1)
-        step = (2 * l + 1) * ((l + 1) * cos_beta - product / below) * current - (l + 1) / below * root(l) * previous
+        step = (2 * l + 1) * ((l + 1) * cos_beta - product / max(l, 1)) * current
+        step = step - (l + 1) / max(l, 1) * root(l) * previous
         # Below the first degree the root is 0 and so is the step: any divisor serves.
         step = step / torch.where(first <= l, root(l + 1), 1.0)
         previous, current = current, torch.where(first == l + 1, sign, step)
@@ -86,8 +87,8 @@ def wigner_d_column(lmax: int, m: int | Tensor, n: int | Tensor, beta: Tensor) -
 def wigner_d_matrices(lmax: int, beta: Tensor) -> Iterator[Tensor]:
     """The matrices d^0, d^1, ..., d^lmax one after another, so that only three are ever in memory.
 
-    In float64 they are exact to 1e-12 at degree 256; beyond about 900 the seeds underflow and entries are lost:
-    use `wigner_d_column` there. Differentiable in beta.
+    The error is below 5e-13 at degree 128 and 2e-12 at degree 256; from degree 900 or so seeds underflow and
+    `wigner_d_column` is needed. Differentiable in beta.
 
     Args:
         lmax: largest degree.
@@ -104,26 +105,30 @@ def wigner_d_matrices(lmax: int, beta: Tensor) -> Iterator[Tensor]:
     """
     _check_degree(lmax)
     beta = beta.to(torch.float64)[..., None]
-    cos_beta, sin_beta = torch.cos(beta), torch.sin(beta)
-    cos_squared, sin_squared = 0.5 * (1 + cos_beta), 0.5 * (1 - cos_beta)
-    previous, current = torch.zeros_like(beta)[..., None], torch.ones_like(beta)[..., None]
-    edge, cos_edge, sin_edge = torch.ones_like(beta), torch.ones_like(beta), torch.ones_like(beta)
+    cos_beta, sin_beta = torch.cos(beta)[..., None], torch.sin(beta)
+    cos_squared, sin_squared = torch.cos(0.5 * beta) ** 2, torch.sin(0.5 * beta) ** 2
+    corner_cos, corner_sin, edge = torch.ones_like(beta), torch.ones_like(beta), torch.ones_like(beta)
+    previous, current = torch.zeros_like(cos_beta), torch.ones_like(cos_beta)
     yield current
     for l in range(lmax):
         order = torch.arange(-l, l + 1, dtype=torch.float64, device=beta.device)
-        signs = 1.0 - 2.0 * torch.arange(2 * l + 3, dtype=torch.float64, device=beta.device).remainder(2)
         root_next = torch.sqrt((l + 1) ** 2 - order**2)
-        below = max(l, 1)
-        root = torch.sqrt(l**2 - order**2) * math.sqrt((l + 1) / below)
-        inner = (2 * l + 1) * ((l + 1) * cos_beta[..., None] - torch.outer(order, order) / below) * current
-        inner = (inner - torch.outer(root, root) * previous) / torch.outer(root_next, root_next)
-        # Row m = l + 1 from the row m = l of degree l: the seeds' ratio, without binomials.
-        edge = edge * -0.5 * sin_beta * (math.sqrt((2 * l + 2) * (2 * l + 1)) / root_next)
-        cos_edge, sin_edge = cos_edge * cos_squared, sin_edge * sin_squared
-        edge = torch.cat([sin_edge, edge, cos_edge], dim=-1)
-        # d_mn = (-1)^(m-n) d_nm = d_-n,-m gives the other three edges.
-        middle = torch.cat([edge.flip(-1)[..., None, 1:-1] * 1.0, inner, edge[..., None, 1:-1]], dim=-2)
-        previous, current = current, middle
+        root = torch.sqrt((l + 1) / max(l, 1) * (l**2 - order**2))
+        step = (2 * l + 1) * ((l + 1) * cos_beta - torch.outer(order, order) / max(l, 1)) * current
+        step = (step - torch.outer(root, root) * previous) / torch.outer(root_next, root_next)
+
+        # d^{l+1}_{l+1,n} from d^l_{l,n}: the ratio of the seeds, without binomials.
+        edge = edge * (-0.5 * math.sqrt((2 * l + 2) * (2 * l + 1)) * sin_beta) / root_next
+        corner_cos, corner_sin = corner_cos * cos_squared, corner_sin * sin_squared
+        edge = torch.cat([corner_sin, edge, corner_cos], dim=-1)
+        signed_edge = edge * (1 - 2 * (torch.arange(2 * l + 3, device=beta.device) % 2))
+
+        previous, current = F.pad(current, (1, 1, 1, 1)), F.pad(step, (1, 1, 1, 1))
+        # Symmetries d_mn = (-1)^(m-n) d_nm = d_-n,-m carry the row m = l + 1 to the other three sides.
+        current[..., -1, :] = edge
+        current[..., 0, :] = signed_edge.flip(-1)
+        current[..., :, -1] = signed_edge
+        current[..., :, 0] = edge.flip(-1)
         yield current
 
 
@@ -144,7 +149,97 @@ def wigner_d(l: int, beta: Tensor) -> Tensor:
     >>> [[round(v, 4) + 0.0 for v in row] for row in d.tolist()]
     [[0.5, 0.7071, 0.5], [-0.7071, 0.0, 0.7071], [0.5, -0.7071, 0.5]]
     """
-    matrix = torch.empty(0)
-    for matrix in wigner_d_matrices(l, beta):
-        pass
-    return matrix
+    return deque(wigner_d_matrices(l, beta), maxlen=1).pop()
+
+
+def wigner_D(l: int, rotation: Tensor) -> Tensor:
+    """The matrix D^l_mn(R) = e^{-i m alpha} d^l_mn(beta) e^{-i n gamma} of one degree.
+
+    A unitary representation: D(R S) = D(R) D(S).
+
+    Args:
+        l: degree.
+        rotation: [..., 3, 3].
+
+    Returns:
+        complex128 [..., 2l + 1, 2l + 1], rows m and columns n from -l to l.
+
+    Raises:
+        GroupError: l is negative, or rotation is not made of 3 by 3 matrices.
+
+    >>> bool(torch.isclose(wigner_D(3, torch.eye(3)), torch.eye(7, dtype=torch.complex128)).all())
+    True
+    """
+    alpha, beta, gamma = zyz_from_matrix(rotation)
+    order = torch.arange(-l, l + 1, dtype=torch.float64, device=beta.device)
+    left, right = (torch.exp(-1j * order * angle.unsqueeze(-1)) for angle in (alpha, gamma))
+    return left.unsqueeze(-1) * wigner_d(l, beta) * right.unsqueeze(-2)
+
+
+def rotate_coefficients(alm: Tensor, rotation: Tensor) -> Tensor:
+    """Coefficients of the rotated function (R f)(p) = f(R^-1 p), exactly: no grid is involved.
+
+    A function of spin s is rotated as the field it is: its frame components are carried along. Rotating by R,
+    then by S, is rotating by S R. Differentiable in alm.
+
+    Args:
+        alm: complex [..., lmax + 1, lmax + 1] of a real function, orders 0 <= m <= l, or complex
+            [..., lmax + 1, 2 lmax + 1] of a function of any spin, -l <= m <= l (`geocnn.harmonics.sht`).
+        rotation: [..., 3, 3]; leading dimensions broadcast with those of alm.
+
+    Returns:
+        alm's layout and dtype; computed in double precision.
+
+    Raises:
+        MapError: alm is not complex or has neither shape.
+        GroupError: rotation is not made of 3 by 3 matrices.
+
+    >>> alm = torch.zeros(2, 2, dtype=torch.complex128)
+    >>> alm[1, 0] = 1.0                                                       # z, up to a factor
+    >>> z_to_x = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+    >>> rotate_coefficients(alm, z_to_x)[1].real.round(decimals=4).abs().tolist()
+    [0.0, 0.7071]
+    """
+    lmax = alm.shape[-2] - 1 if alm.ndim >= 2 else -1
+    real_function = alm.shape[-1:] == (lmax + 1,)
+    if not alm.is_complex() or not (real_function or alm.shape[-1:] == (2 * lmax + 1,)):
+        raise MapError(
+            f"alm is {alm.dtype} of shape {tuple(alm.shape)}; "
+            "give complex [..., lmax + 1, lmax + 1] or [..., lmax + 1, 2 lmax + 1]"
+        )
+    full = alm.to(torch.complex128)
+    full = _both_signs(full) if real_function else full
+    alpha, beta, gamma = zyz_from_matrix(rotation.to(alm.device))
+    order = torch.arange(-lmax, lmax + 1, dtype=torch.float64, device=alm.device)
+    full = torch.view_as_real(full * torch.exp(-1j * order * gamma[..., None, None]))
+    rows = []
+    for l, d in enumerate(wigner_d_matrices(lmax, beta)):
+        row = d @ full[..., l, lmax - l : lmax + l + 1, :]
+        rows.append(F.pad(torch.view_as_complex(row), (lmax - l, lmax - l)))
+    turned = torch.stack(rows, dim=-2) * torch.exp(-1j * order * alpha[..., None, None])
+    return (turned[..., lmax:] if real_function else turned).to(alm.dtype)
+
+
+def _both_signs(alm: Tensor) -> Tensor:
+    """The orders -lmax .. lmax of a real function from m >= 0, by a_{l,-m} = (-1)^m conj(a_lm)."""
+    positive = alm[..., 1:]
+    sign = 1 - 2 * (torch.arange(1, alm.shape[-1], device=alm.device) % 2)
+    return torch.cat([(sign * positive.conj()).flip(-1), alm[..., :1].real.to(alm.dtype), positive], dim=-1)
+
+
+def _seed(m: Tensor, n: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Sign and log magnitude of d^L_mn(beta) at the first degree L = max(|m|, |n|)."""
+    plus, minus = (m + n).abs(), (m - n).abs()
+    # The logarithm of the exact integer is correct to an ulp; differences of lgamma would lose three digits.
+    exponents = zip(plus.flatten().tolist(), minus.flatten().tolist(), strict=True)
+    half_logs = [0.5 * math.log(math.comb(p + q, q)) for p, q in exponents]
+    half_log_binomial = torch.tensor(half_logs, dtype=torch.float64, device=beta.device).reshape(m.shape)
+    cos, sin = torch.cos(0.5 * beta), torch.sin(0.5 * beta)
+    sign = torch.sign(cos) ** plus * torch.sign(torch.where(m > n, -sin, sin)) ** minus
+    log_magnitude = half_log_binomial + torch.xlogy(plus, cos.abs()) + torch.xlogy(minus, sin.abs())
+    return sign, log_magnitude
+
+
+def _check_degree(lmax: int) -> None:
+    if lmax < 0:
+        raise GroupError(f"the degree {lmax} is negative; harmonic degrees are 0, 1, 2, ...")

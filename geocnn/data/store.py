@@ -1,0 +1,105 @@
+"""The data sets shipped with the repository: one folder each, its `dataset.toml` naming source, licence and checksums.
+
+The folders live in `datasets/` beside the package of a repository checkout; the environment variable GEOCNN_DATASETS
+names another place. A file is handed out only after its SHA-256 agrees with `dataset.toml` (checked once per process).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geocnn.errors import DatasetError
+
+ENVIRONMENT_VARIABLE = "GEOCNN_DATASETS"
+
+
+def datasets_folder() -> Path:
+    """The folder that holds one folder per data set. Raises DatasetError where there is none.
+
+    >>> datasets_folder().name
+    'datasets'
+    """
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
+    folder = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "datasets"
+    if not folder.is_dir():
+        raise DatasetError(
+            f"there is no data folder {folder}; the data come with the repository, not with the installed package: "
+            f"clone it and set {ENVIRONMENT_VARIABLE} to its `datasets` folder"
+        )
+    return folder
+
+
+def describe(name: str) -> dict[str, Any]:
+    """The contents of a data set's `dataset.toml`. Raises DatasetError if there is no such data set.
+
+    >>> describe("mnist")["licence"]
+    'CC BY-SA 3.0'
+    """
+    root = datasets_folder()
+    card = root / name / "dataset.toml"
+    if not card.is_file():
+        known = ", ".join(sorted(path.parent.name for path in root.glob("*/dataset.toml"))) or "none"
+        raise DatasetError(f"no data set '{name}' in {root}; there are: {known}")
+    with card.open("rb") as stream:
+        try:
+            return tomllib.load(stream)
+        except tomllib.TOMLDecodeError as error:
+            raise DatasetError(f"{card} is not valid TOML ({error}); restore it from the repository") from error
+
+
+def dataset_file(name: str, path: str) -> Path:
+    """A file of a data set, after checking it.
+
+    Raises:
+        DatasetError: the file is not listed, missing, or its SHA-256 differs from the listed one.
+
+    >>> dataset_file("mnist", "t10k-labels-idx1-ubyte.gz").name
+    't10k-labels-idx1-ubyte.gz'
+    """
+    listed = {entry["path"]: entry["sha256"] for entry in describe(name)["files"]}
+    if path not in listed:
+        raise DatasetError(f"'{path}' is not a file of the data set '{name}'; there are: {', '.join(listed)}")
+    file = datasets_folder() / name / path
+    if not file.is_file():
+        raise DatasetError(f"{file} is missing; restore it from the repository (git checkout -- datasets/{name})")
+    _verify(file, listed[path], f"git checkout -- datasets/{name}")
+    return file
+
+
+@cache
+def _verify(file: Path, sha256: str, remedy: str) -> None:
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise DatasetError(
+            f"{file} has SHA-256 {found[:12]}..., but dataset.toml says {sha256[:12]}...: it is damaged or was changed; "
+            f"restore it from the repository ({remedy})"
+        )
+
+
+def read_idx(file: Path) -> Tensor:
+    """A gzipped idx file of bytes (LeCun's format: a magic number 0x0000 08 rank, big-endian sizes, then the bytes).
+
+    Returns:
+        uint8 tensor of the file's shape.
+
+    >>> read_idx(dataset_file("mnist", "t10k-labels-idx1-ubyte.gz"))[:3].tolist()
+    [7, 2, 1]
+    """
+    with gzip.open(file) as stream:
+        content = stream.read()
+    rank = content[3]
+    shape = np.frombuffer(content, dtype=">i4", count=rank, offset=4).tolist()
+    if content[:3] != b"\x00\x00\x08" or len(content) != 4 + 4 * rank + int(np.prod(shape)):
+        raise DatasetError(f"{file} is not an idx file of bytes; restore it from the repository")
+    return torch.from_numpy(np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape).copy())

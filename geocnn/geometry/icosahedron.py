@@ -1,0 +1,92 @@
+"""The icosahedron subdivided on the sphere: points, faces of every level, and the triangle a direction falls in."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Icosahedron:
+    """Faces quartered `level` times at great-circle midpoints; the children of face f are 4f … 4f+3.
+
+            a
+           / \\          children: (a, ab, ca) (b, bc, ab) (c, ca, bc) (ab, bc, ca)
+         ab---ca
+         / \\ / \\
+        b---bc---c
+    """
+
+    def __init__(self, level: int):
+        self.level = level
+        self.points, faces = _base()
+        self.faces = [faces]
+        for _ in range(level):
+            self.points, faces = _quarter(self.points, faces)
+            self.faces.append(faces)
+
+    def point_areas(self) -> Tensor:
+        """A third of the adjacent spherical triangles, [N] float64."""
+        share = triangle_areas(self.points, self.faces[-1]) / 3
+        areas = torch.zeros(len(self.points), dtype=torch.float64)
+        return areas.index_add_(0, self.faces[-1].flatten(), share.repeat_interleave(3))
+
+    def locate(self, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """The corners [K, 3] of the finest face each unit vector [K, 3] falls in, and its barycentric weights.
+
+        Children tile their parent exactly, so the search descends level by level.
+        """
+        points, directions = self.points.to(directions.device), directions.to(self.points.dtype)
+        candidates = torch.arange(20, device=directions.device).expand(len(directions), 20)
+        weight, face = directions, candidates[:, 0]
+        for faces in self.faces:
+            corners = points[faces.to(directions.device)[candidates]]
+            inside = _cone_coordinates(corners, directions[:, None])
+            best = inside.amin(-1).argmax(-1, keepdim=True)
+            face = candidates.gather(1, best)[:, 0]
+            weight = inside.gather(1, best[..., None].expand(-1, 1, 3))[:, 0]
+            candidates = 4 * face[:, None] + torch.arange(4, device=directions.device)
+        weight = weight.clamp_min(0)
+        return self.faces[-1].to(directions.device)[face], weight / weight.sum(-1, keepdim=True)
+
+
+def _cone_coordinates(corners: Tensor, direction: Tensor) -> Tensor:
+    """Coordinates of `direction` [..., 3] in the basis of three corners [..., 3, 3], by Cramer's rule."""
+    a, b, c = corners.unbind(-2)
+    det = lambda x, y, z: (x * torch.linalg.cross(y, z, dim=-1)).sum(-1)  # noqa: E731
+    d = direction.expand_as(a)
+    return torch.stack([det(d, b, c), det(a, d, c), det(a, b, d)], -1) / det(a, b, c)[..., None]
+
+
+def triangle_areas(points: Tensor, faces: Tensor) -> Tensor:
+    """Solid angles of spherical triangles (Van Oosterom & Strackee 1983, eq. 8), [F]."""
+    a, b, c = points[faces].unbind(1)
+    volume = (a * torch.linalg.cross(b, c, dim=-1)).sum(-1)
+    return 2 * torch.atan2(volume, 1 + (a * b).sum(-1) + (b * c).sum(-1) + (c * a).sum(-1))
+
+
+def _base() -> tuple[Tensor, Tensor]:
+    """Two poles and two rings of five, counter-clockwise from outside."""
+    turn = torch.arange(5, dtype=torch.float64) * (2 * math.pi / 5)
+    z, rho = 1 / math.sqrt(5), 2 / math.sqrt(5)
+    upper = torch.stack([rho * turn.cos(), rho * turn.sin(), torch.full_like(turn, z)], 1)
+    lower = torch.stack([rho * (turn + math.pi / 5).cos(), rho * (turn + math.pi / 5).sin(), torch.full_like(turn, -z)], 1)
+    poles = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]], dtype=torch.float64)
+    i = torch.arange(5)
+    u, u_next, d, d_next = 2 + i, 2 + (i + 1) % 5, 7 + i, 7 + (i + 1) % 5
+    north, south = torch.zeros(5, dtype=torch.int64), torch.ones(5, dtype=torch.int64)
+    faces = [(north, u, u_next), (u, d, u_next), (u_next, d, d_next), (south, d_next, d)]
+    return torch.cat([poles, upper, lower]), torch.cat([torch.stack(f, 1) for f in faces])
+
+
+def _quarter(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    a, b, c = faces.unbind(1)
+    edges = torch.stack([torch.stack([a, b], 1), torch.stack([b, c], 1), torch.stack([c, a], 1)], 1)
+    unique, index = torch.unique(edges.sort(-1).values.reshape(-1, 2), dim=0, return_inverse=True)
+    middle = points[unique].sum(1)
+    ab, bc, ca = (len(points) + index.reshape(-1, 3)).unbind(1)
+    children = torch.stack(
+        [torch.stack(f, 1) for f in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))], 1
+    )
+    return torch.cat([points, middle / middle.norm(dim=1, keepdim=True)]), children.reshape(-1, 3)

@@ -1,0 +1,51 @@
+"""norm, normalise and atan2 with finite derivatives everywhere, and value and derivatives zero at zero.
+
+The only NaN-safe primitives of geocnn. All divide by the largest component first, held constant: the result
+does not depend on it, so derivatives of every order stay right, and squares neither underflow nor overflow.
+A vector whose components all lie below the dtype's smallest normal number counts as zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def normalise(x: Tensor, dim: int = -1) -> Tensor:
+    """x / |x| along `dim`; zero, with derivative zero, where x is zero.
+
+    >>> normalise(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
+    """
+    size, is_zero = _scale(x.detach().abs().amax(dim, keepdim=True))
+    # masked twice: before the root, so that its derivative is finite, and after it, so that zero stays zero
+    scaled = (x / size).masked_fill(is_zero, 1)
+    unit = scaled / scaled.square().sum(dim, keepdim=True).sqrt()
+    return unit.masked_fill(is_zero, 0)
+
+
+def norm(x: Tensor, dim: int = -1) -> Tensor:
+    """|x| along `dim`, which is dropped; derivative x / |x|, zero where x is zero.
+
+    >>> norm(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([5., 0.])
+    """
+    # |x| = <x, x/|x|>: the derivative of the second factor is orthogonal to x and drops out
+    return (x * normalise(x, dim)).sum(dim)
+
+
+def atan2(y: Tensor, x: Tensor) -> Tensor:
+    """The angle of x + iy in [-π, π], y and x broadcast; zero, with derivative zero, where both are zero.
+
+    >>> atan2(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]))
+    tensor([0.7854, 0.0000])
+    """
+    size, is_zero = _scale(torch.maximum(y.detach().abs(), x.detach().abs()))
+    return torch.atan2((y / size).masked_fill(is_zero, 0), (x / size).masked_fill(is_zero, 1))
+
+
+def _scale(largest: Tensor) -> tuple[Tensor, Tensor]:
+    """A divisor that is never zero, and where it stands in for one."""
+    is_zero = largest < torch.finfo(largest.dtype).tiny
+    return largest.masked_fill(is_zero, 1), is_zero

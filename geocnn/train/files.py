@@ -1,0 +1,50 @@
+"""Files of a run: written so that a reader never meets half of one, and read without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from geocnn.errors import CheckpointError
+
+
+def replace_json(value: Any, file: Path) -> None:
+    """Write JSON in one step: to a neighbouring file first, which then takes the place of the old one."""
+    part = file.with_name(file.name + ".part")
+    part.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(part, file)
+
+
+def save_weights(network: nn.Module, file: Path) -> None:
+    """The network's state dict as safetensors, in one step."""
+    from safetensors.torch import save_file
+
+    part = file.with_name(file.name + ".part")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, part)
+    os.replace(part, file)
+
+
+def load_weights(network: nn.Module, file: Path) -> None:
+    """Load a safetensors file into a network of the same shape. Raises CheckpointError if that cannot be done."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        network.load_state_dict(load_file(file))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"the weights {file} cannot be loaded: {error}") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises CheckpointError if there is none."""
+    try:
+        value = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read ({error})") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file} does not hold a JSON object")
+    return value

@@ -1,0 +1,278 @@
+"""The training loop: Lightning runs it, this file says how. Nothing here knows what is being trained."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import logging
+import math
+import os
+import warnings
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from geocnn.errors import CheckpointError, GeocnnError
+from geocnn.train.files import load_weights, replace_json, save_weights
+from geocnn.train.settings import LoopSettings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended."""
+
+    steps: int
+    """Optimiser steps taken."""
+    planned_steps: int
+    """Steps of the whole schedule."""
+    seconds: float
+    """Time spent in training and validation, over all sessions of a resumed run."""
+    stopped_by: str
+    """"schedule", "early stopping" or "time cap"."""
+    best_step: int
+    """The step whose weights are kept: the one with the lowest validation loss."""
+    best_val_loss: float
+
+    def __str__(self) -> str:
+        share = f"{self.steps} of {self.planned_steps} steps in {self.seconds:.0f} s"
+        return f"{share}, ended by the {self.stopped_by}, weights of step {self.best_step} kept"
+
+
+def stretches(n: int, settings: LoopSettings) -> tuple[int, int]:
+    """(number of stretches, steps in each): the epochs cut into equal parts of about `check_every` steps.
+
+    The last part is never shorter, so up to one step per stretch more than `epochs` passes may be taken.
+
+    >>> stretches(640, LoopSettings(epochs=1, batch_size=64, check_every=4))
+    (2, 5)
+    """
+    steps = settings.epochs * max(1, n // settings.batch_size)
+    count = max(1, round(steps / settings.check_every))
+    return count, math.ceil(steps / count)
+
+
+def fit(
+    network: nn.Module,
+    train: Dataset[tuple[Tensor, Tensor]],
+    validation: Dataset[tuple[Tensor, Tensor]],
+    settings: LoopSettings,
+    folder: Path,
+    console: Console,
+) -> Outcome:
+    """Train a classifier in `folder`, going on from its last checkpoint if there is one.
+
+    Every stretch of about `check_every` steps ends with a validation and a checkpoint. At the end the network has the
+    weights of the lowest validation loss.
+
+    Args:
+        network: x -> logits [B, classes]; its weights are changed.
+        train, validation: datasets with `__getitems__` that return (x, y).
+        folder: holds last.ckpt, previous.ckpt, best.safetensors, training.json and logs/.
+
+    Raises:
+        CheckpointError: there are checkpoints but none can be read.
+        GeocnnError: the devices are not there, or the loss was never finite.
+    """
+    from lightning.pytorch import Trainer, seed_everything
+    from lightning.pytorch.callbacks import EarlyStopping, Timer
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+    from geocnn.train.callbacks import Checkpoints, Progress
+    from geocnn.train.module import Classifier, Examples
+
+    _quieten()
+    seed_everything(settings.seed, verbose=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = latest_checkpoint(folder, console)
+    count, steps = stretches(len(train), settings)  # pyright: ignore[reportArgumentType]
+    session = f"session-{len(list(folder.glob('logs/session-*')))}"
+    checkpoints = Checkpoints(folder)
+    timer = Timer(timedelta(minutes=settings.max_minutes), interval="epoch", verbose=False)
+    accelerator, devices = find_devices(settings.devices)
+    trainer = Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        precision=settings.precision,  # pyright: ignore[reportArgumentType]
+        max_epochs=count,
+        callbacks=[
+            checkpoints,
+            EarlyStopping("val_loss", patience=settings.patience),
+            timer,
+            Progress(console, folder.name, count * steps),
+        ],
+        logger=[
+            CSVLogger(folder, name="logs", version=session),
+            TensorBoardLogger(folder, name="logs", version=session),
+        ],
+        log_every_n_steps=max(1, min(10, steps)),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    examples = Examples(train, validation, settings, steps)
+    trainer.fit(
+        Classifier(network, settings, count * steps), examples, ckpt_path=None if checkpoint is None else str(checkpoint)
+    )
+    if not math.isfinite(checkpoints.best_val_loss):
+        raise GeocnnError(
+            f"the validation loss of '{folder.name}' was never finite; lower learning_rate ({settings.learning_rate})"
+        )
+    load_weights(network, folder / "best.safetensors")
+    remaining = timer.time_remaining("train")
+    outcome = Outcome(
+        steps=trainer.global_step,
+        planned_steps=count * steps,
+        seconds=round(timer.time_elapsed("train"), 1),
+        stopped_by="schedule"
+        if trainer.global_step >= count * steps
+        else "time cap"
+        if remaining is not None and remaining <= 0
+        else "early stopping",
+        best_step=checkpoints.best_step,
+        best_val_loss=checkpoints.best_val_loss,
+    )
+    if trainer.is_global_zero:
+        replace_json(dataclasses.asdict(outcome), folder / "training.json")
+    return outcome
+
+
+def finished(folder: Path) -> Outcome | None:
+    """The outcome of a training that came to its end in `folder`, or None."""
+    file = folder / "training.json"
+    return Outcome(**json.loads(file.read_text())) if file.is_file() else None
+
+
+def latest_checkpoint(folder: Path, console: Console) -> Path | None:
+    """The newest checkpoint that can be read; says so if that is not the last one written.
+
+    Raises:
+        CheckpointError: there are checkpoints but none can be read.
+    """
+    files = [file for file in (folder / "last.ckpt", folder / "previous.ckpt") if file.is_file()]
+    for file in files:
+        try:
+            torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged archive fails in many ways
+            console.print(f"[yellow]{file} cannot be read ({type(error).__name__}); trying the one before it[/]")
+            continue
+        console.print(f"continuing [bold]{folder.name}[/] from {file}")
+        return file
+    if files:
+        raise CheckpointError(f"no checkpoint in {folder} can be read; delete that folder to train it from the start")
+    return None
+
+
+def find_devices(devices: str) -> tuple[str, int | list[int] | str]:
+    """Lightning's accelerator and devices for "auto", "cpu", "2" or "gpu:0,1".
+
+    Raises:
+        GeocnnError: not such a word, or a GPU is asked for where there is none.
+
+    >>> find_devices("cpu")
+    ('cpu', 1)
+    """
+    gpus = torch.cuda.device_count()
+    if devices == "cpu" or (devices == "auto" and not gpus):
+        return "cpu", 1
+    if devices == "auto":
+        return "gpu", "auto"
+    if devices.isdecimal() and int(devices) > 0:
+        return ("gpu" if gpus else "cpu"), int(devices)
+    if devices.startswith("gpu:") and all(part.isdecimal() for part in devices[4:].split(",")):
+        chosen = [int(part) for part in devices[4:].split(",")]
+        if max(chosen) >= gpus:
+            raise GeocnnError(f"devices = '{devices}', but this machine has {gpus} CUDA GPUs; use auto or cpu")
+        return "gpu", chosen
+    raise GeocnnError(f"devices = '{devices}' is not understood; give auto, cpu, a number of devices, or gpu:0,1")
+
+
+def inference_device(devices: str) -> torch.device:
+    """The one device on which a trained network is evaluated."""
+    accelerator, chosen = find_devices(devices)
+    if accelerator == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", chosen[0] if isinstance(chosen, list) else 0)
+
+
+def is_main_process() -> bool:
+    """False in the helper processes that Lightning starts for further devices: they re-run the same command."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("RANK", 0)) == 0
+
+
+@torch.no_grad()
+def predict_logits(
+    network: nn.Module, dataset: Dataset[tuple[Tensor, Tensor]], batch_size: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Logits [n, classes] and labels [n] of a whole dataset, on the CPU."""
+    network = network.to(device).eval()
+    n = len(dataset)  # pyright: ignore[reportArgumentType]
+    logits, labels = [], []
+    for first in range(0, n, batch_size):
+        x, y = dataset.__getitems__(range(first, min(first + batch_size, n)))  # pyright: ignore[reportAttributeAccessIssue]
+        logits.append(network(x.to(device)).float().cpu())
+        labels.append(y)
+    return torch.cat(logits), torch.cat(labels)
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The logged rows of a training over all its sessions, in step order; what was redone after a kill counts once."""
+    rows: list[dict[str, float]] = []
+    sessions = sorted(folder.glob("logs/session-*/metrics.csv"), key=lambda file: int(file.parent.name[8:]))
+    for file in sessions:
+        with file.open(newline="") as stream:
+            new = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
+        first = min((row["step"] for row in new), default=math.inf)
+        rows = [row for row in rows if row["step"] < first] + new
+    return rows
+
+
+def write_metrics(trainings: dict[str, list[dict[str, float]]], file: Path) -> None:
+    """One CSV of the rows of several trainings, the first column naming the training."""
+    columns = sorted({name for rows in trainings.values() for row in rows for name in row} - {"step", "epoch"})
+    with file.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["network", "step", *columns], extrasaction="ignore")
+        writer.writeheader()
+        for network, rows in trainings.items():
+            writer.writerows({"network": network, **row, "step": int(row["step"])} for row in rows)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    import platform
+    from importlib.metadata import version
+
+    import lightning
+
+    import geocnn
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "numpy": version("numpy"),
+        "geocnn": geocnn.__version__,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What a time depends on."""
+    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    return {"cpu_count": os.cpu_count(), "torch_threads": torch.get_num_threads(), "gpus": gpus}
+
+
+def _quieten() -> None:
+    """Lightning's advice on workers and logging intervals does not apply: batches are made whole, in this process."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*", category=UserWarning)

@@ -1,0 +1,159 @@
+"""The Lightning parts of the loop: the classifier and its data. Imports Lightning; import it inside functions only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from geocnn.train.settings import LoopSettings
+
+
+class Classifier(LightningModule):
+    """Trains a network `x -> logits [B, classes]` by cross-entropy with AdamW, linear warm-up and a cosine to zero."""
+
+    def __init__(self, network: nn.Module, settings: LoopSettings, steps: int) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        loss, accuracy = self._score(batch)
+        self.log("train_loss", loss, prog_bar=True)
+        self.log("train_accuracy", accuracy)
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        loss, accuracy = self._score(batch)
+        several = self.trainer.world_size > 1
+        self.log("val_loss", loss, prog_bar=True, batch_size=len(batch[1]), sync_dist=several)
+        self.log("val_accuracy", accuracy, prog_bar=True, batch_size=len(batch[1]), sync_dist=several)
+
+    def configure_optimizers(self) -> dict[str, object]:
+        chosen = self.settings
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay
+        )
+        factor = LearningRateFactor(self.steps, chosen.warmup)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _score(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        x, y = batch
+        logits = self(x)
+        return F.cross_entropy(logits.float(), y), (logits.argmax(-1) == y).float().mean()
+
+
+class LearningRateFactor:
+    """Step -> share of the peak learning rate: linear from 0 over the warm-up, then half a cosine down to 0 at `steps`.
+
+    A class, not a closure: LambdaLR stores a callable's attributes in the checkpoint, and these are plain numbers.
+
+    >>> factor = LearningRateFactor(100, 0.1)
+    >>> [round(factor(step), 3) for step in (0, 9, 55, 100)]
+    [0.1, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(self, steps: int, warmup: float) -> None:
+        self.steps = steps
+        self.warmup_steps = warmup * steps
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return min(1.0, (step + 1) / self.warmup_steps)
+        done = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1.0)
+        return 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+
+
+class Stretch(Sampler[list[int]]):
+    """Batches of an endless stream of seeded shuffles, one stretch of it at a time.
+
+    The stream is a function of (n, batch_size, seed) alone: pass k is the permutation seeded by (seed, k), cut into whole
+    batches. Lightning's "epoch" is a stretch of `steps` batches; `set_epoch` says which. So a resumed run, which starts at a stretch,
+    sees the very batches the killed one would have. With several devices each takes its share of every batch.
+
+    >>> stretch = Stretch(n=10, batch_size=5, steps=1, seed=0)
+    >>> stretch.set_epoch(1); second = list(stretch)
+    >>> stretch.set_epoch(0); sorted(list(stretch)[0] + second[0])
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+
+    def __init__(
+        self, n: int, batch_size: int, steps: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.n, self.batch_size, self.steps, self.seed = n, min(batch_size, n), steps, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches_per_pass = self.n // self.batch_size
+        known, order = -1, torch.empty(0, dtype=torch.int64)
+        for step in range(self.epoch * self.steps, (self.epoch + 1) * self.steps):
+            number, batch = divmod(step, batches_per_pass)
+            if number != known:
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+                known, order = number, torch.randperm(self.n, generator=generator)
+            first = batch * self.batch_size
+            yield order[first : first + self.batch_size][self.rank :: self.world_size].tolist()
+
+
+class Examples(LightningDataModule):
+    """A training and a validation set, fetched batch by batch through their `__getitems__`."""
+
+    def __init__(
+        self,
+        train: Dataset[tuple[Tensor, Tensor]],
+        validation: Dataset[tuple[Tensor, Tensor]],
+        settings: LoopSettings,
+        steps: int,
+    ) -> None:
+        super().__init__()
+        self.train, self.validation, self.settings, self.steps = train, validation, settings, steps
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        trainer = self.trainer
+        assert trainer is not None
+        stretch = Stretch(
+            n=len(self.train),  # pyright: ignore[reportArgumentType]
+            batch_size=self.settings.batch_size,
+            steps=self.steps,
+            seed=self.settings.seed,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        return DataLoader(_Batched(self.train), sampler=stretch, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        trainer = self.trainer
+        assert trainer is not None
+        size, n = 2 * self.settings.batch_size, len(self.validation)  # pyright: ignore[reportArgumentType]
+        batches = [list(range(first, min(first + size, n))) for first in range(0, n, size)]
+        return DataLoader(
+            _Batched(self.validation), sampler=batches[trainer.global_rank :: trainer.world_size], batch_size=None
+        )
+
+
+class _Batched(Dataset[tuple[Tensor, Tensor]]):
+    """A dataset indexed by whole batches, so that nothing is collated item by item."""
+
+    def __init__(self, dataset: Dataset[tuple[Tensor, Tensor]]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return self.dataset.__getitems__(index)  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,104 @@
+"""What a recipe is, and the folder its run lives in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from geocnn.errors import CheckpointError
+from geocnn.train.settings import LoopSettings, load_settings, resumed_settings, save_settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+RUN_VARIABLE = "GEOCNN_RUN"
+"""Tells the processes that Lightning starts for further devices, by running the same command, which folder it is."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A trained network's answer for a batch of inputs."""
+
+    labels: list[str]
+    """The label of each input's most probable class."""
+    probabilities: Tensor
+    """[n, classes], rows sum to 1."""
+    classes: list[str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A complete training on shipped data."""
+
+    name: str
+    summary: str
+    """One line."""
+    presets: Mapping[str, Any]
+    """Settings (a LoopSettings) by name; the first is the default."""
+    train: Callable[[Any, Path, Console], None]
+    """(settings, run folder, console): train what is not yet trained in the folder, then evaluate and report."""
+    predict: Callable[[Path, Tensor], Prediction]
+    """(model folder, maps [n, npix])."""
+    examples: Callable[[Path, int], tuple[Tensor, list[str]]]
+    """(model folder, n): n test inputs the network has not seen, [n, npix], and their true labels."""
+    picture: Callable[[Tensor, list[str]], Figure]
+    """(maps [n, npix], titles)."""
+
+    @property
+    def default(self) -> LoopSettings:
+        return next(iter(self.presets.values()))
+
+
+def open_run(
+    recipe: Recipe, preset: str, chosen: dict[str, Any], folder: Path | None, resume: bool
+) -> tuple[Path, Any]:
+    """The folder and the settings of a run, new or resumed.
+
+    Args:
+        chosen: the settings given explicitly; they overrule the preset's.
+        folder: None takes runs/<recipe>-<n>: the next free n, or when resuming the last.
+
+    Raises:
+        CheckpointError: the folder holds a run and `resume` is false, or there is nothing to resume, or the run to resume
+            was started with other settings.
+    """
+    handed_down = os.environ.get(RUN_VARIABLE)
+    if handed_down:
+        folder = Path(handed_down)
+        return folder, load_settings(type(recipe.default), folder / "settings.json")
+    folder = _choose(recipe.name, folder, resume)
+    file = folder / "settings.json"
+    if resume:
+        if not file.is_file():
+            raise CheckpointError(f"there is no run to resume in {folder}; start it without --resume")
+        settings = resumed_settings(load_settings(type(recipe.default), file), chosen)
+    else:
+        if folder.exists() and any(folder.iterdir()):
+            raise CheckpointError(f"{folder} is not empty; continue its run with --resume or name another folder")
+        settings = _replace(recipe.presets[preset], chosen)
+        folder.mkdir(parents=True, exist_ok=True)
+    save_settings(settings, file)
+    os.environ[RUN_VARIABLE] = str(folder.resolve())
+    return folder, settings
+
+
+def _replace(settings: Any, chosen: dict[str, Any]) -> Any:
+    import dataclasses
+
+    return dataclasses.replace(settings, **chosen)
+
+
+def _choose(name: str, folder: Path | None, resume: bool) -> Path:
+    if folder is not None:
+        return folder
+    numbers = [int(run.name[len(name) + 1 :]) for run in Path("runs").glob(f"{name}-*") if run.name[len(name) + 1 :].isdecimal()]
+    last = max(numbers, default=0)
+    if resume and not numbers:
+        raise CheckpointError(f"there is no run runs/{name}-<n> to resume here; name its folder with --run")
+    return Path("runs") / f"{name}-{last if resume else last + 1}"

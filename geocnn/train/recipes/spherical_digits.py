@@ -1,0 +1,358 @@
+"""Recognise handwritten digits on the sphere, wherever they lie and however they are turned.
+
+The same gauge-equivariant network is trained twice, on upright digits (NR) and on randomly rotated ones (R). If it is
+equivariant, the one that never saw a rotated digit recognises them all the same (the column NR/R: trained on NR, tested on R).
+The baseline, an ordinary CNN on the latitude-longitude picture of the same maps, does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from geocnn.data.spherical_digits import SphericalDigits, normalise
+from geocnn.errors import CheckpointError, MapError
+from geocnn.geometry import healpix
+from geocnn.geometry.healpix import bilinear_weights, check_map
+from geocnn.nn import SurfaceEncoder
+from geocnn.train.files import load_weights, read_json, replace_json, save_weights
+from geocnn.train.loop import (
+    Outcome,
+    finished,
+    fit,
+    inference_device,
+    is_main_process,
+    machine,
+    predict_logits,
+    read_metrics,
+    versions,
+    write_metrics,
+)
+from geocnn.train.recipe import Prediction, Recipe
+from geocnn.train.settings import LoopSettings, setting
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+CLASSES = [str(digit) for digit in range(10)]
+FORMAT = "geocnn spherical-digits 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SphericalDigitsSettings(LoopSettings):
+    """The settings of the recipe; the defaults are the preset `quick`."""
+
+    train_size: int = setting(12_000, "training digits, at most 55000")
+    val_size: int = setting(1_000, "validation digits, at most 5000")
+    test_size: int = setting(10_000, "test digits, at most 10000")
+    nside: int = setting(16, "HEALPix resolution of the maps, 12 nside^2 pixels")
+    widths: tuple[str, ...] = setting(
+        ("8x0 + 8x1", "16x0 + 16x1", "32x0 + 32x1"), "feature types, one a level, each at half the resolution"
+    )
+    rings: int = setting(3, "radial functions of a kernel")
+    radius: float = setting(2.5, "of a kernel, in point spacings of its level")
+    samples: tuple[int, ...] = setting((), "rings,angles of the sampling grid of a kernel; empty chooses them")
+    rotated: bool = setting(True, "train also on rotated digits, for R/R")
+    baseline: bool = setting(False, "train also an ordinary CNN on the latitude-longitude picture")
+
+
+PRESETS = {
+    "quick": SphericalDigitsSettings(),
+    "long": SphericalDigitsSettings(epochs=10, train_size=55_000, val_size=5_000, max_minutes=60.0),
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ networks
+
+
+class SphereNetwork(nn.Module):
+    """A SurfaceEncoder with the HEALPix hierarchy it works on: x [B, npix, 1] -> logits [B, 10].
+
+    Args:
+        nside, widths, rings, radius, samples: as in SphericalDigitsSettings.
+    """
+
+    def __init__(
+        self, *, nside: int, widths: tuple[str, ...], rings: int, radius: float, samples: tuple[int, ...]
+    ) -> None:
+        super().__init__()
+        surface = healpix(nside)
+        grid = (samples[0], samples[1]) if samples else None
+        self.encoder = SurfaceEncoder("1x0", widths, len(CLASSES), rings=rings)
+        self.hierarchy = surface.hierarchy(levels=len(widths), radius=radius * surface.spacing, samples=grid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = next(self.parameters())
+        areas = self.hierarchy.areas[0]
+        if (areas.device, areas.dtype) != (weight.device, weight.dtype):
+            self.hierarchy = self.hierarchy.to(weight.device, weight.dtype)
+        return self.encoder(x, self.hierarchy).squeeze(1)
+
+
+class PlanarNetwork(nn.Module):
+    """The baseline: an ordinary CNN on the 60 x 60 latitude-longitude picture of the map.
+
+    Rows go from north to south, columns from longitude -180 to 180 degrees, so that an upright digit is in the middle and reads
+    as on paper. x [B, npix, 1] -> logits [B, 10].
+    """
+
+    def __init__(self, *, nside: int, size: int = 60) -> None:
+        super().__init__()
+        middle = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        theta, phi = torch.meshgrid(torch.pi * middle, torch.pi * (2 * middle - 1), indexing="ij")
+        pixel, weight = bilinear_weights(nside, theta, phi)
+        self.register_buffer("pixel", pixel, persistent=False)
+        self.register_buffer("weight", weight.to(torch.float32), persistent=False)
+        widths = (1, 16, 32, 64, 64)
+        blocks = [
+            layer
+            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+            for layer in (
+                nn.Conv2d(n_in, n_out, 3, padding=1),
+                nn.BatchNorm2d(n_out),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            )
+        ]
+        self.layers = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64 * (size // 16) ** 2, len(CLASSES)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        picture = (x.squeeze(-1)[:, self.pixel] * self.weight).sum(-1)
+        return self.layers(picture.unsqueeze(1))
+
+
+def build_network(description: dict[str, Any]) -> nn.Module:
+    """The untrained network of a description: "kind" ("sphere" or "planar") and the arguments of its class."""
+    arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in description.items()}
+    kind = arguments.pop("kind")
+    return SphereNetwork(**arguments) if kind == "sphere" else PlanarNetwork(**arguments)
+
+
+def sphere_description(settings: SphericalDigitsSettings) -> dict[str, Any]:
+    names = ("nside", "widths", "rings", "radius", "samples")
+    return {"kind": "sphere"} | {name: getattr(settings, name) for name in names}
+
+
+def save_network(network: nn.Module, description: dict[str, Any], folder: Path) -> None:
+    """model.safetensors and model.json: all that `load_network` needs, no pickle."""
+    save_weights(network, folder / "model.safetensors")
+    replace_json(
+        {"format": FORMAT, "recipe": RECIPE.name, "classes": CLASSES, "network": description}, folder / "model.json"
+    )
+
+
+def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained network and its description. Raises CheckpointError if the folder holds none of this recipe."""
+    model = read_json(folder / "model.json")
+    if model.get("format") != FORMAT:
+        raise CheckpointError(f"{folder / 'model.json'} has format {model.get('format')!r}, expected {FORMAT!r}")
+    network = build_network(model["network"])
+    load_weights(network, folder / "model.safetensors")
+    return network.eval(), model["network"]
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+
+
+@dataclass(frozen=True)
+class Training:
+    """One of the run's trainings: a network on upright or on rotated digits."""
+
+    folder: str
+    title: str
+    description: dict[str, Any]
+    rotated: bool
+
+
+def trainings(settings: SphericalDigitsSettings) -> list[Training]:
+    sphere = sphere_description(settings)
+    planned = [Training("nr", "geocnn", sphere, rotated=False)]
+    if settings.rotated:
+        planned.append(Training("r", "geocnn", sphere, rotated=True))
+    if settings.baseline:
+        planned.append(
+            Training("planar", "planar CNN", {"kind": "planar", "nside": settings.nside}, rotated=False)
+        )
+    return planned
+
+
+def train(settings: SphericalDigitsSettings, folder: Path, console: Console) -> None:
+    """Train what is not yet trained, then evaluate; everything lands in `folder` (see the README)."""
+    start = time.perf_counter()
+    outcomes: dict[str, Outcome] = {}
+    for training in trainings(settings):
+        home = folder / training.folder
+        done = finished(home)
+        if done is not None:
+            console.print(f"{training.folder}: already trained, {done}", highlight=False)
+        else:
+            done = _train_one(training, settings, home, console)
+        outcomes[training.folder] = done
+    if is_main_process():
+        _report(settings, folder, outcomes, start, console)
+
+
+def _train_one(
+    training: Training, settings: SphericalDigitsSettings, home: Path, console: Console
+) -> Outcome:
+    digits = "rotated" if training.rotated else "upright"
+    console.print(f"training the {training.title} on {digits} digits ({training.folder})")
+    torch.manual_seed(settings.seed)
+    network = build_network(training.description)
+    outcome = fit(
+        network,
+        _digits("train", training.rotated, settings, settings.train_size),
+        _digits("val", training.rotated, settings, settings.val_size),
+        settings,
+        home,
+        console,
+    )
+    if is_main_process():
+        save_network(network, training.description, home)
+    console.print(f"{training.folder}: {outcome}", highlight=False)
+    return outcome
+
+
+def _digits(split: str, rotated: bool, settings: SphericalDigitsSettings, size: int) -> SphericalDigits:
+    return SphericalDigits(split, rotated, nside=settings.nside, seed=settings.seed, size=size)
+
+
+# ----------------------------------------------------------------------------------------------------------- reporting
+
+
+def _report(
+    settings: SphericalDigitsSettings, folder: Path, outcomes: dict[str, Outcome], start: float, console: Console
+) -> None:
+    from geocnn import viz
+
+    device = inference_device(settings.devices)
+    tests = {name: _digits("test", name == "R", settings, settings.test_size) for name in ("NR", "R")}
+    accuracy: dict[str, dict[str, float]] = {}
+    networks: dict[str, dict[str, Any]] = {}
+    logits: dict[tuple[str, str], Tensor] = {}
+    for training in trainings(settings):
+        network, _ = load_network(folder / training.folder)
+        networks[training.folder] = dataclasses.asdict(outcomes[training.folder]) | {
+            "title": training.title,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        }
+        for name in ("R",) if training.rotated else ("NR", "R"):
+            answer, truth = predict_logits(network, tests[name], 4 * settings.batch_size, device)
+            logits[training.folder, name] = answer
+            column = f"{'R' if training.rotated else 'NR'}/{name}"
+            accuracy.setdefault(training.title, {})[column] = float((answer.argmax(1) == truth).double().mean())
+
+    rows = {training.folder: read_metrics(folder / training.folder) for training in trainings(settings)}
+    write_metrics(rows, folder / "metrics.csv")
+    truth = tests["R"].labels
+    viz.confusion(logits["nr", "R"].argmax(1), truth, CLASSES, "trained on upright, tested on rotated digits").savefig(
+        folder / "confusion.png", dpi=150
+    )
+    viz.curves(rows).savefig(folder / "curves.png", dpi=150)
+    _sphere_page(tests["R"], logits["nr", "R"]).savefig(folder / "spheres.png", dpi=150)
+    replace_json(
+        {
+            "recipe": RECIPE.name,
+            "accuracy": accuracy,
+            "networks": networks,
+            "settings": dataclasses.asdict(settings),
+            "seed": settings.seed,
+            "seconds": {
+                "training": sum(outcome.seconds for outcome in outcomes.values()),
+                "this session": round(time.perf_counter() - start, 1),
+            },
+            "versions": versions(),
+            "machine": machine(),
+        },
+        folder / "results.json",
+    )
+    _print_table(accuracy, networks, console)
+
+
+def _sphere_page(digits: SphericalDigits, logits: Tensor, n: int = 12) -> Figure:
+    from geocnn import viz
+
+    assert digits.rotations is not None
+    n = min(n, len(digits))
+    answer, truth = logits.argmax(1)[:n].tolist(), digits.labels[:n].tolist()
+    return viz.sphere_page(
+        digits.maps(range(n)),
+        [f"{t}, read as {a}" for t, a in zip(truth, answer, strict=True)],
+        # R n0 with n0 = +x: where the digit's centre went.
+        centres=digits.rotations[:n, :, 0],
+        wrong=[t != a for t, a in zip(truth, answer, strict=True)],
+        title="Digits turned at random on the sphere, read by a network that only learnt upright ones",
+    )
+
+
+def _print_table(accuracy: dict[str, dict[str, float]], networks: dict[str, dict[str, Any]], console: Console) -> None:
+    from rich.table import Table
+
+    columns = ("NR/NR", "R/R", "NR/R")
+    table = Table(title="Accuracy (trained on / tested on; NR upright, R rotated digits)")
+    table.add_column("network")
+    for column in (*columns, "parameters", "training"):
+        table.add_column(column, justify="right")
+    for title, scores in accuracy.items():
+        own = [network for network in networks.values() if network["title"] == title]
+        cells = [f"{100 * scores[column]:.2f} %" if column in scores else "-" for column in columns]
+        seconds = " + ".join(f"{network['seconds']:.0f}" for network in own)
+        table.add_row(title, *cells, f"{own[0]['parameters']:,}", f"{seconds} s")
+    console.print(table)
+
+
+# ---------------------------------------------------------------------------------------------------------- prediction
+
+
+def predict(folder: Path, maps: Tensor) -> Prediction:
+    """Read digits on maps [n, npix] in ring order, values 0 to 1 as in training.
+
+    Raises:
+        MapError: the maps have another nside than the network, or values that are not numbers.
+        CheckpointError: the folder holds no network of this recipe.
+    """
+    network, description = load_network(folder)
+    check_map(maps, description["nside"])
+    if maps.min() < 0 or maps.max() > 1:
+        raise MapError(
+            f"the network was trained on values from 0 to 1; the map's go from {maps.min():.3g} to {maps.max():.3g}: rescale it"
+        )
+    with torch.no_grad():
+        probabilities = torch.cat([network(normalise(part)).softmax(-1) for part in maps.split(64)])
+    return Prediction([CLASSES[k] for k in probabilities.argmax(-1).tolist()], probabilities, CLASSES)
+
+
+def examples(folder: Path, n: int) -> tuple[Tensor, list[str]]:
+    """n rotated test digits at the network's resolution, and their labels."""
+    _, description = load_network(folder)
+    digits = SphericalDigits("test", rotated=True, nside=description["nside"], size=n)
+    return digits.maps(range(n)), [CLASSES[k] for k in digits.labels.tolist()]
+
+
+def picture(maps: Tensor, titles: list[str]) -> Figure:
+    """Each map seen from where its values are, on average (from +x where they balance)."""
+    from geocnn import viz
+
+    points = healpix(check_map(maps)).points
+    centres = (maps.double() - maps.double().amin(1, keepdim=True)) @ points
+    balanced = centres.norm(dim=1, keepdim=True) < 1e-6
+    centres = torch.where(balanced, points.new_tensor([1.0, 0.0, 0.0]), centres)
+    return viz.sphere_page(maps, titles, centres=centres)
+
+
+RECIPE = Recipe(
+    name="spherical-digits",
+    summary="handwritten digits on the HEALPix sphere; trained upright, read in any orientation",
+    presets=PRESETS,
+    train=train,
+    predict=predict,
+    examples=examples,
+    picture=picture,
+)

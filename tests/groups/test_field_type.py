@@ -1,0 +1,383 @@
+"""Feature types: text, value semantics, and the representation they carry."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+import random
+
+import pytest
+import torch
+
+from geocnn.errors import FieldTypeError, GroupError
+from geocnn.groups import (
+    O2,
+    REFLECTION,
+    SO2,
+    TRIVIAL,
+    FieldType,
+    Group,
+    Irrep,
+    compose,
+    cyclic,
+    dihedral,
+    inverse,
+    irrep_dim,
+    irreps,
+)
+
+FINITE = [TRIVIAL, REFLECTION, *map(cyclic, range(2, 9)), *map(dihedral, range(2, 7))]
+GROUPS = [*FINITE, SO2, O2]
+# frequencies to 4 times angles to 4π: phases of 50 with roundings of 1e-14
+TOLERANCE = {"rtol": 0, "atol": 1e-12}
+
+
+def every_irrep(g: Group) -> FieldType:
+    """A type with each irrep up to frequency 4, in unequal multiplicities and one of them in two blocks."""
+    found = irreps(g, 4)
+    return FieldType.of([(k % 3 + 1, irrep) for k, irrep in enumerate(found)] + [(2, found[0])], g)
+
+
+def draw(g: Group, n: int, seed: int):
+    return g.sample(n, torch.Generator().manual_seed(seed))
+
+
+def features(t: FieldType, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    x = torch.randn(*shape, t.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    return x.to(dtype)
+
+
+# ---- text and value
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_printing_then_parsing_gives_the_same_type(g):
+    pick = random.Random(0)
+    for _ in range(20):
+        terms = [(pick.randint(1, 64), pick.choice(irreps(g, 12))) for _ in range(pick.randint(1, 6))]
+        t = FieldType.of(terms, g)
+        assert t.terms == terms
+        assert FieldType(str(t)) == t
+        assert eval(repr(t), {"FieldType": FieldType}) == t
+        assert str(FieldType(str(t))) == str(t)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("16x0+8x1", "16x0 + 8x1"),
+        ("  16 x 0 +8x1 ", "16x0 + 8x1"),
+        ("0 + 1", "1x0 + 1x1"),
+        ("SO2: 4x2", "4x2"),
+        ("O(2): 0o + 3x1", "O2: 1x0o + 3x1"),
+        ("C4:2x2", "C4: 2x2"),
+    ],
+)
+def test_spellings(text, printed):
+    assert str(FieldType(text)) == printed
+
+
+def test_the_group_may_be_given_beside_the_text():
+    assert FieldType("2x0e + 1x1", "D3") == FieldType("D3: 2x0e + 1x1")
+    assert FieldType("D3: 1x1", dihedral(3)) == FieldType("D3: 1x1")
+    assert FieldType(FieldType("C4: 1x1")) == FieldType("C4: 1x1")
+
+
+def test_dimension_counts_components():
+    assert FieldType("16x0 + 8x1 + 4x2").dim == 16 + 2 * 8 + 2 * 4
+    assert FieldType("C4: 3x0 + 5x1 + 7x2").dim == 3 + 2 * 5 + 7
+    assert FieldType("D4: 1x0e + 2x0o + 3x1 + 4x2e + 5x2o").dim == 1 + 2 + 2 * 3 + 4 + 5
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "cannot read ''"),
+        ("8x", "cannot read '8x'"),
+        ("x1", "cannot read 'x1'"),
+        ("8x0 +", "cannot read ''"),
+        ("8x0 + 2y1", "cannot read '2y1'"),
+        ("-1x0", "cannot read '-1x0'"),
+        ("1.5x0", "cannot read '1.5x0'"),
+        ("8x0 8x1", "cannot read '8x0 8x1'"),
+        ("O2: 1x0E", "cannot read '1x0E'"),
+        ("8x0 + 0x1", "multiplicity 0 of irrep 1"),
+        ("1x0e", "irrep 0e has no parity in SO2: write 0"),
+        ("O2: 1x1o", "irrep 1o has no parity in O2: write 1"),
+        ("O2: 4x0", "O2 has two irreps of frequency 0: write 0e"),
+        ("D4: 1x2", "D4 has two irreps of frequency 2: write 2e"),
+        ("C4: 1x3", "C4 has frequencies 0 to 2, not 3"),
+        ("trivial: 1x1", "trivial has frequencies 0 to 0, not 1"),
+    ],
+)
+def test_a_bad_text_is_refused_with_the_fault_named(text, fault):
+    with pytest.raises(FieldTypeError) as caught:
+        FieldType(text)
+    assert fault in str(caught.value)
+
+
+def test_an_unknown_group_is_refused():
+    with pytest.raises(GroupError, match="'Q8'"):
+        FieldType("Q8: 1x0")
+    with pytest.raises(GroupError, match="'Q8'"):
+        FieldType("1x0", "Q8")
+
+
+def test_two_different_groups_are_refused():
+    with pytest.raises(FieldTypeError, match="group O2.*group=SO2"):
+        FieldType("O2: 1x1", "SO2")
+    with pytest.raises(FieldTypeError, match="group O2.*group=SO2"):
+        FieldType("1x1") + FieldType("O2: 1x1")
+
+
+@pytest.mark.parametrize("irrep", [Irrep(-1), Irrep(0, "q")])
+def test_an_irrep_that_is_none_is_refused(irrep):
+    with pytest.raises(FieldTypeError, match="no irrep"):
+        FieldType.of([(1, irrep)], O2)
+
+
+def test_a_type_without_irreps_is_refused():
+    with pytest.raises(FieldTypeError, match="at least one irrep"):
+        FieldType.of([(0, Irrep(0))], SO2)
+
+
+def test_equal_types_are_one_dictionary_key():
+    a, b = FieldType("4x0 + 2x1"), FieldType("4x0+2x1")
+    assert a == b
+    assert hash(a) == hash(b)
+    assert len({a, b, FieldType("2x0 + 2x1"), FieldType("C8: 4x0 + 2x1")}) == 3
+    assert a != "4x0 + 2x1"
+
+
+def test_blocks_of_one_irrep_are_not_merged():
+    # 1x1 + 1x1 lies in memory as (re, im, re, im), 2x1 as (re, re, im, im)
+    assert FieldType("1x1 + 1x1") != FieldType("2x1")
+
+
+def test_a_type_cannot_be_changed():
+    t = FieldType("4x0 + 2x1")
+    for change in (lambda: setattr(t, "dim", 3), lambda: setattr(t, "new", 3), lambda: delattr(t, "dim")):
+        with pytest.raises(AttributeError, match="immutable"):
+            change()
+    assert t.dim == 8
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_copies_and_pickles_are_equal(g):
+    t = every_irrep(g)
+    t.irreps  # fills the cached property, which must not travel
+    for other in (copy.copy(t), copy.deepcopy(t), pickle.loads(pickle.dumps(t))):
+        assert other == t
+        assert hash(other) == hash(t)
+
+
+def test_sum_concatenates():
+    a, b = FieldType("O2: 2x0e + 1x1"), FieldType("O2: 1x1 + 3x2")
+    assert str(a + b) == "O2: 2x0e + 1x1 + 1x1 + 3x2"
+    assert (a + b).dim == a.dim + b.dim
+    assert (a + b).multiplicity(Irrep(1)) == 2
+    assert (a + b).irreps == (Irrep(0, "e"), Irrep(1), Irrep(2))
+    assert (a + b).max_frequency == 2
+
+
+def test_select_and_join_are_inverse():
+    t = FieldType("2x0 + 3x1 + 4x0 + 1x2 + 2x1")
+    x = features(t, 5, 6)
+    parts = {irrep: t.select(x, irrep) for irrep in t.irreps}
+    assert {str(i): tuple(p.shape[-2:]) for i, p in parts.items()} == {"0": (1, 6), "1": (2, 5), "2": (2, 1)}
+    assert torch.equal(t.join(parts), x)
+
+
+def test_select_reads_components_of_copies():
+    t = FieldType("1x0 + 2x1")
+    x = torch.tensor([[10, 1, 2, 3, 4]])  # component-major: real parts 1, 2 and imaginary parts 3, 4
+    assert t.select(x, Irrep(1)).tolist() == [[[1, 2], [3, 4]]]
+    with pytest.raises(FieldTypeError, match="no irrep 5; it has 0, 1"):
+        t.select(x, Irrep(5))
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5,), (2, 5, 9)])
+def test_features_of_a_wrong_shape_are_refused(shape):
+    t = FieldType("1x0 + 2x1")
+    with pytest.raises(FieldTypeError) as caught:
+        t.act(torch.zeros(shape), torch.zeros(5))
+    assert "[..., points, 5]" in str(caught.value)
+    assert str(list(shape)) in str(caught.value)
+
+
+def test_a_forgotten_channel_axis_is_named():
+    with pytest.raises(FieldTypeError, match="unsqueeze"):
+        FieldType("1x0").check(torch.zeros(100))
+
+
+def test_a_flip_cannot_act_without_flips_in_the_group():
+    t, angle, flip = FieldType("C4: 1x1"), torch.zeros(3), torch.ones(3, dtype=torch.bool)
+    for call in (lambda: t.act(torch.zeros(3, 2), angle, flip), lambda: t.rho(angle, flip)):
+        with pytest.raises(FieldTypeError, match="C4 has none"):
+            call()
+
+
+# ---- the representation
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_act_is_rho(g):
+    t = every_irrep(g)
+    angle, flip = draw(g, 20, 0)
+    x = features(t, 3, 20)
+    by_matrix = torch.einsum("nij,bnj->bni", t.rho(angle, flip), x)
+    torch.testing.assert_close(t.act(x, angle, flip), by_matrix, **TOLERANCE)
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_act_is_a_homomorphism(g):
+    t = every_irrep(g)
+    a, b, x = draw(g, 20, 0), draw(g, 20, 1), features(t, 20)
+    torch.testing.assert_close(t.act(t.act(x, *b), *a), t.act(x, *compose(a, b)), **TOLERANCE)
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_the_inverse_undoes_and_the_identity_does_nothing(g):
+    t = every_irrep(g)
+    a, x = draw(g, 20, 0), features(t, 20)
+    torch.testing.assert_close(t.act(t.act(x, *a), *inverse(a)), x, **TOLERANCE)
+    assert torch.equal(t.act(x, torch.zeros(20, dtype=torch.float64)), x)
+    assert torch.equal(t.act(x, torch.zeros(20), torch.zeros(20, dtype=torch.bool) if g.flips else None), x)
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_rho_is_orthogonal(g):
+    t = every_irrep(g)
+    matrix = t.rho(*draw(g, 20, 0))
+    eye = torch.eye(t.dim, dtype=torch.float64).expand_as(matrix)
+    torch.testing.assert_close(matrix @ matrix.mT, eye, **TOLERANCE)
+
+
+@pytest.mark.parametrize("n", range(1, 5))
+def test_frequency_n_is_the_complex_number_turned_n_times(n):
+    angle, flip = draw(O2, 20, 0)
+    z = torch.randn(20, dtype=torch.complex128, generator=torch.Generator().manual_seed(1))
+    expected = torch.polar(torch.ones_like(angle), n * angle) * torch.where(flip, z.conj(), z)
+    acted = FieldType(f"O2: 1x{n}").act(torch.view_as_real(z), angle, flip)
+    torch.testing.assert_close(torch.view_as_complex(acted), expected, **TOLERANCE)
+
+
+def test_frequency_one_is_the_tangent_vector():
+    quarter = torch.tensor([math.pi / 2], dtype=torch.float64)
+    e1 = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    e2 = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(FieldType("1x1").act(e1, quarter), e2, **TOLERANCE)
+
+
+def test_odd_parity_changes_sign_under_a_flip():
+    flip = torch.tensor([False, True])
+    angle = torch.zeros(2, dtype=torch.float64)
+    x = torch.ones(2, 2, dtype=torch.float64)
+    assert FieldType("O2: 1x0e + 1x0o").act(x, angle, flip).tolist() == [[1, 1], [1, -1]]
+    assert FieldType("reflection: 1x0e + 1x0o").act(x, angle, flip).tolist() == [[1, 1], [1, -1]]
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_invariant_irreps_are_those_every_element_fixes(g):
+    t = every_irrep(g)
+    element = draw(g, 50, 0)
+    for irrep in t.irreps:
+        matrix = FieldType.of([(1, irrep)], g).rho(*element)
+        is_fixed = bool((matrix - torch.eye(irrep_dim(irrep, g), dtype=torch.float64)).abs().max() < 1e-9)
+        assert t.is_invariant(irrep) == is_fixed
+
+
+def test_irreps_of_a_finite_group_are_inequivalent_and_complete():
+    # Serre 1977, §2.3–2.4: characters of distinct irreps are orthogonal. Over R the mean of χ² is 1 for a real
+    # type and 2 for a complex one, and Σ dim² / mean(χ²) = |G|.
+    for g in FINITE:
+        found = irreps(g)
+        chi = torch.stack(
+            [FieldType.of([(1, i)], g).rho(*g.elements()).diagonal(dim1=-2, dim2=-1).sum(-1) for i in found]
+        )
+        order = chi.shape[1]
+        gram = chi @ chi.T / order
+        torch.testing.assert_close(gram, torch.diag(gram.diagonal()), **TOLERANCE)
+        dims = torch.tensor([irrep_dim(i, g) for i in found], dtype=torch.float64)
+        assert round(float((dims**2 / gram.diagonal()).sum()), 9) == order
+
+
+@pytest.mark.parametrize("g", FINITE, ids=str)
+def test_the_regular_type_is_the_permutation_of_the_group_by_itself(g):
+    t = FieldType.regular(g, 3)
+    angle, flip = g.elements()
+    order = len(angle)
+    assert t.dim == 3 * order
+    # A permutation's character counts fixed elements: all at the identity, none elsewhere. Character determines
+    # the representation up to a change of basis.
+    point = torch.polar(torch.ones_like(angle), torch.full_like(angle, 0.3))
+    images = torch.polar(torch.ones_like(angle), angle) * (
+        point if flip is None else torch.where(flip, point.conj(), point)
+    )
+    fixed = ((images - point).abs() < 1e-9) * (3 * order)
+    character = t.rho(angle, flip).diagonal(dim1=-2, dim2=-1).sum(-1)
+    torch.testing.assert_close(character, fixed.double(), **TOLERANCE)
+
+
+def test_a_continuous_group_has_no_regular_type():
+    with pytest.raises(FieldTypeError, match="regular representation of SO2"):
+        FieldType.regular("SO2")
+    with pytest.raises(FieldTypeError, match="give max_frequency"):
+        irreps(O2)
+
+
+# ---- derivatives and dtypes
+
+
+@pytest.mark.parametrize("g", [cyclic(4), dihedral(4), SO2, O2], ids=str)
+def test_the_gradient_of_act_is_right(g):
+    t = every_irrep(g)
+    angle, flip = draw(g, 3, 0)
+    x = features(t, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, angle: t.act(x, angle, flip), (x, angle.requires_grad_()))
+
+
+def test_the_gradient_of_act_goes_back_by_the_inverse():
+    t = every_irrep(O2)
+    a, y = draw(O2, 20, 0), features(t, 20)
+    x = torch.zeros_like(y, requires_grad=True)
+    (back,) = torch.autograd.grad(t.act(x, *a), x, y)
+    torch.testing.assert_close(back, t.act(y, *inverse(a)), **TOLERANCE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_act_keeps_the_dtype_of_the_features_and_the_precision_of_the_angle(dtype):
+    t = FieldType("1x0 + 1x4")
+    angle = torch.tensor([1e4 + 0.1], dtype=torch.float64)  # float32 would lose 4e-4 of it, bfloat16 all
+    x = features(t, 1, dtype=dtype)
+    acted = t.act(x, angle)
+    assert acted.dtype == dtype
+    expected = t.act(x.double(), angle)
+    torch.testing.assert_close(acted.double(), expected, rtol=0, atol=8 * torch.finfo(dtype).eps)
+
+
+def test_nothing_depends_on_the_default_dtype():
+    t, angle = FieldType("O2: 1x0o + 1x1"), torch.tensor([0.7], dtype=torch.float64)
+    flip, x = torch.tensor([True]), torch.ones(1, 3, dtype=torch.float64)
+    expected = t.act(x, angle, flip), t.rho(angle, flip)
+    torch.set_default_dtype(torch.float16)
+    try:
+        found = t.act(x, angle, flip), t.rho(angle, flip)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+def test_act_leaves_its_input_alone():
+    t = FieldType("2x0 + 2x1")
+    x = features(t, 4)
+    before = x.clone()
+    t.act(x, torch.ones(4, dtype=torch.float64)).add_(1)
+    assert torch.equal(x, before)
+    t0 = FieldType("2x0")
+    y = features(t0, 4)
+    before = y.clone()
+    t0.act(y, torch.ones(4, dtype=torch.float64)).add_(1)
+    assert torch.equal(y, before)
