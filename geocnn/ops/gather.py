@@ -179,15 +179,18 @@ def _pairs(stencil: Stencil) -> _Pairs:
 
 def build_operator(stencil: Stencil, basis: MomentBasis, source: Irrep, dtype: torch.dtype) -> Csr:
     """The CSR operator of one source irrep, formed in the stencil's own precision and cast once."""
+    return _assemble(stencil, _coefficients(stencil, basis, source), dtype)
+
+
+def _assemble(stencil: Stencil, coefficient: Tensor, dtype: torch.dtype) -> Csr:
+    """The operator with blocks coefficient [E, rows, columns] at (target, source), equal pairs summed."""
     pairs = _pairs(stencil)
-    coefficient = _coefficients(stencil, basis, source)
     summed = coefficient.new_zeros(len(pairs.source), *coefficient.shape[1:])
     summed = summed.index_add_(0, pairs.entry, coefficient).to(dtype)
     forward = _ragged_csr(pairs.target, pairs.source, summed, stencil.n_target)
     order = torch.argsort(pairs.source, stable=True)
-    backward = _ragged_csr(
-        pairs.source[order], pairs.target[order], summed[order].transpose(1, 2), stencil.n_source
-    )
+    turned = summed[order].transpose(1, 2)
+    backward = _ragged_csr(pairs.source[order], pairs.target[order], turned, stencil.n_source)
     return Csr(*forward, *backward)
 
 
@@ -221,3 +224,24 @@ def _ragged_csr(row: Tensor, column: Tensor, value: Tensor, n: int) -> tuple[Ten
     row_ptr = start[:, None] * (a * b) + (counts * b)[:, None] * i
     end = torch.tensor([p * a * b], device=row.device)
     return torch.cat([row_ptr.view(-1), end]).to(torch.int32), columns, values
+
+
+def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tensor:
+    """Σ_e w_e rho(g_e) x[source_e] / Σ_e w_e for x [B, n_source, D], as [B, n_target, D]: the plain moment ℓ = 0."""
+    parts = {}
+    for irrep in field_type.irreps:
+        field = field_type.select(x, irrep)
+        columns = field.permute(1, 2, 3, 0).reshape(x.shape[1] * field.shape[2], -1)
+        product = _mean_operator(stencil, field_type.group, irrep, x.dtype) @ columns
+        parts[irrep] = product.view(stencil.n_target, field.shape[2], field.shape[3], x.shape[0]).permute(3, 0, 1, 2)
+    return field_type.join(parts)
+
+
+def _mean_operator(stencil: Stencil, group: Group, irrep: Irrep, dtype: torch.dtype) -> Csr:
+    key = (group, irrep, dtype)
+    if key not in stencil.operators:
+        total = stencil.weight.new_zeros(stencil.n_target).index_add_(0, stencil.target, stencil.weight)
+        share = stencil.weight / torch.where(total == 0, torch.ones_like(total), total)[stencil.target]
+        coefficient = rho(irrep, group, stencil.angle, stencil.flip) * share[:, None, None]
+        stencil.operators[key] = _assemble(stencil, coefficient, dtype)
+    return stencil.operators[key]

@@ -1,0 +1,36 @@
+"""Building blocks of the networks."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from geocnn.geometry.stencil import Stencil
+from geocnn.groups.field_type import FieldType
+from geocnn.nn.gauge_conv import GaugeConv
+from geocnn.nn.nonlinearity import Gated
+from geocnn.nn.norm import FieldNorm
+
+
+class ConvBlock(nn.Module):
+    """GaugeConv, FieldNorm, gates: x [..., n_source, D_in], stencil -> [..., n_target, D_out].
+
+    >>> import torch
+    >>> import geocnn.geometry as geometry
+    >>> block = ConvBlock("1x0", "4x0 + 2x1"); block(torch.randn(192, 1), geometry.healpix(4).stencil(0.6)).shape
+    torch.Size([192, 8])
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        out_type: FieldType | str,
+        rings: int = 3,
+        max_frequency: int | None = None,
+    ):
+        super().__init__()
+        self.gated = Gated(out_type)
+        self.conv = GaugeConv(in_type, self.gated.in_type, rings, max_frequency, bias=False)
+        self.norm = FieldNorm(self.gated.in_type)
+
+    def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
+        return self.gated(self.norm(self.conv(x, stencil)))

@@ -1,0 +1,93 @@
+"""Nonlinearities that commute with the structure group: gates and norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from geocnn import safe
+from geocnn.errors import FieldTypeError
+from geocnn.groups.field_type import FieldType, Irrep
+
+
+class Gated(nn.Module):
+    """Invariant channels through `activation`; every other copy of an irrep times the sigmoid of a gate of its own.
+
+    The gates are invariant channels that follow the features: x [..., N, in_type.dim] -> [..., N, out_type.dim], with
+    `in_type` = `out_type` + one invariant a gated copy (Weiler et al. 2018, §3). Exactly equivariant.
+
+    >>> gated = Gated("4x0 + 2x1"); str(gated.in_type)
+    '4x0 + 2x1 + 2x0'
+    >>> gated(torch.randn(10, gated.in_type.dim)).shape
+    torch.Size([10, 8])
+    """
+
+    def __init__(self, out_type: FieldType | str, activation: Callable[[Tensor], Tensor] = nn.functional.silu):
+        super().__init__()
+        self.out_type = FieldType(out_type)
+        self.activation = activation
+        self.n_gates = sum(b.multiplicity for b in self.out_type.blocks if not self.out_type.is_invariant(b.irrep))
+        self.in_type = self.out_type
+        if self.n_gates:
+            gates = Irrep(0, "e" if self.out_type.group.flips else "")
+            self.in_type = FieldType.of([*self.out_type.terms, (self.n_gates, gates)], self.out_type.group)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.in_type.check(x)
+        gates, used, runs = torch.sigmoid(x[..., self.out_type.dim :]), 0, []
+        for b in self.out_type.blocks:
+            if self.out_type.is_invariant(b.irrep):
+                runs.append(self.activation(x[..., b.start : b.stop]))
+            else:
+                gate = gates[..., None, used : used + b.multiplicity]
+                runs.append((b.view(x) * gate).flatten(-2))
+                used += b.multiplicity
+        return torch.cat(runs, -1)
+
+    def extra_repr(self) -> str:
+        return str(self.out_type)
+
+
+class NormNonlinearity(nn.Module):
+    """Each copy of an irrep scaled by activation(|x| + b) / |x|, with a learnt b; invariants through `activation` itself.
+
+    x [..., N, D] -> [..., N, D], exactly equivariant; at x = 0 the result and its derivative are 0
+    (Worrall et al. 2017, §4.2; Cohen et al. 2019).
+
+    >>> NormNonlinearity("4x0 + 2x1")(torch.zeros(3, 8)).abs().max().item()
+    0.0
+    """
+
+    def __init__(self, field_type: FieldType | str, activation: Callable[[Tensor], Tensor] = nn.functional.silu):
+        super().__init__()
+        self.in_type = self.out_type = FieldType(field_type)
+        self.activation = activation
+        gated = sum(b.multiplicity for b in self.in_type.blocks if not self.in_type.is_invariant(b.irrep))
+        self.bias = nn.Parameter(torch.zeros(gated))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.in_type.check(x)
+        used, runs = 0, []
+        for b in self.in_type.blocks:
+            if self.in_type.is_invariant(b.irrep):
+                runs.append(self.activation(x[..., b.start : b.stop]))
+                continue
+            v = b.view(x)
+            length = safe.norm(v, dim=-2)
+            scaled = self.activation(length + self.bias[used : used + b.multiplicity])
+            runs.append((safe.normalise(v, dim=-2) * scaled.unsqueeze(-2)).flatten(-2))
+            used += b.multiplicity
+        return torch.cat(runs, -1)
+
+    def extra_repr(self) -> str:
+        return str(self.in_type)
+
+
+def nonlinearity(kind: str, field_type: FieldType | str) -> Gated | NormNonlinearity:
+    """The nonlinearity of that name, "gated" or "norm", giving features of `field_type`."""
+    kinds = {"gated": Gated, "norm": NormNonlinearity}
+    if kind not in kinds:
+        raise FieldTypeError(f"no nonlinearity named {kind!r}; use one of {', '.join(kinds)}")
+    return kinds[kind](field_type)

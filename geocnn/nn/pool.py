@@ -1,0 +1,52 @@
+"""Pooling and unpooling with transport, and the invariant readout."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.stencil import Stencil
+from geocnn.groups.field_type import FieldType
+from geocnn.ops.gather import transported_mean
+
+
+class Pool(nn.Module):
+    """The weighted mean over each target's entries, every value carried to the target first: [..., n_source, D] -> [..., n_target, D].
+
+    Down a hierarchy with h.down[i], up with h.up[i]. A parallel field is left as it is; rows without entries give 0.
+
+    >>> import geocnn.geometry as geometry
+    >>> h = geometry.healpix(4).hierarchy(levels=2)
+    >>> pool = Pool("2x0 + 1x1"); pool(torch.randn(192, 4), h.down[0]).shape
+    torch.Size([48, 4])
+    """
+
+    def __init__(self, field_type: FieldType | str):
+        super().__init__()
+        self.in_type = self.out_type = FieldType(field_type)
+
+    def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
+        self.in_type.check(x)
+        if x.shape[-2] != stencil.n_source:
+            raise GeometryError(f"the stencil gathers from {stencil.n_source} points, x has {x.shape[-2]}")
+        y = transported_mean(x.reshape(-1, *x.shape[-2:]), stencil, self.in_type)
+        return y.reshape(*x.shape[:-2], stencil.n_target, self.in_type.dim)
+
+    def extra_repr(self) -> str:
+        return str(self.in_type)
+
+
+def surface_mean(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
+    """Means over each surface of a batch, weighted by area: x [..., N, C] at a level -> [..., surfaces, C]."""
+    areas, ptr = hierarchy.areas[level].to(x.dtype), hierarchy.ptr[level]
+    if x.shape[-2] != areas.shape[0]:
+        raise GeometryError(f"level {level} has {areas.shape[0]} points, x has {x.shape[-2]}")
+    n = ptr.shape[0] - 1
+    if n == 1:
+        return torch.einsum("...nc,n->...c", x, areas / areas.sum()).unsqueeze(-2)
+    owner = torch.repeat_interleave(torch.arange(n, device=ptr.device), ptr.diff(), output_size=areas.shape[0])
+    total = areas.new_zeros(n).index_add(0, owner, areas)
+    share = (areas / total[owner])[:, None]
+    return x.new_zeros(*x.shape[:-2], n, x.shape[-1]).index_add(-2, owner, x * share)
