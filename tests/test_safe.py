@@ -1,4 +1,4 @@
-"""Safe primitives: torch's values and derivatives away from zero, zero derivatives at zero, no under- or overflow."""
+"""Safe primitives: torch's values away from zero, right derivatives, zero at zero, no under- or overflow."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def test_value_and_first_and_second_derivative_are_zero_at_zero(dtype, zero):
 def test_a_zero_row_does_not_disturb_its_neighbours():
     x = torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=torch.float64, requires_grad=True)
     close(gradient(norm(x), x), torch.tensor([[0.0, 0.0], [0.6, 0.8]], dtype=torch.float64))
-    close(gradient(atan2(x[:, 1], x[:, 0]), x), torch.tensor([[0, 0], [-4 / 25, 3 / 25]], dtype=torch.float64))
+    close(
+        gradient(atan2(x[:, 1], x[:, 0]), x), torch.tensor([[0, 0], [-4 / 25, 3 / 25]], dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize(("dtype", "size"), EXTREMES)

@@ -16,16 +16,17 @@ def read_maps(file: str | Path, nested: bool = False) -> Tensor:
     """The maps of a file, checked and in ring order.
 
     Args:
-        file: `.npy` with an array [npix] or [n, npix] (pickled objects are refused), or `.fits` / `.fits.gz`, whose
-            columns become n maps.
-        nested: the pixels of the file are in nested order; a FITS header that states its ORDERING overrules this.
+        file: `.npy` with an array [npix] or [n, npix] (pickled objects are refused), or `.fits` / `.fits.gz`,
+            whose columns become n maps.
+        nested: the pixels of the file are in nested order; a FITS header that states its ORDERING overrules
+        this.
 
     Returns:
         [n, npix] float32, ring order.
 
     Raises:
-        MapError: not such a file, not numbers, a wrong number of pixels, NaN, infinity or UNSEEN, or values that
-            plainly lie in the other order; healpy is needed and missing.
+        MapError: not such a file, not numbers, a wrong number of pixels, NaN, infinity or UNSEEN, or values
+            that plainly lie in the other order; healpy is needed and missing.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -43,13 +44,17 @@ def read_maps(file: str | Path, nested: bool = False) -> Tensor:
     else:
         raise MapError(f"{file} is neither .npy nor .fits; save the map with numpy.save or healpy.write_map")
     if values.ndim not in (1, 2) or values.dtype.kind not in "fiub":
-        raise MapError(f"{file} holds a {values.dtype} array of shape {values.shape}; expected numbers [npix] or [n, npix]")
+        raise MapError(
+            f"{file} holds {values.dtype} of shape {values.shape}; expected numbers [npix] or [n, npix]"
+        )
     maps = torch.from_numpy(np.atleast_2d(values).astype(np.float32))
     check_map(maps)
     if nested:
         return reorder(maps, to="ring")
     if detect_order(maps) == "nested":
-        raise MapError(f"the values of {file} look like nested order; pass nested=True (--nested on the command line)")
+        raise MapError(
+            f"the values of {file} look like nested order; pass nested=True (--nested on the command line)"
+        )
     return maps
 
 
@@ -58,7 +63,9 @@ def _read_npy(file: Path) -> np.ndarray:
         # Pickles can run code; a map never needs one.
         return np.load(file, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise MapError(f"{file} is not a plain NumPy array ({error}); save it with numpy.save, without objects") from error
+        raise MapError(
+            f"{file} is not a plain NumPy array ({error}); save it with numpy.save, without objects"
+        ) from error
 
 
 def _read_fits(file: Path, nested: bool) -> np.ndarray:

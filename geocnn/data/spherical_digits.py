@@ -1,17 +1,17 @@
-"""Handwritten digits on the HEALPix sphere: an image is laid on one hemisphere, upright (NR) or randomly rotated (R).
+"""Handwritten digits on the HEALPix sphere, each laid on one hemisphere: upright (NR) or at random (R).
 
-The geometry. The image is projected stereographically from the antipode onto the hemisphere around n0 = +x (on the
-equator, longitude 0), image up = north. A point at angular distance t from n0 lies 14 tan(t / 2) image pixels from the
-image's centre, so the hemisphere's rim is the circle of 14 pixels; the corners of the image, always empty, are cut off.
-With a point's coordinates (x, y, z) that is
+The geometry. The image is projected stereographically from the antipode onto the hemisphere around n0 = +x
+(on the equator, longitude 0), image up = north. A point at angular distance t from n0 lies 14 tan(t / 2)
+image pixels from the image's centre, so the hemisphere's rim is the circle of 14 pixels; the corners of the
+image, always empty, are cut off. With a point's coordinates (x, y, z) that is
 
     column = 13.5 + 14 y / (1 + x)        row = 13.5 - 14 z / (1 + x)        (pixel centres at whole numbers)
 
-read bilinearly, zero outside the image, zero on the other hemisphere. Seen from *outside* the sphere with north up, east
-(+y) is on the right, so digits read as on paper.
+read bilinearly, zero outside the image, zero on the other hemisphere. Seen from *outside* the sphere with
+north up, east (+y) is on the right, so digits read as on paper.
 
-A rotated digit is the upright one moved by R: its value at p is the image at R^-1 p, computed from the image itself (no
-map is ever resampled). The pixel grid is HEALPix in ring order.
+A rotated digit is the upright one moved by R: its value at p is the image at R^-1 p, computed from the image
+itself (no map is ever resampled). The pixel grid is HEALPix in ring order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STD = 0.2745
 """Standard deviation of the same."""
 
 SPLITS = {"train": ("train", 0, 55_000), "val": ("train", 55_000, 60_000), "test": ("t10k", 0, 10_000)}
-"""Name: the idx file's prefix, first and last + 1 of its digits. Validation is the end of the training file."""
+"""Name: (prefix of the idx files, first digit, last + 1). Validation is the end of the training file."""
 
 
 def project(images: Tensor, points: Tensor, rotations: Tensor | None = None) -> Tensor:
@@ -44,7 +44,8 @@ def project(images: Tensor, points: Tensor, rotations: Tensor | None = None) -> 
     Args:
         images: [B, H, W] float, any values.
         points: [N, 3] unit vectors.
-        rotations: [B, 3, 3], R moves the picture: the value at p is the image at R^-1 p. None leaves all upright.
+        rotations: [B, 3, 3], R moves the picture: the value at p is the image at R^-1 p.
+            None leaves all upright.
 
     Returns:
         [B, N] of the images' dtype.
@@ -66,9 +67,10 @@ def project(images: Tensor, points: Tensor, rotations: Tensor | None = None) -> 
 
 
 def _sample(images: Tensor, points: Tensor) -> Tensor:
-    """Images [A, C, H, W] at points [A, N, 3] -> [A, C, N]; on the far hemisphere the values have no meaning."""
+    """Images [A, C, H, W] at points [A, N, 3] -> [A, C, N], meaningless on the far hemisphere."""
     x, y, z = points.unbind(-1)
-    # With align_corners=False, grid_sample's unit is half the image, measured from its centre: 14 pixels for MNIST.
+    # With align_corners=False, grid_sample's unit is half the image, measured from its centre: 14 pixels for
+    # MNIST.
     grid = torch.stack([y, -z], dim=-1) / (1 + x.clamp(min=0)).unsqueeze(-1)
     return F.grid_sample(
         images, grid.unsqueeze(1).to(images.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
@@ -90,7 +92,8 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
         labels: [n] int64.
         rotations: [n, 3, 3] float64, or None where upright.
 
-    An item is `(x, y)`: x float32 [npix, 1], the map minus MEAN over STD; y int64. `maps` and `__getitems__` take many.
+    An item is `(x, y)`: x float32 [npix, 1], the map minus MEAN over STD; y int64. `maps` and `__getitems__`
+    take many.
 
     Raises:
         DatasetError: unknown split, a size the split does not have, or damaged data files.
@@ -107,7 +110,9 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
         images, labels = _load(split)
         size = len(images) if size is None else size
         if not 1 <= size <= len(images):
-            raise DatasetError(f"the split '{split}' has {len(images)} digits; {size} cannot be taken from it")
+            raise DatasetError(
+                f"the split '{split}' has {len(images)} digits; {size} cannot be taken from it"
+            )
         self.nside = nside
         self.images, self.labels = images[:size], labels[:size]
         self.rotations = _rotations(split, seed, len(images))[:size] if rotated else None

@@ -1,7 +1,8 @@
-"""The data sets shipped with the repository: one folder each, its `dataset.toml` naming source, licence and checksums.
+"""The data sets shipped with the repository: a folder each, `dataset.toml` naming source, licence, checksums.
 
-The folders live in `datasets/` beside the package of a repository checkout; the environment variable GEOCNN_DATASETS
-names another place. A file is handed out only after its SHA-256 agrees with `dataset.toml` (checked once per process).
+The folders live in `datasets/` beside the package of a repository checkout; the environment variable
+GEOCNN_DATASETS names another place. A file is handed out only after its SHA-256 agrees with `dataset.toml`
+(checked once per process).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def datasets_folder() -> Path:
     folder = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "datasets"
     if not folder.is_dir():
         raise DatasetError(
-            f"there is no data folder {folder}; the data come with the repository, not with the installed package: "
+            f"there is no data folder {folder}; the data come with the repository, not with the package: "
             f"clone it and set {ENVIRONMENT_VARIABLE} to its `datasets` folder"
         )
     return folder
@@ -54,7 +55,9 @@ def describe(name: str) -> dict[str, Any]:
         try:
             return tomllib.load(stream)
         except tomllib.TOMLDecodeError as error:
-            raise DatasetError(f"{card} is not valid TOML ({error}); restore it from the repository") from error
+            raise DatasetError(
+                f"{card} is not valid TOML ({error}); restore it from the repository"
+            ) from error
 
 
 def dataset_file(name: str, path: str) -> Path:
@@ -71,7 +74,9 @@ def dataset_file(name: str, path: str) -> Path:
         raise DatasetError(f"'{path}' is not a file of the data set '{name}'; there are: {', '.join(listed)}")
     file = datasets_folder() / name / path
     if not file.is_file():
-        raise DatasetError(f"{file} is missing; restore it from the repository (git checkout -- datasets/{name})")
+        raise DatasetError(
+            f"{file} is missing; restore it from the repository (git checkout -- datasets/{name})"
+        )
     _verify(file, listed[path], f"git checkout -- datasets/{name}")
     return file
 
@@ -82,13 +87,13 @@ def _verify(file: Path, sha256: str, remedy: str) -> None:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:
         raise DatasetError(
-            f"{file} has SHA-256 {found[:12]}..., but dataset.toml says {sha256[:12]}...: it is damaged or was changed; "
-            f"restore it from the repository ({remedy})"
+            f"{file} has SHA-256 {found[:12]}..., but dataset.toml says {sha256[:12]}...: "
+            f"it is damaged or was changed; restore it from the repository ({remedy})"
         )
 
 
 def read_idx(file: Path) -> Tensor:
-    """A gzipped idx file of bytes (LeCun's format: a magic number 0x0000 08 rank, big-endian sizes, then the bytes).
+    """A gzipped idx file of bytes (LeCun's format: 0x0000 08 and the rank, big-endian sizes, then the bytes).
 
     Returns:
         uint8 tensor of the file's shape.

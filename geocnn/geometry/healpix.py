@@ -434,13 +434,14 @@ def detect_order(values: Tensor, dim: int = -1) -> Order | None:
 def _checked_pixel(nside: int, pixel: Tensor) -> Tensor:
     if pixel.is_floating_point() or pixel.is_complex() or pixel.dtype == torch.bool:
         raise GeometryError(f"pixels are integers, got {pixel.dtype}")
+    pixel = pixel.long()
     bad = (pixel < 0) | (pixel >= 12 * nside * nside)
     if bad.any():
         raise GeometryError(
             f"pixels of nside {nside} run from 0 to {12 * nside * nside - 1}; "
             f"{int(bad.sum())} do not exist, the first is {pixel[bad][0].item()}"
         )
-    return pixel.long()
+    return pixel
 
 
 def _checked_angles(theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:

@@ -76,9 +76,9 @@ def wigner_d_column(lmax: int, m: int | Tensor, n: int | Tensor, beta: Tensor) -
         previous, current = current, torch.where(first == l + 1, sign, step)
         grown = current.abs() > 1e200
         if bool(grown.any()):
-            shrink = torch.where(grown, 1e-200, 1.0)
-            previous, current = previous * shrink, current * shrink
-            log_scale = log_scale + torch.where(grown, _LOG_RESCALE, 0.0)
+            previous = torch.where(grown, 1e-200 * previous, previous)
+            current = torch.where(grown, 1e-200 * current, current)
+            log_scale = torch.where(grown, log_scale + _LOG_RESCALE, log_scale)
             scale = torch.exp(log_scale)
         columns.append(current * scale)
     return torch.stack(columns, dim=-1)

@@ -10,10 +10,10 @@ s in the frames (e1 south, e2 east) is a spin-s function. Two layouts of coeffic
 - a real function: complex [..., lmax + 1, lmax + 1] indexed [l, m], m >= 0; a_{l,-m} = (-1)^m conj(a_lm);
 - a complex function of any spin: complex [..., lmax + 1, 2 lmax + 1] indexed [l, m + lmax].
 
-Entries |m| > l are zero. A transform has two exact halves. In colatitude it is one matrix product per order m,
-of which only the rings down to the equator are stored: d^l_{m,-s}(pi - theta) = (-1)^(l+s) d^l_{-m,-s}(theta).
-In longitude it is one Fourier transform for all rings of the same length. Only the quadrature of the analysis
-is approximate (equal weights: Gorski et al. 2005, ApJ 622:759).
+Entries |m| > l are zero. A transform has two exact halves. In colatitude it is one matrix product an order;
+only the rings down to the equator are stored, as d^l_{m,-s}(pi - theta) = (-1)^(l+s) d^l_{-m,-s}(theta). In
+longitude it is one Fourier transform for all rings of the same length. Only the quadrature of the analysis is
+approximate (equal weights: Gorski et al. 2005, ApJ 622:759).
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def analysis(values: Tensor, lmax: int, iterations: int = 3, nested: bool = Fals
         complex [..., lmax + 1, lmax + 1], complex128 for float64.
 
     Raises:
-        MapError: values is not real, has NaN, infinite or UNSEEN pixels, or a number of pixels no nside has.
+        MapError: values is not float32 or float64, has NaN, infinite or UNSEEN pixels, or no nside fits.
         GeometryError: lmax or iterations is out of range.
 
     >>> analysis(torch.ones(48, dtype=torch.float64), lmax=1).abs().square().round(decimals=6).tolist()
     [[12.566371, 0.0], [0.0, 0.0]]
     """
-    if not values.is_floating_point():
-        raise MapError(f"a map of {values.dtype} is not real; convert to float64 or use spin_analysis")
+    if values.dtype not in (torch.float32, torch.float64):
+        raise MapError(f"a map of {values.dtype} has no transform; convert to float64, or use spin_analysis")
     nside = check_map(values)
     _check_analysis(nside, lmax, iterations)
     colatitudes = _colatitudes(nside, lmax, None, values.device, values.dtype)
@@ -114,7 +114,7 @@ def spin_synthesis(alm: Tensor, spin: int, nside: int, nested: bool = False) -> 
         GeometryError: nside is not a resolution.
 
     >>> alm = torch.zeros(2, 3, dtype=torch.complex128)
-    >>> alm[1, 1] = -math.sqrt(8 * math.pi / 3)                    # the gradient of cos(theta) is -sin(theta) e1
+    >>> alm[1, 1] = -math.sqrt(8 * math.pi / 3)                 # the gradient of cos(theta) is -sin(theta) e1
     >>> spin_synthesis(alm, 1, 1).real.round(decimals=4).unique().tolist()
     [-1.0, -0.7454]
     """

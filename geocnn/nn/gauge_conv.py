@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, GeometryError, GroupError, SamplingError
 from geocnn.geometry.stencil import Stencil
-from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure
-from geocnn.ops.gather import MomentBasis, moments
+from geocnn.geometry.surface import radial_quadrature
+from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim
+from geocnn.groups.steerable import Moment
+from geocnn.ops.gather import MomentBasis, gather, radial_basis
 
 
 class GaugeConv(nn.Module):
@@ -58,7 +60,11 @@ class GaugeConv(nn.Module):
             self.weight[str(irrep)] = nn.Parameter(torch.empty(parts, count, self.out_type.multiplicity(irrep)))
         invariant = sum(b.multiplicity for b in self.out_type.blocks if self.out_type.is_invariant(b.irrep))
         self.bias = nn.Parameter(torch.empty(invariant)) if bias and invariant else None
+        channels = [c for b in self.out_type.blocks if self.out_type.is_invariant(b.irrep) for c in range(b.start, b.stop)]
+        self.register_buffer("_invariant", torch.tensor(channels, dtype=torch.int64), persistent=False)
         self.reset_parameters()
+
+    _invariant: Tensor
 
     def _fan_in(self, target: Irrep) -> list[int]:
         """Moments · rings · channels arriving at a target irrep from each source irrep, in the basis' order."""
@@ -78,9 +84,7 @@ class GaugeConv(nn.Module):
             variance = 0.0
             for source in self.basis.sources:
                 for m in self.basis.of(source, irrep):
-                    share = sum(v * v for row in m.matrix for v in row) / len(m.matrix)
-                    share *= 1.0 if m.frequency == 0 or len(m.matrix) == 2 else 1.0
-                    variance += self.in_type.multiplicity(source) * _ring_power(self.basis.rings, m.frequency) * share
+                    variance += self.in_type.multiplicity(source) * _component_power(m, self.basis)
             weight = self.weight[str(irrep)]
             nn.init.normal_(weight, std=math.sqrt(independent / (variance * weight.shape[0])))
         if self.bias is not None:
@@ -88,27 +92,27 @@ class GaugeConv(nn.Module):
 
     def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
         self._check(x, stencil)
-        lead = x.shape[:-2]
-        found = moments(x.reshape(-1, *x.shape[-2:]), stencil, self.in_type, self.basis)
-        parts = {irrep: self._mix(found[irrep], irrep) for irrep in self.out_type.irreps}
-        y = self.out_type.join(parts)
-        return y.reshape(*lead, *y.shape[-2:])
+        y = gather(x.reshape(-1, *x.shape[-2:]), stencil, self.in_type, self.out_type, self.basis, self.mix())
+        if self.bias is not None:
+            y = y + y.new_zeros(self.out_type.dim).index_copy(0, self._invariant, self.bias.to(y.dtype))
+        return y.reshape(*x.shape[:-2], *y.shape[-2:])
 
-    def _mix(self, found: dict[Irrep, Tensor], irrep: Irrep) -> Tensor:
-        """All moments of one irrep [T, dim, K, B], mixed by the maps that commute with it: [B, T, dim, multiplicity]."""
-        arriving = [found[s] for s in self.basis.sources if s in found]
-        m = arriving[0] if len(arriving) == 1 else torch.cat(arriving, 2)
-        weight = self.weight[str(irrep)]
-        if weight.shape[0] == 1:
-            y = torch.einsum("tdkb,ko->btdo", m, weight[0])
-        else:
-            # complex numbers as real 2 × 2 matrices: (a + ib)(u + iv)
-            a, b = weight
-            matrix = torch.stack([torch.stack([a, b], 1), torch.stack([-b, a], 1)])
-            y = torch.einsum("tdkb,dkeo->bteo", m, matrix)
-        if self.bias is not None and self.out_type.is_invariant(irrep):
-            y = y + self.bias
-        return y
+    def mix(self) -> dict[tuple[Irrep, Irrep], Tensor]:
+        """For each (target, source) irrep the matrix that mixes its moments.
+
+        Where the irrep commutes with the complex numbers a + ib, those as real 2 × 2 blocks: [2 · K, 2 · copies].
+        """
+        found = {}
+        for target in self.out_type.irreps:
+            parts = self.weight[str(target)].split(self._fan_in(target), 1)
+            for source, weight in zip(self.basis.sources, parts, strict=True):
+                if weight.shape[0] == 2:
+                    a, b = weight
+                    weight = torch.cat([torch.cat([a, b], 1), torch.cat([-b, a], 1)])
+                    found[target, source] = weight
+                else:
+                    found[target, source] = weight[0]
+        return found
 
     def _check(self, x: Tensor, stencil: Stencil) -> None:
         self.in_type.check(x)
@@ -130,10 +134,12 @@ class GaugeConv(nn.Module):
         return f"{self.in_type} -> {self.out_type}, rings={self.basis.rings}, max_frequency={self.basis.max_frequency}"
 
 
-def _ring_power(rings: int, frequency: int) -> float:
-    """Σ_rings ∫₀¹ R_ring(t)² 2t dt."""
-    from geocnn.geometry.surface import radial_quadrature
-    from geocnn.ops.gather import radial_basis
+def _component_power(m: Moment, basis: MomentBasis) -> float:
+    """Mean square of one component of a moment of unit-variance input, over rings: Σ ∫₀¹ R(t)² 2t dt · ½ or 1.
 
+    The harmonic e^{iℓθ} of a real source has two components, of which each holds half the power unless ℓ = 0.
+    """
     t, w = radial_quadrature(64)
-    return float((w[:, None] * radial_basis(t, rings, frequency) ** 2).sum())
+    power = float((w[:, None] * radial_basis(t, basis.rings, m.frequency) ** 2).sum())
+    is_real = irrep_dim(m.source, basis.group) == 1
+    return power / 2 if is_real and m.frequency != 0 else power

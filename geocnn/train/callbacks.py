@@ -1,4 +1,4 @@
-"""What happens at the end of every stretch of training. Imports Lightning; import it inside functions only."""
+"""What happens at the end of every stretch of training. Imports Lightning: import it inside functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from geocnn.train.files import save_weights
 from geocnn.train.module import Classifier
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class Checkpoints(Callback):
     """Keeps last.ckpt, previous.ckpt and the weights of the lowest validation loss.
 
-    Lightning writes to the system's temporary folder and moves the file, which is a slow copy if that is another file system: a
-    kill then leaves half a checkpoint. So it is written beside the others and takes its name only when it is whole.
+    Lightning writes to the system's temporary folder and moves the file, which is a slow copy if that is
+    another file system: a kill then leaves half a checkpoint. So it is written beside the others and takes
+    its name only when it is whole.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,12 +34,15 @@ class Checkpoints(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         loss = float(trainer.callback_metrics["val_loss"])
-        # Before the checkpoint, which holds this state: a kill between the two repeats the stretch and writes the same again.
+        # Before the checkpoint, which holds this state: a kill between the two repeats the stretch and writes
+        # the same again.
         if loss < self.best_val_loss:
             self.best_val_loss, self.best_step = loss, trainer.global_step
             if trainer.is_global_zero:
                 save_weights(pl_module.network, self.folder / "best.safetensors")
-        part, last, previous = (self.folder / name for name in ("next.ckpt.part", "last.ckpt", "previous.ckpt"))
+        part, last, previous = (
+            self.folder / name for name in ("next.ckpt.part", "last.ckpt", "previous.ckpt")
+        )
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
             if last.exists():
@@ -80,11 +85,14 @@ class Progress(Callback):
         if not trainer.is_global_zero:
             return
         metrics = trainer.callback_metrics
-        scores = f"loss {float(metrics['train_loss']):.3f}  validation {100 * float(metrics['val_accuracy']):.1f} %"
+        loss, accuracy = float(metrics["train_loss"]), 100 * float(metrics["val_accuracy"])
+        scores = f"loss {loss:.3f}  validation {accuracy:.1f} %"
         if self.bar is not None:
             self.bar.update(self.task, scores=scores)
         else:
-            self.console.print(f"{self.name}: step {trainer.global_step} of {self.steps}  {scores}", highlight=False)
+            self.console.print(
+                f"{self.name}: step {trainer.global_step} of {self.steps}  {scores}", highlight=False
+            )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.bar is not None:

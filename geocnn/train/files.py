@@ -24,12 +24,14 @@ def save_weights(network: nn.Module, file: Path) -> None:
     from safetensors.torch import save_file
 
     part = file.with_name(file.name + ".part")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, part)
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, part
+    )
     os.replace(part, file)
 
 
 def load_weights(network: nn.Module, file: Path) -> None:
-    """Load a safetensors file into a network of the same shape. Raises CheckpointError if that cannot be done."""
+    """Load a safetensors file into a network of the same shape. Raises CheckpointError if it does not fit."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from geocnn.errors import CheckpointError, GeocnnError
-from geocnn.train.files import load_weights, replace_json, save_weights
+from geocnn.train.files import load_weights, replace_json
 from geocnn.train.settings import LoopSettings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Outcome:
 
     def __str__(self) -> str:
         share = f"{self.steps} of {self.planned_steps} steps in {self.seconds:.0f} s"
-        return f"{share}, ended by the {self.stopped_by}, weights of step {self.best_step} kept"
+        return f"{share}, ended by the {self.stopped_by}; kept are the weights of step {self.best_step}"
 
 
 def stretches(n: int, settings: LoopSettings) -> tuple[int, int]:
@@ -70,8 +70,8 @@ def fit(
 ) -> Outcome:
     """Train a classifier in `folder`, going on from its last checkpoint if there is one.
 
-    Every stretch of about `check_every` steps ends with a validation and a checkpoint. At the end the network has the
-    weights of the lowest validation loss.
+    Every stretch of about `check_every` steps ends with a validation and a checkpoint. At the end the network
+    has the weights of the lowest validation loss.
 
     Args:
         network: x -> logits [B, classes]; its weights are changed.
@@ -122,11 +122,14 @@ def fit(
     )
     examples = Examples(train, validation, settings, steps)
     trainer.fit(
-        Classifier(network, settings, count * steps), examples, ckpt_path=None if checkpoint is None else str(checkpoint)
+        Classifier(network, settings, count * steps),
+        examples,
+        ckpt_path=None if checkpoint is None else str(checkpoint),
     )
     if not math.isfinite(checkpoints.best_val_loss):
         raise GeocnnError(
-            f"the validation loss of '{folder.name}' was never finite; lower learning_rate ({settings.learning_rate})"
+            f"the validation loss of '{folder.name}' was never finite; "
+            f"lower learning_rate ({settings.learning_rate})"
         )
     load_weights(network, folder / "best.safetensors")
     remaining = timer.time_remaining("train")
@@ -164,12 +167,16 @@ def latest_checkpoint(folder: Path, console: Console) -> Path | None:
         try:
             torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged archive fails in many ways
-            console.print(f"[yellow]{file} cannot be read ({type(error).__name__}); trying the one before it[/]")
+            console.print(
+                f"{file} cannot be read ({type(error).__name__}); trying the one before it", style="yellow"
+            )
             continue
         console.print(f"continuing [bold]{folder.name}[/] from {file}")
         return file
     if files:
-        raise CheckpointError(f"no checkpoint in {folder} can be read; delete that folder to train it from the start")
+        raise CheckpointError(
+            f"no checkpoint in {folder} can be read; delete that folder to train it from the start"
+        )
     return None
 
 
@@ -192,9 +199,13 @@ def find_devices(devices: str) -> tuple[str, int | list[int] | str]:
     if devices.startswith("gpu:") and all(part.isdecimal() for part in devices[4:].split(",")):
         chosen = [int(part) for part in devices[4:].split(",")]
         if max(chosen) >= gpus:
-            raise GeocnnError(f"devices = '{devices}', but this machine has {gpus} CUDA GPUs; use auto or cpu")
+            raise GeocnnError(
+                f"devices = '{devices}', but this machine has {gpus} CUDA GPUs; use auto or cpu"
+            )
         return "gpu", chosen
-    raise GeocnnError(f"devices = '{devices}' is not understood; give auto, cpu, a number of devices, or gpu:0,1")
+    raise GeocnnError(
+        f"devices = '{devices}' is not understood; give auto, cpu, a number of devices, or gpu:0,1"
+    )
 
 
 def inference_device(devices: str) -> torch.device:
@@ -206,7 +217,7 @@ def inference_device(devices: str) -> torch.device:
 
 
 def is_main_process() -> bool:
-    """False in the helper processes that Lightning starts for further devices: they re-run the same command."""
+    """False in the processes that Lightning starts for further devices by running the same command."""
     return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("RANK", 0)) == 0
 
 
@@ -226,7 +237,7 @@ def predict_logits(
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The logged rows of a training over all its sessions, in step order; what was redone after a kill counts once."""
+    """The logged rows of a training over all its sessions; steps redone after a kill count once."""
     rows: list[dict[str, float]] = []
     sessions = sorted(folder.glob("logs/session-*/metrics.csv"), key=lambda file: int(file.parent.name[8:]))
     for file in sessions:
@@ -239,7 +250,9 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 
 def write_metrics(trainings: dict[str, list[dict[str, float]]], file: Path) -> None:
     """One CSV of the rows of several trainings, the first column naming the training."""
-    columns = sorted({name for rows in trainings.values() for row in rows for name in row} - {"step", "epoch"})
+    columns = sorted(
+        {name for rows in trainings.values() for row in rows for name in row} - {"step", "epoch"}
+    )
     with file.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, ["network", "step", *columns], extrasaction="ignore")
         writer.writeheader()
@@ -272,7 +285,7 @@ def machine() -> dict[str, Any]:
 
 
 def _quieten() -> None:
-    """Lightning's advice on workers and logging intervals does not apply: batches are made whole, in this process."""
+    """Advice on workers does not apply (batches come whole), nor do deprecations in its parts."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\..*", category=UserWarning)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")

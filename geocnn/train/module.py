@@ -1,4 +1,4 @@
-"""The Lightning parts of the loop: the classifier and its data. Imports Lightning; import it inside functions only."""
+"""The Lightning parts of the loop: classifier and data. Imports Lightning: import it inside functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from geocnn.train.settings import LoopSettings
 
 
 class Classifier(LightningModule):
-    """Trains a network `x -> logits [B, classes]` by cross-entropy with AdamW, linear warm-up and a cosine to zero."""
+    """Trains a network x -> logits [B, classes]: cross-entropy, AdamW, linear warm-up, cosine to zero."""
 
     def __init__(self, network: nn.Module, settings: LoopSettings, steps: int) -> None:
         super().__init__()
@@ -25,6 +25,10 @@ class Classifier(LightningModule):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout draws from the global generator; seeded by stretch, a resumed run draws the same.
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         loss, accuracy = self._score(batch)
@@ -55,9 +59,10 @@ class Classifier(LightningModule):
 
 
 class LearningRateFactor:
-    """Step -> share of the peak learning rate: linear from 0 over the warm-up, then half a cosine down to 0 at `steps`.
+    """Step -> share of the peak learning rate: linear over the warm-up, then a cosine to 0 at `steps`.
 
-    A class, not a closure: LambdaLR stores a callable's attributes in the checkpoint, and these are plain numbers.
+    A class, not a closure: LambdaLR stores a callable's attributes in the checkpoint, and these are plain
+    numbers.
 
     >>> factor = LearningRateFactor(100, 0.1)
     >>> [round(factor(step), 3) for step in (0, 9, 55, 100)]
@@ -78,9 +83,10 @@ class LearningRateFactor:
 class Stretch(Sampler[list[int]]):
     """Batches of an endless stream of seeded shuffles, one stretch of it at a time.
 
-    The stream is a function of (n, batch_size, seed) alone: pass k is the permutation seeded by (seed, k), cut into whole
-    batches. Lightning's "epoch" is a stretch of `steps` batches; `set_epoch` says which. So a resumed run, which starts at a stretch,
-    sees the very batches the killed one would have. With several devices each takes its share of every batch.
+    The stream is a function of (n, batch_size, seed) alone: pass k is the permutation seeded by (seed, k),
+    cut into whole batches. Lightning's "epoch" is a stretch of `steps` batches; `set_epoch` says which. So a
+    resumed run, which starts at a stretch, sees the very batches the killed one would have. With several
+    devices each takes its share of every batch.
 
     >>> stretch = Stretch(n=10, batch_size=5, steps=1, seed=0)
     >>> stretch.set_epoch(1); second = list(stretch)
@@ -137,7 +143,7 @@ class Examples(LightningDataModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        return DataLoader(_Batched(self.train), sampler=stretch, batch_size=None)
+        return DataLoader(_Batched(self.train), sampler=stretch, batch_size=None, generator=torch.Generator())
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         trainer = self.trainer
@@ -145,7 +151,9 @@ class Examples(LightningDataModule):
         size, n = 2 * self.settings.batch_size, len(self.validation)  # pyright: ignore[reportArgumentType]
         batches = [list(range(first, min(first + size, n))) for first in range(0, n, size)]
         return DataLoader(
-            _Batched(self.validation), sampler=batches[trainer.global_rank :: trainer.world_size], batch_size=None
+            _Batched(self.validation),
+            sampler=batches[trainer.global_rank :: trainer.world_size],
+            batch_size=None,
         )
 
 

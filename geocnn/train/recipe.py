@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 RUN_VARIABLE = "GEOCNN_RUN"
-"""Tells the processes that Lightning starts for further devices, by running the same command, which folder it is."""
+"""Names the run folder to the processes Lightning starts for further devices by running the same command."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Recipe:
     presets: Mapping[str, Any]
     """Settings (a LoopSettings) by name; the first is the default."""
     train: Callable[[Any, Path, Console], None]
-    """(settings, run folder, console): train what is not yet trained in the folder, then evaluate and report."""
+    """(settings, run folder, console): train what is not yet trained there, then evaluate and report."""
     predict: Callable[[Path, Tensor], Prediction]
     """(model folder, maps [n, npix])."""
     examples: Callable[[Path, int], tuple[Tensor, list[str]]]
@@ -65,12 +67,11 @@ def open_run(
         folder: None takes runs/<recipe>-<n>: the next free n, or when resuming the last.
 
     Raises:
-        CheckpointError: the folder holds a run and `resume` is false, or there is nothing to resume, or the run to resume
-            was started with other settings.
+        CheckpointError: the folder holds a run and `resume` is false, or there is nothing to resume, or the
+            run to resume was started with other settings.
     """
-    handed_down = os.environ.get(RUN_VARIABLE)
-    if handed_down:
-        folder = Path(handed_down)
+    if RUN_VARIABLE in os.environ:
+        folder = Path(os.environ[RUN_VARIABLE])
         return folder, load_settings(type(recipe.default), folder / "settings.json")
     folder = _choose(recipe.name, folder, resume)
     file = folder / "settings.json"
@@ -80,24 +81,33 @@ def open_run(
         settings = resumed_settings(load_settings(type(recipe.default), file), chosen)
     else:
         if folder.exists() and any(folder.iterdir()):
-            raise CheckpointError(f"{folder} is not empty; continue its run with --resume or name another folder")
-        settings = _replace(recipe.presets[preset], chosen)
+            raise CheckpointError(
+                f"{folder} is not empty; continue its run with --resume or name another folder"
+            )
+        settings = dataclasses.replace(recipe.presets[preset], **chosen)
         folder.mkdir(parents=True, exist_ok=True)
     save_settings(settings, file)
-    os.environ[RUN_VARIABLE] = str(folder.resolve())
     return folder, settings
 
 
-def _replace(settings: Any, chosen: dict[str, Any]) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(settings, **chosen)
+@contextmanager
+def handed_down(folder: Path) -> Iterator[None]:
+    """While this lasts, processes started by this one that run the same command work in the same folder."""
+    os.environ[RUN_VARIABLE] = str(folder.resolve())
+    try:
+        yield
+    finally:
+        del os.environ[RUN_VARIABLE]
 
 
 def _choose(name: str, folder: Path | None, resume: bool) -> Path:
     if folder is not None:
         return folder
-    numbers = [int(run.name[len(name) + 1 :]) for run in Path("runs").glob(f"{name}-*") if run.name[len(name) + 1 :].isdecimal()]
+    numbers = [
+        int(run.name[len(name) + 1 :])
+        for run in Path("runs").glob(f"{name}-*")
+        if run.name[len(name) + 1 :].isdecimal()
+    ]
     last = max(numbers, default=0)
     if resume and not numbers:
         raise CheckpointError(f"there is no run runs/{name}-<n> to resume here; name its folder with --run")

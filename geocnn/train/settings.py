@@ -14,7 +14,7 @@ S = TypeVar("S", bound="LoopSettings")
 
 
 def setting(default: Any, help: str, may_change: bool = False) -> Any:
-    """A dataclass field with help; `may_change` marks what a resumed run may choose anew without changing its result."""
+    """A dataclass field with help; `may_change` marks what a resumed run may choose anew."""
     return dataclasses.field(default=default, metadata={"help": help, "may_change": may_change})
 
 
@@ -30,7 +30,9 @@ class LoopSettings:
     batch_size: int = setting(64, "examples a step, over all devices together")
     learning_rate: float = setting(0.01, "peak learning rate of AdamW")
     weight_decay: float = setting(0.01, "decoupled weight decay of AdamW")
-    warmup: float = setting(0.1, "share of the steps in which the learning rate rises; then it falls as a cosine")
+    warmup: float = setting(
+        0.1, "share of the steps in which the learning rate rises; then it falls as a cosine"
+    )
     check_every: int = setting(100, "steps between validations; each writes a checkpoint")
     patience: int = setting(20, "stop after this many validations without a lower loss")
     max_minutes: float = setting(60.0, "stop each network's training after this time", may_change=True)
@@ -51,14 +53,23 @@ def save_settings(settings: LoopSettings, file: Path) -> None:
     file.write_text(json.dumps(dataclasses.asdict(settings), indent=2) + "\n")
 
 
+def tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows only lists where settings have tuples.
+
+    >>> tuples({"convs": [0, 1], "rings": 3})
+    {'convs': (0, 1), 'rings': 3}
+    """
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
 def load_settings(kind: type[S], file: Path) -> S:
-    """The settings of a run, from its `settings.json`. Raises CheckpointError if they are not of this kind."""
+    """The settings of a run, from `settings.json`. Raises CheckpointError if they are not of this kind."""
     try:
-        values = json.loads(file.read_text())
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return kind(**values)
+        return kind(**tuples(json.loads(file.read_text())))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{file} does not hold {kind.__name__} ({error}); start a new run instead") from error
+        raise CheckpointError(
+            f"{file} does not hold {kind.__name__} ({error}); start a new run instead"
+        ) from error
 
 
 def resumed_settings(saved: S, chosen: dict[str, Any]) -> S:
@@ -74,7 +85,7 @@ def resumed_settings(saved: S, chosen: dict[str, Any]) -> S:
     for name, value in chosen.items():
         if name not in free and value != getattr(saved, name):
             raise CheckpointError(
-                f"the run was started with {name} = {getattr(saved, name)}, not {value}; resume it without that option "
-                f"(only {', '.join(sorted(free))} may change) or start a new run"
+                f"the run was started with {name} = {getattr(saved, name)}, not {value}; "
+                f"resume without that option (only {', '.join(sorted(free))} may change) or start anew"
             )
     return dataclasses.replace(saved, **{name: value for name, value in chosen.items() if name in free})

@@ -105,7 +105,7 @@ def test_bilinear_weights_are_healpys(healpy, nside, nested):
     pixel_healpy, weight_healpy = map(
         torch.from_numpy, healpy.get_interp_weights(nside, theta.numpy(), phi.numpy(), nest=nested)
     )
-    (pixel, order), (pixel_healpy, order_healpy) = pixel.sort(-1, stable=True), pixel_healpy.T.sort(-1)
+    (pixel, order), (pixel_healpy, order_healpy) = pixel.sort(-1), pixel_healpy.T.sort(-1)
     assert torch.equal(pixel, pixel_healpy)
     # a weight is a difference of angles divided by the ring spacing: rounding grows with nside
     expected = weight_healpy.T.gather(-1, order_healpy)
@@ -152,7 +152,7 @@ def test_nested_pixels_hold_their_four_children(nside):
 
 @pytest.mark.parametrize("nside", [1, 16, 8192])
 def test_directions_on_a_boundary_fall_in_an_adjacent_pixel(nside):
-    """Which side wins is not specified, but a corner of a face must not throw a direction to another corner."""
+    """Which side wins is not specified, but no corner of a face may throw it to another corner."""
     rounding = torch.tensor([0, 1e-16, -1e-16, 2e-16, -2e-16, 1e-15, -1e-15], dtype=torch.float64)
     theta = torch.acos(torch.tensor([2 / 3, 0, -2 / 3], dtype=torch.float64))[:, None, None] + rounding
     phi = torch.arange(-8, 9, dtype=torch.float64)[:, None, None, None] * math.pi / 4 + rounding[:, None]
@@ -194,8 +194,8 @@ def test_float32_and_integer_inputs_give_float64_and_int64():
 
 
 def test_nothing_depends_on_the_default_dtype_or_device():
-    """On the meta device nothing has a value: a tensor made there, not on the device of the input, would fail."""
-    pixel, values = every_pixel(4), smooth_map(4)
+    """On the meta device nothing has a value: a tensor made there instead of on the input's device fails."""
+    pixel, values = every_pixel(4), smooth_map(16)
     theta, phi = random_directions(200)
 
     def everything():
@@ -283,7 +283,7 @@ def harmonics(theta, phi, coefficient):
 
 
 def hard_directions(seed):
-    """Directions all over, at and near both poles, on the seams |cos(theta)| = 2/3, at the corners of faces."""
+    """Directions all over, at and near both poles, on the seams |cos(theta)| = 2/3, at face corners."""
     theta, phi = random_directions(8000, seed)
     generator = torch.Generator().manual_seed(seed)
     u = torch.rand(3, 1000, generator=generator, dtype=torch.float64)
@@ -311,7 +311,7 @@ def errors_by_nside(weights, theta, phi, seed):
 def test_cubic_interpolation_is_of_fourth_order_everywhere(seed):
     errors = errors_by_nside(cubic_weights, *hard_directions(seed), seed)
     orders = torch.log2(errors[:-1] / errors[1:])
-    # observed 3.8 (nside 8, where a block spans half a wavelength of degree 8) to 4.0
+    # observed over four seeds: 3.65 to 4.05
     assert (orders > 3.5).all(), orders
     assert errors[-1] < 1e-5  # observed 5e-6
 
@@ -321,12 +321,12 @@ def test_bilinear_interpolation_is_of_second_order_away_from_the_poles(seed):
     theta, phi = hard_directions(seed)
     away = (theta > 0.5) & (theta < math.pi - 0.5)
     errors = errors_by_nside(bilinear_weights, theta[away], phi[away], seed)
-    # observed 1.6 to 2.1
-    assert torch.log2(errors[1] / errors[3]) / 2 > 1.7, errors
+    # observed over four seeds: 1.95 to 2.02
+    assert (torch.log2(errors[1] / errors[3]) / 2 - 2).abs() < 0.15, errors
 
 
 def test_bilinear_interpolation_is_of_first_order_at_the_poles():
-    """The reason cubic weights do not interpolate along rings: x = cos(phi) sin(theta) on a ring of four pixels."""
+    """The reason cubic weights do not interpolate along rings: the function x on a ring of four pixels."""
     _, phi = random_directions(2000)
     errors = []
     for nside in (16, 32, 64):
@@ -356,7 +356,7 @@ def test_reorder_is_healpys_and_undone_by_the_other(healpy, nside):
     assert torch.equal(reorder(values.T, to="nested"), nested.T)
 
 
-@pytest.mark.parametrize("nside", [8, 16, 128])
+@pytest.mark.parametrize("nside", [8, 16, 64])
 def test_order_of_a_smooth_map_is_detected(nside):
     assert detect_order(smooth_map(nside)) == "ring"
     assert detect_order(smooth_map(nside, nested=True).float()) == "nested"
@@ -438,7 +438,7 @@ def test_directions_that_do_not_exist_are_refused():
     fine = torch.tensor([0.0, 0.0])
     for function in (angle_to_pixel, bilinear_weights, cubic_weights):
         for theta in (-0.1, 3.2, math.nan):
-            with pytest.raises(GeometryError, match="colatitude in radians.*1 directions"):
+            with pytest.raises(GeometryError, match=r"colatitude in radians.*1 directions"):
                 function(4, torch.tensor([0.1, theta]), fine)
         with pytest.raises(GeometryError, match="phi inf"):
             function(4, fine, torch.tensor([0.0, math.inf]))

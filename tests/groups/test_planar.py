@@ -55,7 +55,10 @@ def test_inverse_undoes_on_both_sides(g):
 @pytest.mark.parametrize("g", GROUPS, ids=str)
 def test_identity_composes_to_the_same_element(g):
     angle, flip = draw(g, 50, 0)
-    for composed in (compose((angle, flip), (torch.zeros(()), None)), compose((torch.zeros(()), None), (angle, flip))):
+    for composed in (
+        compose((angle, flip), (torch.zeros(()), None)),
+        compose((torch.zeros(()), None), (angle, flip)),
+    ):
         assert torch.equal(composed[0], angle)
         assert composed[1] is None if flip is None else torch.equal(composed[1], flip)
 
@@ -115,7 +118,14 @@ def test_names_round_trip(g):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("SO(2)", SO2), ("O(2)", O2), ("C(4)", cyclic(4)), (" D6 ", dihedral(6)), ("C1", TRIVIAL), ("D1", REFLECTION)],
+    [
+        ("SO(2)", SO2),
+        ("O(2)", O2),
+        ("C(4)", cyclic(4)),
+        (" D6 ", dihedral(6)),
+        ("C1", TRIVIAL),
+        ("D1", REFLECTION),
+    ],
 )
 def test_other_spellings(name, expected):
     assert group(name) == expected

@@ -62,7 +62,7 @@ def test_axis_is_accurate_for_tiny_and_half_turns(angle):
     rotation = matrix_from_axis_angle(axis, torch.tensor(angle, dtype=torch.float64))
     found_axis, found_angle = axis_angle_from_matrix(rotation)
     assert abs(float(found_angle) - angle) < EPSILON
-    # Off-diagonal entries near the identity are 1e-9 with absolute error 1e-16, so an axis has seven digits there.
+    # Near the identity off-diagonal entries are 1e-9 with error 1e-16: seven digits, squared in the cosine.
     assert abs(abs(float(found_axis @ axis)) - 1) < 1e-12
 
 
@@ -84,7 +84,7 @@ def test_random_rotations_are_haar():
     """E R_ij = 0, E R_ij R_kl = delta/3, and E cos(angle) = -1/2 (uniform angles would have 0)."""
     n = 20000
     r = random_rotations(n, torch.Generator().manual_seed(0)).flatten(1)
-    # Entries have standard deviation 1/sqrt(3), products and cosines less than 1: five of their standard errors.
+    # Entries, their products and cosines have standard deviations below 1: five standard errors.
     tolerance = 5 / math.sqrt(n)
     assert r.mean(0).abs().max() < tolerance
     torch.testing.assert_close(r.T @ r / n, torch.eye(9, dtype=r.dtype) / 3, rtol=0, atol=tolerance)

@@ -1,4 +1,4 @@
-"""Steerable kernels: the constraint, and the same space from a null-space solver and from the written-out list."""
+"""Steerable kernels: the constraint, and the same space from a null-space solver and from a written list."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_kernels_are_linearly_independent_functions_of_the_direction(g):
         for target in irreps(g, 4):
             values = basis_of(g, source, target)(theta)
             gram = torch.einsum("tbij,tcij->bc", values, values) / 64
-            # each has norm 1/2 at least, and distinct ones are orthogonal or nearly so; dependence would give 0
+            # each has square norm 1/2 or more and they are orthogonal; dependence would give 0
             assert gram.numel() == 0 or torch.linalg.eigvalsh(gram)[0] > 0.1
 
 
@@ -111,7 +111,7 @@ ANGLES = [0.37 * k for k in range(17)]
 
 
 def written_out(n: int, m: int, theta: float, a: complex, b: complex) -> torch.Tensor:
-    """z ↦ a e^{i(m−n)θ} z + b e^{i(m+n)θ} z̄ as a real matrix, only the first where n or m is 0 (ARCHITECTURE.md).
+    """z ↦ a e^{i(m−n)θ} z + b e^{i(m+n)θ} z̄ as a real matrix (ARCHITECTURE.md); where n or m is 0, a only.
 
     The input is real where n = 0; the real part of the output is taken where m = 0.
     """
@@ -181,7 +181,12 @@ def test_each_moment_is_equivariant(g):
             matrix = torch.tensor(m.matrix, dtype=torch.float64)
 
             def kernel(t, l=m.frequency, matrix=matrix, d=d):
-                return matrix @ torch.stack([complex_multiplication(cmath.exp(1j * l * a)) for a in t.tolist()])[..., :d]
+                return (
+                    matrix
+                    @ torch.stack([complex_multiplication(cmath.exp(1j * l * a)) for a in t.tolist()])[
+                        ..., :d
+                    ]
+                )
 
             out, into = matrix_of(m.target, g, angle, flip), matrix_of(source, g, angle, flip)
             torch.testing.assert_close(kernel(moved), out @ kernel(theta) @ into.mT, rtol=0, atol=1e-12)
@@ -220,7 +225,9 @@ def test_no_kernel_between_inequivalent_irreps_below_their_frequency():
 @pytest.mark.parametrize("g", FINITE, ids=name)
 def test_a_finite_group_needs_a_limit(g):
     irrep = irreps(g)[0]
-    with pytest.raises(FieldTypeError, match=f"{g} allows kernels of any angular frequency: give max_frequency"):
+    with pytest.raises(
+        FieldTypeError, match=f"{g} allows kernels of any angular frequency: give max_frequency"
+    ):
         steerable_basis(irrep, irrep, g)
 
 

@@ -1,8 +1,9 @@
 """Recognise handwritten digits on the sphere, wherever they lie and however they are turned.
 
-The same gauge-equivariant network is trained twice, on upright digits (NR) and on randomly rotated ones (R). If it is
-equivariant, the one that never saw a rotated digit recognises them all the same (the column NR/R: trained on NR, tested on R).
-The baseline, an ordinary CNN on the latitude-longitude picture of the same maps, does not.
+The same gauge-equivariant network is trained twice, on upright digits (NR) and on randomly rotated ones (R).
+If it is equivariant, the one that never saw a rotated digit recognises them all the same (the column NR/R:
+trained on NR, tested on R). The baseline, an ordinary CNN on the latitude-longitude picture of the same maps,
+does not.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,7 @@ from geocnn.train.loop import (
     write_metrics,
 )
 from geocnn.train.recipe import Prediction, Recipe
-from geocnn.train.settings import LoopSettings, setting
+from geocnn.train.settings import LoopSettings, setting, tuples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,9 +58,13 @@ class SphericalDigitsSettings(LoopSettings):
     widths: tuple[str, ...] = setting(
         ("8x0 + 8x1", "16x0 + 16x1", "32x0 + 32x1"), "feature types, one a level, each at half the resolution"
     )
+    convs: tuple[int, ...] = setting((), "convolutions within each level besides those between levels")
+    dropout: float = setting(0.0, "share of the readout's hidden units dropped in training")
     rings: int = setting(3, "radial functions of a kernel")
     radius: float = setting(2.5, "of a kernel, in point spacings of its level")
-    samples: tuple[int, ...] = setting((), "rings,angles of the sampling grid of a kernel; empty chooses them")
+    samples: tuple[int, ...] = setting(
+        (), "rings,angles of the sampling grid of a kernel; empty chooses them"
+    )
     rotated: bool = setting(True, "train also on rotated digits, for R/R")
     baseline: bool = setting(False, "train also an ordinary CNN on the latitude-longitude picture")
 
@@ -69,23 +75,33 @@ PRESETS = {
 }
 
 
-# ------------------------------------------------------------------------------------------------------------ networks
+# --------------------------------------------------------------------------------------------------- networks
 
 
 class SphereNetwork(nn.Module):
     """A SurfaceEncoder with the HEALPix hierarchy it works on: x [B, npix, 1] -> logits [B, 10].
 
     Args:
-        nside, widths, rings, radius, samples: as in SphericalDigitsSettings.
+        nside, widths, convs, dropout, rings, radius, samples: as in SphericalDigitsSettings.
     """
 
     def __init__(
-        self, *, nside: int, widths: tuple[str, ...], rings: int, radius: float, samples: tuple[int, ...]
+        self,
+        *,
+        nside: int,
+        widths: tuple[str, ...],
+        convs: tuple[int, ...],
+        dropout: float,
+        rings: int,
+        radius: float,
+        samples: tuple[int, ...],
     ) -> None:
         super().__init__()
         surface = healpix(nside)
         grid = (samples[0], samples[1]) if samples else None
-        self.encoder = SurfaceEncoder("1x0", widths, len(CLASSES), rings=rings)
+        self.encoder = SurfaceEncoder(
+            "1x0", widths, len(CLASSES), convs=convs or None, rings=rings, dropout=dropout
+        )
         self.hierarchy = surface.hierarchy(levels=len(widths), radius=radius * surface.spacing, samples=grid)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,9 +115,12 @@ class SphereNetwork(nn.Module):
 class PlanarNetwork(nn.Module):
     """The baseline: an ordinary CNN on the 60 x 60 latitude-longitude picture of the map.
 
-    Rows go from north to south, columns from longitude -180 to 180 degrees, so that an upright digit is in the middle and reads
-    as on paper. x [B, npix, 1] -> logits [B, 10].
+    Rows go from north to south, columns from longitude -180 to 180 degrees, so that an upright digit is in
+    the middle and reads as on paper. x [B, npix, 1] -> logits [B, 10].
     """
+
+    pixel: Tensor
+    weight: Tensor
 
     def __init__(self, *, nside: int, size: int = 60) -> None:
         super().__init__()
@@ -113,7 +132,7 @@ class PlanarNetwork(nn.Module):
         widths = (1, 16, 32, 64, 64)
         blocks = [
             layer
-            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+            for n_in, n_out in pairwise(widths)
             for layer in (
                 nn.Conv2d(n_in, n_out, 3, padding=1),
                 nn.BatchNorm2d(n_out),
@@ -129,14 +148,14 @@ class PlanarNetwork(nn.Module):
 
 
 def build_network(description: dict[str, Any]) -> nn.Module:
-    """The untrained network of a description: "kind" ("sphere" or "planar") and the arguments of its class."""
-    arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in description.items()}
+    """The untrained network of a description: its "kind", "sphere" or "planar", and its arguments."""
+    arguments = tuples(description)
     kind = arguments.pop("kind")
     return SphereNetwork(**arguments) if kind == "sphere" else PlanarNetwork(**arguments)
 
 
 def sphere_description(settings: SphericalDigitsSettings) -> dict[str, Any]:
-    names = ("nside", "widths", "rings", "radius", "samples")
+    names = ("nside", "widths", "convs", "dropout", "rings", "radius", "samples")
     return {"kind": "sphere"} | {name: getattr(settings, name) for name in names}
 
 
@@ -144,21 +163,24 @@ def save_network(network: nn.Module, description: dict[str, Any], folder: Path) 
     """model.safetensors and model.json: all that `load_network` needs, no pickle."""
     save_weights(network, folder / "model.safetensors")
     replace_json(
-        {"format": FORMAT, "recipe": RECIPE.name, "classes": CLASSES, "network": description}, folder / "model.json"
+        {"format": FORMAT, "recipe": RECIPE.name, "classes": CLASSES, "network": description},
+        folder / "model.json",
     )
 
 
 def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network and its description. Raises CheckpointError if the folder holds none of this recipe."""
+    """A trained network and its description. Raises CheckpointError if the folder holds none."""
     model = read_json(folder / "model.json")
     if model.get("format") != FORMAT:
-        raise CheckpointError(f"{folder / 'model.json'} has format {model.get('format')!r}, expected {FORMAT!r}")
+        raise CheckpointError(
+            f"{folder / 'model.json'} has format {model.get('format')!r}, expected {FORMAT!r}"
+        )
     network = build_network(model["network"])
     load_weights(network, folder / "model.safetensors")
     return network.eval(), model["network"]
 
 
-# ------------------------------------------------------------------------------------------------------------ training
+# --------------------------------------------------------------------------------------------------- training
 
 
 @dataclass(frozen=True)
@@ -203,7 +225,7 @@ def _train_one(
     training: Training, settings: SphericalDigitsSettings, home: Path, console: Console
 ) -> Outcome:
     digits = "rotated" if training.rotated else "upright"
-    console.print(f"training the {training.title} on {digits} digits ({training.folder})")
+    console.print(f"training {training.title} on {digits} digits ({training.folder})")
     torch.manual_seed(settings.seed)
     network = build_network(training.description)
     outcome = fit(
@@ -224,11 +246,15 @@ def _digits(split: str, rotated: bool, settings: SphericalDigitsSettings, size: 
     return SphericalDigits(split, rotated, nside=settings.nside, seed=settings.seed, size=size)
 
 
-# ----------------------------------------------------------------------------------------------------------- reporting
+# -------------------------------------------------------------------------------------------------- reporting
 
 
 def _report(
-    settings: SphericalDigitsSettings, folder: Path, outcomes: dict[str, Outcome], start: float, console: Console
+    settings: SphericalDigitsSettings,
+    folder: Path,
+    outcomes: dict[str, Outcome],
+    start: float,
+    console: Console,
 ) -> None:
     from geocnn import viz
 
@@ -247,14 +273,18 @@ def _report(
             answer, truth = predict_logits(network, tests[name], 4 * settings.batch_size, device)
             logits[training.folder, name] = answer
             column = f"{'R' if training.rotated else 'NR'}/{name}"
-            accuracy.setdefault(training.title, {})[column] = float((answer.argmax(1) == truth).double().mean())
+            accuracy.setdefault(training.title, {})[column] = float(
+                (answer.argmax(1) == truth).double().mean()
+            )
 
+    main, description = load_network(folder / "nr")
+    save_network(main, description, folder)
     rows = {training.folder: read_metrics(folder / training.folder) for training in trainings(settings)}
     write_metrics(rows, folder / "metrics.csv")
     truth = tests["R"].labels
-    viz.confusion(logits["nr", "R"].argmax(1), truth, CLASSES, "trained on upright, tested on rotated digits").savefig(
-        folder / "confusion.png", dpi=150
-    )
+    viz.confusion(
+        logits["nr", "R"].argmax(1), truth, CLASSES, "trained on upright, tested on rotated digits"
+    ).savefig(folder / "confusion.png", dpi=150)
     viz.curves(rows).savefig(folder / "curves.png", dpi=150)
     _sphere_page(tests["R"], logits["nr", "R"]).savefig(folder / "spheres.png", dpi=150)
     replace_json(
@@ -292,7 +322,9 @@ def _sphere_page(digits: SphericalDigits, logits: Tensor, n: int = 12) -> Figure
     )
 
 
-def _print_table(accuracy: dict[str, dict[str, float]], networks: dict[str, dict[str, Any]], console: Console) -> None:
+def _print_table(
+    accuracy: dict[str, dict[str, float]], networks: dict[str, dict[str, Any]], console: Console
+) -> None:
     from rich.table import Table
 
     columns = ("NR/NR", "R/R", "NR/R")
@@ -308,7 +340,7 @@ def _print_table(accuracy: dict[str, dict[str, float]], networks: dict[str, dict
     console.print(table)
 
 
-# ---------------------------------------------------------------------------------------------------------- prediction
+# ------------------------------------------------------------------------------------------------- prediction
 
 
 def predict(folder: Path, maps: Tensor) -> Prediction:
@@ -322,7 +354,8 @@ def predict(folder: Path, maps: Tensor) -> Prediction:
     check_map(maps, description["nside"])
     if maps.min() < 0 or maps.max() > 1:
         raise MapError(
-            f"the network was trained on values from 0 to 1; the map's go from {maps.min():.3g} to {maps.max():.3g}: rescale it"
+            f"the network was trained on values from 0 to 1, but the map's go from {maps.min():.3g} "
+            f"to {maps.max():.3g}; rescale it"
         )
     with torch.no_grad():
         probabilities = torch.cat([network(normalise(part)).softmax(-1) for part in maps.split(64)])

@@ -1,0 +1,262 @@
+"""The command line: geocnn recipes | train | predict.
+
+Bad input ends with one red line and exit code 2, never a traceback.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.util
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+except ImportError as error:
+    raise SystemExit(f"the geocnn command needs {error.name}: pip install 'geocnn[train,plot]'") from None
+
+from geocnn.errors import GeocnnError
+from geocnn.train.files import read_json
+from geocnn.train.loop import is_main_process
+from geocnn.train.recipe import Prediction, Recipe, handed_down, open_run
+from geocnn.train.recipes import RECIPES, find_recipe
+
+app = typer.Typer(
+    name="geocnn",
+    help="Gauge-equivariant networks on the sphere and other surfaces.",
+    epilog="Start with: geocnn train spherical-digits --baseline",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+training = typer.Typer(
+    help="Train a recipe; checkpoints, tables and pictures land in its run folder.",
+    epilog="Example: geocnn train spherical-digits --preset quick --baseline",
+    no_args_is_help=True,
+)
+app.add_typer(training, name="train")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `geocnn`; `arguments` default to the process's own."""
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except GeocnnError as error:
+        Console(stderr=True).print(
+            f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        raise SystemExit(2) from None
+
+
+@app.command("recipes")
+def list_recipes() -> None:
+    """List the recipes that `geocnn train` knows."""
+    table = Table("recipe", "what it trains", "presets")
+    for recipe in RECIPES.values():
+        table.add_row(recipe.name, recipe.summary, ", ".join(recipe.presets))
+    Console().print(table)
+
+
+@app.command(
+    "predict",
+    epilog="Examples: geocnn predict runs/spherical-digits-1 map.fits, or instead of a map: --digits 8",
+)
+def predict(
+    model: Annotated[
+        Path, typer.Argument(help="run folder, or any folder with model.json and model.safetensors")
+    ],
+    maps: Annotated[
+        Path | None, typer.Argument(metavar="MAP", help="HEALPix map: .npy [npix] or [n, npix], or .fits")
+    ] = None,
+    digits: Annotated[
+        int, typer.Option(min=0, help="read this many of the recipe's own test inputs instead of MAP")
+    ] = 0,
+    nested: Annotated[bool, typer.Option("--nested", help="the pixels of MAP are in nested order")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="folder for the table and the picture; default: beside MAP, or the model's"),
+    ] = None,
+) -> None:
+    """Let a trained network read HEALPix maps: prints a table, writes it as CSV and draws the spheres."""
+    from geocnn.data.maps import read_maps
+
+    if (maps is None) == (digits == 0):
+        raise GeocnnError("give either a MAP or --digits N (the recipe's own test inputs), one of the two")
+    recipe = find_recipe(str(_describe(model).get("recipe")))
+    if maps is None:
+        values, truth = recipe.examples(model, digits)
+        stem = (out or model) / "digits"
+    else:
+        values, truth = read_maps(maps, nested), None
+        stem = (out or maps.parent) / maps.name.split(".")[0]
+    prediction = recipe.predict(model, values)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    table = stem.with_name(f"{stem.name}-predictions.csv")
+    _write_predictions(prediction, truth, table)
+    _print_predictions(prediction, truth)
+    Console().print(f"wrote {table}", soft_wrap=True)
+    if importlib.util.find_spec("matplotlib"):
+        picture = table.with_suffix(".png")
+        shown = [
+            label if truth is None else f"{truth[k]}, read as {label}"
+            for k, label in enumerate(prediction.labels)
+        ]
+        recipe.picture(values[:16], shown[:16]).savefig(picture, dpi=150)
+        Console().print(f"wrote {picture}", soft_wrap=True)
+
+
+# --------------------------------------------------------------------------------- one train command a recipe
+
+
+def _train_command(recipe: Recipe) -> Callable[..., None]:
+    """A function whose signature has the recipe's settings as options, for typer to read."""
+
+    def command(preset: str | None, run: Path | None, resume: bool, **options: Any) -> None:
+        for module in ("lightning", "tensorboard", "matplotlib"):
+            if importlib.util.find_spec(module) is None:
+                raise GeocnnError(f"training needs {module}: pip install 'geocnn[train,plot]'")
+        if resume and preset is not None:
+            raise GeocnnError("a resumed run keeps its settings; leave out --preset")
+        preset = preset or next(iter(recipe.presets))
+        if preset not in recipe.presets:
+            raise GeocnnError(f"there is no preset '{preset}'; choose one of {', '.join(recipe.presets)}")
+        chosen = {name: _parse(recipe, name, value) for name, value in options.items() if value is not None}
+        folder, settings = open_run(recipe, preset, chosen, run, resume)
+        console = Console(quiet=not is_main_process())
+        console.print(
+            f"run folder: [bold]{folder}[/] (to continue it later: --run {folder} --resume)",
+            soft_wrap=True,
+        )
+        with handed_down(folder):
+            recipe.train(settings, folder, console)
+        console.print(
+            f"everything is in [bold]{folder}[/]: results.json, metrics.csv, pictures, model",
+            soft_wrap=True,
+        )
+
+    parameters = {
+        "preset": (
+            str | None,
+            typer.Option("--preset", help="settings to start from", show_default=" | ".join(recipe.presets)),
+        ),
+        "run": (
+            Path | None,
+            typer.Option("--run", help="run folder", show_default=f"runs/{recipe.name}-<n>"),
+        ),
+        "resume": (bool, typer.Option("--resume", help="continue a run that was stopped or killed")),
+    } | _setting_options(recipe)
+    annotations = {name: Annotated[kind, option] for name, (kind, option) in parameters.items()}
+    command.__annotations__ = annotations
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=False if name == "resume" else None,
+                annotation=annotation,
+            )
+            for name, annotation in annotations.items()
+        ]
+    )
+    command.__doc__ = (
+        f"Train: {recipe.summary}. The options overrule the preset, whose values are their defaults."
+    )
+    return command
+
+
+def _setting_options(recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    kinds = get_type_hints(type(recipe.default))
+    options: dict[str, tuple[Any, Any]] = {}
+    for field in dataclasses.fields(recipe.default):
+        flag = field.name.replace("_", "-")
+        kind = kinds[field.name]
+        names = f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}"
+        options[field.name] = (
+            (kind if kind in (int, float, bool, str) else str) | None,
+            typer.Option(
+                names,
+                help=field.metadata["help"],
+                show_default=_defaults(recipe, field.name),
+                rich_help_panel="Settings",
+            ),
+        )
+    return options
+
+
+def _defaults(recipe: Recipe, name: str) -> str:
+    """The value of a setting in each preset, once if they agree."""
+    shown = {preset: _show(getattr(settings, name)) for preset, settings in recipe.presets.items()}
+    if len(set(shown.values())) == 1:
+        return next(iter(shown.values()))
+    return ", ".join(f"{preset}: {value}" for preset, value in shown.items())
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(part) for part in value) or "chosen"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _parse(recipe: Recipe, name: str, value: Any) -> Any:
+    """A value from the command line; several parts are separated by commas."""
+    kind = get_type_hints(type(recipe.default))[name]
+    if kind in (int, float, bool, str):
+        return value
+    part = int if kind == tuple[int, ...] else str
+    try:
+        return tuple(part(item.strip()) for item in value.split(",") if item.strip())
+    except ValueError as error:
+        raise GeocnnError(
+            f"--{name.replace('_', '-')} takes whole numbers separated by commas, got '{value}'"
+        ) from error
+
+
+for _recipe in RECIPES.values():
+    training.command(
+        _recipe.name, epilog=f"Example: geocnn train {_recipe.name} --preset long --devices gpu:0"
+    )(_train_command(_recipe))
+
+
+# ------------------------------------------------------------------------------------------------ predictions
+
+
+def _describe(model: Path) -> dict[str, Any]:
+    if not (model / "model.json").is_file():
+        raise GeocnnError(
+            f"there is no model.json in {model}; name the folder of a finished run (geocnn train prints it)"
+        )
+    return read_json(model / "model.json")
+
+
+def _write_predictions(prediction: Prediction, truth: list[str] | None, file: Path) -> None:
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(
+            ["map", *(["truth"] if truth else []), "label", *(f"p({name})" for name in prediction.classes)]
+        )
+        for k, label in enumerate(prediction.labels):
+            known = [truth[k]] if truth else []
+            writer.writerow([k, *known, label, *(f"{p:.6f}" for p in prediction.probabilities[k].tolist())])
+
+
+def _print_predictions(prediction: Prediction, truth: list[str] | None, at_most: int = 20) -> None:
+    table = Table("map", *(["truth"] if truth else []), "label", "probability")
+    for k, label in enumerate(prediction.labels[:at_most]):
+        known = [truth[k]] if truth else []
+        table.add_row(str(k), *known, label, f"{100 * float(prediction.probabilities[k].max()):.1f} %")
+    console = Console()
+    console.print(table)
+    if len(prediction.labels) > at_most:
+        console.print(f"and {len(prediction.labels) - at_most} more")
+    if truth:
+        right = sum(a == b for a, b in zip(truth, prediction.labels, strict=True))
+        console.print(f"{right} of {len(truth)} right")
+
+
+if __name__ == "__main__":
+    main()
