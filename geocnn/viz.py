@@ -164,7 +164,7 @@ def mollweide(values: Tensor, title: str = "", nested: bool = False) -> Figure:
     from matplotlib.figure import Figure
 
     check_map(values)
-    projector = MollweideProj(xsize=900, flip="geo")
+    projector = MollweideProj(xsize=900, flipconv="geo")
     nside = healpy.npix2nside(len(values))
     pixel_of = partial(healpy.vec2pix, nside, nest=nested)
     picture = projector.projmap(values.double().numpy(), pixel_of)

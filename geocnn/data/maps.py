@@ -74,6 +74,7 @@ def _read_fits(file: Path, nested: bool) -> np.ndarray:
     except ImportError as error:
         raise MapError(f"reading {file} needs healpy: pip install 'geocnn[healpy]'") from error
     try:
-        return np.asarray(healpy.read_map(file, field=None, nest=nested, dtype=np.float64))
+        columns = healpy.read_map(file, field=None, nest=nested, dtype=np.float64)  # pyright: ignore[reportArgumentType]
+        return np.asarray(columns)
     except Exception as error:  # healpy and astropy raise many kinds for files that hold no map
         raise MapError(f"healpy cannot read a HEALPix map from {file}: {error}") from error

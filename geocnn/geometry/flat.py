@@ -74,7 +74,8 @@ class Flat(Surface):
 
     def _difference(self, p: Tensor, q: Tensor) -> Tensor:
         v = q - p
-        return v - (v / self._size).round() * self._size if self.periodic else v
+        # into [−½, ½) of each side: of two ways as short as each other the same one at every point
+        return v - (v / self._size + 0.5).floor() * self._size if self.periodic else v
 
     def _within(self, base: Placed, radius: float) -> tuple[Tensor, Tensor]:
         if self.periodic and 2 * radius > float(self._size.min()):
@@ -92,6 +93,9 @@ class Flat(Surface):
 
     def area_jacobian(self, r: Tensor) -> Tensor:
         return torch.ones_like(r)
+
+    def is_same_as(self, other: Surface) -> bool:
+        return isinstance(other, Flat) and self.periodic == other.periodic and torch.equal(self._size, other._size)
 
     def coarser(self) -> Flat:
         h, w = self.shape
@@ -135,9 +139,9 @@ def _flat(shape: tuple[int, int], step: float, periodic: bool) -> Flat:
 
 
 def _check_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    if len(shape) != 2 or any(not isinstance(n, int) or n < 1 for n in shape):
+    if not isinstance(shape, (tuple, list)) or len(shape) != 2 or any(not isinstance(n, int) or n < 1 for n in shape):
         raise GeometryError(f"shape must be (rows, columns), two positive integers, got {shape!r}")
-    return shape
+    return shape[0], shape[1]
 
 
 def plane(shape: tuple[int, int]) -> Flat:

@@ -53,7 +53,7 @@ class Hierarchy:
         return joined
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Hierarchy:
-        """A copy on another device or in another floating dtype."""
+        """A copy on another device or in another floating dtype (areas are cast too). Raises GeometryError as Stencil.to."""
         return Hierarchy(
             [s.to(device, dtype) for s in self.stencils],
             [s.to(device, dtype) for s in self.down],
@@ -63,9 +63,13 @@ class Hierarchy:
         )
 
     def turn_frames(self, alpha: Sequence[Tensor], flip: Sequence[Tensor] | None = None) -> Hierarchy:
-        """The same hierarchy in another gauge: one tensor of angles [N_i] (and flips) a level."""
-        if len(alpha) != self.n_levels:
-            raise GeometryError(f"one tensor of angles a level is needed: {self.n_levels}, got {len(alpha)}")
+        """The same hierarchy in another gauge: one tensor of angles [N_i] in radians (and of flips [N_i]) a level.
+
+        Raises GeometryError when the number of levels or a level's number of points does not fit.
+        """
+        for name, given in (("angles", alpha), ("flips", flip)):
+            if given is not None and len(given) != self.n_levels:
+                raise GeometryError(f"one tensor of {name} a level is needed: {self.n_levels}, got {len(given)}")
         f = [None] * self.n_levels if flip is None else list(flip)
         pairs = range(self.n_levels - 1)
         return replace(
@@ -77,7 +81,10 @@ class Hierarchy:
 
     @staticmethod
     def cat(hierarchies: Sequence[Hierarchy]) -> Hierarchy:
-        """Several surfaces side by side. Raises GeometryError for an empty list or different numbers of levels."""
+        """Several surfaces side by side, which may differ in their numbers of points.
+
+        Raises GeometryError for an empty list, and for different numbers of levels or radii.
+        """
         if not hierarchies:
             raise GeometryError("nothing to concatenate: give at least one hierarchy")
         depths = {h.n_levels for h in hierarchies}
@@ -103,7 +110,7 @@ class Hierarchy:
 
     @staticmethod
     def load(path: str | Path) -> Hierarchy:
-        """Read what `save` wrote. Raises GeometryError when the file holds no hierarchy."""
+        """Read what `save` wrote. Raises GeometryError when the file is truncated or holds no hierarchy."""
         tensors, metadata = load_tensors(path, "hierarchy")
 
         def stencil(name: str) -> Stencil:
@@ -124,7 +131,7 @@ class Hierarchy:
 def build(
     surface: Surface, levels: int, radius: float, kind: str, samples: tuple[int, int] | None, boundary: str
 ) -> Hierarchy:
-    """The hierarchy of `Surface.hierarchy`."""
+    """The hierarchy of `Surface.hierarchy`. Raises GeometryError for less than one level or too many to halve."""
     if levels < 1:
         raise GeometryError(f"a hierarchy has at least one level, got {levels}")
     surfaces = [surface]
@@ -136,7 +143,7 @@ def build(
         [s.stencil(radius * 2**i, targets=t, **options) for i, (s, t) in enumerate(_pairs(surfaces))],  # type: ignore[arg-type]
         [t.interpolation(s) for s, t in _pairs(surfaces)],
         [s.areas for s in surfaces],
-        [torch.tensor([0, s.n_points]) for s in surfaces],
+        [torch.tensor([0, s.n_points], device=s.points.device) for s in surfaces],
     )
 
 

@@ -54,16 +54,18 @@ class Icosahedron:
 def _cone_coordinates(corners: Tensor, direction: Tensor) -> Tensor:
     """Coordinates of `direction` [..., 3] in the basis of three corners [..., 3, 3], by Cramer's rule."""
     a, b, c = corners.unbind(-2)
-    det = lambda x, y, z: (x * torch.linalg.cross(y, z, dim=-1)).sum(-1)  # noqa: E731
     d = direction.expand_as(a)
-    return torch.stack([det(d, b, c), det(a, d, c), det(a, b, d)], -1) / det(a, b, c)[..., None]
+    return torch.stack([_det(d, b, c), _det(a, d, c), _det(a, b, d)], -1) / _det(a, b, c)[..., None]
+
+
+def _det(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    return (a * torch.linalg.cross(b, c, dim=-1)).sum(-1)
 
 
 def triangle_areas(points: Tensor, faces: Tensor) -> Tensor:
     """Solid angles of spherical triangles (Van Oosterom & Strackee 1983, eq. 8), [F]."""
     a, b, c = points[faces].unbind(1)
-    volume = (a * torch.linalg.cross(b, c, dim=-1)).sum(-1)
-    return 2 * torch.atan2(volume, 1 + (a * b).sum(-1) + (b * c).sum(-1) + (c * a).sum(-1))
+    return 2 * torch.atan2(_det(a, b, c), 1 + (a * b).sum(-1) + (b * c).sum(-1) + (c * a).sum(-1))
 
 
 def _base() -> tuple[Tensor, Tensor]:

@@ -26,7 +26,9 @@ class Grid(Protocol):
         """Sources [K, S] and weights [K, S], summing to 1, for unit vectors [K, 3]."""
         ...
 
-    def coarser(self) -> Sphere: ...
+    def coarser(self) -> Sphere:
+        """The sphere of half the resolution; raises GeometryError at the coarsest."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,9 @@ class Sphere(Surface):
         angle, flip = self._read(source, q[:, None], frame[:, None], base.flipped)
         return Exp(q, source, weight, angle, flip, torch.ones_like(r, dtype=torch.bool), r)
 
-    def _read(self, source: Tensor, q: Tensor, frame: Tensor, flipped: Tensor | None):
+    def _read(
+        self, source: Tensor, q: Tensor, frame: Tensor, flipped: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """(angle, flip) [K, S] from the gauge at each source to the frame at q, straight along the great circle."""
         carried = transport(self.points[source], q, self.frames[source, 0])
         along = (frame * carried[..., None, :]).sum(-1)
@@ -77,8 +81,10 @@ class Sphere(Surface):
         return Log(vectors, torch.atan2(along[:, 1], along[:, 0]), flip, reached)
 
     def _within(self, base: Placed, radius: float) -> tuple[Tensor, Tensor]:
-        # half a unit in 1e12: rounding of the dot product, so that points exactly at the radius stay in
-        least = math.cos(min(radius, math.pi)) - 5e-13
+        if radius >= math.pi:
+            raise GeometryError(f"a log disc of radius {radius} reaches the antipode; use a radius below π or kind='exp'")
+        # 5e-13: the rounding of a dot product, so that points exactly at the radius stay in
+        least = math.cos(radius) - 5e-13
         pairs = [
             torch.stack(((block @ self.points.T) >= least).nonzero(as_tuple=True)) + torch.tensor([[k], [0]], device=block.device)
             for k, block in zip(range(0, len(base.points), 1024), base.points.split(1024), strict=True)

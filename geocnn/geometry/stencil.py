@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,8 +45,8 @@ class Stencil:
     n_source: int
     group: Group
     samples: tuple[int, int] | None = None
-    operators: dict = field(default_factory=dict, repr=False)
-    """Gather operators derived from this stencil, kept by `ops.gather`; never saved, copied by `to` or compared."""
+    operators: dict = field(default_factory=dict, init=False, repr=False)
+    """Gather operators derived from this stencil, kept by `ops.gather`; never saved, and no copy inherits them."""
 
     @property
     def n_target(self) -> int:
@@ -74,15 +73,20 @@ class Stencil:
         names = (*_TENSORS, "radius", "n_source", "group", "samples")
         return Stencil, tuple(getattr(self, name) for name in names)
 
-    def _map(self, change) -> Stencil:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Stencil:
         tensors = {name: None if (t := getattr(self, name)) is None else change(t) for name in _TENSORS}
-        return replace(self, **tensors, operators={})
+        return replace(self, **tensors)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Stencil:
-        """A copy on another device or in another floating dtype; this is where geometry is cast, once."""
-        if (device is None or torch.device(device) == self.device) and dtype in (None, self.r.dtype):
-            return self
-        return self._map(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
+        """A copy on another device or in another floating dtype; this is where geometry is cast, once.
+
+        The stencil itself where nothing changes, so that its operators are kept. Raises GeometryError for a dtype
+        that is not a floating one.
+        """
+        if dtype is not None and not dtype.is_floating_point:
+            raise GeometryError(f"lengths, angles and weights need a floating dtype, got {dtype}; give e.g. torch.float32")
+        moved = self._map(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
+        return self if all(getattr(moved, name) is getattr(self, name) for name in _TENSORS) else moved
 
     def turn_frames(
         self,
@@ -96,7 +100,7 @@ class Stencil:
         Within one point set sources and targets turn together. Between two sets give the targets' own
         `target_alpha` [n_target] (and `target_flip`). Law: θ' = θ − α_t, angle' = angle + α_s − α_t.
 
-        Raises GeometryError when the lengths do not fit or a flip is asked of an oriented stencil's group.
+        Raises GeometryError when the lengths do not fit, or when targets that are not the sources lack their angles.
         """
         if target_alpha is None:
             if self.n_source != self.n_target:
@@ -104,25 +108,23 @@ class Stencil:
                     f"this stencil goes from {self.n_source} to {self.n_target} points: give target_alpha as well"
                 )
             target_alpha, target_flip = alpha, flip
-        if alpha.shape != (self.n_source,) or target_alpha.shape != (self.n_target,):
-            raise GeometryError(
-                f"one angle a point is needed: {self.n_source} for the sources and {self.n_target} for the targets, "
-                f"got {list(alpha.shape)} and {list(target_alpha.shape)}"
-            )
+        check_gauge("source", self.n_source, alpha, flip)
+        check_gauge("target", self.n_target, target_alpha, target_flip)
         t, s = self.target, self.source
-        change_t = gauge_change(target_alpha.to(self.r), None if target_flip is None else target_flip)
+        change_t = gauge_change(target_alpha.to(self.r), target_flip)
         change_s = gauge_change(alpha.to(self.r), flip)
         at_t = (change_t[0][t], None if change_t[1] is None else change_t[1][t])
         at_s = (change_s[0][s], None if change_s[1] is None else change_s[1][s])
         angle, flipped = compose(at_t, compose((self.angle, self.flip), inverse(at_s)))
         theta, _ = compose(at_t, (self.theta, None))
         turned = smallest_group(alpha, flip).join(smallest_group(target_alpha, target_flip))
-        return replace(self, theta=theta, angle=angle, flip=flipped, group=self.group.join(turned), operators={})
+        return replace(self, theta=theta, angle=angle, flip=flipped, group=self.group.join(turned))
 
     @staticmethod
     def cat(stencils: Sequence[Stencil]) -> Stencil:
         """One stencil for several surfaces side by side; points are numbered on.
 
+        Its `samples` are the fewest rings and the fewest angles among them, which is what bounds a layer's frequency.
         Raises GeometryError for an empty list or different radii.
         """
         if not stencils:
@@ -139,7 +141,7 @@ class Stencil:
         flip = None
         if any(s.flip is not None for s in stencils):
             flip = torch.cat([torch.zeros_like(s.source, dtype=torch.bool) if s.flip is None else s.flip for s in stencils])
-        samples = {s.samples for s in stencils}
+        samples = [s.samples for s in stencils if s.samples is not None]
         return Stencil(
             row_ptr=torch.cat(row_ptr),
             source=torch.cat([s.source + k for s, k in zip(stencils, sources, strict=False)]),
@@ -147,7 +149,7 @@ class Stencil:
             radius=stencils[0].radius,
             n_source=sources[-1],
             group=joined,
-            samples=samples.pop() if len(samples) == 1 else None,
+            samples=(min(r for r, _ in samples), min(a for _, a in samples)) if samples else None,
             **{name: torch.cat([getattr(s, name) for s in stencils]) for name in ("r", "theta", "weight", "angle")},
         )
 
@@ -172,17 +174,24 @@ class Stencil:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write to a safetensors file, whole or not at all."""
+        """Write to a safetensors file (no pickle), whole or not at all."""
         save_tensors(path, self.tensors(), {"stencil": self.metadata()})
 
     @staticmethod
     def load(path: str | Path) -> Stencil:
-        """Read what `save` wrote. Raises GeometryError when the file holds no stencil."""
+        """Read what `save` wrote. Raises GeometryError when the file is truncated or holds no stencil."""
         tensors, metadata = load_tensors(path, "stencil")
         return Stencil.from_parts(tensors, metadata)
 
 
 _TENSORS = ("row_ptr", "source", "r", "theta", "weight", "angle", "flip")
+
+
+def check_gauge(points: str, n: int, alpha: Tensor, flip: Tensor | None) -> None:
+    """Raises GeometryError unless there are n angles and, if any, n flips."""
+    if alpha.shape != (n,) or (flip is not None and flip.shape != (n,)):
+        got = f"{list(alpha.shape)} angles" + ("" if flip is None else f" and {list(flip.shape)} flips")
+        raise GeometryError(f"one angle (and one flip) a {points} point is needed, {n} in all, got {got}")
 
 
 def gauge_change(alpha: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -198,14 +207,14 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -
     from safetensors.torch import save_file
 
     path = Path(path)
-    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-    os.close(handle)
+    # in the same folder, where replacing is atomic; by process, so that two writers do not share it
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         stored = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
         save_file(stored, partial, {"geocnn": json.dumps(metadata)})
         os.replace(partial, path)
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:

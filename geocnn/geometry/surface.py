@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.stencil import Stencil, gauge_change
+from geocnn.geometry.stencil import Stencil, check_gauge, gauge_change
 from geocnn.groups.planar import Group, compose, smallest_group
 
 if TYPE_CHECKING:
@@ -104,7 +104,14 @@ class Surface(ABC):
 
     @abstractmethod
     def coarser(self) -> Surface:
-        """The same surface at half the resolution, in its own (unturned) frames."""
+        """The same surface at half the resolution, in its own (unturned) frames.
+
+        Raises GeometryError where it cannot be halved.
+        """
+
+    def is_same_as(self, other: Surface) -> bool:
+        """Whether both discretise one surface, so that stencils may lead from one point set to the other."""
+        return type(other) is type(self)
 
     def exp(self, base: Tensor, vectors: Tensor) -> Exp:
         """Follow geodesics from points base [K] (ids) along vectors [K, 2], given in the base's frame, to their ends.
@@ -150,9 +157,9 @@ class Surface(ABC):
         """The same surface in another gauge: frames turned by alpha [N] radians, then e₂ mirrored where `flip` [N].
 
         Components of a frequency-n field change by e^{−inα}; anchors stay where they are on the surface.
+        Raises GeometryError unless there is one angle (and one flip) a point.
         """
-        if alpha.shape != (self.n_points,) or (flip is not None and flip.shape != (self.n_points,)):
-            raise GeometryError(f"one angle (and one flip) a point is needed: {self.n_points}, got {list(alpha.shape)}")
+        check_gauge("surface", self.n_points, alpha, flip)
         alpha = alpha.to(self.points)
         c, s = torch.cos(alpha)[:, None], torch.sin(alpha)[:, None]
         e1, e2 = self.frames.unbind(1)
@@ -178,29 +185,43 @@ class Surface(ABC):
         or another point set of the same surface (a coarser level); by default the points themselves. `boundary`:
         beyond an edge the feature is zero, or weights are renormalised.
 
-        Raises GeometryError for a radius that is not positive or finite.
+        Raises GeometryError for a radius that is not positive and finite, or too large for the surface's log; for
+        samples that are no polar grid; for targets of another surface; for another kind or boundary.
+
+        >>> import geocnn.geometry as geometry
+        >>> st = geometry.healpix(4).stencil(radius=0.6, samples=(2, 7)); st.n_target, st.n_entries // (2 * 7 * 192)
+        (192, 4)
         """
         if not (math.isfinite(radius) and radius > 0):
             raise GeometryError(f"radius must be a positive length in the surface's units, got {radius}")
-        placed = self._targets(targets)
+        if boundary not in ("zero", "normalise"):
+            raise GeometryError(f"boundary must be 'zero' or 'normalise', got {boundary!r}")
+        placed, joined = self._targets(targets)
         if kind == "exp":
-            made = self._exp_stencil(float(radius), samples or self.default_samples(radius), placed)
+            grid = self.default_samples(radius) if samples is None else _check_samples(samples)
+            made = self._exp_stencil(float(radius), grid, placed)
         elif kind == "log":
             if samples is not None:
                 raise GeometryError("a log stencil meets the points where they lie: samples= belongs to kind='exp'")
             made = self._log_stencil(float(radius), placed)
         else:
             raise GeometryError(f"kind must be 'exp' or 'log', got {kind!r}")
+        made = replace(made, group=joined)
         return _renormalised(made) if boundary == "normalise" else made
 
-    def _targets(self, targets: Tensor | Surface | None) -> Placed:
+    def _targets(self, targets: Tensor | Surface | None) -> tuple[Placed, Group]:
+        """The targets in their gauge, and the group that transporters to them live in."""
         if targets is None:
-            return self.placed
+            return self.placed, self.group
         if isinstance(targets, Tensor):
-            return self.placed.take(self._ids(targets, "targets"))
-        if type(targets) is not type(self):
-            raise GeometryError(f"targets must lie on the same surface: {type(self).__name__}, not {type(targets).__name__}")
-        return targets.placed
+            return self.placed.take(self._ids(targets, "targets")), self.group
+        if not self.is_same_as(targets):
+            raise GeometryError(
+                f"targets must lie on the surface itself, a {type(self).__name__} like this one, as coarser() gives them; "
+                f"got a {type(targets).__name__} of {targets.n_points} points and area {float(targets.areas.sum()):.6g} "
+                f"(here {float(self.areas.sum()):.6g})"
+            )
+        return targets.placed, self.group.join(targets.group)
 
     def default_samples(self, radius: float) -> tuple[int, int]:
         """(rings, angles) of the polar grid whose neighbours are at most one point spacing apart."""
@@ -263,12 +284,20 @@ class Surface(ABC):
         )
 
     def interpolation(self, targets: Tensor | Surface) -> Stencil:
-        """The stencil that reads a field at other points of the surface: entries at r = 0 whose weights sum to 1."""
-        base = self._targets(targets)
+        """The stencil that reads a field at other points of the surface: entries at r = 0 whose weights sum to 1.
+
+        `targets`: ids, or another point set of the same surface. Its radius, 1, has no meaning: all entries lie at 0.
+        Raises GeometryError for targets of another surface.
+
+        >>> import geocnn.geometry as geometry
+        >>> fine = geometry.torus((4, 4)); st = fine.coarser().interpolation(fine); st.n_source, st.n_target
+        (4, 16)
+        """
+        base, joined = self._targets(targets)
         e = self._exp(base, base.points.new_zeros(len(base.points), 2))
         n, s = e.source.shape
         zero = torch.zeros_like(e.weight).flatten()
-        return Stencil(
+        read = Stencil(
             row_ptr=torch.arange(n + 1, device=zero.device) * s,
             source=e.source.flatten(),
             r=zero,
@@ -276,10 +305,12 @@ class Surface(ABC):
             weight=e.weight.flatten(),
             angle=e.angle.flatten(),
             flip=None if e.flip is None else e.flip.flatten(),
-            radius=self.spacing,
+            radius=1.0,
             n_source=self.n_points,
-            group=self.group,
+            group=joined,
         )
+        # near an edge of the surface some of the weight belongs to points that do not exist
+        return _renormalised(read)
 
     def hierarchy(
         self,
@@ -292,10 +323,15 @@ class Surface(ABC):
         """Levels of halved resolution with stencils within and between them; the radius doubles with each level.
 
         `radius` is that of the finest level, by default 2.5 point spacings. Coarser levels are in their own frames.
+        Raises GeometryError for fewer than one level or more than the grid can be halved to, and as `stencil` does.
+
+        >>> import geocnn.geometry as geometry
+        >>> [st.n_target for st in geometry.icosphere(2).hierarchy(levels=3).stencils]
+        [162, 42, 12]
         """
         from geocnn.geometry.hierarchy import build
 
-        return build(self, levels, radius or 2.5 * self.spacing, kind, samples, boundary)
+        return build(self, levels, 2.5 * self.spacing if radius is None else radius, kind, samples, boundary)
 
 
 def radial_quadrature(rings: int) -> tuple[Tensor, Tensor]:
@@ -313,12 +349,18 @@ def radial_quadrature(rings: int) -> tuple[Tensor, Tensor]:
 
 def _largest_gap(rings: int) -> float:
     t, _ = radial_quadrature(rings)
-    edges = torch.cat([torch.zeros(1), t, torch.ones(1)])
-    return float(edges.diff()[:-1].max())
+    return float(torch.cat([t.new_zeros(1), t]).diff().max())
+
+
+def _check_samples(samples: tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(samples, (tuple, list)) or len(samples) != 2 or any(not isinstance(n, int) or n < 1 for n in samples):
+        raise GeometryError(f"samples must be (rings, angles), two positive integers, got {samples!r}")
+    return samples[0], samples[1]
 
 
 def _renormalised(stencil: Stencil) -> Stencil:
+    """Weights of each row divided by their sum; rows whose weights sum to 0 stay as they are."""
     total = torch.zeros(stencil.n_target, dtype=stencil.r.dtype, device=stencil.device)
     total.index_add_(0, stencil.target, stencil.weight)
     safe = torch.where(total > 0, total, torch.ones_like(total))
-    return replace(stencil, weight=stencil.weight / safe[stencil.target], operators={})
+    return replace(stencil, weight=stencil.weight / safe[stencil.target])

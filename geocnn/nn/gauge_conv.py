@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from geocnn.errors import FieldTypeError, GeometryError, GroupError, SamplingError
+from geocnn.errors import FieldTypeError, SamplingError
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import radial_quadrature
 from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim
 from geocnn.groups.steerable import Moment
-from geocnn.ops.gather import MomentBasis, gather, radial_basis
+from geocnn.ops.gather import MomentBasis, check_input, gather, radial_basis
 
 
 class GaugeConv(nn.Module):
@@ -24,6 +24,9 @@ class GaugeConv(nn.Module):
         x [..., n_source, D_in], stencil  ->  [..., n_target, D_out]
 
     `max_frequency` bounds the kernel's angular frequency; finite groups need it.
+
+    The first call on a stencil derives an operator from it and keeps it there; torch.compile and torch.export want that
+    call to have been made.
 
     Raises FieldTypeError (feature dimension, types of different groups, nothing can reach an output irrep), GeometryError
     (number of points), GroupError (the stencil's transporters leave the layer's group) and SamplingError (too few samples).
@@ -108,21 +111,13 @@ class GaugeConv(nn.Module):
             for source, weight in zip(self.basis.sources, parts, strict=True):
                 if weight.shape[0] == 2:
                     a, b = weight
-                    weight = torch.cat([torch.cat([a, b], 1), torch.cat([-b, a], 1)])
-                    found[target, source] = weight
+                    found[target, source] = torch.cat([torch.cat([a, b], 1), torch.cat([-b, a], 1)])
                 else:
                     found[target, source] = weight[0]
         return found
 
     def _check(self, x: Tensor, stencil: Stencil) -> None:
-        self.in_type.check(x)
-        if x.shape[-2] != stencil.n_source:
-            raise GeometryError(f"the stencil gathers from {stencil.n_source} points, x has {x.shape[-2]} (shape {list(x.shape)})")
-        if not self.in_type.group.contains(stencil.group):
-            raise GroupError(
-                f"the stencil's transporters live in {stencil.group}, which the layer's group {self.in_type.group} does not "
-                f"contain: its answer would depend on frames. Give the layer types of {stencil.group}"
-            )
+        check_input(x, stencil, self.in_type)
         highest = self.basis.max_frequency
         if stencil.samples is not None and stencil.samples[1] <= 2 * highest:
             raise SamplingError(

@@ -20,6 +20,9 @@ class SurfaceEncoder(nn.Module):
     convolutions within level i (none at the finest by default, where points are many), then one down to level i+1; the
     last width belongs to the coarsest level. The hierarchy must have len(widths) levels.
 
+    Raises FieldTypeError (types that do not fit, no invariant to read out), GeometryError (levels, points), and
+    what GaugeConv raises.
+
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(8).hierarchy(levels=3)
     >>> model = SurfaceEncoder("1x0", ["4x0 + 4x1", "8x0 + 8x1", "8x0 + 8x1"], n_out=10)
@@ -65,7 +68,10 @@ class SurfaceEncoder(nn.Module):
 
     def forward(self, x: Tensor, hierarchy: Hierarchy) -> Tensor:
         if hierarchy.n_levels != len(self.within):
-            raise GeometryError(f"this network has {len(self.within)} levels, the hierarchy {hierarchy.n_levels}; build it with levels={len(self.within)}")
+            n = len(self.within)
+            raise GeometryError(
+                f"this network has {n} levels, the hierarchy {hierarchy.n_levels}; build it with levels={n}"
+            )
         for level, blocks in enumerate(self.within):
             for block in blocks:
                 x = block(x, hierarchy.stencils[level])

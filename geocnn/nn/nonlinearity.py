@@ -17,6 +17,7 @@ class Gated(nn.Module):
 
     The gates are invariant channels that follow the features: x [..., N, in_type.dim] -> [..., N, out_type.dim], with
     `in_type` = `out_type` + one invariant a gated copy (Weiler et al. 2018, §3). Exactly equivariant.
+    Raises FieldTypeError for another feature dimension.
 
     >>> gated = Gated("4x0 + 2x1"); str(gated.in_type)
     '4x0 + 2x1 + 2x0'
@@ -54,7 +55,7 @@ class NormNonlinearity(nn.Module):
     """Each copy of an irrep scaled by activation(|x| + b) / |x|, with a learnt b; invariants through `activation` itself.
 
     x [..., N, D] -> [..., N, D], exactly equivariant; at x = 0 the result and its derivative are 0
-    (Worrall et al. 2017, §4.2; Cohen et al. 2019).
+    (Worrall et al. 2017, §4.2; Cohen et al. 2019). Raises FieldTypeError for another feature dimension.
 
     >>> NormNonlinearity("4x0 + 2x1")(torch.zeros(3, 8)).abs().max().item()
     0.0

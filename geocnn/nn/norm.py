@@ -13,7 +13,8 @@ class FieldNorm(nn.Module):
     the group acts trivially. On any other irrep a shift would break gauge symmetry.
 
     x [..., N, D] -> [..., N, D]. Training uses the batch's moments and tracks their running means with `momentum`;
-    evaluation uses those, as torch.nn.BatchNorm does (Ioffe & Szegedy 2015).
+    evaluation uses those, as torch.nn.BatchNorm does (Ioffe & Szegedy 2015). Raises FieldTypeError for another
+    feature dimension.
 
     >>> norm = FieldNorm("2x0 + 1x1"); y = norm(5 * torch.randn(8, 100, 4) + 3)
     >>> bool((y[..., :2].mean((0, 1)).abs() < 1e-5).all())
@@ -59,10 +60,10 @@ class FieldNorm(nn.Module):
     def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means of the invariant channels; variances of those and mean squares of a component of the others."""
         flat = x.reshape(-1, x.shape[-1])
-        mean = flat.mean(0)
         square = torch.linalg.vector_norm(flat, dim=0).square() / flat.shape[0]
-        centre = mean[self._invariant]
-        square = square.index_add(0, self._invariant, -centre.square())
+        # not E[x²] − E[x]², which loses all digits, and can be negative, where the mean is large
+        variance, centre = torch.var_mean(flat[:, self._invariant], 0, correction=0)
+        square = square.index_copy(0, self._invariant, variance)
         counts = torch.bincount(self._copy).to(square)
         power = torch.zeros_like(counts).index_add(0, self._copy, square) / counts
         with torch.no_grad():

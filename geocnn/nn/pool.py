@@ -9,13 +9,17 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.stencil import Stencil
 from geocnn.groups.field_type import FieldType
-from geocnn.ops.gather import transported_mean
+from geocnn.ops.gather import check_input, transported_mean
 
 
 class Pool(nn.Module):
-    """The weighted mean over each target's entries, every value carried to the target first: [..., n_source, D] -> [..., n_target, D].
+    """The weighted mean over each target's entries, every value carried to the target first.
+
+        x [..., n_source, D], stencil  ->  [..., n_target, D]
 
     Down a hierarchy with h.down[i], up with h.up[i]. A parallel field is left as it is; rows without entries give 0.
+    Raises FieldTypeError (feature dimension), GeometryError (number of points) and GroupError (the stencil's
+    transporters leave the type's group).
 
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(4).hierarchy(levels=2)
@@ -28,9 +32,7 @@ class Pool(nn.Module):
         self.in_type = self.out_type = FieldType(field_type)
 
     def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
-        self.in_type.check(x)
-        if x.shape[-2] != stencil.n_source:
-            raise GeometryError(f"the stencil gathers from {stencil.n_source} points, x has {x.shape[-2]}")
+        check_input(x, stencil, self.in_type)
         y = transported_mean(x.reshape(-1, *x.shape[-2:]), stencil, self.in_type)
         return y.reshape(*x.shape[:-2], stencil.n_target, self.in_type.dim)
 
@@ -39,10 +41,20 @@ class Pool(nn.Module):
 
 
 def surface_mean(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
-    """Means over each surface of a batch, weighted by area: x [..., N, C] at a level -> [..., surfaces, C]."""
+    """Means over each surface of a batch, weighted by area: x [..., N, C] at a level -> [..., surfaces, C].
+
+    Only invariant channels have a mean that does not depend on frames. Raises GeometryError unless x has the
+    level's number of points.
+
+    >>> import geocnn.geometry as geometry
+    >>> h = geometry.healpix(2).hierarchy(levels=1); surface_mean(torch.ones(48, 3), h, 0)
+    tensor([[1., 1., 1.]])
+    """
     areas, ptr = hierarchy.areas[level].to(x.dtype), hierarchy.ptr[level]
     if x.shape[-2] != areas.shape[0]:
-        raise GeometryError(f"level {level} has {areas.shape[0]} points, x has {x.shape[-2]}")
+        raise GeometryError(
+            f"level {level} has {areas.shape[0]} points, x has {x.shape[-2]}; give the field of that level"
+        )
     n = ptr.shape[0] - 1
     if n == 1:
         return torch.einsum("...nc,n->...c", x, areas / areas.sum()).unsqueeze(-2)

@@ -19,7 +19,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
 # Moments of one piece, in numbers: about what a core's cache holds; a GPU wants enough work for one launch.
 PIECE = {"cpu": 2**19, "cuda": 2**26}
 
@@ -57,7 +56,7 @@ class Blocks(NamedTuple):
     """A stencil's operator as plain tensors.
 
     member [tiles, U]: the sources of each tile (padding repeats source 0 with coefficient 0); block: a tensor
-    [tiles, k · rows, U · components] for each source irrep; slot_ptr [N+1], slot [tiles · U] int32: where each source
+    [tiles, k · rows, U · components] for each source irrep, k = ⌈N' / tiles⌉ for N' targets; slot_ptr [N+1], slot [tiles · U] int32: where each source
     occurs, the transpose of `member`.
     """
 
@@ -95,11 +94,10 @@ def _batch_first(m: Tensor, b: int, n_target: int, n_rows: int) -> Tensor:
     return m.permute(2, 0, 1, 3).reshape(b, n_target, -1)
 
 
-def _batch_last(m: Tensor, tiles: int, n_rows: int) -> Tensor:
-    """The transpose of `_batch_first`, padded with zeros to whole tiles."""
+def _batch_last(m: Tensor, tiles: int, k: int, n_rows: int) -> Tensor:
+    """The transpose of `_batch_first`, padded with zeros to whole tiles of k targets."""
     b, t, _ = m.shape
     m = m.view(b, t, n_rows, -1).permute(1, 2, 0, 3).reshape(t, -1)
-    k = -(-t // tiles)
     if k * tiles != t:
         m = torch.nn.functional.pad(m, (0, 0, 0, k * tiles - t))
     return m.view(tiles, k * n_rows, -1)
@@ -197,7 +195,7 @@ def convolve_transpose(
                 for run, w in mine:
                     for columns, out in run.pieces(channels):
                         m[..., columns] = g[batch, target, out] @ w.T
-                torch.bmm(a[tile].transpose(1, 2), _batch_last(m, tile.stop - tile.start, n_rows), out=spread[tile])
+                torch.bmm(a[tile].transpose(1, 2), _batch_last(m, tile.stop - tile.start, k, n_rows), out=spread[tile])
             back[batch] = _collected(spread, slot_ptr, slot, components, b)
         found.append(back)
     return found

@@ -10,12 +10,14 @@ one target that share a source are summed when the operator is built; `ops.block
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from geocnn.errors import GeometryError, GroupError
 from geocnn.geometry.stencil import Stencil
 from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim, rho
 from geocnn.groups.planar import Group
@@ -24,7 +26,7 @@ from geocnn.ops.blocks import Blocks, convolve
 
 Mix = Mapping[tuple[Irrep, Irrep], Tensor]
 
-# An operator above this size is built in pieces and not kept: with its transpose it would take twice as much.
+# An operator above this size is built in pieces at every call, and not kept.
 OPERATOR_BYTES = 2**30
 # A tile of more targets saves launches and loads, but multiplies more zeros; 1.5 to 2 measured alike on two CPU cores.
 TILE_GROWTH = 1.75
@@ -49,7 +51,7 @@ class MomentBasis:
 
     @property
     def max_frequency(self) -> int:
-        return max((abs(m.frequency) for m in self.moments), default=0)
+        return max([0, *(abs(m.frequency) for m in self.moments)])
 
     def of(self, source: Irrep, target: Irrep | None = None) -> list[Moment]:
         """The moments of one source irrep, grouped by where they land (in order of first landing)."""
@@ -92,10 +94,47 @@ def gather(x: Tensor, stencil: Stencil, source: FieldType, target: FieldType, ba
 
     `mix` holds for each target irrep and source irrep the matrix its moments are mixed by (see `GaugeConv.mix`).
     """
+    x = _single_under_autocast(x)
     fields = [source.select(x, irrep).flatten(-2) for irrep in basis.sources]
     plan, weights, n_out = _plan(source, target, basis, mix)
-    parts = [convolve(fields, weights, o.block, *o.index, o.n_target, n_out, plan) for o in operators(stencil, basis, x.dtype)]
-    return _ordered(parts[0] if len(parts) == 1 else torch.cat(parts, 1), target)
+
+    def product(o: Blocks) -> Tensor:
+        return convolve(fields, weights, o.block, *o.index, o.n_target, n_out, plan)
+
+    if (ranges := _ranges(stencil, basis, x.dtype)) == 1:
+        return _ordered(product(operator(stencil, basis, x.dtype)), target)
+
+    def part(start: int, stop: int) -> Tensor:
+        return product(build_operator(_target_range(stencil, start, stop), basis, x.dtype))
+
+    # checkpointed: autograd would otherwise keep the operators of all ranges until the backward pass
+    step = math.ceil(stencil.n_target / ranges)
+    starts = range(0, stencil.n_target, step)
+    parts = [checkpoint(part, i, i + step, use_reentrant=False, preserve_rng_state=False) for i in starts]
+    return _ordered(torch.cat(parts, 1), target)
+
+
+def check_input(x: Tensor, stencil: Stencil, source: FieldType) -> None:
+    """Raises FieldTypeError, GeometryError or GroupError unless x [..., n_source, D] can be gathered over the stencil."""
+    source.check(x)
+    if x.shape[-2] != stencil.n_source:
+        raise GeometryError(
+            f"the stencil gathers from {stencil.n_source} points, x has {x.shape[-2]} (shape {list(x.shape)}); "
+            "give the field on the points the stencil was built from"
+        )
+    if x.device != stencil.device:
+        raise GeometryError(f"x is on {x.device}, the stencil on {stencil.device}; move it once with stencil.to(x.device)")
+    if not source.group.contains(stencil.group):
+        raise GroupError(
+            f"the stencil's transporters live in {stencil.group}, which the layer's group {source.group} does not "
+            f"contain: its answer would depend on frames. Give the layer types of {stencil.group}"
+        )
+
+
+def _single_under_autocast(x: Tensor) -> Tensor:
+    """x in float32 where autocast made it less: operators are built in the precision of x."""
+    low = x.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(x.device.type)
+    return x.float() if low else x
 
 
 def _plan(source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix) -> tuple[list[int], list[Tensor], int]:
@@ -158,31 +197,34 @@ def _angular(m: Moment, group: Group, theta: Tensor) -> Tensor:
     return (matrix @ turn)[..., : irrep_dim(m.source, group)]
 
 
-def operators(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Iterator[Blocks]:
-    """The stencil's operator, whole and kept with the stencil, or in ranges of targets when it is large."""
+def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks:
+    """The stencil's operator, built when first asked for and kept with the stencil.
+
+    Raises GeometryError when it is first asked for while torch.compile or torch.export traces: its shape depends on
+    the stencil's entries, which a trace does not know.
+    """
     key = (basis, dtype)
-    if key in stencil.operators:
-        yield stencil.operators[key]
-        return
-    row_bytes = sum(basis.n_rows(s) * irrep_dim(s, basis.group) for s in basis.sources) * dtype.itemsize
-    ranges = math.ceil(stencil.n_entries * row_bytes / OPERATOR_BYTES)
-    if ranges <= 1:
+    if key not in stencil.operators:
+        if torch.compiler.is_compiling():
+            raise GeometryError("this stencil's operator is not built yet: run the layer once on it, then compile or export")
         stencil.operators[key] = build_operator(stencil, basis, dtype)
-        yield stencil.operators[key]
-        return
-    step = math.ceil(stencil.n_target / ranges)
-    for start in range(0, stencil.n_target, step):
-        yield build_operator(_target_block(stencil, start, start + step), basis, dtype)
+    return stencil.operators[key]
 
 
-def _target_block(stencil: Stencil, start: int, stop: int) -> Stencil:
+def _ranges(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> int:
+    """In how many ranges of targets the operator is formed, so that each stays below OPERATOR_BYTES."""
+    row_bytes = sum(basis.n_rows(s) * irrep_dim(s, basis.group) for s in basis.sources) * dtype.itemsize
+    return max(1, math.ceil(stencil.n_entries * row_bytes / OPERATOR_BYTES))
+
+
+def _target_range(stencil: Stencil, start: int, stop: int) -> Stencil:
     row_ptr = stencil.row_ptr[start : stop + 1]
     first, last = int(row_ptr[0]), int(row_ptr[-1])
     entries = {
         name: None if (t := getattr(stencil, name)) is None else t[first:last]
         for name in ("source", "r", "theta", "weight", "angle", "flip")
     }
-    return replace(stencil, row_ptr=row_ptr - first, operators={}, **entries)
+    return replace(stencil, row_ptr=row_ptr - first, **entries)
 
 
 def build_operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks:
@@ -212,10 +254,12 @@ def _assemble(stencil: Stencil, coefficients: Iterable[Tensor], dtype: torch.dty
 def _tiles(pair: Tensor, n_target: int, n_source: int) -> tuple[int, Tensor, Tensor]:
     """Targets a tile k; the slot of each (target, source) pair within its tile; the sources [tiles, U] of each tile.
 
-    k is the largest power of two whose tiles have at most TILE_GROWTH times the sources of a single target.
+    k is the largest of 1, 2, 4, 8 whose tiles have at most TILE_GROWTH times the sources of a single target, made
+    smaller where fewer targets a tile make as few tiles: `ops.blocks` knows k by ⌈n_target / tiles⌉.
     """
     alone, chosen = 0, (1, pair, pair)
-    for k in (1, 2, 4, 8):
+    for most in (1, 2, 4, 8):
+        k = math.ceil(n_target / math.ceil(n_target / most))
         tiles = math.ceil(n_target / k)
         key, slot_of = torch.unique(pair // n_source // k * n_source + pair % n_source, return_inverse=True)
         tile, source = key // n_source, key % n_source
@@ -245,10 +289,9 @@ def _coefficients(stencil: Stencil, basis: MomentBasis, source: Irrep) -> Tensor
     return torch.cat(rows, 1) * stencil.weight[:, None, None]
 
 
-
-
 def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tensor:
     """Σ_e w_e rho(g_e) x[source_e] / Σ_e w_e for x [B, n_source, D], as [B, n_target, D]; rows without entries give 0."""
+    x = _single_under_autocast(x)
     group, key = field_type.group, (field_type.group, field_type.irreps, x.dtype)
     if key not in stencil.operators:
         total = stencil.weight.new_zeros(stencil.n_target).index_add_(0, stencil.target, stencil.weight)

@@ -285,7 +285,8 @@ def machine() -> dict[str, Any]:
 
 
 def _quieten() -> None:
-    """Advice on workers does not apply (batches come whole), nor do deprecations in its parts."""
+    """Hide advice that does not apply: on workers (batches come whole), on Lightning's own deprecations."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")

@@ -13,6 +13,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from geocnn.train.settings import LoopSettings
 
+VALIDATION_BATCH = 128
+"""Examples at a time and device; without gradients, more do not run faster."""
+
 
 class Classifier(LightningModule):
     """Trains a network x -> logits [B, classes]: cross-entropy, AdamW, linear warm-up, cosine to zero."""
@@ -148,13 +151,9 @@ class Examples(LightningDataModule):
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         trainer = self.trainer
         assert trainer is not None
-        size, n = 2 * self.settings.batch_size, len(self.validation)  # pyright: ignore[reportArgumentType]
-        batches = [list(range(first, min(first + size, n))) for first in range(0, n, size)]
-        return DataLoader(
-            _Batched(self.validation),
-            sampler=batches[trainer.global_rank :: trainer.world_size],
-            batch_size=None,
-        )
+        own = range(trainer.global_rank, len(self.validation), trainer.world_size)  # pyright: ignore[reportArgumentType]
+        batches = [own[first : first + VALIDATION_BATCH] for first in range(0, len(own), VALIDATION_BATCH)]
+        return DataLoader(_Batched(self.validation), sampler=batches, batch_size=None)
 
 
 class _Batched(Dataset[tuple[Tensor, Tensor]]):

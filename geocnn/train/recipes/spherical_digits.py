@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from geocnn.data.spherical_digits import SphericalDigits, normalise
 from geocnn.errors import CheckpointError, MapError
-from geocnn.geometry import healpix
+from geocnn.geometry import Hierarchy, healpix
 from geocnn.geometry.healpix import bilinear_weights, check_map
 from geocnn.nn import SurfaceEncoder
 from geocnn.train.files import load_weights, read_json, replace_json, save_weights
@@ -97,12 +98,10 @@ class SphereNetwork(nn.Module):
         samples: tuple[int, ...],
     ) -> None:
         super().__init__()
-        surface = healpix(nside)
-        grid = (samples[0], samples[1]) if samples else None
         self.encoder = SurfaceEncoder(
             "1x0", widths, len(CLASSES), convs=convs or None, rings=rings, dropout=dropout
         )
-        self.hierarchy = surface.hierarchy(levels=len(widths), radius=radius * surface.spacing, samples=grid)
+        self.hierarchy = _hierarchy(nside, len(widths), radius, samples)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = next(self.parameters())
@@ -110,6 +109,13 @@ class SphereNetwork(nn.Module):
         if (areas.device, areas.dtype) != (weight.device, weight.dtype):
             self.hierarchy = self.hierarchy.to(weight.device, weight.dtype)
         return self.encoder(x, self.hierarchy).squeeze(1)
+
+
+@cache
+def _hierarchy(nside: int, levels: int, radius: float, samples: tuple[int, ...]) -> Hierarchy:
+    surface = healpix(nside)
+    grid = (samples[0], samples[1]) if samples else None
+    return surface.hierarchy(levels=levels, radius=radius * surface.spacing, samples=grid)
 
 
 class PlanarNetwork(nn.Module):
@@ -213,7 +219,7 @@ def train(settings: SphericalDigitsSettings, folder: Path, console: Console) -> 
         home = folder / training.folder
         done = finished(home)
         if done is not None:
-            console.print(f"{training.folder}: already trained, {done}", highlight=False)
+            console.print(f"{training.folder}: already trained, {done}", highlight=False, soft_wrap=True)
         else:
             done = _train_one(training, settings, home, console)
         outcomes[training.folder] = done
@@ -238,7 +244,7 @@ def _train_one(
     )
     if is_main_process():
         save_network(network, training.description, home)
-    console.print(f"{training.folder}: {outcome}", highlight=False)
+    console.print(f"{training.folder}: {outcome}", highlight=False, soft_wrap=True)
     return outcome
 
 
@@ -264,7 +270,9 @@ def _report(
     networks: dict[str, dict[str, Any]] = {}
     logits: dict[tuple[str, str], Tensor] = {}
     for training in trainings(settings):
-        network, _ = load_network(folder / training.folder)
+        network, description = load_network(folder / training.folder)
+        if training.folder == "nr":
+            save_network(network, description, folder)
         networks[training.folder] = dataclasses.asdict(outcomes[training.folder]) | {
             "title": training.title,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -277,8 +285,6 @@ def _report(
                 (answer.argmax(1) == truth).double().mean()
             )
 
-    main, description = load_network(folder / "nr")
-    save_network(main, description, folder)
     rows = {training.folder: read_metrics(folder / training.folder) for training in trainings(settings)}
     write_metrics(rows, folder / "metrics.csv")
     truth = tests["R"].labels

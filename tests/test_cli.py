@@ -1,0 +1,147 @@
+"""The command line end to end on a handful of digits, and its errors: one red line, exit code 2."""
+
+import csv
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from geocnn.cli import main
+from geocnn.data import SphericalDigits
+
+TINY = [
+    "--train-size=64", "--val-size=16", "--test-size=24", "--nside=8", "--epochs=1", "--batch-size=32",
+    "--devices=cpu", "--samples=2,8", "--widths=2x0 + 2x1, 4x0 + 2x1, 4x0",
+]  # fmt: skip
+
+
+def run(*arguments):
+    """Exit code of the command; typer ends every command by SystemExit."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    assert run("train", "spherical-digits", "--run", folder, "--baseline", *TINY) == 0
+    return folder
+
+
+def test_recipes_are_listed(capsys):
+    assert run("recipes") == 0
+    said = capsys.readouterr().out
+    assert "spherical-digits" in said and "quick" in said and "long" in said
+
+
+def test_help_shows_every_setting_with_its_default(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run("train", "spherical-digits", "--help") == 0
+    said = capsys.readouterr().out
+    for option in (
+        "--epochs",
+        "--max-minutes",
+        "--nside",
+        "--baseline",
+        "--resume",
+        "--devices",
+        "--precision",
+    ):
+        assert option in said
+    assert "early" not in said and "HEALPix resolution" in said and "16" in said
+
+
+def test_a_run_folder_holds_everything(finished_run):
+    names = {str(path.relative_to(finished_run)) for path in finished_run.rglob("*")}
+    assert names >= {
+        "results.json", "metrics.csv", "settings.json", "confusion.png", "curves.png", "spheres.png",
+        "model.json", "model.safetensors", "nr/last.ckpt", "r/model.safetensors", "planar/model.json",
+    }  # fmt: skip
+    results = json.loads((finished_run / "results.json").read_text())
+    assert results["accuracy"].keys() == {"geocnn", "planar CNN"}
+    assert results["accuracy"]["geocnn"].keys() == {"NR/NR", "R/R", "NR/R"}
+    assert results["settings"]["nside"] == 8 and results["seed"] == 0
+    assert {"python", "torch", "geocnn"} <= results["versions"].keys()
+    assert results["machine"]["cpu_count"] >= 1 and results["networks"]["nr"]["steps"] == 2
+    with (finished_run / "metrics.csv").open() as stream:
+        assert {row["network"] for row in csv.DictReader(stream)} == {"nr", "r", "planar"}
+
+
+def test_resuming_a_finished_run_trains_nothing_and_says_so(finished_run, capsys):
+    before = (finished_run / "nr" / "best.safetensors").stat().st_mtime_ns
+    assert run("train", "spherical-digits", "--run", finished_run, "--resume") == 0
+    assert "nr: already trained" in capsys.readouterr().out
+    assert (finished_run / "nr" / "best.safetensors").stat().st_mtime_ns == before
+
+
+def test_predict_reads_an_array_without_pickle(finished_run, tmp_path, monkeypatch, capsys):
+    maps = SphericalDigits("test", True, nside=8, size=3).maps(range(3)).numpy()
+    np.save(tmp_path / "maps.npy", maps)
+    np.save(tmp_path / "one.npy", maps[1])
+
+    def refuse(*_, **__):
+        raise AssertionError("pickle was read")
+
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load")):
+        monkeypatch.setattr(module, name, refuse)
+    assert run("predict", finished_run, tmp_path / "maps.npy") == 0
+    assert run("predict", finished_run / "nr", tmp_path / "one.npy", "--out", tmp_path / "new") == 0
+    assert "probability" in capsys.readouterr().out
+    with (tmp_path / "maps-predictions.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 3 and (tmp_path / "maps-predictions.png").stat().st_size > 1000
+    with (tmp_path / "new" / "one-predictions.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    for known in (rows[1], row):
+        shares = [float(value) for name, value in known.items() if name.startswith("p(")]
+        # ten numbers rounded to six digits
+        assert sum(shares) == pytest.approx(1.0, abs=1e-5)
+        assert known["label"] == str(int(np.argmax(shares)))
+    assert row["label"] == rows[1]["label"]
+
+
+def test_predict_tries_the_test_digits(finished_run, tmp_path, capsys):
+    assert run("predict", finished_run, "--digits", 4, "--out", tmp_path) == 0
+    assert "of 4 right" in capsys.readouterr().out
+    assert (tmp_path / "digits-predictions.png").is_file()
+
+
+def refused(capsys, *arguments):
+    assert run(*arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Error: ") and "Traceback" not in said and said.count("\n") == 1
+    return said
+
+
+def test_bad_input_is_one_line(finished_run, tmp_path, capsys):
+    np.save(tmp_path / "small.npy", np.zeros(48))
+    np.save(tmp_path / "hole.npy", np.full(768, np.nan))
+    np.save(tmp_path / "bright.npy", np.full(768, 255.0))
+    assert "nside 2" in refused(capsys, "predict", finished_run, tmp_path / "small.npy")
+    assert "NaN" in refused(capsys, "predict", finished_run, tmp_path / "hole.npy")
+    assert "0 to 1" in refused(capsys, "predict", finished_run, tmp_path / "bright.npy")
+    assert "model.json" in refused(capsys, "predict", tmp_path, tmp_path / "small.npy")
+    assert "--digits" in refused(capsys, "predict", finished_run)
+    train = ("train", "spherical-digits")
+    assert "--resume" in refused(capsys, *train, "--run", finished_run)
+    assert "epochs = 1, not 3" in refused(capsys, *train, "--run", finished_run, "--resume", "--epochs=3")
+    assert "without --resume" in refused(capsys, *train, "--run", tmp_path / "new", "--resume")
+    assert "quick, long" in refused(capsys, *train, "--run", tmp_path / "new", "--preset=huge")
+    assert "whole numbers" in refused(capsys, *train, "--run", tmp_path / "new", "--samples=3,a")
+    assert "not understood" in refused(capsys, *train, "--run", tmp_path / "other", "--devices=tpu")
+
+
+def test_run_folders_are_numbered_and_never_overwritten(tmp_path, monkeypatch):
+    from geocnn.train.recipe import open_run
+    from geocnn.train.recipes import find_recipe
+
+    monkeypatch.chdir(tmp_path)
+    recipe = find_recipe("spherical-digits")
+    first, _ = open_run(recipe, "quick", {}, None, resume=False)
+    second, _ = open_run(recipe, "long", {"seed": 5}, None, resume=False)
+    assert (str(first), str(second)) == ("runs/spherical-digits-1", "runs/spherical-digits-2")
+    resumed, settings = open_run(recipe, "quick", {}, None, resume=True)
+    assert resumed == second and settings.seed == 5

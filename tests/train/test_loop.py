@@ -1,0 +1,212 @@
+"""The loop on a toy problem: resuming changes nothing, damage is survived, every way to end is reported."""
+
+import csv
+import io
+import shutil
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from torch import nn
+
+from geocnn.errors import CheckpointError, GeocnnError
+from geocnn.train.loop import (
+    Outcome,
+    find_devices,
+    finished,
+    fit,
+    predict_logits,
+    read_metrics,
+    stretches,
+    write_metrics,
+)
+from geocnn.train.settings import LoopSettings
+
+SETTINGS = LoopSettings(epochs=4, batch_size=8, learning_rate=0.05, check_every=6, devices="cpu", seed=2)
+"""Four stretches of six steps on 48 examples."""
+
+
+class Killed(Exception):
+    """Stands for a kill: it leaves the loop wherever it is."""
+
+
+class Points:
+    """Two clouds in the plane; with `kill_after`, fetching ends with Killed after so many batches."""
+
+    def __init__(self, n, kill_after=None, flip_labels=False, scale=1.0):
+        generator = torch.Generator().manual_seed(n)
+        self.y = torch.arange(n) % 2
+        self.x = scale * (torch.randn(n, 2, generator=generator) + 2.0 * self.y.unsqueeze(1))
+        self.y = 1 - self.y if flip_labels else self.y
+        self.fetched, self.kill_after = 0, kill_after
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitems__(self, index):
+        self.fetched += 1
+        if self.kill_after is not None and self.fetched > self.kill_after:
+            raise Killed
+        return self.x[list(index)], self.y[list(index)]
+
+
+def network():
+    # Dropout and batch norm: resuming must restore random draws and running statistics too.
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 2))
+
+
+def train(folder, settings=SETTINGS, kill_after=None, validation=None, data=None):
+    said = io.StringIO()
+    model = network()
+    outcome = fit(
+        model,
+        data or Points(48, kill_after),
+        validation or Points(20),
+        settings,
+        folder,
+        Console(file=said, width=200),
+    )
+    return model.state_dict(), outcome, said.getvalue()
+
+
+def last_weights(folder):
+    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight") / "net"
+    return folder, *train(folder)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Killed in the middle of the third stretch, with checkpoints after 6 and 12 steps."""
+    folder = tmp_path_factory.mktemp("killed") / "net"
+    with pytest.raises(Killed):
+        train(folder, kill_after=15)
+    return folder
+
+
+def test_a_straight_run_keeps_the_best_weights(straight):
+    folder, weights, outcome, said = straight
+    assert (outcome.steps, outcome.planned_steps, outcome.stopped_by) == (24, 24, "schedule")
+    assert finished(folder) == outcome
+    assert_same(weights, load_file(folder / "best.safetensors"))
+    rows = [row for row in read_metrics(folder) if "val_loss" in row]
+    assert len(rows) == 4
+    assert outcome.best_val_loss == pytest.approx(min(row["val_loss"] for row in rows), rel=1e-5)
+    assert "step 24 of 24" in said
+    assert list(folder.glob("logs/session-0/events.out.tfevents.*"))
+
+
+def test_a_killed_run_goes_on_exactly_where_it_was(straight, killed, tmp_path):
+    folder = shutil.copytree(killed, tmp_path / "net")
+    assert finished(folder) is None
+    weights, outcome, said = train(folder)
+    assert "continuing net from" in said and "step 18 of 24" in said and "step 12 of 24" not in said
+    assert_same(last_weights(folder), last_weights(straight[0]))
+    assert_same(weights, straight[1])
+    assert (outcome.steps, outcome.best_step) == (straight[2].steps, straight[2].best_step)
+    # What was redone is logged once, and the curve is the same.
+    ours, theirs = ([row for row in read_metrics(f) if "val_loss" in row] for f in (folder, straight[0]))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("damage", ["half", "empty"])
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(straight, killed, tmp_path, damage):
+    folder = shutil.copytree(killed, tmp_path / "net")
+    content = (folder / "last.ckpt").read_bytes()
+    (folder / "last.ckpt").write_bytes(content[: len(content) // 2] if damage == "half" else b"")
+    weights, _, said = train(folder)
+    assert "last.ckpt cannot be read" in said and "previous.ckpt" in said and "step 12 of 24" in said
+    assert_same(weights, straight[1])
+
+
+def test_a_run_killed_between_two_renames_goes_on(straight, killed, tmp_path):
+    folder = shutil.copytree(killed, tmp_path / "net")
+    (folder / "last.ckpt").unlink()
+    (folder / "next.ckpt.part").write_bytes(b"half")
+    assert_same(train(folder)[0], straight[1])
+
+
+def test_nothing_readable_is_an_error(killed, tmp_path):
+    folder = shutil.copytree(killed, tmp_path / "net")
+    for name in ("last.ckpt", "previous.ckpt"):
+        (folder / name).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="delete that folder"):
+        train(folder)
+
+
+def test_early_stopping_keeps_the_weights_before_it_got_worse(tmp_path):
+    # Validation labels are the wrong way round: the better the fit, the worse the loss.
+    settings = LoopSettings(
+        epochs=20, batch_size=8, learning_rate=0.05, check_every=6, patience=2, devices="cpu"
+    )
+    _, outcome, _ = train(tmp_path / "net", settings, validation=Points(20, flip_labels=True))
+    assert outcome.stopped_by == "early stopping" and outcome.steps < outcome.planned_steps
+    assert outcome.best_step == outcome.steps - 2 * 6
+
+
+def test_the_time_cap_ends_after_a_stretch(tmp_path):
+    settings = LoopSettings(epochs=4, batch_size=8, check_every=6, max_minutes=1e-6, devices="cpu")
+    _, outcome, _ = train(tmp_path / "net", settings)
+    assert (outcome.stopped_by, outcome.steps, outcome.planned_steps) == ("time cap", 6, 24)
+    assert "time cap" in str(outcome)
+
+
+def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
+    with pytest.raises(GeocnnError, match="lower learning_rate"):
+        train(
+            tmp_path / "net", data=Points(48, scale=float("nan")), validation=Points(20, scale=float("nan"))
+        )
+
+
+def test_stretches_cover_the_epochs():
+    for n, epochs, every in ((640, 3, 7), (12_000, 2, 100), (48, 4, 5), (5, 1, 100)):
+        settings = LoopSettings(epochs=epochs, check_every=every)
+        count, steps = stretches(n, settings)
+        wanted = epochs * max(1, n // 64)
+        assert wanted <= count * steps < wanted + count
+
+
+def test_predictions_of_a_whole_set_do_not_depend_on_the_batches():
+    model = network().eval()
+    data = Points(20)
+    small, labels = predict_logits(model, data, 7, torch.device("cpu"))  # type: ignore[arg-type]
+    assert torch.equal(labels, data.y)
+    torch.testing.assert_close(small, model(data.x))
+
+
+def test_devices_are_understood_or_refused():
+    assert find_devices("cpu") == ("cpu", 1)
+    assert find_devices("2")[1] == 2
+    for bad in ("0", "gpu", "tpu", "gpu:a", "-1", ""):
+        with pytest.raises(GeocnnError, match="not understood"):
+            find_devices(bad)
+    with pytest.raises(GeocnnError, match="CUDA GPUs"):
+        find_devices("gpu:99")
+
+
+def test_metrics_of_several_trainings_share_a_table(tmp_path):
+    write_metrics(
+        {"a": [{"step": 1.0, "loss": 2.0}], "b": [{"step": 3.0, "accuracy": 0.5}]}, tmp_path / "m.csv"
+    )
+    with (tmp_path / "m.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows[0] == {"network": "a", "step": "1", "accuracy": "", "loss": "2.0"}
+    assert rows[1]["network"] == "b" and rows[1]["accuracy"] == "0.5"
+
+
+def test_an_outcome_reads_as_a_sentence():
+    assert str(Outcome(5, 10, 3.2, "time cap", 5, 0.1)).startswith(
+        "5 of 10 steps in 3 s, ended by the time cap"
+    )
