@@ -13,7 +13,7 @@ from geocnn.data import SphericalDigits
 
 TINY = [
     "--train-size=64", "--val-size=16", "--test-size=24", "--nside=8", "--epochs=1", "--batch-size=32",
-    "--devices=cpu", "--samples=2,8", "--widths=2x0 + 2x1, 4x0 + 2x1, 4x0",
+    "--devices=cpu", "--radius=3", "--widths=2x0 + 2x1, 4x0 + 2x1, 4x0",
 ]  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_bad_input_is_one_line(finished_run, tmp_path, capsys):
     assert "epochs = 1, not 3" in refused(capsys, *train, "--run", finished_run, "--resume", "--epochs=3")
     assert "without --resume" in refused(capsys, *train, "--run", tmp_path / "new", "--resume")
     assert "quick, long" in refused(capsys, *train, "--run", tmp_path / "new", "--preset=huge")
-    assert "whole numbers" in refused(capsys, *train, "--run", tmp_path / "new", "--samples=3,a")
+    assert "whole numbers" in refused(capsys, *train, "--run", tmp_path / "new", "--convs=3,a")
     assert "not understood" in refused(capsys, *train, "--run", tmp_path / "other", "--devices=tpu")
 
 

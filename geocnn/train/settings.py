@@ -27,7 +27,7 @@ class LoopSettings:
     """
 
     epochs: int = setting(2, "passes over the training set")
-    batch_size: int = setting(64, "examples a step, over all devices together")
+    batch_size: int = setting(32, "examples a step, over all devices together")
     learning_rate: float = setting(0.01, "peak learning rate of AdamW")
     weight_decay: float = setting(0.01, "decoupled weight decay of AdamW")
     warmup: float = setting(

@@ -174,7 +174,7 @@ def test_stretches_cover_the_epochs():
     for n, epochs, every in ((640, 3, 7), (12_000, 2, 100), (48, 4, 5), (5, 1, 100)):
         settings = LoopSettings(epochs=epochs, check_every=every)
         count, steps = stretches(n, settings)
-        wanted = epochs * max(1, n // 64)
+        wanted = epochs * max(1, n // settings.batch_size)
         assert wanted <= count * steps < wanted + count
 
 

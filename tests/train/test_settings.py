@@ -11,7 +11,7 @@ from geocnn.train.settings import LoopSettings, load_settings, resumed_settings,
 
 
 def test_settings_survive_the_disk(tmp_path):
-    settings = SphericalDigitsSettings(widths=("4x0", "8x0 + 2x1"), samples=(3, 8), epochs=7)
+    settings = SphericalDigitsSettings(widths=("4x0", "8x0 + 2x1"), convs=(0, 2), epochs=7)
     save_settings(settings, tmp_path / "s.json")
     assert load_settings(SphericalDigitsSettings, tmp_path / "s.json") == settings
     with pytest.raises(CheckpointError, match="LoopSettings"):
