@@ -1,12 +1,12 @@
-"""Measure equivariance instead of claiming it: gauge, anchor and rotation errors of layers, models, any callable.
+"""Measure equivariance instead of claiming it: gauge, anchor and rotation errors of layers and models.
 
-A measured function is called as function(x, where), as layers and models are: x [..., N, D], `where` a `Stencil` or a
-`Hierarchy`. Its output is a field of `out_type` on the stencil's targets or the hierarchy's finest level; `out_type`
-None says that it is no field but invariant, as an encoder's answer is. It must be deterministic: `model.eval()` when it
-drops out. Errors are relative, ‖found − expected‖₂ / ‖expected‖₂:
+A measured function is called as function(x, where), as layers and models are: x [..., N, D], `where` a
+`Stencil` or a `Hierarchy`. Its output is a field of `out_type` on the stencil's targets or the hierarchy's
+finest level; `out_type` None says that it is no field but invariant, as an encoder's answer is. It must be
+deterministic: `model.eval()` when it drops out. Errors are relative, ‖found − expected‖₂ / ‖expected‖₂:
 
 - gauge: frames are a free choice, so this is rounding alone, or something is broken;
-- anchor, rotation: quadrature and interpolation; these shrink with the order of the discretisation, or something is broken.
+- anchor, rotation: quadrature and interpolation, which shrink as the grid is refined, or something is broken.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.stencil import Stencil, gauge_change
 from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import FieldType
-from geocnn.groups.planar import Element, inverse
+from geocnn.groups.planar import Element, compose, inverse
 from geocnn.groups.rotations import random_rotations
 from geocnn.groups.wigner import rotate_coefficients
 from geocnn.harmonics.sht import analysis, random_coefficients, synthesis
@@ -48,9 +48,8 @@ class Deviation(NamedTuple):
 
 
 class GaugeError(NamedTuple):
-    """What random frames change: the output, and the gradient of a random linear functional of it by all weights.
-
-    `gradient` is None for a function without weights, that is, one that is not a module.
+    """What random frames change: the output, and the gradient by all weights of a random linear functional of
+    it. `gradient` is None for a function without weights, that is, one that is not a module.
     """
 
     output: Deviation
@@ -68,8 +67,8 @@ def gauge_error(
 ) -> GaugeError:
     """The error under random frames: every point's frame is turned, and mirrored where the group mirrors.
 
-    Stencils turn with the frames, the input's components too; the output's components are turned back and compared.
-    A right layer or network has rounding only, 1e-10 in float64 and 1e-5 in float32 or less.
+    Stencils turn with the frames, the input's components too; the output's components are turned back and
+    compared. A right layer or network has rounding only, 1e-10 in float64 and 1e-5 in float32 or less.
 
     Args:
         function: (x, where) -> y; the gradient is measured where it is a module.
@@ -109,9 +108,7 @@ def gauge_error(
         outputs.append(_relative(y.detach(), expected.detach()))
         if weights:
             gradients.append(_relative(_gradient(y, cotangent, weights), expected_gradient))
-    return GaugeError(
-        Deviation(torch.stack(outputs)), Deviation(torch.stack(gradients)) if weights else None
-    )
+    return GaugeError(Deviation(torch.stack(outputs)), Deviation(torch.stack(gradients)) if weights else None)
 
 
 def anchor_error(
@@ -122,9 +119,8 @@ def anchor_error(
     generator: torch.Generator,
     anchors: int = 1,
 ) -> Deviation:
-    """What the sampling anchor costs: the change of the output when every point's sampling grid is turned at random.
-
-    Frames stay, so outputs compare as they are. A `log` stencil has no grid, and no such error.
+    """What the sampling anchor costs: how the output changes when every point's sampling grid is turned at
+    random. Frames stay, so outputs compare as they are. A `log` stencil has no grid, and no such error.
 
     Args:
         function: (x, where) -> y.
@@ -165,14 +161,14 @@ def rotation_error(
 ) -> Deviation:
     """The error under rotations of the sphere, on HEALPix, for scalar input and output.
 
-    The input has random harmonic coefficients and is rotated exactly, in its spectrum, by Haar rotations R. Compared
-    are function(R input) and R function(input), the latter rotated in its own spectrum (degree 2 nside, three
-    iterations). Input and all rotations go through in one call.
+    The input has random harmonic coefficients and is rotated exactly, in its spectrum, by Haar rotations R.
+    Compared are function(R input) and R function(input), the latter rotated in its own spectrum (degree
+    2 nside, three iterations). Input and all rotations go through in one call.
 
     Args:
         function: (x, where) -> y, x [1 + rotations, npix, channels].
         where: a stencil or a hierarchy of `healpix(nside, nested)`.
-        in_type, out_type: invariant channels, for example "4x0"; None where y is one invariant answer, not a map.
+        in_type, out_type: invariant channels, for example "4x0"; None where y is an invariant answer, no map.
         degree: the input's largest harmonic degree, every coefficient of unit variance.
         generator: source of randomness, on the CPU.
         rotations: number of rotations.
@@ -180,8 +176,8 @@ def rotation_error(
         dtype: of the input; all else is float64.
 
     Raises:
-        FieldTypeError: a type has channels that are not invariant, or y does not have the dimension of its type.
-        GeometryError: the points are not the pixels of a HEALPix sphere.
+        FieldTypeError: a type has channels that are not invariant, or y has not its type's dimension.
+        MapError: the points are not as many as the pixels of a HEALPix sphere.
         GeocnnError: y is zero everywhere, so that nothing is relative to it.
 
     >>> import geocnn.geometry as geometry
@@ -221,14 +217,16 @@ def _relative(found: Tensor, expected: Tensor) -> Tensor:
 
 
 def _gradient(y: Tensor, cotangent: Tensor, weights: list[nn.Parameter]) -> Tensor:
-    """The gradient of ⟨cotangent, y⟩ by all weights, as one vector; a weight y does not depend on counts as 0."""
+    """The gradient of ⟨cotangent, y⟩ by all weights, one vector; 0 for weights y does not depend on."""
     if not weights:
         return y.new_zeros(0)
     found = torch.autograd.grad((cotangent * y).sum(), weights, allow_unused=True, materialize_grads=True)
     return torch.cat([g.flatten() for g in found])
 
 
-def _random_gauge(where: Where, source: FieldType, generator: torch.Generator) -> tuple[Where, Element, Element]:
+def _random_gauge(
+    where: Where, source: FieldType, generator: torch.Generator
+) -> tuple[Where, Element, Element]:
     """`where` in random frames, and how components change at its sources and at its targets."""
     device = _finest(where).device
 
@@ -246,9 +244,16 @@ def _random_gauge(where: Where, source: FieldType, generator: torch.Generator) -
 
 
 def _reanchored(surface: Surface, generator: torch.Generator) -> Surface:
-    """The surface with its anchors at random angles, and those of the coarser ones it makes."""
-    anchor = 2 * torch.pi * torch.rand(surface.n_points, dtype=torch.float64, generator=generator)
-    turned = replace(surface, anchor=anchor.to(surface.anchor))
+    """The surface in its own frames with the axes of its sampling grids at random angles; so are those of the
+    coarser surfaces it makes.
+    """
+    angle = 2 * torch.pi * torch.rand(surface.n_points, dtype=torch.float64, generator=generator)
+    angle = angle.to(surface.anchor)
+    anchor, flipped = compose((surface.anchor, surface.flipped), (angle, None))
+    c, s = torch.cos(angle)[:, None], torch.sin(angle)[:, None]
+    e1, e2 = surface.axes.unbind(1)
+    axes = torch.stack([c * e1 + s * e2, c * e2 - s * e1], 1)
+    turned = replace(surface, axes=axes, anchor=anchor, flipped=flipped)
     # A surface is frozen, and how it is made coarser belongs to its class: this one instance differs.
     object.__setattr__(turned, "coarser", lambda: _reanchored(surface.coarser(), generator))
     return turned
@@ -261,5 +266,7 @@ def _finest(where: Stencil | Hierarchy) -> Stencil:
 def _scalars(field_type: FieldType | str) -> FieldType:
     found = FieldType(field_type)
     if not all(found.is_invariant(irrep) for irrep in found.irreps):
-        raise FieldTypeError(f"rotation errors are measured between invariant channels, got {found}; give for example '4x0'")
+        raise FieldTypeError(
+            f"rotation errors are measured between invariant channels, got {found}; give for example '4x0'"
+        )
     return found

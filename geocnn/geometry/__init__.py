@@ -1,4 +1,4 @@
-"""Discretised surfaces: points, frames, areas, exp, log and transport, and the stencils layers gather with."""
+"""Discretised surfaces: points, frames, areas, exp, log, transport; the stencils layers gather with."""
 
 from geocnn.geometry.flat import plane, torus
 from geocnn.geometry.hierarchy import Hierarchy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class Hierarchy:
     """Level 0 is the finest. stencils[i]: within level i; down[i]: level i to i+1; up[i]: level i+1 to i.
 
-    areas[i] [N_i] are the points' areas; ptr[i] [surfaces + 1] says which points belong to which surface of a batch.
+    areas[i] [N_i] are the points' areas; ptr[i] [surfaces + 1] says which points belong to which surface of a
+    batch.
 
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(4).hierarchy(levels=2)
@@ -53,7 +55,9 @@ class Hierarchy:
         return joined
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Hierarchy:
-        """A copy on another device or in another floating dtype (areas are cast too). Raises GeometryError as Stencil.to."""
+        """A copy on another device or in another floating dtype (areas are cast too). Raises GeometryError as
+        Stencil.to.
+        """
         return Hierarchy(
             [s.to(device, dtype) for s in self.stencils],
             [s.to(device, dtype) for s in self.down],
@@ -63,13 +67,16 @@ class Hierarchy:
         )
 
     def turn_frames(self, alpha: Sequence[Tensor], flip: Sequence[Tensor] | None = None) -> Hierarchy:
-        """The same hierarchy in another gauge: one tensor of angles [N_i] in radians (and of flips [N_i]) a level.
+        """The same hierarchy in another gauge: one tensor of angles [N_i] in radians (and of flips [N_i]) a
+        level.
 
         Raises GeometryError when the number of levels or a level's number of points does not fit.
         """
         for name, given in (("angles", alpha), ("flips", flip)):
             if given is not None and len(given) != self.n_levels:
-                raise GeometryError(f"one tensor of {name} a level is needed: {self.n_levels}, got {len(given)}")
+                raise GeometryError(
+                    f"one tensor of {name} a level is needed: {self.n_levels}, got {len(given)}"
+                )
         f = [None] * self.n_levels if flip is None else list(flip)
         pairs = range(self.n_levels - 1)
         return replace(
@@ -89,7 +96,9 @@ class Hierarchy:
             raise GeometryError("nothing to concatenate: give at least one hierarchy")
         depths = {h.n_levels for h in hierarchies}
         if len(depths) > 1:
-            raise GeometryError(f"hierarchies of {sorted(depths)} levels cannot be batched; build them with the same number")
+            raise GeometryError(
+                f"hierarchies of {sorted(depths)} levels cannot be batched; build them with the same number"
+            )
         levels = range(hierarchies[0].n_levels)
         return Hierarchy(
             [Stencil.cat([h.stencils[i] for h in hierarchies]) for i in levels],
@@ -131,7 +140,9 @@ class Hierarchy:
 def build(
     surface: Surface, levels: int, radius: float, kind: str, samples: tuple[int, int] | None, boundary: str
 ) -> Hierarchy:
-    """The hierarchy of `Surface.hierarchy`. Raises GeometryError for less than one level or too many to halve."""
+    """The hierarchy of `Surface.hierarchy`. Raises GeometryError for less than one level or too many to
+    halve.
+    """
     if levels < 1:
         raise GeometryError(f"a hierarchy has at least one level, got {levels}")
     surfaces = [surface]
@@ -148,7 +159,7 @@ def build(
 
 
 def _pairs(surfaces: list[Surface]) -> list[tuple[Surface, Surface]]:
-    return list(zip(surfaces[:-1], surfaces[1:], strict=True))
+    return list(pairwise(surfaces))
 
 
 def _cat_ptr(ptrs: list[Tensor]) -> Tensor:

@@ -1,4 +1,6 @@
-"""The icosahedron subdivided on the sphere: points, faces of every level, and the triangle a direction falls in."""
+"""The icosahedron subdivided on the sphere: points, faces of every level, and the triangle a direction falls
+in.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class Icosahedron:
         return areas.index_add_(0, self.faces[-1].flatten(), share.repeat_interleave(3))
 
     def locate(self, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """The corners [K, 3] of the finest face each unit vector [K, 3] falls in, and its barycentric weights.
+        """The corners [K, 3] of the finest face each unit vector [K, 3] falls in, and its barycentric
+        weights.
 
         Children tile their parent exactly, so the search descends level by level.
         """
@@ -73,7 +76,9 @@ def _base() -> tuple[Tensor, Tensor]:
     turn = torch.arange(5, dtype=torch.float64) * (2 * math.pi / 5)
     z, rho = 1 / math.sqrt(5), 2 / math.sqrt(5)
     upper = torch.stack([rho * turn.cos(), rho * turn.sin(), torch.full_like(turn, z)], 1)
-    lower = torch.stack([rho * (turn + math.pi / 5).cos(), rho * (turn + math.pi / 5).sin(), torch.full_like(turn, -z)], 1)
+    lower = torch.stack(
+        [rho * (turn + math.pi / 5).cos(), rho * (turn + math.pi / 5).sin(), torch.full_like(turn, -z)], 1
+    )
     poles = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]], dtype=torch.float64)
     i = torch.arange(5)
     u, u_next, d, d_next = 2 + i, 2 + (i + 1) % 5, 7 + i, 7 + (i + 1) % 5

@@ -53,12 +53,16 @@ class Sphere(Surface):
     def _read(
         self, source: Tensor, q: Tensor, frame: Tensor, flipped: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """(angle, flip) [K, S] from the gauge at each source to the frame at q, straight along the great circle."""
+        """(angle, flip) [K, S] from the gauge at each source to the frame at q, straight along the great
+        circle.
+        """
         carried = transport(self.points[source], q, self.frames[source, 0])
         along = (frame * carried[..., None, :]).sum(-1)
         flip = None
         if self.flipped is not None or flipped is not None:
-            here = torch.zeros_like(source, dtype=torch.bool) if self.flipped is None else self.flipped[source]
+            here = (
+                torch.zeros_like(source, dtype=torch.bool) if self.flipped is None else self.flipped[source]
+            )
             flip = here if flipped is None else here ^ flipped[:, None]
         return torch.atan2(along[..., 1], along[..., 0]), flip
 
@@ -67,26 +71,33 @@ class Sphere(Surface):
         cosine = (p * q).sum(-1)
         toward = q - cosine[:, None] * p
         sine = torch.linalg.cross(p, q, dim=-1).norm(dim=-1)
-        r = torch.atan2(sine, cosine)
+        # precise at every distance, where the arccosine is not
+        r = torch.atan2(sine, cosine)[:, None]
         # antipodes: the direction is undetermined below the square root of float64 rounding
         reached = (sine > 1e-8) | (cosine > 0)
-        scale = torch.where(sine > 0, r / sine.clamp_min(1e-300), torch.ones_like(r))
-        vectors = scale[:, None] * (base.frames * toward[:, None]).sum(-1)
+        along = (base.frames * toward[:, None]).sum(-1)
+        size = along.norm(dim=-1, keepdim=True)
+        vectors = r * torch.where(size > 0, along / size.clamp_min(1e-300), along.new_tensor([1.0, 0.0]))
         carried = transport(q, p, target.frames[:, 0])
         along = (base.frames * carried[:, None]).sum(-1)
         flip = None
         if base.flipped is not None or target.flipped is not None:
             none = torch.zeros_like(reached)
-            flip = (none if base.flipped is None else base.flipped) ^ (none if target.flipped is None else target.flipped)
+            flip = (none if base.flipped is None else base.flipped) ^ (
+                none if target.flipped is None else target.flipped
+            )
         return Log(vectors, torch.atan2(along[:, 1], along[:, 0]), flip, reached)
 
     def _within(self, base: Placed, radius: float) -> tuple[Tensor, Tensor]:
         if radius >= math.pi:
-            raise GeometryError(f"a log disc of radius {radius} reaches the antipode; use a radius below π or kind='exp'")
+            raise GeometryError(
+                f"a log disc of radius {radius} reaches the antipode; use a radius below π or kind='exp'"
+            )
         # 5e-13: the rounding of a dot product, so that points exactly at the radius stay in
         least = math.cos(radius) - 5e-13
         pairs = [
-            torch.stack(((block @ self.points.T) >= least).nonzero(as_tuple=True)) + torch.tensor([[k], [0]], device=block.device)
+            torch.stack(((block @ self.points.T) >= least).nonzero(as_tuple=True))
+            + torch.tensor([[k], [0]], device=block.device)
             for k, block in zip(range(0, len(base.points), 1024), base.points.split(1024), strict=True)
         ]
         target, source = torch.cat(pairs, 1)
@@ -107,21 +118,24 @@ def _sinc(r: Tensor) -> Tensor:
 def transport(start: Tensor, end: Tensor, vector: Tensor) -> Tensor:
     """Tangent vectors at `start` carried along the shorter great circle to `end`, all [..., 3] (unit points).
 
-    The rotation that takes start to end and fixes their normal; undetermined at antipodes, where it returns the vector.
+    The rotation that takes start to end and fixes their normal; undetermined at antipodes, where it returns
+    the vector.
 
     >>> e = torch.eye(3, dtype=torch.float64); transport(e[0], e[1], e[1])
     tensor([-1.,  0.,  0.], dtype=torch.float64)
     """
     lean = (vector * end).sum(-1, keepdim=True)
     scale = 1 + (start * end).sum(-1, keepdim=True)
-    return vector - torch.where(scale > 1e-14, lean / scale.clamp_min(1e-14), torch.zeros_like(scale)) * (start + end)
+    return vector - torch.where(scale > 1e-14, lean / scale.clamp_min(1e-14), torch.zeros_like(scale)) * (
+        start + end
+    )
 
 
 def sphere_frames(points: Tensor) -> Tensor:
     """(∂_θ, ∂_φ) at unit vectors [N, 3], as [N, 2, 3]; at a pole the limit along φ = 0.
 
     >>> sphere_frames(torch.tensor([[1.0, 0.0, 0.0]])).tolist()
-    [[[0.0, -0.0, -1.0], [-0.0, 1.0, 0.0]]]
+    [[[0.0, 0.0, -1.0], [-0.0, 1.0, 0.0]]]
     """
     x, y, z = points.unbind(-1)
     rho = torch.hypot(x, y)
@@ -134,8 +148,8 @@ def sphere_frames(points: Tensor) -> Tensor:
 
 
 def _sphere(points: Tensor, areas: Tensor, grid: Grid) -> Sphere:
-    anchor = torch.zeros(len(points), dtype=torch.float64)
-    return Sphere(points, sphere_frames(points), areas, anchor, None, SO2, grid)
+    frames, anchor = sphere_frames(points), torch.zeros(len(points), dtype=torch.float64)
+    return Sphere(points, frames, frames, areas, anchor, None, SO2, grid)
 
 
 @dataclass(frozen=True)
@@ -154,7 +168,9 @@ class HealpixGrid:
 
     def coarser(self) -> Sphere:
         if self.nside == 1:
-            raise GeometryError("nside 1 is the coarsest HEALPix sphere; ask for fewer levels or a finer start")
+            raise GeometryError(
+                "nside 1 is the coarsest HEALPix sphere; ask for fewer levels or a finer start"
+            )
         return healpix(self.nside // 2, self.nested, self.interpolation)  # type: ignore[arg-type]
 
 
@@ -163,8 +179,8 @@ def healpix(
 ) -> Sphere:
     """The HEALPix sphere of 12·nside² equal-area pixels (Górski et al. 2005), in ring or nested order.
 
-    `interpolation` is how `exp` reads between pixels: bilinear (4 pixels, second order) or cubic (fourth order).
-    Raises GeometryError unless nside is a power of two.
+    `interpolation` is how `exp` reads between pixels: bilinear (4 pixels, second order) or cubic (fourth
+    order). Raises GeometryError unless nside is a power of two.
 
     >>> s = healpix(4); s.n_points, round(float(s.areas.sum() / torch.pi), 12)
     (192, 4.0)

@@ -1,8 +1,8 @@
 """Stencil: where a feature is gathered from.
 
-For each target point the entries e in row_ptr[t]:row_ptr[t+1] name a source point, its place (r, θ) in the target's
-tangent plane, a quadrature weight of dv/(πR²), and the transporter (angle, flip) from the source's gauge to the
-target's. Nothing here knows which surface it came from.
+For each target point the entries e in row_ptr[t]:row_ptr[t+1] name a source point, its place (r, θ) in the
+target's tangent plane, a quadrature weight of dv/(πR²), and the transporter (angle, flip) from the source's
+gauge to the target's. Nothing here knows which surface it came from.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Stencil:
     """A CSR gather with polar coordinates, weights and transporters; E entries, T targets.
 
     row_ptr [T+1] int64, source [E] int64, r [E] in the surface's units, theta [E] and angle [E] in radians,
-    weight [E] (a full disc sums to 1), flip [E] bool or None. `samples` is (rings, angles) of the polar grid an
-    `exp` stencil was drawn on, None where points are met where they lie.
+    weight [E] (a full disc sums to 1), flip [E] bool or None. `samples` is (rings, angles) of the polar grid
+    an `exp` stencil was drawn on, None where points are met where they lie.
 
     >>> import geocnn.geometry as geometry
     >>> st = geometry.torus((8, 8)).stencil(radius=2.5)
@@ -46,7 +46,9 @@ class Stencil:
     group: Group
     samples: tuple[int, int] | None = None
     operators: dict = field(default_factory=dict, init=False, repr=False)
-    """Gather operators derived from this stencil, kept by `ops.gather`; never saved, and no copy inherits them."""
+    """Gather operators derived from this stencil, kept by `ops.gather`; never saved, and no copy inherits
+    them.
+    """
 
     @property
     def n_target(self) -> int:
@@ -80,11 +82,13 @@ class Stencil:
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Stencil:
         """A copy on another device or in another floating dtype; this is where geometry is cast, once.
 
-        The stencil itself where nothing changes, so that its operators are kept. Raises GeometryError for a dtype
-        that is not a floating one.
+        The stencil itself where nothing changes, so that its operators are kept. Raises GeometryError for a
+        dtype that is not a floating one.
         """
         if dtype is not None and not dtype.is_floating_point:
-            raise GeometryError(f"lengths, angles and weights need a floating dtype, got {dtype}; give e.g. torch.float32")
+            raise GeometryError(
+                f"lengths, angles and weights need a floating dtype, got {dtype}; give e.g. torch.float32"
+            )
         moved = self._map(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
         return self if all(getattr(moved, name) is getattr(self, name) for name in _TENSORS) else moved
 
@@ -100,12 +104,14 @@ class Stencil:
         Within one point set sources and targets turn together. Between two sets give the targets' own
         `target_alpha` [n_target] (and `target_flip`). Law: θ' = θ − α_t, angle' = angle + α_s − α_t.
 
-        Raises GeometryError when the lengths do not fit, or when targets that are not the sources lack their angles.
+        Raises GeometryError when the lengths do not fit, or when targets that are not the sources lack their
+        angles.
         """
         if target_alpha is None:
             if self.n_source != self.n_target:
                 raise GeometryError(
-                    f"this stencil goes from {self.n_source} to {self.n_target} points: give target_alpha as well"
+                    f"this stencil goes from {self.n_source} to {self.n_target} points: "
+                    "give target_alpha as well"
                 )
             target_alpha, target_flip = alpha, flip
         check_gauge("source", self.n_source, alpha, flip)
@@ -124,23 +130,30 @@ class Stencil:
     def cat(stencils: Sequence[Stencil]) -> Stencil:
         """One stencil for several surfaces side by side; points are numbered on.
 
-        Its `samples` are the fewest rings and the fewest angles among them, which is what bounds a layer's frequency.
-        Raises GeometryError for an empty list or different radii.
+        Its `samples` are the fewest rings and the fewest angles among them, which is what bounds a layer's
+        frequency. Raises GeometryError for an empty list or different radii.
         """
         if not stencils:
             raise GeometryError("nothing to concatenate: give at least one stencil")
         radii = {s.radius for s in stencils}
         if len(radii) > 1:
-            raise GeometryError(f"stencils of different radii {sorted(radii)} cannot share a layer's kernel; build them alike")
+            raise GeometryError(
+                f"stencils of different radii {sorted(radii)} cannot share a layer's kernel; build them alike"
+            )
         entries = torch.tensor([0, *(s.n_entries for s in stencils)]).cumsum(0).tolist()
         sources = torch.tensor([0, *(s.n_source for s in stencils)]).cumsum(0).tolist()
-        row_ptr = [stencils[0].row_ptr[:1], *(s.row_ptr[1:] + k for s, k in zip(stencils, entries, strict=False))]
+        row_ptr = [
+            stencils[0].row_ptr[:1],
+            *(s.row_ptr[1:] + k for s, k in zip(stencils, entries, strict=False)),
+        ]
         joined = stencils[0].group
         for s in stencils[1:]:
             joined = joined.join(s.group)
         flip = None
         if any(s.flip is not None for s in stencils):
-            flip = torch.cat([torch.zeros_like(s.source, dtype=torch.bool) if s.flip is None else s.flip for s in stencils])
+            flip = torch.cat(
+                [torch.zeros_like(s.source, dtype=torch.bool) if s.flip is None else s.flip for s in stencils]
+            )
         samples = [s.samples for s in stencils if s.samples is not None]
         return Stencil(
             row_ptr=torch.cat(row_ptr),
@@ -150,7 +163,10 @@ class Stencil:
             n_source=sources[-1],
             group=joined,
             samples=(min(r for r, _ in samples), min(a for _, a in samples)) if samples else None,
-            **{name: torch.cat([getattr(s, name) for s in stencils]) for name in ("r", "theta", "weight", "angle")},
+            **{
+                name: torch.cat([getattr(s, name) for s in stencils])
+                for name in ("r", "theta", "weight", "angle")
+            },
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -159,7 +175,12 @@ class Stencil:
 
     def metadata(self) -> dict[str, object]:
         """Everything else, as JSON-ready values."""
-        return {"radius": self.radius, "n_source": self.n_source, "group": str(self.group), "samples": self.samples}
+        return {
+            "radius": self.radius,
+            "n_source": self.n_source,
+            "group": str(self.group),
+            "samples": self.samples,
+        }
 
     @staticmethod
     def from_parts(tensors: dict[str, Tensor], metadata: dict) -> Stencil:
@@ -195,7 +216,8 @@ def check_gauge(points: str, n: int, alpha: Tensor, flip: Tensor | None) -> None
 
 
 def gauge_change(alpha: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The element by which components change when a frame is turned by alpha and then mirrored (e₂ ↦ −e₂) where `flip`.
+    """The element by which components change when a frame is turned by alpha and then mirrored (e₂ ↦ −e₂)
+    where `flip`.
 
     z ↦ e^{−iα} z, then z̄ where flipped, that is z ↦ e^{iα} z̄.
     """
@@ -218,15 +240,19 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
-    """The tensors and metadata of a file written by `save_tensors`. Raises GeometryError if it holds another kind."""
+    """The tensors and metadata of a file written by `save_tensors`. Raises GeometryError if it holds another
+    kind.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), "pt") as f:
             metadata = json.loads((f.metadata() or {}).get("geocnn", "{}"))
-            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+            tensors = {name: f.get_tensor(name) for name in f.keys()}
     except SafetensorError as broken:
-        raise GeometryError(f"{path} is not a whole safetensors file ({broken}); write it again with save()") from broken
+        raise GeometryError(
+            f"{path} is not a whole safetensors file ({broken}); write it again with save()"
+        ) from broken
     if kind not in metadata:
         held = ", ".join(metadata) or "no geocnn value"
         raise GeometryError(f"{path} holds {held}, not a {kind}")

@@ -26,8 +26,9 @@ Boundary = Literal["zero", "normalise"]
 class Exp(NamedTuple):
     """exp_p(v) for K pairs, and how to read a field there.
 
-    points [K, d]; source, weight, angle [K, S], flip [K, S] or None: the value at the end point, in the gauge of the
-    base, is Σ_s weight · rho(angle, flip) x[source]. inside [K]: no boundary stopped it. travelled [K]: the length gone.
+    points [K, d]; source, weight, angle [K, S], flip [K, S] or None: the value at the end point, in the gauge
+    of the base, is Σ_s weight · rho(angle, flip) x[source]. inside [K]: no boundary stopped it. travelled
+    [K]: the length gone.
     """
 
     points: Tensor
@@ -40,7 +41,9 @@ class Exp(NamedTuple):
 
 
 class Log(NamedTuple):
-    """log_p(q) for K pairs: vectors [K, 2] in the base's frame; (angle, flip) [K] takes q's gauge to p's; reached [K]."""
+    """log_p(q) for K pairs: vectors [K, 2] in the base's frame; (angle, flip) [K] takes q's gauge to p's;
+    reached [K].
+    """
 
     vectors: Tensor
     angle: Tensor
@@ -49,10 +52,13 @@ class Log(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Points with a gauge: points [K, d], frames [K, 2, d], anchor [K] (the anchor's angle in the frame), flipped [K] or None."""
+    """Points with a gauge: points [K, d], frames [K, 2, d], axes [K, 2, d], and (anchor, flipped) [K], the
+    element that takes components in the axes to components in the frames; flipped may be None.
+    """
 
     points: Tensor
     frames: Tensor
+    axes: Tensor
     anchor: Tensor
     flipped: Tensor | None
 
@@ -64,12 +70,13 @@ class Placed(NamedTuple):
 class Surface(ABC):
     """Points [N, d], frames [N, 2, d] (orthonormal bases of the tangent planes), areas [N], all float64.
 
-    `anchor` [N] is the angle, in the present frame, of the intrinsic direction sampling grids hang on; `flipped` [N]
-    marks frames mirrored against the surface's own. `closed` says that no boundary exists.
+    `axes` [N, 2, d] are frames that turn_frames leaves alone: sampling grids hang on them. `anchor` [N] is
+    the angle of the axes' e₁ in the present frame, `flipped` [N] marks frames mirrored against the axes.
     """
 
     points: Tensor
     frames: Tensor
+    axes: Tensor
     areas: Tensor
     anchor: Tensor
     flipped: Tensor | None
@@ -86,7 +93,7 @@ class Surface(ABC):
 
     @property
     def placed(self) -> Placed:
-        return Placed(self.points, self.frames, self.anchor, self.flipped)
+        return Placed(self.points, self.frames, self.axes, self.anchor, self.flipped)
 
     @abstractmethod
     def _exp(self, base: Placed, vectors: Tensor) -> Exp: ...
@@ -114,10 +121,11 @@ class Surface(ABC):
         return type(other) is type(self)
 
     def exp(self, base: Tensor, vectors: Tensor) -> Exp:
-        """Follow geodesics from points base [K] (ids) along vectors [K, 2], given in the base's frame, to their ends.
+        """Follow geodesics from points base [K] (ids) along vectors [K, 2], given in the base's frame, to
+        their ends.
 
-        Law: log(p, exp_p(v)) = v while v stays short of the cut locus. Raises GeometryError for ids out of range,
-        shapes that do not fit, or vectors that are not finite.
+        Law: log(p, exp_p(v)) = v while v stays short of the cut locus. Raises GeometryError for ids out of
+        range, shapes that do not fit, or vectors that are not finite.
 
         >>> import geocnn.geometry as geometry
         >>> e = geometry.torus((4, 4)).exp(torch.tensor([0]), torch.tensor([[1.0, 0.0]]))
@@ -126,7 +134,10 @@ class Surface(ABC):
         """
         base, vectors = self._ids(base, "base"), vectors.to(self.points)
         if vectors.shape != (*base.shape, 2):
-            raise GeometryError(f"one vector of 2 components a base point is needed, got {list(vectors.shape)} for {base.numel()}")
+            raise GeometryError(
+                f"one vector of 2 components a base point is needed, got {list(vectors.shape)} "
+                f"for {base.numel()} points"
+            )
         bad = (~vectors.isfinite().all(-1)).nonzero()[:, 0]
         if len(bad):
             raise GeometryError(f"vectors {bad[:8].tolist()} are not finite; drop them or set them to zero")
@@ -139,7 +150,7 @@ class Surface(ABC):
 
         >>> import geocnn.geometry as geometry
         >>> geometry.torus((4, 4)).log(torch.tensor([0]), torch.tensor([3])).vectors
-        tensor([[-1., 0.]], dtype=torch.float64)
+        tensor([[-1.,  0.]], dtype=torch.float64)
         """
         base, target = self._ids(base, "base"), self._ids(target, "target")
         return self._log(self.placed.take(base), self.placed.take(target))
@@ -147,14 +158,17 @@ class Surface(ABC):
     def _ids(self, ids: Tensor, name: str) -> Tensor:
         ids = torch.as_tensor(ids, device=self.points.device)
         if ids.dtype != torch.int64 or ids.ndim != 1:
-            raise GeometryError(f"{name} must be a list of point ids (int64, one axis), got {ids.dtype} {list(ids.shape)}")
+            raise GeometryError(
+                f"{name} must be a list of point ids (int64, one axis), got {ids.dtype} {list(ids.shape)}"
+            )
         wrong = ids[(ids < 0) | (ids >= self.n_points)]
         if len(wrong):
             raise GeometryError(f"{name} has ids outside 0..{self.n_points - 1}: {wrong[:8].tolist()}")
         return ids
 
     def turn_frames(self, alpha: Tensor, flip: Tensor | None = None) -> Self:
-        """The same surface in another gauge: frames turned by alpha [N] radians, then e₂ mirrored where `flip` [N].
+        """The same surface in another gauge: frames turned by alpha [N] radians, then e₂ mirrored where
+        `flip` [N].
 
         Components of a frequency-n field change by e^{−inα}; anchors stay where they are on the surface.
         Raises GeometryError unless there is one angle (and one flip) a point.
@@ -168,7 +182,13 @@ class Surface(ABC):
         if flip is not None:
             turned[:, 1] *= torch.where(flip, -1.0, 1.0).to(alpha)[:, None]
             flipped = flip if flipped is None else flipped ^ flip
-        return replace(self, frames=turned, anchor=anchor, flipped=flipped, group=self.group.join(smallest_group(alpha, flip)))
+        return replace(
+            self,
+            frames=turned,
+            anchor=anchor,
+            flipped=flipped,
+            group=self.group.join(smallest_group(alpha, flip)),
+        )
 
     def stencil(
         self,
@@ -180,16 +200,17 @@ class Surface(ABC):
     ) -> Stencil:
         """Where a layer gathers from: every target's disc of the given radius (surface units).
 
-        kind "exp": a polar grid of `samples` = (rings, angles) tangent vectors, by default at most one point spacing
-        apart, interpolated where they land. kind "log": the points within the radius where they lie. `targets`: ids,
-        or another point set of the same surface (a coarser level); by default the points themselves. `boundary`:
-        beyond an edge the feature is zero, or weights are renormalised.
+        kind "exp": a polar grid of `samples` = (rings, angles) tangent vectors, by default at most one point
+        spacing apart, interpolated where they land. kind "log": the points within the radius where they lie.
+        `targets`: ids, or another point set of the same surface (a coarser level); by default the points
+        themselves. `boundary`: beyond an edge the feature is zero, or weights are renormalised.
 
-        Raises GeometryError for a radius that is not positive and finite, or too large for the surface's log; for
-        samples that are no polar grid; for targets of another surface; for another kind or boundary.
+        Raises GeometryError for a radius that is not positive and finite, or too large for the surface's log;
+        for samples that are no polar grid; for targets of another surface; for another kind or boundary.
 
         >>> import geocnn.geometry as geometry
-        >>> st = geometry.healpix(4).stencil(radius=0.6, samples=(2, 7)); st.n_target, st.n_entries // (2 * 7 * 192)
+        >>> st = geometry.healpix(4).stencil(radius=0.6, samples=(2, 7))
+        >>> st.n_target, st.n_entries // (2 * 7 * 192)
         (192, 4)
         """
         if not (math.isfinite(radius) and radius > 0):
@@ -202,7 +223,9 @@ class Surface(ABC):
             made = self._exp_stencil(float(radius), grid, placed)
         elif kind == "log":
             if samples is not None:
-                raise GeometryError("a log stencil meets the points where they lie: samples= belongs to kind='exp'")
+                raise GeometryError(
+                    "a log stencil meets the points where they lie: samples= belongs to kind='exp'"
+                )
             made = self._log_stencil(float(radius), placed)
         else:
             raise GeometryError(f"kind must be 'exp' or 'log', got {kind!r}")
@@ -217,9 +240,9 @@ class Surface(ABC):
             return self.placed.take(self._ids(targets, "targets")), self.group
         if not self.is_same_as(targets):
             raise GeometryError(
-                f"targets must lie on the surface itself, a {type(self).__name__} like this one, as coarser() gives them; "
-                f"got a {type(targets).__name__} of {targets.n_points} points and area {float(targets.areas.sum()):.6g} "
-                f"(here {float(self.areas.sum()):.6g})"
+                f"targets must lie on this very surface, a {type(self).__name__} of area "
+                f"{float(self.areas.sum()):.6g}, as coarser() gives them; got a {type(targets).__name__} "
+                f"of area {float(targets.areas.sum()):.6g}"
             )
         return targets.placed, self.group.join(targets.group)
 
@@ -234,22 +257,29 @@ class Surface(ABC):
     def _exp_stencil(self, radius: float, samples: tuple[int, int], base: Placed) -> Stencil:
         rings, angles = samples
         t, weight = radial_quadrature(rings)
-        turn = torch.arange(angles, dtype=torch.float64) * (2 * math.pi / angles)
         device = self.points.device
         r = (radius * t).repeat_interleave(angles).to(device)
+        turn = torch.arange(angles, dtype=torch.float64) * (2 * math.pi / angles)
         grid = turn.repeat(rings).to(device)
+        vectors = torch.stack([grid.cos(), grid.sin()], -1) * r[:, None]
         share = (weight / angles).repeat_interleave(angles).to(device)
         n, k = len(base.points), rings * angles
-        parts = []
+        # Traced in the axes and seen in the frames afterwards: samples are the same to the last bit in every
+        # gauge. On a seam, where interpolation may jump, rounding would otherwise choose the side.
+        base = base._replace(frames=base.axes)
+        parts, flips = [], []
         # 5e5 samples at a time: about 1 GB of intermediate geometry with 16 sources a sample
         for chunk in torch.arange(n, device=device).split(max(1, 500_000 // k)):
-            at = base.take(chunk)
-            theta = (at.anchor[:, None] + grid).reshape(-1)
-            vectors = torch.stack([theta.cos(), theta.sin()], -1) * r.repeat(len(chunk))[:, None]
-            e = self._exp(at.take(torch.arange(len(chunk), device=device).repeat_interleave(k)), vectors)
+            at = base.take(chunk.repeat_interleave(k))
+            e = self._exp(at._replace(flipped=None), vectors.repeat(len(chunk), 1))
             w = e.weight * (share.repeat(len(chunk)) * e.inside)[:, None]
-            parts.append((e.source, theta[:, None].expand_as(w), w, e.angle, e.flip))
-        source, theta, w, angle, flip = (None if p[0] is None else torch.cat(p) for p in zip(*parts, strict=True))
+            seen = at.anchor[:, None], None if at.flipped is None else at.flipped[:, None]
+            theta, _ = compose(seen, (grid.repeat(len(chunk))[:, None], None))
+            angle, flip = compose(seen, (e.angle, e.flip))
+            parts.append((e.source, theta.expand_as(w), w, angle))
+            if flip is not None:
+                flips.append(flip.expand_as(w).flatten())
+        source, theta, w, angle = (torch.cat(p) for p in zip(*parts, strict=True))
         s = source.shape[1]
         return Stencil(
             row_ptr=torch.arange(n + 1, device=device) * (k * s),
@@ -258,7 +288,7 @@ class Surface(ABC):
             theta=theta.flatten(),
             weight=w.flatten(),
             angle=angle.flatten(),
-            flip=None if flip is None else flip.flatten(),
+            flip=torch.cat(flips) if flips else None,
             radius=radius,
             n_source=self.n_points,
             group=self.group,
@@ -284,10 +314,11 @@ class Surface(ABC):
         )
 
     def interpolation(self, targets: Tensor | Surface) -> Stencil:
-        """The stencil that reads a field at other points of the surface: entries at r = 0 whose weights sum to 1.
+        """The stencil that reads a field at other points of the surface: entries at r = 0 whose weights sum
+        to 1.
 
-        `targets`: ids, or another point set of the same surface. Its radius, 1, has no meaning: all entries lie at 0.
-        Raises GeometryError for targets of another surface.
+        `targets`: ids, or another point set of the same surface. Its radius, 1, has no meaning: all entries
+        lie at 0. Raises GeometryError for targets of another surface.
 
         >>> import geocnn.geometry as geometry
         >>> fine = geometry.torus((4, 4)); st = fine.coarser().interpolation(fine); st.n_source, st.n_target
@@ -320,10 +351,12 @@ class Surface(ABC):
         samples: tuple[int, int] | None = None,
         boundary: Boundary = "zero",
     ) -> Hierarchy:
-        """Levels of halved resolution with stencils within and between them; the radius doubles with each level.
+        """Levels of halved resolution with stencils within and between them; the radius doubles with each
+        level.
 
-        `radius` is that of the finest level, by default 2.5 point spacings. Coarser levels are in their own frames.
-        Raises GeometryError for fewer than one level or more than the grid can be halved to, and as `stencil` does.
+        `radius` is that of the finest level, by default 2.5 point spacings. Coarser levels are in their own
+        frames. Raises GeometryError for fewer than one level or more than the grid can be halved to, and as
+        `stencil` does.
 
         >>> import geocnn.geometry as geometry
         >>> [st.n_target for st in geometry.icosphere(2).hierarchy(levels=3).stencils]
@@ -349,11 +382,16 @@ def radial_quadrature(rings: int) -> tuple[Tensor, Tensor]:
 
 def _largest_gap(rings: int) -> float:
     t, _ = radial_quadrature(rings)
-    return float(torch.cat([t.new_zeros(1), t]).diff().max())
+    # the innermost ring's samples lie opposite each other
+    return float(torch.cat([-t[:1], t]).diff().max())
 
 
 def _check_samples(samples: tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(samples, (tuple, list)) or len(samples) != 2 or any(not isinstance(n, int) or n < 1 for n in samples):
+    if (
+        not isinstance(samples, (tuple, list))
+        or len(samples) != 2
+        or any(not isinstance(n, int) or n < 1 for n in samples)
+    ):
         raise GeometryError(f"samples must be (rings, angles), two positive integers, got {samples!r}")
     return samples[0], samples[1]
 

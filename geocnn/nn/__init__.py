@@ -10,8 +10,8 @@ from geocnn.nn.pool import Pool, surface_mean
 __all__ = [
     "ConvBlock",
     "FieldNorm",
-    "GaugeConv",
     "Gated",
+    "GaugeConv",
     "NormNonlinearity",
     "Pool",
     "SurfaceEncoder",

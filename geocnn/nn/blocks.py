@@ -16,7 +16,8 @@ class ConvBlock(nn.Module):
 
     >>> import torch
     >>> import geocnn.geometry as geometry
-    >>> block = ConvBlock("1x0", "4x0 + 2x1"); block(torch.randn(192, 1), geometry.healpix(4).stencil(0.6)).shape
+    >>> block = ConvBlock("1x0", "4x0 + 2x1")
+    >>> block(torch.randn(192, 1), geometry.healpix(4).stencil(0.6)).shape
     torch.Size([192, 8])
     """
 

@@ -16,20 +16,23 @@ from geocnn.ops.gather import MomentBasis, check_input, gather, radial_basis
 
 
 class GaugeConv(nn.Module):
-    """(k ⋆ f)(p) = 1/(πR²) ∫ K(v) Γ f(exp_p v) dv over the disc |v| < R, with a kernel its structure group allows.
+    """(k ⋆ f)(p) = 1/(πR²) ∫ K(v) Γ f(exp_p v) dv over the disc |v| < R, with a kernel its structure group
+    allows.
 
-    The kernel is a sum of angular harmonics times `rings` radial functions of r/R, with learnt coefficients; the bias
-    acts on invariant channels only. The same layer runs on every surface, and its answer does not depend on frames.
+    The kernel is a sum of angular harmonics times `rings` radial functions of r/R, with learnt coefficients;
+    the bias acts on invariant channels only. The same layer runs on every surface, and its answer does not
+    depend on frames.
 
         x [..., n_source, D_in], stencil  ->  [..., n_target, D_out]
 
     `max_frequency` bounds the kernel's angular frequency; finite groups need it.
 
-    The first call on a stencil derives an operator from it and keeps it there; torch.compile and torch.export want that
-    call to have been made.
+    The first call on a stencil derives an operator from it and keeps it there; torch.compile and torch.export
+    want that call to have been made.
 
-    Raises FieldTypeError (feature dimension, types of different groups, nothing can reach an output irrep), GeometryError
-    (number of points), GroupError (the stencil's transporters leave the layer's group) and SamplingError (too few samples).
+    Raises FieldTypeError (feature dimension, types of different groups, nothing can reach an output irrep),
+    GeometryError (number of points), GroupError (the stencil's transporters leave the layer's group) and
+    SamplingError (too few samples).
 
     >>> import geocnn.geometry as geometry
     >>> layer = GaugeConv("1x0", "4x0 + 2x1", rings=3)
@@ -48,7 +51,9 @@ class GaugeConv(nn.Module):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         if self.in_type.group != self.out_type.group:
-            raise FieldTypeError(f"input {self.in_type} and output {self.out_type} belong to different groups; give both one")
+            raise FieldTypeError(
+                f"input {self.in_type} and output {self.out_type} belong to different groups; give both one"
+            )
         if rings < 1:
             raise FieldTypeError(f"a kernel needs at least one ring, got rings={rings}")
         self.basis = MomentBasis.between(self.in_type, self.out_type, rings, max_frequency)
@@ -57,20 +62,28 @@ class GaugeConv(nn.Module):
             count = sum(self._fan_in(irrep))
             if count == 0:
                 raise FieldTypeError(
-                    f"no kernel of frequency up to {self.basis.max_frequency} leads from {self.in_type} to {irrep}; raise max_frequency"
+                    f"no kernel leads from {self.in_type} to {irrep} (max_frequency={max_frequency}); "
+                    "raise max_frequency, give the input more irreps, or leave this one out"
                 )
             parts = 2 if has_complex_structure(irrep, self.in_type.group) else 1
-            self.weight[str(irrep)] = nn.Parameter(torch.empty(parts, count, self.out_type.multiplicity(irrep)))
+            self.weight[str(irrep)] = nn.Parameter(
+                torch.empty(parts, count, self.out_type.multiplicity(irrep))
+            )
         invariant = sum(b.multiplicity for b in self.out_type.blocks if self.out_type.is_invariant(b.irrep))
         self.bias = nn.Parameter(torch.empty(invariant)) if bias and invariant else None
-        channels = [c for b in self.out_type.blocks if self.out_type.is_invariant(b.irrep) for c in range(b.start, b.stop)]
+        channels = [
+            c
+            for b in self.out_type.blocks
+            if self.out_type.is_invariant(b.irrep)
+            for c in range(b.start, b.stop)
+        ]
         self.register_buffer("_invariant", torch.tensor(channels, dtype=torch.int64), persistent=False)
         self.reset_parameters()
 
     _invariant: Tensor
 
     def _fan_in(self, target: Irrep) -> list[int]:
-        """Moments · rings · channels arriving at a target irrep from each source irrep, in the basis' order."""
+        """Moments · rings · channels that arrive at a target irrep from each of `basis.sources`."""
         rings = self.basis.rings
         return [
             len(self.basis.of(source, target)) * rings * self.in_type.multiplicity(source)
@@ -80,7 +93,8 @@ class GaugeConv(nn.Module):
     def reset_parameters(self) -> None:
         """Weights such that input of unit variance that is independent from one point to the next keeps it.
 
-        A disc of radius R then holds π·rings² independent points: one a ring's width, as when R is `rings` spacings.
+        A disc of radius R then holds π·rings² independent points: one a ring's width, as when R is `rings`
+        spacings. So it is on `log` stencils; the linear interpolation of `exp` ones passes about 0.6 of it.
         """
         independent = math.pi * self.basis.rings**2
         for irrep in self.out_type.irreps:
@@ -103,7 +117,8 @@ class GaugeConv(nn.Module):
     def mix(self) -> dict[tuple[Irrep, Irrep], Tensor]:
         """For each (target, source) irrep the matrix that mixes its moments.
 
-        Where the irrep commutes with the complex numbers a + ib, those as real 2 × 2 blocks: [2 · K, 2 · copies].
+        Where the irrep commutes with the complex numbers a + ib, those as real 2 × 2 blocks:
+        [2 · K, 2 · copies].
         """
         found = {}
         for target in self.out_type.irreps:
@@ -121,16 +136,18 @@ class GaugeConv(nn.Module):
         highest = self.basis.max_frequency
         if stencil.samples is not None and stencil.samples[1] <= 2 * highest:
             raise SamplingError(
-                f"kernels of angular frequency {highest} need at least {2 * highest + 1} angles, the stencil has "
-                f"samples={stencil.samples}; give samples=({stencil.samples[0]}, {2 * highest + 1}) or lower max_frequency"
+                f"kernels of angular frequency {highest} need at least {2 * highest + 1} angles, the stencil "
+                f"has samples={stencil.samples}; give samples=({stencil.samples[0]}, {2 * highest + 1}) "
+                "or lower max_frequency"
             )
 
     def extra_repr(self) -> str:
-        return f"{self.in_type} -> {self.out_type}, rings={self.basis.rings}, max_frequency={self.basis.max_frequency}"
+        basis = self.basis
+        return f"{self.in_type} -> {self.out_type}, rings={basis.rings}, max_frequency={basis.max_frequency}"
 
 
 def _component_power(m: Moment, basis: MomentBasis) -> float:
-    """Mean square of one component of a moment of unit-variance input, over rings: Σ ∫₀¹ R(t)² 2t dt · ½ or 1.
+    """Mean square of one component of a moment of unit-variance input, Σ_rings ∫₀¹ R(t)² 2t dt · ½ or 1.
 
     The harmonic e^{iℓθ} of a real source has two components, of which each holds half the power unless ℓ = 0.
     """

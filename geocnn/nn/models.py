@@ -10,19 +10,23 @@ from geocnn.errors import FieldTypeError, GeometryError
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.groups.field_type import FieldType, Irrep
 from geocnn.nn.blocks import ConvBlock
+from geocnn.nn.norm import FieldNorm
 from geocnn.nn.pool import surface_mean
 
 
 class SurfaceEncoder(nn.Module):
-    """One answer a surface: strided gauge convolutions down a hierarchy, an invariant readout weighted by area, a linear head.
+    """One answer a surface: strided gauge convolutions down a hierarchy, an invariant readout weighted by
+    area, a linear head.
 
-    x [..., N, D], hierarchy -> [..., surfaces, n_out]. `widths[i]` is the feature type after the i-th step: `convs[i]`
-    convolutions within level i (none at the finest by default, where points are many), then one down to level i+1; the
-    last width belongs to the coarsest level. The hierarchy must have len(widths) levels.
+    x [..., N, D], hierarchy -> [..., surfaces, n_out]. `widths[i]` is the feature type after the i-th step:
+    `convs[i]` convolutions within level i (none at the finest by default, where points are many), then one
+    down to level i+1; the last width belongs to the coarsest level. The hierarchy must have len(widths)
+    levels.
 
-    Raises FieldTypeError (types that do not fit, no invariant to read out), GeometryError (levels, points), and
-    what GaugeConv raises.
+    Raises FieldTypeError (types that do not fit, no invariant to read out), GeometryError (levels, points),
+    and what GaugeConv raises.
 
+    >>> import torch
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(8).hierarchy(levels=3)
     >>> model = SurfaceEncoder("1x0", ["4x0 + 4x1", "8x0 + 8x1", "8x0 + 8x1"], n_out=10)
@@ -60,10 +64,17 @@ class SurfaceEncoder(nn.Module):
         scalar = Irrep(0, "e" if current.group.flips else "")
         features = current.multiplicity(scalar)
         if features == 0:
-            raise FieldTypeError(f"the last width {current} has no invariant channel to read out; add some of {scalar}")
+            raise FieldTypeError(
+                f"the last width {current} has no invariant channel to read out; add some of {scalar}"
+            )
         self.last_type, self.scalar = current, scalar
+        # means over a whole surface differ little from one sample to the next: the head needs them spread
         self.head = nn.Sequential(
-            nn.Linear(features, 2 * features), nn.SiLU(), nn.Dropout(dropout), nn.Linear(2 * features, n_out)
+            FieldNorm(FieldType.of([(features, scalar)], current.group)),
+            nn.Linear(features, 2 * features),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * features, n_out),
         )
 
     def forward(self, x: Tensor, hierarchy: Hierarchy) -> Tensor:
@@ -73,7 +84,7 @@ class SurfaceEncoder(nn.Module):
                 f"this network has {n} levels, the hierarchy {hierarchy.n_levels}; build it with levels={n}"
             )
         for level, blocks in enumerate(self.within):
-            for block in blocks:
+            for block in blocks.children():
                 x = block(x, hierarchy.stencils[level])
             if level < len(self.down):
                 x = self.down[level](x, hierarchy.down[level])

@@ -13,11 +13,12 @@ from geocnn.groups.field_type import FieldType, Irrep
 
 
 class Gated(nn.Module):
-    """Invariant channels through `activation`; every other copy of an irrep times the sigmoid of a gate of its own.
+    """Invariant channels through `activation`; every other copy of an irrep times the sigmoid of a gate of
+    its own.
 
-    The gates are invariant channels that follow the features: x [..., N, in_type.dim] -> [..., N, out_type.dim], with
-    `in_type` = `out_type` + one invariant a gated copy (Weiler et al. 2018, §3). Exactly equivariant.
-    Raises FieldTypeError for another feature dimension.
+    The gates are invariant channels that follow the features: x [..., N, in_type.dim] -> [..., N,
+    out_type.dim], with `in_type` = `out_type` + one invariant a gated copy (Weiler et al. 2018, §3). Exactly
+    equivariant. Raises FieldTypeError for another feature dimension.
 
     >>> gated = Gated("4x0 + 2x1"); str(gated.in_type)
     '4x0 + 2x1 + 2x0'
@@ -25,11 +26,15 @@ class Gated(nn.Module):
     torch.Size([10, 8])
     """
 
-    def __init__(self, out_type: FieldType | str, activation: Callable[[Tensor], Tensor] = nn.functional.silu):
+    def __init__(
+        self, out_type: FieldType | str, activation: Callable[[Tensor], Tensor] = nn.functional.silu
+    ):
         super().__init__()
         self.out_type = FieldType(out_type)
         self.activation = activation
-        self.n_gates = sum(b.multiplicity for b in self.out_type.blocks if not self.out_type.is_invariant(b.irrep))
+        self.n_gates = sum(
+            b.multiplicity for b in self.out_type.blocks if not self.out_type.is_invariant(b.irrep)
+        )
         self.in_type = self.out_type
         if self.n_gates:
             gates = Irrep(0, "e" if self.out_type.group.flips else "")
@@ -52,7 +57,8 @@ class Gated(nn.Module):
 
 
 class NormNonlinearity(nn.Module):
-    """Each copy of an irrep scaled by activation(|x| + b) / |x|, with a learnt b; invariants through `activation` itself.
+    """Each copy of an irrep scaled by activation(|x| + b) / |x|, with a learnt b; invariants through
+    `activation` itself.
 
     x [..., N, D] -> [..., N, D], exactly equivariant; at x = 0 the result and its derivative are 0
     (Worrall et al. 2017, §4.2; Cohen et al. 2019). Raises FieldTypeError for another feature dimension.
@@ -61,7 +67,9 @@ class NormNonlinearity(nn.Module):
     0.0
     """
 
-    def __init__(self, field_type: FieldType | str, activation: Callable[[Tensor], Tensor] = nn.functional.silu):
+    def __init__(
+        self, field_type: FieldType | str, activation: Callable[[Tensor], Tensor] = nn.functional.silu
+    ):
         super().__init__()
         self.in_type = self.out_type = FieldType(field_type)
         self.activation = activation

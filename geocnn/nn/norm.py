@@ -9,12 +9,12 @@ from geocnn.groups.field_type import FieldType
 
 
 class FieldNorm(nn.Module):
-    """Every channel scaled to unit mean square over batch and points; a mean is removed, and a shift learnt, only where
-    the group acts trivially. On any other irrep a shift would break gauge symmetry.
+    """Every channel scaled to unit mean square over batch and points; a mean is removed, and a shift learnt,
+    only where the group acts trivially. On any other irrep a shift would break gauge symmetry.
 
-    x [..., N, D] -> [..., N, D]. Training uses the batch's moments and tracks their running means with `momentum`;
-    evaluation uses those, as torch.nn.BatchNorm does (Ioffe & Szegedy 2015). Raises FieldTypeError for another
-    feature dimension.
+    x [..., N, D] -> [..., N, D]. Training uses the batch's moments and tracks their running means with
+    `momentum`; evaluation uses those, as torch.nn.BatchNorm does (Ioffe & Szegedy 2015). Raises
+    FieldTypeError for another feature dimension.
 
     >>> norm = FieldNorm("2x0 + 1x1"); y = norm(5 * torch.randn(8, 100, 4) + 3)
     >>> bool((y[..., :2].mean((0, 1)).abs() < 1e-5).all())
@@ -58,7 +58,7 @@ class FieldNorm(nn.Module):
         return torch.addcmul(shift, x, scale.to(x.dtype))
 
     def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Means of the invariant channels; variances of those and mean squares of a component of the others."""
+        """Means of the invariant channels; variances of those and mean squares of a component elsewhere."""
         flat = x.reshape(-1, x.shape[-1])
         square = torch.linalg.vector_norm(flat, dim=0).square() / flat.shape[0]
         # not E[x²] − E[x]², which loses all digits, and can be negative, where the mean is large

@@ -17,9 +17,9 @@ class Pool(nn.Module):
 
         x [..., n_source, D], stencil  ->  [..., n_target, D]
 
-    Down a hierarchy with h.down[i], up with h.up[i]. A parallel field is left as it is; rows without entries give 0.
-    Raises FieldTypeError (feature dimension), GeometryError (number of points) and GroupError (the stencil's
-    transporters leave the type's group).
+    Down a hierarchy with h.down[i], up with h.up[i]. A parallel field is left as it is; rows without entries
+    give 0. Raises FieldTypeError (feature dimension), GeometryError (number of points) and GroupError (the
+    stencil's transporters leave the type's group).
 
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(4).hierarchy(levels=2)
@@ -47,7 +47,7 @@ def surface_mean(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
     level's number of points.
 
     >>> import geocnn.geometry as geometry
-    >>> h = geometry.healpix(2).hierarchy(levels=1); surface_mean(torch.ones(48, 3), h, 0)
+    >>> h = geometry.healpix(2).hierarchy(levels=1); surface_mean(torch.ones(48, 3), h, 0).round()
     tensor([[1., 1., 1.]])
     """
     areas, ptr = hierarchy.areas[level].to(x.dtype), hierarchy.ptr[level]
@@ -58,7 +58,9 @@ def surface_mean(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
     n = ptr.shape[0] - 1
     if n == 1:
         return torch.einsum("...nc,n->...c", x, areas / areas.sum()).unsqueeze(-2)
-    owner = torch.repeat_interleave(torch.arange(n, device=ptr.device), ptr.diff(), output_size=areas.shape[0])
+    owner = torch.repeat_interleave(
+        torch.arange(n, device=ptr.device), ptr.diff(), output_size=areas.shape[0]
+    )
     total = areas.new_zeros(n).index_add(0, owner, areas)
     share = (areas / total[owner])[:, None]
     return x.new_zeros(*x.shape[:-2], n, x.shape[-1]).index_add(-2, owner, x * share)

@@ -1,14 +1,15 @@
-"""The convolution as small dense products: gather the sources of a tile of targets, multiply by the tile's block, mix.
+"""The convolution as small dense products: gather the sources of a tile of targets, multiply by the tile's
+block, mix.
 
-Neighbouring targets share most of their sources. A tile of k targets with U sources between them is one dense block
-[k · rows, U · components], and a batched product of such blocks runs several times faster than the same sum as a sparse
-matrix. For one sample and one source irrep:
+Neighbouring targets share most of their sources. A tile of k targets with U sources between them is one dense
+block [k · rows, U · components], and a batched product of such blocks runs several times faster than the same
+sum as a sparse matrix. For one sample and one source irrep:
 
     X [tiles, U · components, C] = x[member]       M [T, rows, C] = block @ X       y += M[run] @ weight[run]
 
-The map is linear in x and in the weights, so with a cotangent g it is one trilinear form ⟨g, F(x, W)⟩. Its three
-derivatives, `convolve`, `convolve_transpose` and `convolve_weight`, are each other's gradients, to any order. Nothing but
-x and W is kept for the backward pass: moments are formed again, a piece at a time.
+The map is linear in x and in the weights, so with a cotangent g it is one trilinear form ⟨g, F(x, W)⟩. Its
+three derivatives, `convolve`, `convolve_transpose` and `convolve_weight`, are each other's gradients, to any
+order. Nothing but x and W is kept for the backward pass: moments are formed again, a piece at a time.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ import torch
 from torch import Tensor
 
 # Moments of one piece, in numbers: about what a core's cache holds; a GPU wants enough work for one launch.
-PIECE = {"cpu": 2**19, "cuda": 2**26}
+PIECE = {"cpu": 2**18, "cuda": 2**26}
 
 
 class Run(NamedTuple):
-    """Rows of one source irrep that land in one target irrep: [dim, count] from row `start`, mixed to `width` copies.
+    """Rows of one source irrep that land in one target irrep: [dim, count] from row `start`, mixed to `width`
+    copies.
 
-    When `is_complex`, the two components are mixed together, by a matrix [2 · count · C, 2 · width]; otherwise each
-    component by the same matrix [count · C, width]. `out` is the first output channel.
+    When `is_complex`, the two components are mixed together, by a matrix [2 · count · C, 2 · width];
+    otherwise each component by the same matrix [count · C, width]. `out` is the first output channel.
     """
 
     source: int
@@ -56,8 +58,8 @@ class Blocks(NamedTuple):
     """A stencil's operator as plain tensors.
 
     member [tiles, U]: the sources of each tile (padding repeats source 0 with coefficient 0); block: a tensor
-    [tiles, k · rows, U · components] for each source irrep, k = ⌈N' / tiles⌉ for N' targets; slot_ptr [N+1], slot [tiles · U] int32: where each source
-    occurs, the transpose of `member`.
+    [tiles, k · rows, U · components] for each source irrep, k = ⌈N' / tiles⌉ for N' targets; slot_ptr [N+1],
+    slot [tiles · U] int32: where each source occurs, the transpose of `member`.
     """
 
     member: Tensor
@@ -130,7 +132,9 @@ def convolve(
     n_out: int,
     plan: list[int],
 ) -> Tensor:
-    """y [B, n_target, n_out] from x, one [B, N, components · C] a source irrep, and one weight matrix a run of `plan`."""
+    """y [B, n_target, n_out] from x, one [B, N, components · C] a source irrep, and one weight matrix a run
+    of `plan`.
+    """
     runs = _runs(plan)
     y = x[0].new_zeros(x[0].shape[0], n_target, n_out)
     for s, batch, target, m in _moment_pieces(x, member, block, n_target):
@@ -195,14 +199,18 @@ def convolve_transpose(
                 for run, w in mine:
                     for columns, out in run.pieces(channels):
                         m[..., columns] = g[batch, target, out] @ w.T
-                torch.bmm(a[tile].transpose(1, 2), _batch_last(m, tile.stop - tile.start, k, n_rows), out=spread[tile])
+                torch.bmm(
+                    a[tile].transpose(1, 2),
+                    _batch_last(m, tile.stop - tile.start, k, n_rows),
+                    out=spread[tile],
+                )
             back[batch] = _collected(spread, slot_ptr, slot, components, b)
         found.append(back)
     return found
 
 
 def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, b: int) -> Tensor:
-    """The transpose of `_gathered`: sums over the slots of each source, [b, N, components · C]; no atomics."""
+    """The transpose of `_gathered`: sums over each source's slots, [b, N, components · C]; no atomics."""
     columns = spread.view(slot.shape[0], -1)
     ones = columns.new_ones(slot.shape[0])
     matrix = torch.sparse_csr_tensor(

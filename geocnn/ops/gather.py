@@ -2,9 +2,9 @@
 
     M[p, ring, ℓ, c] = Σ_e w_e R_ring(r_e/R) e^{iℓθ_e} rho(g_e) x[source_e, c]
 
-Each moment is itself a feature of one irrep (`groups.steerable`), so a layer only mixes moments of equal irrep. Entries of
-one target that share a source are summed when the operator is built; `ops.blocks` multiplies with it. Nothing of size
-[entries, channels] exists.
+Each moment is itself a feature of one irrep (`groups.steerable`), so a layer only mixes moments of equal
+irrep. Entries of one target that share a source are summed when the operator is built; `ops.blocks`
+multiplies with it. Nothing of size [entries, channels] exists.
 """
 
 from __future__ import annotations
@@ -28,20 +28,28 @@ Mix = Mapping[tuple[Irrep, Irrep], Tensor]
 
 # An operator above this size is built in pieces at every call, and not kept.
 OPERATOR_BYTES = 2**30
-# A tile of more targets saves launches and loads, but multiplies more zeros; 1.5 to 2 measured alike on two CPU cores.
+# Such a piece: on a CPU, memory that is used again and again rather than fetched anew (measured 2.5 times
+# faster than pieces of 2**30, and a third of the memory); a GPU wants enough work for one launch.
+RANGE_BYTES = {"cpu": 2**24, "cuda": 2**28}
+# A tile of more targets saves launches and loads, but multiplies more zeros; 1.5 to 2 measured alike on two
+# CPU cores.
 TILE_GROWTH = 1.75
 
 
 @dataclass(frozen=True)
 class MomentBasis:
-    """Which moments are formed: those of `source` irreps landing in `target` irreps, each on `rings` radial functions."""
+    """Which moments are formed: those of `source` irreps landing in `target` irreps, each on `rings` radial
+    functions.
+    """
 
     group: Group
     moments: tuple[Moment, ...]
     rings: int
 
     @staticmethod
-    def between(source: FieldType, target: FieldType, rings: int, max_frequency: int | None = None) -> MomentBasis:
+    def between(
+        source: FieldType, target: FieldType, rings: int, max_frequency: int | None = None
+    ) -> MomentBasis:
         found = moments_between(list(source.irreps), list(target.irreps), source.group, max_frequency)
         return MomentBasis(source.group, tuple(found), rings)
 
@@ -73,7 +81,8 @@ class MomentBasis:
 
 
 def radial_basis(t: Tensor, rings: int, frequency: int) -> Tensor:
-    """`rings` raised-cosine bumps of t = r/R, [..., rings]: zero at 1, and at 0 unless the angular frequency is 0.
+    """`rings` raised-cosine bumps of t = r/R, [..., rings]: zero at 1, and at 0 unless the angular frequency
+    is 0.
 
     Neighbouring bumps overlap by half and sum to 1 between their centres; the derivative is continuous.
 
@@ -89,10 +98,13 @@ def radial_basis(t: Tensor, rings: int, frequency: int) -> Tensor:
     return 0.5 + 0.5 * torch.cos(math.pi * phase)
 
 
-def gather(x: Tensor, stencil: Stencil, source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix) -> Tensor:
+def gather(
+    x: Tensor, stencil: Stencil, source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix
+) -> Tensor:
     """Moments of x [B, n_source, D], mixed: [B, n_target, D'].
 
-    `mix` holds for each target irrep and source irrep the matrix its moments are mixed by (see `GaugeConv.mix`).
+    `mix` holds for each target irrep and source irrep the matrix its moments are mixed by (see
+    `GaugeConv.mix`).
     """
     x = _single_under_autocast(x)
     fields = [source.select(x, irrep).flatten(-2) for irrep in basis.sources]
@@ -115,19 +127,23 @@ def gather(x: Tensor, stencil: Stencil, source: FieldType, target: FieldType, ba
 
 
 def check_input(x: Tensor, stencil: Stencil, source: FieldType) -> None:
-    """Raises FieldTypeError, GeometryError or GroupError unless x [..., n_source, D] can be gathered over the stencil."""
+    """Raises FieldTypeError, GeometryError or GroupError unless x [..., n_source, D] can be gathered over the
+    stencil.
+    """
     source.check(x)
     if x.shape[-2] != stencil.n_source:
         raise GeometryError(
-            f"the stencil gathers from {stencil.n_source} points, x has {x.shape[-2]} (shape {list(x.shape)}); "
-            "give the field on the points the stencil was built from"
+            f"the stencil gathers from {stencil.n_source} points, x has {x.shape[-2]} (shape "
+            f"{list(x.shape)}); give the field on the points the stencil was built from"
         )
     if x.device != stencil.device:
-        raise GeometryError(f"x is on {x.device}, the stencil on {stencil.device}; move it once with stencil.to(x.device)")
+        raise GeometryError(
+            f"x is on {x.device}, the stencil on {stencil.device}; move it once with stencil.to(x.device)"
+        )
     if not source.group.contains(stencil.group):
         raise GroupError(
-            f"the stencil's transporters live in {stencil.group}, which the layer's group {source.group} does not "
-            f"contain: its answer would depend on frames. Give the layer types of {stencil.group}"
+            f"the stencil's transporters live in {stencil.group}, which the layer's group {source.group} "
+            f"does not contain: its answer would depend on frames. Give the layer types of {stencil.group}"
         )
 
 
@@ -137,8 +153,10 @@ def _single_under_autocast(x: Tensor) -> Tensor:
     return x.float() if low else x
 
 
-def _plan(source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix) -> tuple[list[int], list[Tensor], int]:
-    """The runs of `convolve`, flattened, their weights, and the number of output channels (irreps in order)."""
+def _plan(
+    source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix
+) -> tuple[list[int], list[Tensor], int]:
+    """The runs of `convolve`, flattened; their weights; the number of output channels (irreps in order)."""
     start, n_out = {}, 0
     for irrep in target.irreps:
         start[irrep] = n_out
@@ -171,7 +189,9 @@ def gather_reference(
     t, found = stencil.r / stencil.radius, {}
     for irrep in basis.sources:
         field = source.select(x, irrep)[:, stencil.source]
-        carried = torch.einsum("eij,bejc->beic", rho(irrep, basis.group, stencil.angle, stencil.flip).to(x.dtype), field)
+        carried = torch.einsum(
+            "eij,bejc->beic", rho(irrep, basis.group, stencil.angle, stencil.flip).to(x.dtype), field
+        )
         for landing, dim, _, _ in basis.runs(irrep):
             formed = []
             for m in basis.of(irrep, landing):
@@ -190,7 +210,9 @@ def gather_reference(
 
 
 def _angular(m: Moment, group: Group, theta: Tensor) -> Tensor:
-    """The angular kernel of a moment at angles [E]: matrix · rotation(ℓθ), restricted to the source's components."""
+    """The angular kernel of a moment at angles [E]: matrix · rotation(ℓθ), restricted to the source's
+    components.
+    """
     c, s = torch.cos(m.frequency * theta), torch.sin(m.frequency * theta)
     turn = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
     matrix = torch.tensor(m.matrix, dtype=theta.dtype, device=theta.device)
@@ -200,21 +222,26 @@ def _angular(m: Moment, group: Group, theta: Tensor) -> Tensor:
 def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks:
     """The stencil's operator, built when first asked for and kept with the stencil.
 
-    Raises GeometryError when it is first asked for while torch.compile or torch.export traces: its shape depends on
-    the stencil's entries, which a trace does not know.
+    Raises GeometryError when it is first asked for while torch.compile or torch.export traces: its shape
+    depends on the stencil's entries, which a trace does not know.
     """
     key = (basis, dtype)
     if key not in stencil.operators:
         if torch.compiler.is_compiling():
-            raise GeometryError("this stencil's operator is not built yet: run the layer once on it, then compile or export")
+            raise GeometryError(
+                "this stencil's operator is not built yet: run the layer once on it, then compile or export"
+            )
         stencil.operators[key] = build_operator(stencil, basis, dtype)
     return stencil.operators[key]
 
 
 def _ranges(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> int:
-    """In how many ranges of targets the operator is formed, so that each stays below OPERATOR_BYTES."""
+    """In how many ranges of targets the operator is formed: one up to OPERATOR_BYTES, else of RANGE_BYTES
+    each.
+    """
     row_bytes = sum(basis.n_rows(s) * irrep_dim(s, basis.group) for s in basis.sources) * dtype.itemsize
-    return max(1, math.ceil(stencil.n_entries * row_bytes / OPERATOR_BYTES))
+    size = stencil.n_entries * row_bytes
+    return 1 if size <= OPERATOR_BYTES else math.ceil(size / RANGE_BYTES.get(stencil.device.type, 2**28))
 
 
 def _target_range(stencil: Stencil, start: int, stop: int) -> Stencil:
@@ -233,7 +260,9 @@ def build_operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> 
 
 
 def _assemble(stencil: Stencil, coefficients: Iterable[Tensor], dtype: torch.dtype) -> Blocks:
-    """Blocks with coefficient [E, rows, components] at (target, source), for each source irrep; equal pairs are summed."""
+    """Blocks with coefficient [E, rows, components] at (target, source), for each source irrep; equal pairs
+    are summed.
+    """
     key, entry = torch.unique(stencil.target * stencil.n_source + stencil.source, return_inverse=True)
     target = key // stencil.n_source
     k, slot_of, member = _tiles(key, stencil.n_target, stencil.n_source)
@@ -252,10 +281,11 @@ def _assemble(stencil: Stencil, coefficients: Iterable[Tensor], dtype: torch.dty
 
 
 def _tiles(pair: Tensor, n_target: int, n_source: int) -> tuple[int, Tensor, Tensor]:
-    """Targets a tile k; the slot of each (target, source) pair within its tile; the sources [tiles, U] of each tile.
+    """Targets a tile k; the slot of each (target, source) pair within its tile; the sources [tiles, U] of
+    each tile.
 
-    k is the largest of 1, 2, 4, 8 whose tiles have at most TILE_GROWTH times the sources of a single target, made
-    smaller where fewer targets a tile make as few tiles: `ops.blocks` knows k by ⌈n_target / tiles⌉.
+    k is the largest of 1, 2, 4, 8 whose tiles have at most TILE_GROWTH times the sources of a single target,
+    made smaller where fewer targets a tile make as few tiles: `ops.blocks` knows k by ⌈n_target / tiles⌉.
     """
     alone, chosen = 0, (1, pair, pair)
     for most in (1, 2, 4, 8):
@@ -276,7 +306,9 @@ def _tiles(pair: Tensor, n_target: int, n_source: int) -> tuple[int, Tensor, Ten
 
 
 def _coefficients(stencil: Stencil, basis: MomentBasis, source: Irrep) -> Tensor:
-    """[E, rows, source components]: w R_ring(r/R) · angular kernel · transporter, rows as in `MomentBasis.runs`."""
+    """[E, rows, source components]: w R_ring(r/R) · angular kernel · transporter, rows as in
+    `MomentBasis.runs`.
+    """
     transporter = rho(source, basis.group, stencil.angle, stencil.flip)
     t = stencil.r / stencil.radius
     rows = []
@@ -290,13 +322,17 @@ def _coefficients(stencil: Stencil, basis: MomentBasis, source: Irrep) -> Tensor
 
 
 def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tensor:
-    """Σ_e w_e rho(g_e) x[source_e] / Σ_e w_e for x [B, n_source, D], as [B, n_target, D]; rows without entries give 0."""
+    """Σ_e w_e rho(g_e) x[source_e] / Σ_e w_e for x [B, n_source, D], as [B, n_target, D]; rows without
+    entries give 0.
+    """
     x = _single_under_autocast(x)
     group, key = field_type.group, (field_type.group, field_type.irreps, x.dtype)
     if key not in stencil.operators:
         total = stencil.weight.new_zeros(stencil.n_target).index_add_(0, stencil.target, stencil.weight)
         share = stencil.weight / torch.where(total == 0, torch.ones_like(total), total)[stencil.target]
-        carried = (rho(i, group, stencil.angle, stencil.flip) * share[:, None, None] for i in field_type.irreps)
+        carried = (
+            rho(i, group, stencil.angle, stencil.flip) * share[:, None, None] for i in field_type.irreps
+        )
         stencil.operators[key] = _assemble(stencil, carried, x.dtype)
     operator = stencil.operators[key]
     plan, weights, n_out = [], [], 0

@@ -1,0 +1,395 @@
+"""The contract of every Surface, as theorems about a `Case`; tests/test_laws.py applies each to each surface.
+
+Conventions are ARCHITECTURE.md's: components are complex numbers z = v₁ + i v₂, an element (angle, flip)
+takes z to e^{i angle} z, or to e^{i angle} z̄ where flipped. What is compared against is written out here,
+without geocnn.ops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geocnn.geometry import Stencil, Surface
+
+# Geometry is float64: a few dozen operations on numbers near 1, or on coordinates up to 24, of which rounding
+# keeps 15 digits; near the antipode or a pole a handful of digits less.
+EXACT = 1e-11
+
+
+@dataclass(frozen=True)
+class Case:
+    """A surface and what is known of it: its area, the length below which geodesics are unique, smooth fields
+    on it.
+
+    `pair` is the same surface at two resolutions, a factor of two apart, and `probe` other points of it to
+    read at. `tangent` gives vectors in the embedding. `order` is the order at which exp reads, `own_weight`
+    how closely an end point on a grid point takes that point's value alone.
+    """
+
+    surface: Surface
+    area: float
+    reach: float
+    pair: tuple[Surface, Surface]
+    probe: Surface
+    scalar: Callable[[Tensor], Tensor]
+    tangent: Callable[[Tensor], Tensor]
+    order: float
+    own_weight: float = EXACT
+
+    @property
+    def radius(self) -> float:
+        """Of the discs tried: two and a half point spacings."""
+        return 2.5 * self.surface.spacing
+
+    @property
+    def curvature(self) -> float:
+        return 1.0 if self.surface.points.shape[1] == 3 else 0.0
+
+
+def random_gauge(n: int, flips: bool, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+    """Angles [n] and flips [n] (or None)."""
+    g = torch.Generator().manual_seed(seed)
+    alpha = 2 * math.pi * torch.rand(n, generator=g, dtype=torch.float64)
+    return alpha, torch.randint(2, (n,), generator=g).bool() if flips else None
+
+
+def act(angle: Tensor, flip: Tensor | None, z: Tensor) -> Tensor:
+    return torch.polar(torch.ones_like(angle), angle) * (
+        z if flip is None else torch.where(flip, z.conj(), z)
+    )
+
+
+def turned(z: Tensor, alpha: Tensor, flip: Tensor | None) -> Tensor:
+    """Components z after their frame is turned by alpha, then mirrored where `flip`."""
+    z = torch.polar(torch.ones_like(alpha), -alpha) * z
+    return z if flip is None else torch.where(flip, z.conj(), z)
+
+
+def components(vectors: Tensor) -> Tensor:
+    return torch.view_as_complex(vectors.contiguous())
+
+
+def in_frames(surface: Surface, vectors: Tensor) -> Tensor:
+    """Embedded tangent vectors [N, d] as complex components [N]."""
+    return components((surface.frames * vectors[:, None]).sum(-1))
+
+
+def operator(stencil: Stencil) -> Tensor:
+    """The stencil as dense matrices [8, 2, T, S]: Σ_e w r^k e^{iℓθ} e^{in·angle} for some k, ℓ and n, entries
+    with and without flip apart. Two stencils with equal matrices gather the same, whatever the order of their
+    entries. k > 0 unless ℓ = 0, as in every kernel: θ has no meaning at r = 0.
+    """
+    target = torch.repeat_interleave(torch.arange(stencil.n_target), stencil.row_ptr.diff())
+    flip = torch.zeros_like(target) if stencil.flip is None else stencil.flip.long()
+    t = stencil.r / stencil.radius
+    found = []
+    for power, l, n in (
+        (0, 0, 0),
+        (1, 0, 0),
+        (1, 1, 0),
+        (2, 0, 1),
+        (1, 1, 1),
+        (2, 2, 1),
+        (1, -1, 2),
+        (1, 3, -2),
+    ):
+        value = torch.polar(stencil.weight * t**power, l * stencil.theta + n * stencil.angle)
+        dense = value.new_zeros(2, stencil.n_target, stencil.n_source)
+        found.append(dense.index_put_((flip, target, stencil.source), value, accumulate=True))
+    return torch.stack(found)
+
+
+def pairs_within_reach(case: Case, count: int = 300, seed: int = 1) -> tuple[Tensor, Tensor]:
+    """Random pairs of points with one shortest geodesic between them; a tenth of them pairs of a point with
+    itself.
+    """
+    g, n = torch.Generator().manual_seed(seed), case.surface.n_points
+    p, q = torch.randint(n, (2, count), generator=g)
+    q = torch.where(torch.arange(count) % 10 == 0, p, q)
+    near = case.surface.log(p, q).vectors.norm(dim=1) < 0.95 * case.reach
+    if case.surface.points.shape[1] == 2:
+        # on the torus the cut locus is where either coordinate is half the side
+        near = (case.surface.points[p] - case.surface.points[q]).abs().amax(1) < 0.95 * case.reach
+    assert near.sum() > count / 10, "the law would be empty"
+    return p[near], q[near]
+
+
+# ------------------------------------------------------------------------------------------------ frames and
+# areas
+
+
+def frames_are_orthonormal_and_tangent(case: Case) -> None:
+    s = case.surface
+    gram = s.frames @ s.frames.transpose(1, 2)
+    torch.testing.assert_close(gram, torch.eye(2, dtype=torch.float64).expand_as(gram), rtol=0, atol=EXACT)
+    mirrored = torch.zeros(s.n_points, dtype=torch.bool) if s.flipped is None else s.flipped
+    if s.points.shape[1] == 3:
+        assert (s.frames @ s.points[..., None]).abs().max() < EXACT
+        orientation = torch.linalg.det(torch.cat([s.frames, s.points[:, None]], 1))
+    else:
+        orientation = torch.linalg.det(s.frames)
+    torch.testing.assert_close(orientation, torch.where(mirrored, -1.0, 1.0).double(), rtol=0, atol=EXACT)
+
+
+def areas_sum_to_the_surface(case: Case) -> None:
+    assert (case.surface.areas > 0).all()
+    assert math.isclose(float(case.surface.areas.sum()), case.area, rel_tol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------- exp, log and
+# transport
+
+
+def log_inverts_exp(case: Case) -> None:
+    s = case.surface
+    p, q = pairs_within_reach(case)
+    there = s.log(p, q)
+    assert there.reached.all()
+    e = s.exp(p, there.vectors)
+    torch.testing.assert_close(e.points, s.points[q], rtol=0, atol=EXACT)
+    assert e.inside.all()
+    torch.testing.assert_close(e.travelled, there.vectors.norm(dim=1), rtol=0, atol=EXACT)
+    # the end point is a grid point: reading there is reading that point, with the transporter of log
+    own = e.source == q[:, None]
+    torch.testing.assert_close(
+        (e.weight * own).sum(1), torch.ones(len(p), dtype=torch.float64), rtol=0, atol=case.own_weight
+    )
+    rows, slots = (own & (e.weight.abs() > 0.5)).nonzero(as_tuple=True)
+    assert rows.unique().numel() == len(p)
+    one = torch.tensor(1 + 2j, dtype=torch.complex128)
+    read = act(e.angle[rows, slots], None if e.flip is None else e.flip[rows, slots], one)
+    carried = act(there.angle[rows], None if there.flip is None else there.flip[rows], one)
+    torch.testing.assert_close(read, carried, rtol=0, atol=EXACT)
+
+
+def log_is_as_long_as_the_shortest_geodesic(case: Case) -> None:
+    s = case.surface
+    p, q = pairs_within_reach(case)
+    length = s.log(p, q).vectors.norm(dim=1)
+    if case.curvature:
+        # chord to arc: ill-conditioned only near the antipode, where half an arc sine loses half the digits
+        expected = 2 * torch.asin(((s.points[p] - s.points[q]).norm(dim=1) / 2).clamp(max=1))
+    else:
+        expected = (s.points[p] - s.points[q]).norm(dim=1)
+    torch.testing.assert_close(length, expected, rtol=0, atol=1e-8 if case.curvature else EXACT)
+
+
+def transport_there_and_back_is_the_identity(case: Case) -> None:
+    s, one = case.surface, torch.tensor(1 + 2j, dtype=torch.complex128)
+    p, q = pairs_within_reach(case)
+    there, back = s.log(p, q), s.log(q, p)
+    again = act(there.angle, there.flip, act(back.angle, back.flip, one))
+    torch.testing.assert_close(again, one.expand_as(again), rtol=0, atol=EXACT)
+    # log at q back to p is minus log at p, carried to q
+    carried = act(back.angle, back.flip, components(there.vectors))
+    torch.testing.assert_close(components(back.vectors), -carried, rtol=0, atol=1e-9)
+
+
+def holonomy_of_a_triangle_is_the_curvature_it_encloses(case: Case) -> None:
+    s, one = case.surface, torch.tensor(1 + 2j, dtype=torch.complex128)
+    g = torch.Generator().manual_seed(3)
+    p, q, r = torch.randint(s.n_points, (3, 200), generator=g)
+    sides = [s.log(a, b).vectors.norm(dim=1) for a, b in ((p, q), (q, r), (r, p))]
+    small = torch.stack(sides).amax(0) < math.pi / 2 if case.curvature else torch.ones(200, dtype=torch.bool)
+    assert small.sum() > 20, "the law would be empty"
+    p, q, r = p[small], q[small], r[small]
+    z = one.expand(len(p))
+    for start, end in ((p, q), (q, r), (r, p)):
+        step = s.log(end, start)
+        z = act(step.angle, step.flip, z)
+    enclosed = torch.zeros(len(p), dtype=torch.float64)
+    if case.curvature:
+        a, b, c = (side[small] for side in sides)
+        half = (a + b + c) / 2
+        # L'Huilier: tan²(E/4) = tan(s/2) tan((s−a)/2) tan((s−b)/2) tan((s−c)/2)
+        product = torch.stack([half, half - a, half - b, half - c]).div(2).tan().prod(0)
+        enclosed = 4 * torch.atan(product.clamp_min(0).sqrt())
+        corners = torch.stack([s.points[p], s.points[q], s.points[r]], 1)
+        enclosed = enclosed * torch.linalg.det(corners).sign()
+    # seen in a mirrored frame a turn changes its sense
+    if s.flipped is not None:
+        enclosed = torch.where(s.flipped[p], -enclosed, enclosed)
+    # the root in L'Huilier's formula halves the digits of thin triangles
+    torch.testing.assert_close(z, act(enclosed, None, one.expand(len(p))), rtol=0, atol=1e-6)
+
+
+# -------------------------------------------------------------------------------------------------------
+# gauge
+
+
+def exp_and_log_are_gauge_covariant(case: Case) -> None:
+    s = case.surface
+    p, q = pairs_within_reach(case)
+    g = torch.Generator().manual_seed(4)
+    v = torch.randn(len(p), 2, generator=g, dtype=torch.float64) * case.radius / 3
+    for flips in (False, True):
+        alpha, flip = random_gauge(s.n_points, flips, seed=5)
+        at = lambda ids, f=flip: None if f is None else f[ids]  # noqa: E731
+        other = s.turn_frames(alpha, flip)
+        torch.testing.assert_close(other.points, s.points, rtol=0, atol=0)
+        here, there = s.log(p, q), other.log(p, q)
+        torch.testing.assert_close(
+            components(there.vectors), turned(components(here.vectors), alpha[p], at(p)), rtol=0, atol=EXACT
+        )
+        z = torch.full((len(p),), 1 + 2j, dtype=torch.complex128)
+        torch.testing.assert_close(
+            act(there.angle, there.flip, turned(z, alpha[q], at(q))),
+            turned(act(here.angle, here.flip, z), alpha[p], at(p)),
+            rtol=0,
+            atol=EXACT,
+        )
+        same = torch.view_as_real(turned(components(v), alpha[p], at(p)))
+        before, after = s.exp(p, v), other.exp(p, same)
+        torch.testing.assert_close(after.points, before.points, rtol=0, atol=EXACT)
+        field = torch.randn(s.n_points, generator=g, dtype=torch.complex128)
+        read = _read(before, field)
+        read_after = _read(after, turned(field, alpha, flip))
+        torch.testing.assert_close(read_after, turned(read, alpha[p], at(p)), rtol=0, atol=1e-9)
+
+
+def _read(e, field: Tensor) -> Tensor:
+    return (e.weight * act(e.angle, e.flip, field[e.source])).sum(1)
+
+
+def stencils_are_gauge_covariant(case: Case) -> None:
+    s = case.surface
+    some = torch.arange(0, s.n_points, 3)
+    coarse = s.coarser()
+    for flips in (False, True):
+        alpha, flip = random_gauge(s.n_points, flips, seed=6)
+        beta, other_flip = random_gauge(coarse.n_points, flips, seed=7)
+        turned_s, turned_c = s.turn_frames(alpha, flip), coarse.turn_frames(beta, other_flip)
+        of_some = (alpha[some], None if flip is None else flip[some])
+        for make in (
+            lambda x, t: x.stencil(case.radius, targets=t),
+            lambda x, t: x.stencil(case.radius, samples=(2, 6), targets=t),
+            lambda x, t: x.stencil(case.radius, kind="log", targets=t),
+            lambda x, t: x.stencil(case.radius, kind="log", boundary="normalise", targets=t),
+            lambda x, t: x.interpolation(x if t is None else t),
+        ):
+            for before, after, target_gauge in (
+                (make(s, None), make(turned_s, None), ()),
+                (make(s, some), make(turned_s, some), of_some),
+                (make(s, coarse), make(turned_s, turned_c), (beta, other_flip)),
+            ):
+                expected = before.turn_frames(alpha, flip, *target_gauge)
+                torch.testing.assert_close(operator(after), operator(expected), rtol=0, atol=1e-9)
+                assert expected.group.contains(after.group)
+                assert after.group.flips == (flips or s.group.flips)
+
+
+def samples_stay_where_they_are_when_frames_turn(case: Case) -> None:
+    s = case.surface
+    alpha, flip = random_gauge(s.n_points, True, seed=8)
+    before, after = (x.stencil(case.radius, samples=(2, 5)) for x in (s, s.turn_frames(alpha, flip)))
+    # without angles the operator holds only which points are read, how much of each, and at what distance
+    torch.testing.assert_close(operator(after)[:2].sum(1), operator(before)[:2].sum(1), rtol=0, atol=1e-9)
+
+
+# ------------------------------------------------------------------------------------------------------
+# quadrature
+
+
+def _full_disc(s: Surface, targets: Surface, radius: float, closed: bool) -> Tensor:
+    """Which targets are farther than the radius, and half a step more, from an edge."""
+    if closed:
+        return torch.ones(targets.n_points, dtype=torch.bool)
+    low, high = s.points.amin(0), s.points.amax(0)
+    return ((targets.points - low > radius) & (high - targets.points > radius)).all(1)
+
+
+def _row_sums(stencil: Stencil) -> Tensor:
+    target = torch.repeat_interleave(torch.arange(stencil.n_target), stencil.row_ptr.diff())
+    return torch.zeros(stencil.n_target, dtype=torch.float64).index_add_(0, target, stencil.weight)
+
+
+def is_closed(case: Case) -> bool:
+    return case.curvature > 0 or case.surface.periodic  # type: ignore[attr-defined]
+
+
+def exp_weights_of_a_full_disc_sum_to_one(case: Case) -> None:
+    s = case.surface
+    for samples in (None, (1, 5), (3, 8)):
+        total = _row_sums(s.stencil(case.radius, samples=samples))
+        full = _full_disc(s, s, case.radius, is_closed(case))
+        assert full.any()
+        torch.testing.assert_close(total[full], torch.ones_like(total[full]), rtol=0, atol=1e-12)
+        assert (total < 1 + 1e-12).all()
+        assert bool((total[~full] < 1 - 1e-3).any()) == bool((~full).any())
+
+
+def log_weights_of_a_full_disc_sum_to_one_as_the_grid_is_refined(case: Case) -> None:
+    radius = 5 * case.pair[1].spacing
+    found = []
+    for s in case.pair:
+        total = _row_sums(s.stencil(radius, kind="log"))
+        full = _full_disc(s, s, radius, is_closed(case))
+        error = float((total[full] - 1).square().mean().sqrt())
+        # 2πR/h cells of h² straddle the rim at random; a half of them, ± ½ cell, is σ = ½ h² √(2πR/h);
+        # tripled for lattices, whose cells come and go together
+        bound = 3 * 0.5 * s.spacing**2 * math.sqrt(2 * math.pi * radius / s.spacing) / (math.pi * radius**2)
+        assert error < bound, (error, bound)
+        found.append(error)
+    assert found[1] < 0.75 * found[0], found
+
+
+def normalised_weights_sum_to_one_everywhere(case: Case) -> None:
+    for kind in ("exp", "log"):
+        total = _row_sums(case.surface.stencil(case.radius, kind=kind, boundary="normalise"))
+        torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=1e-12)
+
+
+# ----------------------------------------------------------------------------------------------------
+# interpolation
+
+
+def interpolation_converges_on_smooth_fields(case: Case) -> None:
+    errors = []
+    for s in case.pair:
+        read = s.interpolation(case.probe)
+        inner = _full_disc(s, case.probe, 0.0, is_closed(case))
+        target = torch.repeat_interleave(torch.arange(read.n_target), read.row_ptr.diff())
+
+        def at_probe(z: Tensor, read=read, target=target) -> Tensor:
+            entries = read.weight * act(read.angle, read.flip, z[read.source])
+            return z.new_zeros(read.n_target).index_add_(0, target, entries)
+
+        scalar = torch.zeros(read.n_target, dtype=torch.float64).index_add_(
+            0, target, read.weight * case.scalar(s.points)[read.source]
+        )
+        tangent = at_probe(in_frames(s, case.tangent(s.points)))
+        exact = in_frames(case.probe, case.tangent(case.probe.points))
+        errors.append(
+            (
+                float((scalar - case.scalar(case.probe.points))[inner].square().mean().sqrt()),
+                float((tangent - exact)[inner].abs().square().mean().sqrt()),
+            )
+        )
+    for coarse, fine in zip(*errors, strict=True):
+        assert math.log2(coarse / fine) > case.order, errors
+
+
+LAWS = (
+    frames_are_orthonormal_and_tangent,
+    areas_sum_to_the_surface,
+    log_inverts_exp,
+    log_is_as_long_as_the_shortest_geodesic,
+    transport_there_and_back_is_the_identity,
+    holonomy_of_a_triangle_is_the_curvature_it_encloses,
+    exp_and_log_are_gauge_covariant,
+    stencils_are_gauge_covariant,
+    samples_stay_where_they_are_when_frames_turn,
+    exp_weights_of_a_full_disc_sum_to_one,
+    normalised_weights_sum_to_one_everywhere,
+)
+
+# These speak of two resolutions in their own frames: no gauge to vary.
+CONVERGENCE_LAWS = (
+    log_weights_of_a_full_disc_sum_to_one_as_the_grid_is_refined,
+    interpolation_converges_on_smooth_fields,
+)
