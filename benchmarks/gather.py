@@ -1,17 +1,16 @@
-"""GaugeConv beside the forms one would write first: the same map, the same weights, on two CPU cores or many.
+"""GaugeConv beside the forms one would write first: the same map with the same weights.
 
-10,000 points of a Fibonacci sphere, 32 nearest neighbours each; 32 channels of each frequency 0, 1, 2; 3 rings.
+10,000 points of a Fibonacci sphere, the 32 nearest of each; 32 channels of each frequency 0, 1, 2; 3 rings.
 
-    GaugeConv           moments by dense blocks of tiles, formed again in the backward pass
-    per edge            gather x[source], transport and multiply by the kernel's basis and the weights, add to targets
-    per edge, mixed     the same, but moments are added to targets first and meet the weights once a target
-    after adding
-    CSR                 moments as one sparse product (torch.sparse, with the transpose stored), then the weights
+    GaugeConv       moments by dense blocks of tiles, formed again in the backward pass
+    per edge        gather x[source], transport, multiply by kernel basis and weights, add to targets
+    edge moments    the same, but moments are added to targets first and meet the weights once a target
+    CSR             moments as one sparse product (torch.sparse, transpose stored), then the weights
 
 Every form gets transport, kernel basis and quadrature weight as one precomputed coefficient, so none pays for
-geometry. Saved: what autograd keeps between forward and backward, without weights and precomputed coefficients.
+geometry. Saved: what autograd keeps between forward and backward, without weights and those coefficients.
 
-python benchmarks/gather.py      prints, and writes benchmarks/gather.csv (about 2 minutes, 9 GB)
+python benchmarks/gather.py      prints, and writes benchmarks/gather.csv (some minutes, 12 GB)
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ import torch
 from import_time import cpu_name
 from torch import Tensor
 
-from geocnn.geometry.healpix import vector_to_pixel
 from geocnn.geometry.sphere import sphere_frames, transport
 from geocnn.geometry.stencil import Stencil
 from geocnn.groups import SO2
@@ -35,17 +33,19 @@ from geocnn.nn import GaugeConv
 from geocnn.ops.gather import _coefficients, operator
 
 ROOT = Path(__file__).resolve().parents[1]
-POINTS, ENTRIES, REPEATS = 10_000, 32, 7
+POINTS, ENTRIES, REPEATS = 10_000, 32, 5
 TYPE = "32x0 + 32x1 + 32x2"
+FORMATS = ".0f", ".0f", ".2f", ".0f", ".0f", ".1e"
 
 
 def fibonacci_sphere(n: int) -> Tensor:
-    """Unit vectors [n, 3], numbered so that neighbours have near numbers, as HEALPix and most meshes do."""
+    """Unit vectors [n, 3], numbered in rings a point spacing wide, so that neighbours have near numbers."""
     k = torch.arange(n, dtype=torch.float64)
-    z, phi = 1 - (2 * k + 1) / n, k * torch.pi * (3 - 5**0.5)
+    z, phi = 1 - (2 * k + 1) / n, (k * torch.pi * (3 - 5**0.5)) % (2 * torch.pi)
+    ring = (z.acos() / (4 * torch.pi / n) ** 0.5).floor()
     rho = (1 - z**2).sqrt()
     points = torch.stack([rho * phi.cos(), rho * phi.sin(), z], -1)
-    return points[vector_to_pixel(256, points, nested=True).argsort()]
+    return points[(7 * ring + phi).argsort()]
 
 
 def nearest_stencil(points: Tensor, entries: int) -> Stencil:
@@ -84,8 +84,10 @@ def mixed(layer: GaugeConv, moments: list[Tensor]) -> dict:
     return found
 
 
-def per_edge(layer: GaugeConv, stencil: Stencil, coefficients: list[Tensor], x: Tensor, mix_last: bool) -> Tensor:
-    """Messages along edges, summed at targets by index_add; the weights act on edges or, if mix_last, on sums."""
+def per_edge(
+    layer: GaugeConv, stencil: Stencil, coefficients: list[Tensor], x: Tensor, mix_last: bool
+) -> Tensor:
+    """Messages along edges, summed at targets; the weights act on edges or, if mix_last, on sums."""
 
     def summed(edges: Tensor) -> Tensor:
         return edges.new_zeros(stencil.n_target, *edges.shape[1:]).index_add(0, stencil.target, edges)
@@ -93,7 +95,7 @@ def per_edge(layer: GaugeConv, stencil: Stencil, coefficients: list[Tensor], x: 
     moments = []
     for irrep, coefficient in zip(layer.basis.sources, coefficients, strict=True):
         at_source = layer.in_type.select(x, irrep)[stencil.source]
-        edges = sum(coefficient[..., i, None] * at_source[:, None, i] for i in range(at_source.shape[1]))
+        edges = coefficient @ at_source
         moments.append(summed(edges) if mix_last else edges)
     y = layer.out_type.join(mixed(layer, moments))
     return y if mix_last else summed(y)
@@ -167,7 +169,7 @@ def main() -> None:
     forms = {
         "GaugeConv": lambda: layer(x, stencil),
         "per edge": lambda: per_edge(layer, stencil, coefficients, x, mix_last=False),
-        "per edge, mixed after adding": lambda: per_edge(layer, stencil, coefficients, x, mix_last=True),
+        "edge moments": lambda: per_edge(layer, stencil, coefficients, x, mix_last=True),
         "CSR": lambda: csr(layer, stencil, matrices, x),
     }
     held = [*blocks.block, *blocks.index, *coefficients, stencil.source, *weights]
@@ -197,19 +199,22 @@ def main() -> None:
             times[name].append((seconds(lambda f=form: inference(f)), seconds(lambda f=form: training(f))))
 
     rows = []
-    print("form                           forward ms   forward+backward ms   ratio   saved MiB   constant MiB   differs")
+    columns = "form", "forward ms", "forward+backward ms", "ratio", "saved MiB", "constant MiB", "differs"
+    print("{:14}{:>12}{:>22}{:>8}{:>12}{:>14}{:>10}".format(*columns))
     base = statistics.median(t for _, t in times["GaugeConv"])
     for name in forms:
         forward, both = (statistics.median(t) for t in zip(*times[name], strict=True))
         size = constant.get(name, sum(t.nbytes for t in coefficients)) / 2**20
-        row = [f"{1e3 * forward:.0f}", f"{1e3 * both:.0f}", f"{both / base:.2f}", f"{saved[name]:.0f}", f"{size:.0f}"]
-        row.append(f"{errors[name]:.1e}")
-        print(f"{name:30s} {row[0]:>10} {row[1]:>21} {row[2]:>7} {row[3]:>11} {row[4]:>14} {row[5]:>9}")
-        rows.append([name, *row, POINTS, ENTRIES, TYPE, 3, cpu_name(), torch.get_num_threads(), torch.__version__])
+        measured = 1e3 * forward, 1e3 * both, both / base, saved[name], size, errors[name]
+        row = [f"{value:{spec}}" for value, spec in zip(measured, FORMATS, strict=True)]
+        print("{:14}{:>12}{:>22}{:>8}{:>12}{:>14}{:>10}".format(name, *row))
+        rows.append(
+            [name, *row, POINTS, ENTRIES, TYPE, 3, cpu_name(), torch.get_num_threads(), torch.__version__]
+        )
     with (ROOT / "benchmarks" / "gather.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        names = "form forward_ms forward_backward_ms ratio saved_MiB constant_MiB relative_difference points entries"
-        writer.writerow([*names.split(), "type", "rings", "cpu", "threads", "torch"])
+        measured = "form forward_ms forward_backward_ms ratio saved_MiB constant_MiB relative_difference"
+        writer.writerow([*measured.split(), *"points entries type rings cpu threads torch".split()])
         writer.writerows(rows)
 
 

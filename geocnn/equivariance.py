@@ -125,7 +125,7 @@ def anchor_error(
     Args:
         function: (x, where) -> y.
         x: [..., n_points, D].
-        surface: the points; the coarser levels a hierarchy asks of it are turned as well.
+        surface: the points; coarser levels that a hierarchy asks of it keep their own anchors.
         build: makes the stencil or hierarchy, for example `lambda s: s.stencil(radius=0.4)`.
         generator: source of randomness, on the CPU.
         anchors: number of draws.
@@ -244,19 +244,14 @@ def _random_gauge(
 
 
 def _reanchored(surface: Surface, generator: torch.Generator) -> Surface:
-    """The surface in its own frames with the axes of its sampling grids at random angles; so are those of the
-    coarser surfaces it makes.
-    """
+    """The surface in its own frames with the axes of its sampling grids at random angles."""
     angle = 2 * torch.pi * torch.rand(surface.n_points, dtype=torch.float64, generator=generator)
     angle = angle.to(surface.anchor)
     anchor, flipped = compose((surface.anchor, surface.flipped), (angle, None))
     c, s = torch.cos(angle)[:, None], torch.sin(angle)[:, None]
     e1, e2 = surface.axes.unbind(1)
     axes = torch.stack([c * e1 + s * e2, c * e2 - s * e1], 1)
-    turned = replace(surface, axes=axes, anchor=anchor, flipped=flipped)
-    # A surface is frozen, and how it is made coarser belongs to its class: this one instance differs.
-    object.__setattr__(turned, "coarser", lambda: _reanchored(surface.coarser(), generator))
-    return turned
+    return replace(surface, axes=axes, anchor=anchor, flipped=flipped)
 
 
 def _finest(where: Stencil | Hierarchy) -> Stencil:

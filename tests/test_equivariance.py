@@ -130,21 +130,6 @@ def test_points_met_where_they_lie_need_no_anchor(random):
     assert error.max == 0
 
 
-def test_anchors_of_coarser_levels_turn_too(random):
-    # This encoder convolves at the coarsest level only, apart from the way down.
-    torch.manual_seed(0)
-    model = SurfaceEncoder("1x0", ["2x0", "2x0 + 2x1"], n_out=2).double().eval()
-    x = torch.randn(192, 1, dtype=torch.float64, generator=random)
-    coarse = healpix(4).coarser()
-
-    def fixed_way_down(surface):
-        own, given = healpix(4).hierarchy(2, 0.6), surface.hierarchy(2, 0.6)
-        return replace(given, down=own.down)
-
-    assert coarse.n_points == 48
-    assert anchor_error(model, x, healpix(4), fixed_way_down, random).max > 1e-6
-
-
 # Rotation: bilinear interpolation is of second order, cubic of fourth; bounds are the project's goals.
 
 RADIUS, DEGREE, SAMPLES = math.pi / 8, 16, (3, 20)

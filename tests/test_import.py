@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -67,3 +68,10 @@ def test_type_checkers_see_the_names_users_get():
 def test_the_version_is_the_packages():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert geocnn.__version__ == settings["project"]["version"]
+
+
+def test_ci_runs_the_second_command_of_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"```sh\n(python3 -m venv .*?)\n```", readme, re.DOTALL)
+    assert commands[1].endswith("pytest")
+    assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()

@@ -218,6 +218,8 @@ class Surface(ABC):
         if boundary not in ("zero", "normalise"):
             raise GeometryError(f"boundary must be 'zero' or 'normalise', got {boundary!r}")
         placed, joined = self._targets(targets)
+        if len(placed.points) == 0:
+            raise GeometryError("targets is empty: give at least one point, or leave it out for all")
         if kind == "exp":
             grid = self.default_samples(radius) if samples is None else _check_samples(samples)
             made = self._exp_stencil(float(radius), grid, placed)

@@ -14,6 +14,7 @@ order. Nothing but x and W is kept for the backward pass: moments are formed aga
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ class Run(NamedTuple):
 class Blocks(NamedTuple):
     """A stencil's operator as plain tensors.
 
-    member [tiles, U]: the sources of each tile (padding repeats source 0 with coefficient 0); block: a tensor
+    member [tiles, U]: the sources of each tile (padding repeats one of them with coefficient 0); block: a tensor
     [tiles, k · rows, U · components] for each source irrep, k = ⌈N' / tiles⌉ for N' targets; slot_ptr [N+1],
     slot [tiles · U] int32: where each source occurs, the transpose of `member`.
     """
@@ -213,9 +214,11 @@ def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, 
     """The transpose of `_gathered`: sums over each source's slots, [b, N, components · C]; no atomics."""
     columns = spread.view(slot.shape[0], -1)
     ones = columns.new_ones(slot.shape[0])
-    matrix = torch.sparse_csr_tensor(
-        slot_ptr, slot, ones, (slot_ptr.shape[0] - 1, slot.shape[0]), check_invariants=False
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        matrix = torch.sparse_csr_tensor(
+            slot_ptr, slot, ones, (slot_ptr.shape[0] - 1, slot.shape[0]), check_invariants=False
+        )
     total = matrix @ columns
     n = total.shape[0]
     return total.view(n, components, b, -1).permute(2, 0, 1, 3).reshape(b, n, -1)

@@ -299,7 +299,10 @@ def _tiles(pair: Tensor, n_target: int, n_source: int) -> tuple[int, Tensor, Ten
             break
         alone = alone or u
         rank = torch.arange(len(key), device=key.device) - (counts.cumsum(0) - counts)[tile]
-        member = key.new_zeros(tiles, u)
+        # padding repeats a source of the tile itself, so that nothing from elsewhere, a NaN say, can enter
+        first = torch.zeros_like(counts)
+        first[tile[rank == 0]] = source[rank == 0]
+        member = first[:, None].repeat(1, u)
         member[tile, rank] = source
         chosen = k, rank[slot_of], member
     return chosen

@@ -162,6 +162,7 @@ def test_the_same_weights_converge_to_one_map_on_healpix_and_icosphere_by_exp_an
                 layer(x, s.stencil(0.5, kind=kind, samples=samples, targets=probe))
                 for kind, samples in (("exp", (6, 24)), ("log", None))
             ]
+        answers = [y.detach() for y in answers]
         mean = torch.stack(answers).mean(0)
         spread.append(max(float((y - mean).norm() / mean.norm()) for y in answers))
     # measured 8e-3, 2e-3, 1.4e-3: exp is of second order, and then the ragged rim of log discs remains
