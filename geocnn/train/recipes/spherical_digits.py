@@ -52,9 +52,10 @@ FORMAT = "geocnn spherical-digits 1"
 class SphericalDigitsSettings(LoopSettings):
     """The settings of the recipe; the defaults are the preset `quick`."""
 
-    train_size: int = setting(12_000, "training digits, at most 55000")
+    train_size: int = setting(11_000, "training digits, at most 55000")
     val_size: int = setting(1_000, "validation digits, at most 5000")
     test_size: int = setting(10_000, "test digits, at most 10000")
+    check_every: int = setting(250, "steps between validations; each writes a checkpoint")
     nside: int = setting(16, "HEALPix resolution of the maps, 12 nside^2 pixels")
     widths: tuple[str, ...] = setting(
         ("8x0 + 6x1 + 6x2", "24x0 + 16x1 + 8x2", "48x0 + 24x1"),
