@@ -9,6 +9,7 @@
 
 Every form gets transport, kernel basis and quadrature weight as one precomputed coefficient, so none pays for
 geometry. Saved: what autograd keeps between forward and backward, without weights and those coefficients.
+(`index_add` keeps what it adds.)
 
 python benchmarks/gather.py      prints, and writes benchmarks/gather.csv (some minutes, 12 GB)
 """
