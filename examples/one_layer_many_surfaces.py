@@ -1,7 +1,7 @@
 """One layer, one set of weights, four surfaces: GaugeConv only ever sees a stencil.
 
-The field is a smooth bump. On the two spheres the answers agree, though their points have nothing in common; then all
-tangent frames are turned at random, and the scalar output does not notice.
+The field is a smooth bump. On the two spheres the answers agree, though their points have nothing in common;
+then all tangent frames are turned at random, and the scalar output does not notice.
 
     python examples/one_layer_many_surfaces.py
 """
@@ -9,7 +9,7 @@ tangent frames are turned at random, and the scalar output does not notice.
 import torch
 
 from geocnn.geometry import healpix, icosphere, plane, torus
-from geocnn.nn import GaugeConv, Gated
+from geocnn.nn import Gated, GaugeConv
 
 torch.manual_seed(0)
 gate = Gated("4x0 + 4x1")

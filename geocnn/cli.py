@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-# Threads that wait by spinning starve one another on a busy machine: with one other process on two cores a training
-# step took 45 times as long, with this bound 3 times, and on an idle machine it costs nothing. Read when torch loads.
+# Threads that wait by spinning starve one another on a busy machine: with one other process on two cores a
+# training step took 45 times as long, with this bound 3 times; on an idle machine the bound costs nothing.
+# Read when torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 import csv

@@ -1,7 +1,18 @@
 """Symmetry: structure groups, feature types, and the kernels and maps they allow."""
 
 from geocnn.groups.field_type import FieldType, Irrep, irrep_dim, irreps
-from geocnn.groups.planar import O2, REFLECTION, SO2, TRIVIAL, Group, compose, cyclic, dihedral, group, inverse
+from geocnn.groups.planar import (
+    O2,
+    REFLECTION,
+    SO2,
+    TRIVIAL,
+    Group,
+    compose,
+    cyclic,
+    dihedral,
+    group,
+    inverse,
+)
 from geocnn.groups.steerable import null_space_basis, steerable_basis
 
 __all__ = [

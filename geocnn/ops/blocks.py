@@ -58,9 +58,9 @@ class Run(NamedTuple):
 class Blocks(NamedTuple):
     """A stencil's operator as plain tensors.
 
-    member [tiles, U]: the sources of each tile (padding repeats one of them with coefficient 0); block: a tensor
-    [tiles, k · rows, U · components] for each source irrep, k = ⌈N' / tiles⌉ for N' targets; slot_ptr [N+1],
-    slot [tiles · U] int32: where each source occurs, the transpose of `member`.
+    member [tiles, U]: the sources of each tile (padding repeats one of them with coefficient 0); block: a
+    tensor [tiles, k · rows, U · components] for each source irrep, k = ⌈N' / tiles⌉ for N' targets;
+    slot_ptr [N+1], slot [tiles · U] int32: where each source occurs, the transpose of `member`.
     """
 
     member: Tensor

@@ -61,9 +61,7 @@ class SphericalDigitsSettings(LoopSettings):
         ("8x0 + 6x1 + 6x2", "24x0 + 16x1 + 8x2", "48x0 + 24x1"),
         "feature types, one a level, each at half the resolution",
     )
-    convs: tuple[int, ...] = setting(
-        (0, 0, 1), "convolutions within each level besides those between levels"
-    )
+    convs: tuple[int, ...] = setting((0, 0, 1), "convolutions within each level besides those between levels")
     dropout: float = setting(0.0, "share of the readout's hidden units dropped in training")
     rings: int = setting(2, "radial functions of a kernel")
     radius: float = setting(5.0, "of a kernel, in point spacings of its level")
