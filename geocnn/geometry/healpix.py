@@ -381,7 +381,7 @@ def check_map(values: Tensor, nside: int | None = None, dim: int = -1) -> int:
     found = nside_of(values.shape[dim])
     if nside is not None and found != check_nside(nside):
         raise MapError(
-            f"the map has {values.shape[dim]} values (nside {found}), expected {npix(nside)} (nside {nside}); "
+            f"the map has {values.shape[dim]} values (nside {found}), not {npix(nside)} (nside {nside}); "
             "average or interpolate it to that resolution, with healpy.ud_grade for example"
         )
     by_pixel = values.movedim(dim, 0).reshape(values.shape[dim], -1)

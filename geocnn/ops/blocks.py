@@ -2,8 +2,8 @@
 block, mix.
 
 Neighbouring targets share most of their sources. A tile of k targets with U sources between them is one dense
-block [k · rows, U · components], and a batched product of such blocks costs no index per number, unlike the same
-sum as a sparse matrix. For one sample and one source irrep:
+block [k · rows, U · components], and a batched product of such blocks costs no index per number, unlike the
+same sum as a sparse matrix. For one sample and one source irrep:
 
     X [tiles, U · components, C] = x[member]       M [T, rows, C] = block @ X       y += M[run] @ weight[run]
 

@@ -391,7 +391,7 @@ def test_unseen_is_healpys(healpy):
 
 def test_map_of_a_wrong_size_is_refused():
     assert check_map(torch.zeros(192, dtype=torch.int64), nside=4) == 4
-    with pytest.raises(MapError, match=r"192 values \(nside 4\), expected 768 \(nside 8\)"):
+    with pytest.raises(MapError, match=r"192 values \(nside 4\), not 768 \(nside 8\)"):
         check_map(torch.zeros(192), nside=8)
     with pytest.raises(MapError, match=r"200 values.*192 \(nside 4\) or 768 \(nside 8\)"):
         check_map(torch.zeros(200))
