@@ -30,7 +30,7 @@ class GaugeConv(nn.Module):
     The first call on a stencil derives an operator from it and keeps it there; torch.compile and torch.export
     want that call to have been made.
 
-    Raises FieldTypeError (feature dimension, types of different groups, nothing can reach an output irrep),
+    Raises FieldTypeError (feature dimension or dtype, different groups, nothing can reach an output irrep),
     GeometryError (number of points), GroupError (the stencil's transporters leave the layer's group) and
     SamplingError (too few samples).
 
@@ -133,6 +133,12 @@ class GaugeConv(nn.Module):
 
     def _check(self, x: Tensor, stencil: Stencil) -> None:
         check_input(x, stencil, self.in_type)
+        dtype = next(iter(self.weight.values())).dtype
+        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+            raise FieldTypeError(
+                f"x is {x.dtype}, the layer's weights are {dtype}; cast one, "
+                f"with x.to({dtype}) or layer.double()"
+            )
         highest = self.basis.max_frequency
         if stencil.samples is not None and stencil.samples[1] <= 2 * highest:
             raise SamplingError(

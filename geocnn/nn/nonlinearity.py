@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from geocnn import safe
-from geocnn.errors import FieldTypeError
 from geocnn.groups.field_type import FieldType, Irrep
 
 
@@ -92,11 +91,3 @@ class NormNonlinearity(nn.Module):
 
     def extra_repr(self) -> str:
         return str(self.in_type)
-
-
-def nonlinearity(kind: str, field_type: FieldType | str) -> Gated | NormNonlinearity:
-    """The nonlinearity of that name, "gated" or "norm", giving features of `field_type`."""
-    kinds = {"gated": Gated, "norm": NormNonlinearity}
-    if kind not in kinds:
-        raise FieldTypeError(f"no nonlinearity named {kind!r}; use one of {', '.join(kinds)}")
-    return kinds[kind](field_type)

@@ -252,3 +252,10 @@ def test_misuse_is_a_typed_error_that_says_what_to_do():
     with pytest.raises(FieldTypeError, match="rings=0"):
         GaugeConv("1x0", "1x0", rings=0)
     GaugeConv("C8: 1x0", "C8: 1x0", max_frequency=1)(torch.zeros(16, 1), flat.stencil(1.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_another_dtype_than_the_weights_is_a_typed_error(dtype):
+    layer, stencil = GaugeConv("1x0", "2x0"), healpix(2).stencil(1.0)
+    with pytest.raises(FieldTypeError, match=r"weights are torch.float32; cast one"):
+        layer(torch.zeros(48, 1, dtype=dtype), stencil)

@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from geocnn.errors import FieldTypeError
-from geocnn.groups import FieldType
 from geocnn.nn import Gated, NormNonlinearity
-from geocnn.nn.nonlinearity import nonlinearity
 from tests.nn.gauge import assert_gauge_equivariant, gauge_of
 
 TYPES = [
@@ -68,10 +66,3 @@ def test_another_feature_dimension_is_a_typed_error(make):
     layer = make("1x0 + 1x1")
     with pytest.raises(FieldTypeError, match=rf"\[..., points, {layer.in_type.dim}\], got \[5, 9\]"):
         layer(torch.zeros(5, 9))
-
-
-def test_nonlinearities_by_name():
-    assert isinstance(nonlinearity("gated", "1x1"), Gated)
-    assert nonlinearity("norm", FieldType("1x1")).out_type == FieldType("1x1")
-    with pytest.raises(FieldTypeError, match="no nonlinearity named 'relu'; use one of gated, norm"):
-        nonlinearity("relu", "1x1")
