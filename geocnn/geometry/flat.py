@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.surface import Exp, Log, Placed, Surface
+from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
 from geocnn.groups.planar import TRIVIAL
 
 
@@ -80,7 +80,7 @@ class Flat(Surface):
         # into [−½, ½) of each side: of two ways as short as each other the same one at every point
         return v - (v / self._size + 0.5).floor() * self._size if self.periodic else v
 
-    def _within(self, base: Placed, radius: float) -> tuple[Tensor, Tensor]:
+    def _disc(self, base: Placed, radius: float) -> Disc:
         if self.periodic and 2 * radius > float(self._size.min()):
             raise GeometryError(
                 f"a log disc of radius {radius} meets itself on a torus of size {self._size.tolist()}; "
@@ -92,10 +92,8 @@ class Flat(Surface):
             target, source = near.nonzero(as_tuple=True)
             pairs.append((target + k, source))
         target, source = (torch.cat(p) for p in zip(*pairs, strict=True))
-        return target, source
-
-    def area_jacobian(self, r: Tensor) -> Tensor:
-        return torch.ones_like(r)
+        log = self._log(base.take(target), self.placed.take(source))
+        return Disc(target, source, log, torch.ones_like(log.angle))
 
     def is_same_as(self, other: Surface) -> bool:
         return (

@@ -15,7 +15,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.healpix import bilinear_weights, check_nside, cubic_weights, npix, pixel_to_vector
 from geocnn.geometry.icosahedron import Icosahedron
-from geocnn.geometry.surface import Exp, Log, Placed, Surface
+from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
 from geocnn.groups.planar import SO2
 
 
@@ -88,7 +88,7 @@ class Sphere(Surface):
             )
         return Log(vectors, torch.atan2(along[:, 1], along[:, 0]), flip, reached)
 
-    def _within(self, base: Placed, radius: float) -> tuple[Tensor, Tensor]:
+    def _disc(self, base: Placed, radius: float) -> Disc:
         if radius >= math.pi:
             raise GeometryError(
                 f"a log disc of radius {radius} reaches the antipode; use a radius below π or kind='exp'"
@@ -101,10 +101,8 @@ class Sphere(Surface):
             for k, block in zip(range(0, len(base.points), 1024), base.points.split(1024), strict=True)
         ]
         target, source = torch.cat(pairs, 1)
-        return target, source
-
-    def area_jacobian(self, r: Tensor) -> Tensor:
-        return _sinc(r)
+        log = self._log(base.take(target), self.placed.take(source))
+        return Disc(target, source, log, _sinc(log.vectors.norm(dim=-1)))
 
     def coarser(self) -> Sphere:
         return self.grid.coarser()

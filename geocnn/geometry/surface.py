@@ -1,6 +1,6 @@
 """Surface: points with frames, areas, exp, log and transport; it makes stencils and hierarchies.
 
-A concrete surface gives `_exp`, `_log`, `_within`, `_interpolate` and `coarser`; all else is here, once.
+A concrete surface gives `_exp`, `_log`, `_disc` and `coarser`; all else is here, once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Exp(NamedTuple):
 
     points [K, d]; source, weight, angle [K, S], flip [K, S] or None: the value at the end point, in the gauge
     of the base, is Σ_s weight · rho(angle, flip) x[source]. inside [K]: no boundary stopped it. travelled
-    [K]: the length gone.
+    [K]: the length gone. On a mesh also the end's face [K] (−1 where none was entered) and its barycentric
+    coordinates [K, 3].
     """
 
     points: Tensor
@@ -38,6 +39,8 @@ class Exp(NamedTuple):
     flip: Tensor | None
     inside: Tensor
     travelled: Tensor
+    face: Tensor | None = None
+    barycentric: Tensor | None = None
 
 
 class Log(NamedTuple):
@@ -51,9 +54,21 @@ class Log(NamedTuple):
     reached: Tensor
 
 
+class Disc(NamedTuple):
+    """P pairs (base, source) no farther apart than a radius, sorted by base: base and source [P] (positions),
+    the log of each pair, and jacobian [P], the area element of exp over that of the tangent plane.
+    """
+
+    base: Tensor
+    source: Tensor
+    log: Log
+    jacobian: Tensor
+
+
 class Placed(NamedTuple):
     """Points with a gauge: points [K, d], frames [K, 2, d], axes [K, 2, d], and (anchor, flipped) [K], the
-    element that takes components in the axes to components in the frames; flipped may be None.
+    element that takes components in the axes to components in the frames; flipped may be None. On a mesh
+    also the vertex [K] each point is.
     """
 
     points: Tensor
@@ -61,6 +76,7 @@ class Placed(NamedTuple):
     axes: Tensor
     anchor: Tensor
     flipped: Tensor | None
+    vertex: Tensor | None = None
 
     def take(self, index: Tensor) -> Placed:
         return Placed(*(None if t is None else t[index] for t in self))  # type: ignore[arg-type]
@@ -102,12 +118,8 @@ class Surface(ABC):
     def _log(self, base: Placed, target: Placed) -> Log: ...
 
     @abstractmethod
-    def _within(self, base: Placed, radius: float) -> tuple[Tensor, Tensor]:
-        """All pairs (base [P], source point [P]) no farther apart than the radius, sorted."""
-
-    @abstractmethod
-    def area_jacobian(self, r: Tensor) -> Tensor:
-        """J, the area element of exp over that of the tangent plane, at distance r."""
+    def _disc(self, base: Placed, radius: float) -> Disc:
+        """All pairs (base, point of the surface) no farther apart than the radius."""
 
     @abstractmethod
     def coarser(self) -> Surface:
@@ -273,7 +285,8 @@ class Surface(ABC):
         # 5e5 samples at a time: about 1 GB of intermediate geometry with 16 sources a sample
         for chunk in torch.arange(n, device=device).split(max(1, 500_000 // k)):
             at = base.take(chunk.repeat_interleave(k))
-            e = self._exp(at._replace(flipped=None), vectors.repeat(len(chunk), 1))
+            unturned = at._replace(anchor=torch.zeros_like(at.anchor), flipped=None)
+            e = self._exp(unturned, vectors.repeat(len(chunk), 1))
             w = e.weight * (share.repeat(len(chunk)) * e.inside)[:, None]
             seen = at.anchor[:, None], None if at.flipped is None else at.flipped[:, None]
             theta, _ = compose(seen, (grid.repeat(len(chunk))[:, None], None))
@@ -298,8 +311,7 @@ class Surface(ABC):
         )
 
     def _log_stencil(self, radius: float, base: Placed) -> Stencil:
-        target, source = self._within(base, radius)
-        l = self._log(base.take(target), self.placed.take(source))
+        target, source, l, jacobian = self._disc(base, radius)
         r = l.vectors.norm(dim=-1)
         counts = torch.bincount(target, minlength=len(base.points))
         return Stencil(
@@ -307,7 +319,7 @@ class Surface(ABC):
             source=source,
             r=r,
             theta=torch.atan2(l.vectors[:, 1], l.vectors[:, 0]),
-            weight=self.areas[source] / (self.area_jacobian(r) * math.pi * radius**2),
+            weight=self.areas[source] / (jacobian * math.pi * radius**2),
             angle=l.angle,
             flip=l.flip,
             radius=radius,

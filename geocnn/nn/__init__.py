@@ -1,19 +1,25 @@
 """Layers and networks; they hold weights, the floors below hold the mathematics."""
 
-from geocnn.nn.blocks import ConvBlock
+from geocnn.nn.blocks import ConvBlock, ResidualBlock
+from geocnn.nn.dropout import FieldDropout
 from geocnn.nn.gauge_conv import GaugeConv
-from geocnn.nn.models import SurfaceEncoder
+from geocnn.nn.linear import FieldLinear
+from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.nn.nonlinearity import Gated, NormNonlinearity
 from geocnn.nn.norm import FieldNorm
 from geocnn.nn.pool import Pool, surface_mean
 
 __all__ = [
     "ConvBlock",
+    "FieldDropout",
+    "FieldLinear",
     "FieldNorm",
     "Gated",
     "GaugeConv",
     "NormNonlinearity",
     "Pool",
+    "ResidualBlock",
     "SurfaceEncoder",
+    "SurfaceUNet",
     "surface_mean",
 ]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from geocnn.geometry.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 from geocnn.nn.gauge_conv import GaugeConv
+from geocnn.nn.linear import FieldLinear
 from geocnn.nn.nonlinearity import Gated
 from geocnn.nn.norm import FieldNorm
 
@@ -35,3 +36,34 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
         return self.gated(self.norm(self.conv(x, stencil)))
+
+
+class ResidualBlock(nn.Module):
+    """x + mix(ConvBlock(x)) within one point set: x [..., N, D_in], stencil -> [..., N, D_out].
+
+    `mix` is a FieldLinear without bias. Between different types x goes through another one: irreps that the
+    input lacks are then the block's alone (He et al. 2016, eq. 2).
+
+    >>> import torch
+    >>> import geocnn.geometry as geometry
+    >>> block = ResidualBlock("4x0 + 1x1", "4x0 + 2x1")
+    >>> block(torch.randn(192, 6), geometry.healpix(4).stencil(0.6)).shape
+    torch.Size([192, 8])
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        out_type: FieldType | str,
+        rings: int = 3,
+        max_frequency: int | None = None,
+    ):
+        super().__init__()
+        in_type, out_type = FieldType(in_type), FieldType(out_type)
+        self.block = ConvBlock(in_type, out_type, rings, max_frequency)
+        self.mix = FieldLinear(out_type, out_type, bias=False)
+        self.shortcut = nn.Identity() if in_type == out_type else FieldLinear(in_type, out_type, bias=False)
+
+    def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
+        y = self.mix(self.block(x, stencil))
+        return self.shortcut(x) + y

@@ -12,6 +12,7 @@ from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import radial_quadrature
 from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim
 from geocnn.groups.steerable import Moment
+from geocnn.nn.linear import real_matrix
 from geocnn.ops.gather import MomentBasis, check_input, gather, radial_basis
 
 
@@ -124,11 +125,7 @@ class GaugeConv(nn.Module):
         for target in self.out_type.irreps:
             parts = self.weight[str(target)].split(self._fan_in(target), 1)
             for source, weight in zip(self.basis.sources, parts, strict=True):
-                if weight.shape[0] == 2:
-                    a, b = weight
-                    found[target, source] = torch.cat([torch.cat([a, b], 1), torch.cat([-b, a], 1)])
-                else:
-                    found[target, source] = weight[0]
+                found[target, source] = real_matrix(weight)
         return found
 
     def _check(self, x: Tensor, stencil: Stencil) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, GeometryError
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.groups.field_type import FieldType, Irrep
-from geocnn.nn.blocks import ConvBlock
+from geocnn.nn.blocks import ConvBlock, ResidualBlock
+from geocnn.nn.dropout import FieldDropout
+from geocnn.nn.linear import FieldLinear
+from geocnn.nn.nonlinearity import Gated
 from geocnn.nn.norm import FieldNorm
-from geocnn.nn.pool import surface_mean
+from geocnn.nn.pool import Pool, surface_mean
 
 
 class SurfaceEncoder(nn.Module):
@@ -47,17 +52,12 @@ class SurfaceEncoder(nn.Module):
         super().__init__()
         self.in_type = FieldType(in_type)
         types = [FieldType(w) for w in widths]
-        convs = [0] + [1] * (len(types) - 1) if convs is None else list(convs)
-        if len(convs) != len(types):
-            raise FieldTypeError(f"convs needs one number a width: {len(types)}, got {len(convs)}")
+        convs = _one_a_width([0] + [1] * (len(types) - 1) if convs is None else convs, types)
         self.within, self.down = nn.ModuleList(), nn.ModuleList()
         current = self.in_type
         for level, (width, n) in enumerate(zip(types, convs, strict=True)):
-            blocks = nn.ModuleList()
-            for _ in range(n):
-                blocks.append(ConvBlock(current, width, rings, max_frequency))
-                current = width
-            self.within.append(blocks)
+            self.within.append(_chain(ConvBlock, [current, *[width] * n], rings, max_frequency))
+            current = width if n else current
             if level + 1 < len(types):
                 self.down.append(ConvBlock(current, width, rings, max_frequency))
                 current = width
@@ -78,15 +78,122 @@ class SurfaceEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor, hierarchy: Hierarchy) -> Tensor:
-        if hierarchy.n_levels != len(self.within):
-            n = len(self.within)
-            raise GeometryError(
-                f"this network has {n} levels, the hierarchy {hierarchy.n_levels}; build it with levels={n}"
-            )
-        for level, blocks in enumerate(self.within):
-            for block in blocks.children():
-                x = block(x, hierarchy.stencils[level])
-            if level < len(self.down):
-                x = self.down[level](x, hierarchy.down[level])
+        x = _descend(x, hierarchy, self.within, self.down)[-1]
         invariant = self.last_type.select(x, self.scalar).flatten(-2)
         return self.head(surface_mean(invariant, hierarchy, hierarchy.n_levels - 1))
+
+
+class SurfaceUNet(nn.Module):
+    """One answer a point: residual gauge convolutions down a hierarchy and up again
+    (Ronneberger et al. 2015).
+
+    x [..., N, D], hierarchy -> [..., N, D_out]. A FieldNorm takes inputs of any size. `widths[i]` is the
+    feature type of level i, which has `convs[i]` residual blocks on the way down and, but for the coarsest,
+    as many on the way up (1 by default). Down leads a strided convolution; up, interpolation with transport,
+    mixed at each point with what the way down left there. The head works point by point; `dropout` acts
+    before its last map. The hierarchy must have len(widths) levels.
+
+    Raises FieldTypeError (types that do not fit, an output irrep that widths[0] lacks), GeometryError
+    (levels, points), and what GaugeConv raises.
+
+    >>> import geocnn.geometry as geometry
+    >>> h = geometry.healpix(8).hierarchy(levels=3)
+    >>> model = SurfaceUNet("1x0", ["4x0 + 4x1", "8x0 + 8x1", "8x0 + 8x1"], "5x0")
+    >>> model(torch.randn(2, 768, 1), h).shape
+    torch.Size([2, 768, 5])
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        widths: Sequence[FieldType | str],
+        out_type: FieldType | str,
+        convs: Sequence[int] | None = None,
+        rings: int = 3,
+        max_frequency: int | None = None,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
+        types = [FieldType(w) for w in widths]
+        convs = _one_a_width([1] * len(types) if convs is None else convs, types)
+        lacking = [str(i) for i in self.out_type.irreps if i not in types[0].irreps]
+        if lacking:
+            raise FieldTypeError(
+                f"the output {self.out_type} has irreps {', '.join(lacking)}, which the finest width "
+                f"{types[0]} lacks; add them there"
+            )
+        # unlike irreps do not mix in the head, so the last block need not make those the output lacks
+        read = FieldType.of([t for t in types[0].terms if t[1] in self.out_type.irreps], types[0].group)
+        self.norm = FieldNorm(self.in_type)
+        self.within, self.down = nn.ModuleList(), nn.ModuleList()
+        self.up, self.merge, self.after = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        current = self.in_type
+        for level, (width, n) in enumerate(zip(types, convs, strict=True)):
+            self.within.append(_chain(ResidualBlock, [current, *[width] * n], rings, max_frequency))
+            current = width if n else current
+            if level + 1 < len(types):
+                coarser = types[level + 1]
+                self.down.append(ConvBlock(current, coarser, rings, max_frequency))
+                upward = [*[width] * n, width if level else read]
+                self.up.append(Pool(coarser))
+                self.merge.append(FieldLinear(coarser + current, upward[0], bias=False))
+                self.after.append(_chain(ResidualBlock, upward, rings, max_frequency))
+                current = coarser
+        finest = read if self.merge else current
+        gated = Gated(finest)
+        self.head = nn.Sequential(
+            FieldLinear(finest, gated.in_type, bias=False),
+            FieldNorm(gated.in_type),
+            gated,
+            FieldDropout(finest, dropout),
+            FieldLinear(finest, self.out_type),
+        )
+
+    def forward(self, x: Tensor, hierarchy: Hierarchy) -> Tensor:
+        *finer, x = _descend(self.norm(x), hierarchy, self.within, self.down)
+        for level in reversed(range(len(finer))):
+            raised = self.up[level](x, hierarchy.up[level])
+            x = self.merge[level](torch.cat([raised, finer[level]], -1))
+            for block in self.after[level].children():
+                x = block(x, hierarchy.stencils[level])
+        return self.head(x)
+
+
+def _one_a_width(convs: Sequence[int], widths: list[FieldType]) -> list[int]:
+    """The number of convolutions of each level. Raises FieldTypeError unless there is one a width."""
+    if not widths:
+        raise FieldTypeError("widths is empty; give the feature type of each level")
+    if len(convs) != len(widths):
+        raise FieldTypeError(f"convs needs one number a width: {len(widths)}, got {len(convs)}")
+    return list(convs)
+
+
+def _chain(
+    block: type[ConvBlock] | type[ResidualBlock],
+    types: list[FieldType],
+    rings: int,
+    max_frequency: int | None,
+) -> nn.ModuleList:
+    """A block from each type to the next."""
+    return nn.ModuleList(block(a, b, rings, max_frequency) for a, b in pairwise(types))
+
+
+def _descend(x: Tensor, hierarchy: Hierarchy, within: nn.ModuleList, down: nn.ModuleList) -> list[Tensor]:
+    """The features of each level on the way down: blocks within it, then one to the next.
+
+    Raises GeometryError unless the hierarchy has as many levels.
+    """
+    if hierarchy.n_levels != len(within):
+        n = len(within)
+        raise GeometryError(
+            f"this network has {n} levels, the hierarchy {hierarchy.n_levels}; build it with levels={n}"
+        )
+    found = []
+    for level, blocks in enumerate(within):
+        for block in blocks.children():
+            x = block(x, hierarchy.stencils[level])
+        found.append(x)
+        if level < len(down):
+            x = down[level](x, hierarchy.down[level])
+    return found

@@ -1,0 +1,233 @@
+"""Mesh: a triangulated surface, and its coarser levels, which are some of its vertices.
+
+Directions at a vertex are polar, rescaled to 2π around it; geodesics are traced and unfolded on the triangles of
+the finest level, so a coarse level's stencils follow the same surface. The anchor of a vertex is its longest edge.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.geodesic import Unfolded, correct, corner_directions, trace_from_vertices, unfold
+from geocnn.geometry.io import load_triangles
+from geocnn.geometry.manifold import check_triangles
+from geocnn.geometry.points import Reading, farthest_points, read_from
+from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
+from geocnn.geometry.triangulation import Triangulation, triangulate
+from geocnn.groups.planar import SO2, compose, inverse
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh(Surface):
+    """A triangle mesh's points: the vertices `vertex` [N] of a triangulation, all of them at the finest level.
+
+    `reading` says how a field on the points is read at every vertex of the triangulation; None where the points
+    are the vertices.
+    """
+
+    triangulation: Triangulation
+    vertex: Tensor
+    reading: Reading | None = None
+
+    @property
+    def faces(self) -> Tensor:
+        """[F, 3] vertex ids of the triangulation; those of the points at the finest level."""
+        return self.triangulation.faces
+
+    @property
+    def placed(self) -> Placed:
+        return super().placed._replace(vertex=self.vertex)
+
+    def is_same_as(self, other: Surface) -> bool:
+        if not isinstance(other, Mesh):
+            return False
+        ours, theirs = self.triangulation, other.triangulation
+        return ours is theirs or (
+            torch.equal(ours.faces, theirs.faces) and torch.equal(ours.vertices, theirs.vertices)
+        )
+
+    def _exp(self, base: Placed, vectors: Tensor) -> Exp:
+        t, start = self.triangulation, _vertex(base)
+        z = torch.view_as_complex(vectors.contiguous())
+        polar, _ = compose(inverse((base.anchor, base.flipped)), (torch.angle(z), None))
+        end = trace_from_vertices(t, start, polar, z.abs())
+        vertex, weight, parallel = corner_directions(t, end)
+        angle = polar[:, None] - parallel
+        entered = end.face >= 0
+        if not bool(entered.all()):
+            # no face in that direction: the point stays where it is
+            own = torch.tensor([1.0, 0.0, 0.0], dtype=weight.dtype, device=weight.device)
+            vertex = torch.where(entered[:, None], vertex, start[:, None])
+            weight = torch.where(entered[:, None], weight, own)
+            angle = torch.where(entered[:, None], angle, torch.zeros_like(angle))
+        points = (weight[..., None] * t.vertices[vertex]).sum(1)
+        source, read, angle = self._sources(vertex, weight, angle)
+        angle, flip = self._seen(base, source, angle)
+        inside = end.inside | (~entered & (z.abs() == 0))
+        return Exp(points, source, read, angle, flip, inside, end.travelled, end.face, weight)
+
+    def _sources(self, vertex: Tensor, weight: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values at vertices [K, 3] as values at points [K, S]: (source, weight, angle between axes)."""
+        if self.reading is None:
+            return vertex, weight, angle
+        r = self.reading
+        return (
+            r.source[vertex].flatten(1),
+            (weight[..., None] * r.weight[vertex]).flatten(1),
+            (angle[..., None] + r.angle[vertex]).flatten(1),
+        )
+
+    def _seen(self, base: Placed, source: Tensor, angle: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Transporters [K, S] between axes as transporters between frames."""
+        at = base.anchor[:, None], None if base.flipped is None else base.flipped[:, None]
+        there = self.anchor[source], None if self.flipped is None else self.flipped[source]
+        return compose(at, compose((angle, None), inverse(there)))
+
+    def _log(self, base: Placed, target: Placed) -> Log:
+        start, goal = _vertex(base), _vertex(target)
+        bases, row = torch.unique(start, return_inverse=True)
+        pair, found, reached = self._reach(bases, row, goal)
+        chosen = Unfolded(row, goal, found.vector[pair], found.arrival[pair])
+        vector, arrival, _ = correct(self.triangulation, start, chosen)
+        vector = torch.where(reached, vector, torch.zeros_like(vector))
+        here = (base.anchor, base.flipped)
+        angle = torch.where(
+            (start == goal) | ~reached, torch.zeros_like(arrival), torch.angle(vector) - arrival
+        )
+        angle, flip = compose(here, compose((angle, None), inverse((target.anchor, target.flipped))))
+        return Log(_components(vector, here), angle, flip, reached)
+
+    def _reach(self, bases: Tensor, row: Tensor, goal: Tensor) -> tuple[Tensor, Unfolded, Tensor]:
+        """Unfold from bases until every pair (row, goal) is met, or the surface ends: (place of each pair, what was
+        unfolded, reached).
+        """
+        t = self.triangulation
+        n = len(t.vertices)
+        straight = (t.vertices[bases[row]] - t.vertices[goal]).norm(dim=-1)
+        radius = 1.2 * float(straight.max()) + 2 * float(t.length.max())
+        before = -1
+        while True:
+            found = unfold(t, bases, radius)
+            key, wanted = found.base * n + found.vertex, row * n + goal
+            pair = torch.searchsorted(key, wanted).clamp_max(len(key) - 1)
+            reached = key[pair] == wanted
+            if bool(reached.all()) or len(key) == before:
+                return pair, found, reached
+            before, radius = len(key), 2 * radius
+
+    def _disc(self, base: Placed, radius: float) -> Disc:
+        t, start = self.triangulation, _vertex(base)
+        found = unfold(t, start, radius)
+        jacobian = _jacobian(t, found)
+        point = torch.full((len(t.vertices),), -1, dtype=torch.int64, device=start.device)
+        point[self.vertex] = torch.arange(self.n_points, device=start.device)
+        # a vertex without faces is no part of the surface
+        use = (point[found.vertex] >= 0) & (t.fan_ptr.diff()[found.vertex] > 0)
+        found, jacobian = Unfolded(*(x[use] for x in found)), jacobian[use]
+        source = point[found.vertex]
+        at = base.take(found.base)
+        vector, arrival, _ = correct(t, start[found.base], found)
+        own = start[found.base] == found.vertex
+        angle = torch.where(own, torch.zeros_like(arrival), torch.angle(vector) - arrival)
+        angle, flip = self._seen(at, source[:, None], angle[:, None])
+        log = Log(
+            _components(vector, (at.anchor, at.flipped)),
+            angle[:, 0],
+            None if flip is None else flip[:, 0],
+            torch.ones_like(own),
+        )
+        return Disc(found.base, source, log, jacobian)
+
+    def coarser(self) -> Mesh:
+        """A quarter of the points, farthest first, on the same triangles; each with the area it speaks for.
+
+        Raises GeometryError where fewer than four points are left.
+        """
+        n = self.n_points // 4
+        if n < 1:
+            raise GeometryError(
+                f"a level of {self.n_points} points cannot be thinned to a quarter; ask for fewer levels"
+            )
+        t = self.triangulation
+        usable = (t.fan_ptr.diff()[self.vertex] > 0).nonzero()[:, 0]
+        vertex = self.vertex[usable]
+        # farther than this no point is left uncovered by a quarter of them
+        found = unfold(t, vertex, 2.5 * self.spacing)
+        chosen = vertex[farthest_points(t.vertices[vertex], found, vertex, n)]
+        return _level(t, chosen, 2 * self.spacing)
+
+
+def _vertex(base: Placed) -> Tensor:
+    assert base.vertex is not None
+    return base.vertex
+
+
+def _components(vector: Tensor, gauge: tuple[Tensor, Tensor | None]) -> Tensor:
+    """Vectors [K] in the axes as components [K, 2] in frames that the gauge takes them to."""
+    direction, _ = compose(gauge, (torch.angle(vector), None))
+    return torch.view_as_real(torch.polar(vector.abs(), direction))
+
+
+def _jacobian(t: Triangulation, found: Unfolded) -> Tensor:
+    """J at each pair [P]: the length of the circle through it over 2πr, averaged over smaller circles.
+
+    By Gauss and Bonnet a circle's length grows by 2π less the curvature it encloses, so J(r) = 1 − Σ δ (1 − r'/r) / 2π
+    over the angle defects δ at distances r' < r. Kept between 1/2 and 2: on discs that wrap around a limb it means little.
+    """
+    inner = ~t.boundary
+    defect = (t.defect * inner)[found.vertex]
+    r = found.vector.abs()
+    order = torch.argsort(r, stable=True)
+    order = order[torch.argsort(found.base[order], stable=True)]
+    d, rs = defect[order], r[order]
+    # sums over the pairs before each, of the same base
+    enclosed, moment = d.cumsum(0) - d, (d * rs).cumsum(0) - d * rs
+    counts = torch.bincount(found.base)
+    first = (counts.cumsum(0) - counts)[found.base[order]]
+    enclosed, moment = enclosed - enclosed[first], moment - moment[first]
+    j = 1 - (enclosed - moment / rs.clamp_min(1e-300)) / (2 * math.pi)
+    out = torch.ones_like(j)
+    out[order] = torch.where(rs > 0, j, torch.ones_like(j)).clamp(0.5, 2)
+    return out
+
+
+def _level(t: Triangulation, vertex: Tensor, spacing: float) -> Mesh:
+    """Some vertices of a triangulation as points, about `spacing` apart, in their own frames."""
+    frames = t.frames()[vertex]
+    reading = read_from(t, vertex, 1.6 * spacing)
+    areas = torch.zeros(len(vertex), dtype=torch.float64, device=vertex.device)
+    areas.index_add_(0, reading.source.flatten(), (t.vertex_areas[:, None] * reading.weight).flatten())
+    anchor = torch.zeros(len(vertex), dtype=torch.float64, device=vertex.device)
+    return Mesh(t.vertices[vertex], frames, frames, areas, anchor, None, SO2, t, vertex, reading)
+
+
+def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh:
+    """A triangle mesh: vertices [N, 3] in any unit of length, faces [F, 3] vertex ids, counter-clockwise from outside.
+
+    Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they are.
+    Raises GeometryError, naming the elements, for what is no oriented 2-manifold (see `check_triangles`).
+
+    >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    >>> s.n_points, round(float(s.areas.sum()), 3)
+    (4, 2.366)
+    """
+    t = triangulate(*check_triangles(vertices, faces))
+    frames, n = t.frames(), len(t.vertices)
+    anchor = torch.zeros(n, dtype=torch.float64, device=frames.device)
+    every = torch.arange(n, device=frames.device)
+    return Mesh(t.vertices, frames, frames, t.vertex_areas, anchor, None, SO2, t, every)
+
+
+def load(path: str | Path) -> Mesh:
+    """The mesh in a .ply, .obj, .off, .stl or .npz file, vertex for vertex.
+
+    Raises GeometryError as `load_triangles` and `mesh` do.
+    """
+    return mesh(*load_triangles(path))
