@@ -151,7 +151,7 @@ def build(
     options = {"kind": kind, "samples": samples, "boundary": boundary}
     return Hierarchy(
         [s.stencil(radius * 2**i, **options) for i, s in enumerate(surfaces)],  # type: ignore[arg-type]
-        [s.stencil(radius * 2 ** (i + 1), targets=t, **options) for i, (s, t) in enumerate(_pairs(surfaces))],  # type: ignore[arg-type]
+        [s.stencil(radius * 2**i, targets=t, **options) for i, (s, t) in enumerate(_pairs(surfaces))],  # type: ignore[arg-type]
         [t.interpolation(s) for s, t in _pairs(surfaces)],
         [s.areas for s in surfaces],
         [torch.tensor([0, s.n_points], device=s.points.device) for s in surfaces],

@@ -28,7 +28,7 @@ def test_levels_fit_together(make):
     assert [(st.n_source, st.n_target) for st in h.up] == [(sizes[1], sizes[0]), (sizes[2], sizes[1])]
     assert [p.tolist() for p in h.ptr] == [[0, n] for n in sizes]
     radius = 2.5 * s.spacing
-    for i, (within, down) in enumerate(zip(h.stencils, [h.stencils[0], *h.down], strict=True)):
+    for i, (within, down) in enumerate(zip(h.stencils, [*h.down, h.stencils[-1]], strict=True)):
         assert within.radius == down.radius == pytest.approx(radius * 2**i)
     for a in h.areas:
         assert float(a.sum()) == pytest.approx(float(s.areas.sum()), rel=1e-12)
