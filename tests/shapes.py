@@ -1,0 +1,79 @@
+"""Triangulated shapes whose geometry is known: vertices [V, 3] float64 and faces [F, 3] int64."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+Shape = tuple[Tensor, Tensor]
+
+
+def jittered_sphere(n: int, jitter: float = 0.3, seed: int = 0) -> Shape:
+    """The hull of Fibonacci points moved by about `jitter` spacings: irregular, angles down to a degree."""
+    from scipy.spatial import ConvexHull
+
+    k, g = torch.arange(n, dtype=torch.float64), torch.Generator().manual_seed(seed)
+    z, phi = 1 - (2 * k + 1) / n, (k * math.pi * (3 - 5**0.5)) % (2 * math.pi)
+    rho = (1 - z**2).sqrt()
+    p = torch.stack([rho * phi.cos(), rho * phi.sin(), z], -1)
+    p = p + jitter * math.sqrt(4 * math.pi / n) * torch.randn(n, 3, generator=g, dtype=torch.float64)
+    p = p / p.norm(dim=1, keepdim=True)
+    f = torch.from_numpy(ConvexHull(p.numpy()).simplices.astype("int64"))
+    inward = torch.linalg.det(p[f]) < 0
+    return p, torch.where(inward[:, None], f[:, [0, 2, 1]], f)
+
+
+def sheet(n: int, m: int, jitter: float = 0.0, seed: int = 0) -> Shape:
+    """[0, n] × [0, m] in the plane z = 0, squares of side 1 cut along (1, 1), vertex x + (n + 1) y; inner
+    vertices moved by up to `jitter`.
+    """
+    y, x = torch.meshgrid(torch.arange(m + 1), torch.arange(n + 1), indexing="ij")
+    p = torch.stack([x, y, torch.zeros_like(x)], -1).double()
+    g = torch.Generator().manual_seed(seed)
+    p[1:-1, 1:-1, :2] += jitter * (2 * torch.rand(m - 1, n - 1, 2, generator=g, dtype=torch.float64) - 1)
+    a = (x + (n + 1) * y)[:-1, :-1].reshape(-1)
+    b, c, d = a + 1, a + n + 2, a + n + 1
+    return p.reshape(-1, 3), torch.cat([torch.stack([a, b, c], 1), torch.stack([a, c, d], 1)])
+
+
+def ring(n: int, m: int, jitter: float = 0.0, seed: int = 0) -> Shape:
+    """A torus of radii 1 and 0.4 in space, n vertices around the axis and m around the tube."""
+    g = torch.Generator().manual_seed(seed)
+    i, j = torch.meshgrid(torch.arange(n), torch.arange(m), indexing="ij")
+    moved = jitter * torch.randn(2, n, m, generator=g, dtype=torch.float64)
+    u, v = (i + moved[0]) * (2 * math.pi / n), (j + moved[1]) * (2 * math.pi / m)
+    rho = 1 + 0.4 * v.cos()
+    p = torch.stack([rho * u.cos(), rho * u.sin(), 0.4 * v.sin()], -1).reshape(-1, 3)
+    a, b = i * m + j, (i + 1) % n * m + j
+    c, d = (i + 1) % n * m + (j + 1) % m, i * m + (j + 1) % m
+    corners = torch.cat([torch.stack([a, b, c], -1), torch.stack([a, c, d], -1)])
+    return p, corners.reshape(-1, 3)
+
+
+def tetrahedron() -> Shape:
+    """Regular, of edge 2√2."""
+    p = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=torch.float64)
+    return p, torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]])
+
+
+def cube() -> Shape:
+    """[0, 1]³, vertex x + 2y + 4z, each side cut along a diagonal."""
+    k = torch.arange(8)
+    p = torch.stack([k % 2, k // 2 % 2, k // 4], -1).double()
+    sides = torch.tensor([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]])
+    return p, torch.cat([sides[:, [0, 1, 2]], sides[:, [0, 2, 3]]])
+
+
+def without(shape: Shape, gone: Tensor) -> Shape:
+    """The shape less the faces at some vertices [V] (bool), which stay behind without faces."""
+    vertices, faces = shape
+    return vertices, faces[~gone[faces].any(1)]
+
+
+def beside(*shapes: Shape) -> Shape:
+    """Shapes as the components of one."""
+    starts = torch.tensor([0, *(len(v) for v, _ in shapes)]).cumsum(0)
+    faces = [f + start for (_, f), start in zip(shapes, starts, strict=False)]
+    return torch.cat([v for v, _ in shapes]), torch.cat(faces)
