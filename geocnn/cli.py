@@ -12,7 +12,6 @@ import os
 # Read when torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
-import csv
 import dataclasses
 import importlib.util
 import inspect
@@ -30,7 +29,7 @@ except ImportError as error:
 from geocnn.errors import GeocnnError
 from geocnn.train.files import read_json
 from geocnn.train.loop import is_main_process
-from geocnn.train.recipe import Prediction, Recipe, handed_down, open_run
+from geocnn.train.recipe import Recipe, Request, handed_down, open_run
 from geocnn.train.recipes import RECIPES, find_recipe
 
 app = typer.Typer(
@@ -71,50 +70,36 @@ def list_recipes() -> None:
 
 @app.command(
     "predict",
-    epilog="Examples: geocnn predict runs/spherical-digits-1 map.fits, or instead of a map: --digits 8",
+    epilog="Examples: geocnn predict runs/spherical-digits-1 map.fits; "
+    "geocnn predict runs/body-parts-1 scan.ply; instead of a file: --examples 8",
 )
 def predict(
     model: Annotated[
         Path, typer.Argument(help="run folder, or any folder with model.json and model.safetensors")
     ],
-    maps: Annotated[
-        Path | None, typer.Argument(metavar="MAP", help="HEALPix map: .npy [npix] or [n, npix], or .fits")
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="digits: HEALPix map, .npy [npix] or [n, npix], or .fits; bodies: triangle mesh, "
+            ".ply .obj .off .npz",
+        ),
     ] = None,
-    digits: Annotated[
-        int, typer.Option(min=0, help="read this many of the recipe's own test inputs instead of MAP")
+    examples: Annotated[
+        int,
+        typer.Option(
+            "--examples", "--digits", min=0, help="use this many of the recipe's own test inputs, not FILE"
+        ),
     ] = 0,
-    nested: Annotated[bool, typer.Option("--nested", help="the pixels of MAP are in nested order")] = False,
+    nested: Annotated[bool, typer.Option("--nested", help="the pixels of a map are in nested order")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder for the table and the picture; default: beside MAP, or the model's"),
+        typer.Option(help="folder for what is written; default: beside FILE, or the model's"),
     ] = None,
 ) -> None:
-    """Let a trained network read HEALPix maps: prints a table, writes it as CSV and draws the spheres."""
-    from geocnn.data.maps import read_maps
-
-    if (maps is None) == (digits == 0):
-        raise GeocnnError("give either a MAP or --digits N (the recipe's own test inputs), one of the two")
+    """Let a trained network read a file: prints what it finds, writes it beside the file and draws it."""
     recipe = find_recipe(str(_describe(model).get("recipe")))
-    if maps is None:
-        values, truth = recipe.examples(model, digits)
-        stem = (out or model) / "digits"
-    else:
-        values, truth = read_maps(maps, nested), None
-        stem = (out or maps.parent) / maps.name.split(".")[0]
-    prediction = recipe.predict(model, values)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    table = stem.with_name(f"{stem.name}-predictions.csv")
-    _write_predictions(prediction, truth, table)
-    _print_predictions(prediction, truth)
-    Console().print(f"wrote {table}", soft_wrap=True)
-    if importlib.util.find_spec("matplotlib"):
-        picture = table.with_suffix(".png")
-        shown = [
-            label if truth is None else f"{truth[k]}, read as {label}"
-            for k, label in enumerate(prediction.labels)
-        ]
-        recipe.picture(values[:16], shown[:16]).savefig(picture, dpi=150)
-        Console().print(f"wrote {picture}", soft_wrap=True)
+    recipe.predict(Request(model, file, examples, nested, out), Console())
 
 
 # --------------------------------------------------------------------------------- one train command a recipe
@@ -224,12 +209,9 @@ def _parse(recipe: Recipe, name: str, value: Any) -> Any:
 
 
 for _recipe in RECIPES.values():
-    training.command(
-        _recipe.name, epilog=f"Example: geocnn train {_recipe.name} --preset long --devices gpu:0"
-    )(_train_command(_recipe))
-
-
-# ------------------------------------------------------------------------------------------------ predictions
+    training.command(_recipe.name, epilog=f"Example: geocnn train {_recipe.name} --baseline --devices gpu:0")(
+        _train_command(_recipe)
+    )
 
 
 def _describe(model: Path) -> dict[str, Any]:
@@ -238,31 +220,6 @@ def _describe(model: Path) -> dict[str, Any]:
             f"there is no model.json in {model}; name the folder of a finished run (geocnn train prints it)"
         )
     return read_json(model / "model.json")
-
-
-def _write_predictions(prediction: Prediction, truth: list[str] | None, file: Path) -> None:
-    with file.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(
-            ["map", *(["truth"] if truth else []), "label", *(f"p({name})" for name in prediction.classes)]
-        )
-        for k, label in enumerate(prediction.labels):
-            known = [truth[k]] if truth else []
-            writer.writerow([k, *known, label, *(f"{p:.6f}" for p in prediction.probabilities[k].tolist())])
-
-
-def _print_predictions(prediction: Prediction, truth: list[str] | None, at_most: int = 20) -> None:
-    table = Table("map", *(["truth"] if truth else []), "label", "probability")
-    for k, label in enumerate(prediction.labels[:at_most]):
-        known = [truth[k]] if truth else []
-        table.add_row(str(k), *known, label, f"{100 * float(prediction.probabilities[k].max()):.1f} %")
-    console = Console()
-    console.print(table)
-    if len(prediction.labels) > at_most:
-        console.print(f"and {len(prediction.labels) - at_most} more")
-    if truth:
-        right = sum(a == b for a, b in zip(truth, prediction.labels, strict=True))
-        console.print(f"{right} of {len(truth)} right")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RIGHT, WRONG, INK, FAINT = "#1a7f5a", "#c4372b", "#22252b", "#8a8f98"
 TRAINING_COLOURS = ("#2b5fa8", "#d9822b", "#8a8f98", "#1a7f5a")
+LABEL_COLOURS = ("#e0a030", "#3d6fb6", "#58a05c", "#b9c94a", "#c4372b", "#7b5ea7", "#46b0b8", "#d97ba6")
+"""Of the labels 0 to 7."""
 
 
 def orthographic(values: Tensor, centre: Tensor, size: int = 240) -> tuple[Tensor, Tensor]:
@@ -87,13 +89,18 @@ def sphere_page(
     return figure
 
 
-def confusion(predicted: Tensor, truth: Tensor, classes: Sequence[str], title: str = "") -> Figure:
-    """The confusion matrix: rows are the truth, columns the answer; counts, shaded by share of the row."""
+def confusion(
+    predicted: Tensor, truth: Tensor, classes: Sequence[str], title: str = "", weights: Tensor | None = None
+) -> Figure:
+    """The confusion matrix: rows are the truth, columns the answer; counts, shaded by share of the row.
+
+    With weights (areas, say) [n] of the answers, each field tells the weight's share of its row in per cent.
+    """
     from matplotlib.figure import Figure
 
     n = len(classes)
-    counts = torch.bincount(truth * n + predicted, minlength=n * n).reshape(n, n)
-    share = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
+    counts = torch.bincount(truth * n + predicted, weights, minlength=n * n).reshape(n, n)
+    share = (counts / counts.sum(1, keepdim=True).clamp(min=1e-12)).numpy()
     figure = Figure(figsize=(5.4, 5.6), layout="constrained")
     axis = figure.subplots()
     # The square root shows the few errors beside the many hits.
@@ -101,15 +108,16 @@ def confusion(predicted: Tensor, truth: Tensor, classes: Sequence[str], title: s
     for (row, column), count in np.ndenumerate(counts.numpy()):
         if count:
             axis.text(
-                column, row, str(count), ha="center", va="center", fontsize=8,
+                column, row, str(count) if weights is None else f"{100 * share[row, column]:.1f}",
+                ha="center", va="center", fontsize=8,
                 color="white" if share[row, column] > 0.35 else INK,
             )  # fmt: skip
-    axis.set_xticks(range(n), classes)
+    axis.set_xticks(range(n), classes, rotation=0 if max(map(len, classes)) < 4 else 30)
     axis.set_yticks(range(n), classes)
     axis.tick_params(length=0)
     axis.set_xlabel("answer")
-    axis.set_ylabel("truth")
-    accuracy = 100 * float((predicted == truth).double().mean())
+    axis.set_ylabel("truth" if weights is None else "truth (% of its weight)")
+    accuracy = 100 * float(counts.diagonal().sum() / counts.sum())
     axis.set_title(f"{title}\n{accuracy:.2f} % right".strip(), fontsize=10, color=INK)
     for spine in axis.spines.values():
         spine.set_visible(False)
@@ -146,6 +154,43 @@ def curves(trainings: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     right.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def mesh_page(
+    meshes: Sequence[tuple[Tensor, Tensor]],
+    labels: Sequence[Tensor],
+    classes: Sequence[str],
+    titles: Sequence[str],
+    title: str = "",
+    columns: int = 6,
+) -> Figure:
+    """A page of triangle meshes, each face in the colour of its corners' label, with a legend.
+
+    Args:
+        meshes: n pairs of vertices [N, 3] and faces [F, 3]; seen from far along −z, with +y up and +x on the
+            right. Faces wound counter-clockwise from outside are shown from outside.
+        labels: n times [N] int64, places in `classes`; at most as many as LABEL_COLOURS.
+        titles: n captions.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    columns = min(columns, len(meshes))
+    rows = math.ceil(len(meshes) / columns)
+    figure = Figure(figsize=(1.8 * columns + 0.6, 2.5 * rows + 0.8), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for k, axis in enumerate(axes):
+        axis.axis("off")
+        if k < len(meshes):
+            _draw_mesh(axis, *meshes[k], labels[k])
+            axis.set_title(titles[k], color=INK, fontsize=9, pad=2)
+    figure.legend(
+        [Patch(color=colour) for colour, _ in zip(LABEL_COLOURS, classes, strict=False)], classes,
+        loc="outside lower center", ncols=min(len(classes), max(2, 2 * columns)), frameon=False, fontsize=8,
+    )  # fmt: skip
+    if title:
+        figure.suptitle(title, fontsize=11, color=INK)
     return figure
 
 
@@ -213,6 +258,30 @@ def _draw_sphere(axis: Axes, values: Tensor, centre: Tensor, low: float, high: f
     )
     axis.set_xlim(-1.06, 1.06)
     axis.set_ylim(-1.06, 1.06)
+    axis.set_aspect("equal")
+
+
+def _draw_mesh(axis: Axes, vertices: Tensor, faces: Tensor, labels: Tensor) -> None:
+    """The faces that look at the viewer, the farthest first, shaded by how squarely they do."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgb
+
+    a, b, c = (corners := vertices.double()[faces]).unbind(1)
+    normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a, dim=-1), dim=1)
+    shown = (normal[:, 2] > 0).nonzero()[:, 0]
+    shown = shown[corners[shown, :, 2].mean(1).argsort()]
+    # two corners that agree outvote the third
+    first, second, third = labels[faces[shown]].unbind(1)
+    label = torch.where(second == third, second, first)
+    colours = torch.tensor([to_rgb(colour) for colour in LABEL_COLOURS], dtype=torch.float64)[label]
+    colours = (colours * (0.45 + 0.55 * normal[shown, 2:])).numpy()
+    # edges in the face's colour hide the seams between faces
+    axis.add_collection(
+        PolyCollection(
+            list(corners[shown, :, :2].numpy()), facecolors=colours, edgecolors=colours, linewidths=0.2
+        )
+    )
+    axis.autoscale_view()
     axis.set_aspect("equal")
 
 

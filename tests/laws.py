@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from geocnn.geometry import Stencil, Surface
+from geocnn.geometry.mesh import Mesh
 
 # Geometry is float64: a few dozen operations on numbers near 1, or on coordinates up to 24, of which rounding
 # keeps 15 digits; near the antipode or a pole a handful of digits less.
@@ -29,6 +30,11 @@ class Case:
     `pair` is the same surface at two resolutions, a factor of two apart, and `probe` other points of it to
     read at. `tangent` gives vectors in the embedding. `order` is the order at which exp reads, `own_weight`
     how closely an end point on a grid point takes that point's value alone.
+
+    On a mesh laws about pairs hold for a `share` of them: behind a vertex of more than 2π lies a shadow that no
+    straightest geodesic enters, and two geodesics pass a vertex of less. Where one is found it is found to
+    `exact`; its length is that of the smooth surface to a relative `longer`, and the curvature it encloses to
+    `uneven`, for curvature sits in vertices, which lie on one side of it or the other.
     """
 
     surface: Surface
@@ -40,6 +46,10 @@ class Case:
     tangent: Callable[[Tensor], Tensor]
     order: float
     own_weight: float = EXACT
+    exact: float = EXACT
+    share: float = 1.0
+    longer: float = 0.0
+    uneven: float = 0.0
 
     @property
     def radius(self) -> float:
@@ -48,7 +58,23 @@ class Case:
 
     @property
     def curvature(self) -> float:
-        return 1.0 if self.surface.points.shape[1] == 3 else 0.0
+        return 1.0 if self.surface.points.shape[1] == 3 and not self.is_flat else 0.0
+
+    @property
+    def is_flat(self) -> bool:
+        return self.surface.points.shape[1] == 2 or bool((self.surface.points[:, 2] == 0).all())
+
+    @property
+    def normals(self) -> Tensor:
+        s = self.surface
+        return s.triangulation.normals[s.vertex] if isinstance(s, Mesh) else s.points
+
+    def close(self, actual: Tensor, expected: Tensor, atol: float) -> None:
+        """At least `share` of the rows of pairs agree."""
+        torch.testing.assert_close(actual.isfinite(), torch.ones_like(actual, dtype=torch.bool))
+        off = (actual - expected).abs().reshape(len(actual), -1).amax(1)
+        agree = float((off <= atol).double().mean())
+        assert agree >= self.share, f"{1 - agree:.2%} of {len(off)} pairs are off, by up to {float(off.max())}"
 
 
 def random_gauge(n: int, flips: bool, seed: int = 0) -> tuple[Tensor, Tensor | None]:
@@ -111,7 +137,8 @@ def pairs_within_reach(case: Case, count: int = 300, seed: int = 1) -> tuple[Ten
     g, n = torch.Generator().manual_seed(seed), case.surface.n_points
     p, q = torch.randint(n, (2, count), generator=g)
     q = torch.where(torch.arange(count) % 10 == 0, p, q)
-    near = case.surface.log(p, q).vectors.norm(dim=1) < 0.95 * case.reach
+    log = case.surface.log(p, q)
+    near = log.reached & (log.vectors.norm(dim=1) < 0.95 * case.reach)
     if case.surface.points.shape[1] == 2:
         # on the torus the cut locus is where either coordinate is half the side
         near = (case.surface.points[p] - case.surface.points[q]).abs().amax(1) < 0.95 * case.reach
@@ -129,8 +156,8 @@ def frames_are_orthonormal_and_tangent(case: Case) -> None:
     torch.testing.assert_close(gram, torch.eye(2, dtype=torch.float64).expand_as(gram), rtol=0, atol=EXACT)
     mirrored = torch.zeros(s.n_points, dtype=torch.bool) if s.flipped is None else s.flipped
     if s.points.shape[1] == 3:
-        assert (s.frames @ s.points[..., None]).abs().max() < EXACT
-        orientation = torch.linalg.det(torch.cat([s.frames, s.points[:, None]], 1))
+        assert (s.frames @ case.normals[..., None]).abs().max() < EXACT
+        orientation = torch.linalg.det(torch.cat([s.frames, case.normals[:, None]], 1))
     else:
         orientation = torch.linalg.det(s.frames)
     torch.testing.assert_close(orientation, torch.where(mirrored, -1.0, 1.0).double(), rtol=0, atol=EXACT)
@@ -151,20 +178,18 @@ def log_inverts_exp(case: Case) -> None:
     there = s.log(p, q)
     assert there.reached.all()
     e = s.exp(p, there.vectors)
-    torch.testing.assert_close(e.points, s.points[q], rtol=0, atol=EXACT)
-    assert e.inside.all()
-    torch.testing.assert_close(e.travelled, there.vectors.norm(dim=1), rtol=0, atol=EXACT)
+    case.close(e.points, s.points[q], case.exact)
+    case.close(e.inside.double(), torch.ones(len(p), dtype=torch.float64), 0.0)
+    case.close(e.travelled, there.vectors.norm(dim=1), case.exact)
     # the end point is a grid point: reading there is reading that point, with the transporter of log
     own = e.source == q[:, None]
-    torch.testing.assert_close(
-        (e.weight * own).sum(1), torch.ones(len(p), dtype=torch.float64), rtol=0, atol=case.own_weight
-    )
+    case.close((e.weight * own).sum(1), torch.ones(len(p), dtype=torch.float64), case.own_weight)
     rows, slots = (own & (e.weight.abs() > 0.5)).nonzero(as_tuple=True)
-    assert rows.unique().numel() == len(p)
+    assert rows.unique().numel() >= case.share * len(p)
     one = torch.tensor(1 + 2j, dtype=torch.complex128)
     read = act(e.angle[rows, slots], None if e.flip is None else e.flip[rows, slots], one)
     carried = act(there.angle[rows], None if there.flip is None else there.flip[rows], one)
-    torch.testing.assert_close(read, carried, rtol=0, atol=EXACT)
+    case.close(read, carried, case.exact)
 
 
 def log_is_as_long_as_the_shortest_geodesic(case: Case) -> None:
@@ -176,7 +201,8 @@ def log_is_as_long_as_the_shortest_geodesic(case: Case) -> None:
         expected = 2 * torch.asin(((s.points[p] - s.points[q]).norm(dim=1) / 2).clamp(max=1))
     else:
         expected = (s.points[p] - s.points[q]).norm(dim=1)
-    torch.testing.assert_close(length, expected, rtol=0, atol=1e-8 if case.curvature else EXACT)
+    exact = 1e-8 if case.curvature else case.exact
+    case.close(length, expected, exact + case.longer * case.reach)
 
 
 def transport_there_and_back_is_the_identity(case: Case) -> None:
@@ -184,10 +210,10 @@ def transport_there_and_back_is_the_identity(case: Case) -> None:
     p, q = pairs_within_reach(case)
     there, back = s.log(p, q), s.log(q, p)
     again = act(there.angle, there.flip, act(back.angle, back.flip, one))
-    torch.testing.assert_close(again, one.expand_as(again), rtol=0, atol=EXACT)
+    case.close(again, one.expand_as(again), case.exact)
     # log at q back to p is minus log at p, carried to q
     carried = act(back.angle, back.flip, components(there.vectors))
-    torch.testing.assert_close(components(back.vectors), -carried, rtol=0, atol=1e-9)
+    case.close(components(back.vectors), -carried, max(1e-9, case.exact))
 
 
 def holonomy_of_a_triangle_is_the_curvature_it_encloses(case: Case) -> None:
@@ -215,7 +241,7 @@ def holonomy_of_a_triangle_is_the_curvature_it_encloses(case: Case) -> None:
     if s.flipped is not None:
         enclosed = torch.where(s.flipped[p], -enclosed, enclosed)
     # the root in L'Huilier's formula halves the digits of thin triangles
-    torch.testing.assert_close(z, act(enclosed, None, one.expand(len(p))), rtol=0, atol=1e-6)
+    case.close(z, act(enclosed, None, one.expand(len(p))), 1e-6 + case.uneven)
 
 
 # -------------------------------------------------------------------------------------------------------
@@ -300,7 +326,7 @@ def _full_disc(s: Surface, targets: Surface, radius: float, closed: bool) -> Ten
     if closed:
         return torch.ones(targets.n_points, dtype=torch.bool)
     low, high = s.points.amin(0), s.points.amax(0)
-    return ((targets.points - low > radius) & (high - targets.points > radius)).all(1)
+    return ((targets.points - low > radius) & (high - targets.points > radius))[:, :2].all(1)
 
 
 def _row_sums(stencil: Stencil) -> Tensor:
@@ -309,7 +335,10 @@ def _row_sums(stencil: Stencil) -> Tensor:
 
 
 def is_closed(case: Case) -> bool:
-    return case.curvature > 0 or case.surface.periodic  # type: ignore[attr-defined]
+    s = case.surface
+    if isinstance(s, Mesh):
+        return not bool(s.triangulation.boundary.any())
+    return case.curvature > 0 or s.periodic  # type: ignore[attr-defined]
 
 
 def exp_weights_of_a_full_disc_sum_to_one(case: Case) -> None:
@@ -378,14 +407,18 @@ LAWS = (
     frames_are_orthonormal_and_tangent,
     areas_sum_to_the_surface,
     log_inverts_exp,
-    log_is_as_long_as_the_shortest_geodesic,
     transport_there_and_back_is_the_identity,
-    holonomy_of_a_triangle_is_the_curvature_it_encloses,
     exp_and_log_are_gauge_covariant,
     stencils_are_gauge_covariant,
     samples_stay_where_they_are_when_frames_turn,
     exp_weights_of_a_full_disc_sum_to_one,
     normalised_weights_sum_to_one_everywhere,
+)
+
+# These know the curvature: 0 or 1 everywhere.
+LAWS_OF_SPHERE_AND_PLANE = (
+    log_is_as_long_as_the_shortest_geodesic,
+    holonomy_of_a_triangle_is_the_curvature_it_encloses,
 )
 
 # These speak of two resolutions in their own frames: no gauge to vary.

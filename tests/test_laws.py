@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from geocnn.geometry import Surface, healpix, icosphere, plane, torus
-from tests.laws import CONVERGENCE_LAWS, LAWS, Case, random_gauge
+from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.geometry.mesh import mesh
+from tests.laws import CONVERGENCE_LAWS, LAWS, LAWS_OF_SPHERE_AND_PLANE, Case, random_gauge
+from tests.shapes import Shape, beside, jittered_sphere, ring, sheet, without
 
 
 def on_sphere(p: Tensor) -> Tensor:
@@ -53,6 +56,24 @@ def flat(make) -> Case:
     scalar, field = (lambda p, f=f: f((p + 0.5) / 4 - 0.5) for f in (on_torus, torus_field))
     reach = 0.5 * 16 if make is torus else 100.0
     return Case(make(SIZE).coarser(), 16 * 24, reach, (coarse, fine), finest, scalar, field, order=1.9)
+
+
+def on_ring(p: Tensor) -> Tensor:
+    return p[:, 2] + p[:, 0] * p[:, 1]
+
+
+def triangles(small: Shape, fine: Shape | None = None, field=sphere_gradient, scalar=on_sphere, **known) -> Case:
+    """Laws of pairs are tried up to 2.5 points away. On a mesh what is read, and where, are both its vertices:
+    two coarser levels are read at the finest.
+    """
+    surface = mesh(*small)
+    a, b, c = small[0][small[1]].unbind(1)
+    area = 0.5 * float(torch.linalg.cross(b - a, c - a).norm(dim=1).sum())
+    finest = mesh(*(small if fine is None else fine))
+    pair = finest.coarser().coarser(), finest.coarser()
+    # geodesics are corrected to 1e-9 of their way, which moves weights by that and angles by a multiple
+    known = {"exact": 1e-8, "own_weight": 1e-8} | known
+    return Case(surface, area, 2.5 * surface.spacing, pair, finest, scalar, field, **known)
 
 
 # Order 2 in theory for linear interpolation; 1.8 leaves room for the first rings around HEALPix' poles, where

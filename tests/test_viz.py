@@ -96,3 +96,27 @@ def test_mollweide_has_east_on_the_right():
     shown = figure.axes[0].images[0].get_array()
     assert shown is not None and shown[len(shown) // 2, 650] > 0.5 > -0.5 > shown[len(shown) // 2, 250]
     assert drawn(figure) > 1000
+
+
+def test_a_weighted_confusion_counts_weight():
+    predicted, truth = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
+    figure = viz.confusion(predicted, truth, ["a", "b"], "t", torch.tensor([3.0, 1.0, 4.0]))
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.texts] == ["75.0", "25.0", "100.0"]
+    assert "87.50 % right" in axis.get_title()
+
+
+def test_a_mesh_is_drawn_from_the_front_its_near_faces_last():
+    # two triangles that look at the viewer, the nearer one first in the list, and one that looks away
+    vertices = torch.tensor(
+        [[0, 0, 2], [1, 0, 2], [0, 1, 2], [0, 0, 1], [1, 0, 1], [0, 1, 1], [5, 0, 0], [6, 0, 0], [5, 1, 0]]
+    ).double()
+    faces = torch.tensor([[0, 1, 2], [3, 4, 5], [6, 8, 7]])
+    labels = torch.tensor([0, 1, 1, 2, 2, 2, 3, 3, 3])
+    figure = viz.mesh_page([(vertices, faces)], [labels], ["a", "b", "c", "d"], ["one"])
+    (axis,) = figure.axes
+    (collection,) = axis.collections
+    colours = [tuple(colour[:3]) for colour in collection.get_facecolor()]
+    expected = [tuple(int(viz.LABEL_COLOURS[k][i : i + 2], 16) / 255 for i in (1, 3, 5)) for k in (2, 1)]
+    assert colours == [pytest.approx(colour) for colour in expected]
+    assert drawn(figure) > 1000

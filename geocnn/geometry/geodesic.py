@@ -1,8 +1,8 @@
 """Geodesics on a triangulation, for all starts at once: straightest ones traced, shortest ones unfolded.
 
 A geodesic is straight in every face and across every edge laid flat; through a vertex it leaves equal polar
-angles on both sides (Polthier & Schmies 1998). Its direction is parallel along it, so the directions at its two
-ends say all there is to say about transport.
+angles on both sides (Polthier & Schmies 1998). Its direction is parallel along it, so the directions at its
+two ends say all there is to say about transport.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.triangulation import Triangulation
 
 AT_VERTEX = 1e-9
-"""A geodesic that passes a vertex by this share of the edge it crosses goes through it: the rounding of a crossing
-is some 1e-14 of the edge, and a miss by less than this would leave the other side's directions to chance.
+"""A geodesic that passes a vertex by this share of the edge it crosses goes through it: the rounding of a
+crossing is some 1e-14 of the edge, and a miss by less than this would leave the other side's directions to
+chance.
 """
 
 NEARER = 1e-5
-"""The share of its distance a vertex must come nearer by for its neighbours to be unfolded again. Without it rounds of
-ever smaller gains follow each other; what is left is the correction's to remove.
+"""The share of its distance a vertex must come nearer by for its neighbours to be unfolded again. Without it
+rounds of ever smaller gains follow each other; what is left is the correction's to remove.
 """
 
 
 class Traced(NamedTuple):
     """K ends: face [K], place and direction [K] (complex, in the face's plane), travelled [K], inside [K].
 
-    inside is False where the boundary came first; place is then on it. The face is −1 where nothing was entered.
+    inside is False where the boundary came first; place is then on it. The face is −1 where nothing was
+    entered.
     """
 
     face: Tensor
@@ -47,17 +49,18 @@ def trace_from_vertices(t: Triangulation, vertex: Tensor, polar: Tensor, length:
 
 
 def trace(t: Triangulation, face: Tensor, place: Tensor, direction: Tensor, length: Tensor) -> Traced:
-    """The straightest geodesics from places [K] in faces [K] along unit directions [K] (complex), of lengths [K].
+    """The straightest geodesics from places [K] in faces [K] along unit directions [K] (complex), of lengths
+    [K].
 
-    All go in lockstep, one face a round; those that have ended wait. Cost: the faces crossed, about 60 float64
-    operations each. Raises GeometryError where one does not end, which takes a face of no width.
+    All go in lockstep, one face a round; those that have ended wait. Cost: the faces crossed, about 60
+    float64 operations each. Raises GeometryError where one does not end, which takes a face of no width.
     """
     end = Traced(
         face.clone(), place.clone(), direction.clone(), torch.zeros_like(length), (face >= 0) & (length >= 0)
     )
     active = end.inside.nonzero()[:, 0]
     face, place, direction, left = (x[active] for x in (face, place, direction, length))
-    limit = 64 + 8 * int(math.ceil(float(length.max() / t.length.mean()) if length.numel() else 0.0))
+    limit = 64 + 8 * math.ceil(float(length.max() / t.length.mean()) if length.numel() else 0.0)
     for _ in range(limit * 16):
         if not len(active):
             return end
@@ -94,8 +97,8 @@ def _exit(t: Triangulation, face: Tensor, place: Tensor, direction: Tensor) -> t
     """(half-edge, share of it, distance) where rays leave their faces."""
     h = 3 * face[:, None] + torch.arange(3, device=face.device)
     side, offset = t.side[h], place[:, None] - t.place[h]
-    # of the half-edges that the ray leaves across, the first; a place outside by rounding is on the edge, and a
-    # ray along an edge within rounding does not cross it
+    # of the half-edges that the ray leaves across, the first; a place outside by rounding is on the edge, and
+    # a ray along an edge within rounding does not cross it
     outward = (direction[:, None].conj() * side).imag / t.length[h]
     depth = (side.conj() * offset).imag.clamp_min(0) / t.length[h]
     ahead = torch.where(outward > 1e-12, depth / outward.clamp_min(1e-12), math.inf)
@@ -142,8 +145,9 @@ def corner_directions(t: Triangulation, end: Traced) -> tuple[Tensor, Tensor, Te
 
 
 class Unfolded(NamedTuple):
-    """P pairs (base, vertex), sorted, and what unfolding knows of them: vector [P] (complex, polar directions at
-    the base), arrival [P], the polar direction at the vertex in which the geodesic from the base moves there.
+    """P pairs (base, vertex), sorted, and what unfolding knows of them: vector [P] (complex, polar directions
+    at the base), arrival [P], the polar direction at the vertex in which the geodesic from the base moves
+    there.
     """
 
     base: Tensor
@@ -156,20 +160,22 @@ def unfold(t: Triangulation, base: Tensor, radius: float) -> Unfolded:
     """All vertices within the radius of the vertices base [B] and where they come to lie, nearly.
 
     Faces are laid flat outwards from the base, each vertex where it comes nearest (discrete geodesic polar
-    coordinates, Melvær & Reimers 2012): exact where the unfolded faces are those a straight line crosses. Label
-    correcting, all bases at once: as many rounds as rings, memory bases × vertices for a few hundred at a time.
+    coordinates, Melvær & Reimers 2012): exact where the unfolded faces are those a straight line crosses.
+    Label correcting, all bases at once: as many rounds as rings, memory bases × vertices for a few hundred at
+    a time.
     """
     size = max(1, min(len(base), 20_000_000 // max(1, len(t.vertices))))
     parts = [_unfold(t, chunk, radius) for chunk in base.split(size)]
     starts = range(0, len(base), size)
-    joined = [
-        torch.cat(x) for x in zip(*(p._replace(base=p.base + k) for p, k in zip(parts, starts)), strict=True)
-    ]
+    parts = [p._replace(base=p.base + k) for p, k in zip(parts, starts, strict=True)]
+    joined = [torch.cat(x) for x in zip(*parts, strict=True)]
     return Unfolded(*joined) if parts else Unfolded(base, base, t.place[:0], t.polar[:0])
 
 
 class _Table(NamedTuple):
-    """What is known of pairs (base, vertex), numbered base · V + vertex: distance, vector, arrival, all [B · V]."""
+    """What is known of pairs (base, vertex), numbered base · V + vertex: distance, vector, arrival, all
+    [B · V].
+    """
 
     distance: Tensor
     vector: Tensor
@@ -177,8 +183,8 @@ class _Table(NamedTuple):
 
 
 class _Proposals(NamedTuple):
-    """Vectors for pairs, found by unfolding the face of a half-edge across it (way 0), or along the edge from its
-    tail (way 1) or head (way 2).
+    """Vectors for pairs, found by unfolding the face of a half-edge across it (way 0), or along the edge from
+    its tail (way 1) or head (way 2).
     """
 
     pair: Tensor
@@ -218,7 +224,9 @@ def _fan(t: Triangulation, vertex: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _first_ring(t: Triangulation, base: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
-    """(pair, vector, arrival) of the neighbours of each base: both of each face, so that no boundary edge is missed."""
+    """(pair, vector, arrival) of the neighbours of each base: both of each face, so that no boundary edge is
+    missed.
+    """
     which, h = _fan(t, base)
     following, previous = _turned(h, 1), _turned(h, 2)
     left = t.polar[h] + t.angle[h] * t.scale[base[which]]
@@ -245,9 +253,9 @@ def _next_ring(t: Triangulation, pair: Tensor, known: _Table) -> _Proposals:
     at_w = 0.5 * (at_u + at_v) + _turn(t, edge, at_u, at_v) * (
         t.place[opposite] - t.place[edge] - 0.5 * t.side[edge]
     )
-    # Seen from the base u lies to the left of v. What is not seen between them is reached along an edge: around the
-    # one in the way, or the nearer where the edge is seen from its face, or is torn, its ends reached on two sides
-    # of a handle or a limb.
+    # Seen from the base u lies to the left of v. What is not seen between them is reached along an edge:
+    # around the one in the way, or the nearer where the edge is seen from its face, or is torn, its ends
+    # reached on two sides of a handle or a limb.
     torn = ((at_v - at_u).abs() / t.length[edge] - 1).abs() > 0.5
     blind, u_first = torn | ((at_v.conj() * at_u).imag <= 0), known.distance[u] < known.distance[v]
     around_u = torch.where(blind, u_first, (at_w.conj() * at_u).imag < 0)
@@ -259,7 +267,7 @@ def _next_ring(t: Triangulation, pair: Tensor, known: _Table) -> _Proposals:
 
 
 def _turn(t: Triangulation, edge: Tensor, at_u: Tensor, at_v: Tensor) -> Tensor:
-    """The rotation from the plane of an edge's face to the base's, where the edge's ends lie at at_u and at_v."""
+    """The rotation from the plane of an edge's face to the base's, where its ends lie at at_u and at_v."""
     turn = (at_v - at_u) * t.side[edge].conj()
     return turn / turn.abs().clamp_min(1e-300)
 
@@ -289,9 +297,10 @@ def correct(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(vector, arrival, met) [P] of unfolded pairs, start [P] their bases' vertices: traced until they meet.
 
-    A round traces each vector and adds what its end misses the vertex by, carried back, which shrinks the miss by a
-    factor of about K r²/6, K the curvature; 1e-9 of the way ends it. Where no straightest geodesic meets the vertex
-    (behind one of more than 2π, or past a boundary) the unfolded vector and arrival stay, and met is False.
+    A round traces each vector and adds what its end misses the vertex by, carried back, which shrinks the
+    miss by a factor of about K r²/6, K the curvature; 1e-9 of the way ends it. Where no straightest geodesic
+    meets the vertex (behind one of more than 2π, or past a boundary) the unfolded vector and arrival stay,
+    and met is False.
     """
     vector, arrival, met = found.vector.clone(), found.arrival.clone(), start == found.vertex
     trial, missed_by = found.vector.clone(), found.vector.abs()
@@ -305,17 +314,17 @@ def correct(
         hit = meets & (miss.abs() <= 1e-9 * v.abs())
         done = active[hit]
         vector[done], arrival[done], met[done] = v[hit], arrives[hit], True
-        # a miss that does not shrink has lost the vertex
-        on = ~hit & end.inside & (miss.abs() < missed_by[active])
+        # a miss that does not shrink has lost the vertex; a way the boundary cut short goes on from there
+        on = ~hit & (end.face >= 0) & (miss.abs() < missed_by[active])
         missed_by[active] = miss.abs()
-        trial[active] = v + miss * v / v.abs().clamp_min(1e-300) * end.direction.conj()
+        trial[active] = v / v.abs().clamp_min(1e-300) * (end.travelled + miss * end.direction.conj())
         active = active[on]
     return vector, arrival, met
 
 
 def _miss(t: Triangulation, end: Traced, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(from the ends to vertices q [K] as complex in the end face's plane, polar direction of arrival, whether the
-    face has q as a corner).
+    """(from the ends to vertices q [K] as complex in the end face's plane, polar direction of arrival,
+    whether the face has q as a corner).
     """
     face = end.face.clamp_min(0)
     h = 3 * face[:, None] + torch.arange(3, device=q.device)

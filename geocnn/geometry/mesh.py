@@ -1,7 +1,8 @@
 """Mesh: a triangulated surface, and its coarser levels, which are some of its vertices.
 
-Directions at a vertex are polar, rescaled to 2π around it; geodesics are traced and unfolded on the triangles of
-the finest level, so a coarse level's stencils follow the same surface. The anchor of a vertex is its longest edge.
+Directions at a vertex are polar, rescaled to 2π around it; geodesics are traced and unfolded on the triangles
+of the finest level, so a coarse level's stencils follow the same surface. The anchor of a vertex is its
+longest edge.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.geodesic import Unfolded, correct, corner_directions, trace_from_vertices, unfold
+from geocnn.geometry.geodesic import Unfolded, corner_directions, correct, trace_from_vertices, unfold
 from geocnn.geometry.io import load_triangles
 from geocnn.geometry.manifold import check_triangles
 from geocnn.geometry.points import Reading, farthest_points, read_from
@@ -26,10 +27,11 @@ from geocnn.groups.planar import SO2, compose, inverse
 
 @dataclass(frozen=True, eq=False)
 class Mesh(Surface):
-    """A triangle mesh's points: the vertices `vertex` [N] of a triangulation, all of them at the finest level.
+    """A triangle mesh's points: the vertices `vertex` [N] of a triangulation, all of them at the finest
+    level.
 
-    `reading` says how a field on the points is read at every vertex of the triangulation; None where the points
-    are the vertices.
+    `reading` says how a field on the points is read at every vertex of the triangulation; None where the
+    points are the vertices.
     """
 
     triangulation: Triangulation
@@ -105,8 +107,8 @@ class Mesh(Surface):
         return Log(_components(vector, here), angle, flip, reached)
 
     def _reach(self, bases: Tensor, row: Tensor, goal: Tensor) -> tuple[Tensor, Unfolded, Tensor]:
-        """Unfold from bases until every pair (row, goal) is met, or the surface ends: (place of each pair, what was
-        unfolded, reached).
+        """Unfold from bases until every pair (row, goal) is met, or the surface ends: (place of each pair,
+        what was unfolded, reached).
         """
         t = self.triangulation
         n = len(t.vertices)
@@ -178,8 +180,9 @@ def _components(vector: Tensor, gauge: tuple[Tensor, Tensor | None]) -> Tensor:
 def _jacobian(t: Triangulation, found: Unfolded) -> Tensor:
     """J at each pair [P]: the length of the circle through it over 2πr, averaged over smaller circles.
 
-    By Gauss and Bonnet a circle's length grows by 2π less the curvature it encloses, so J(r) = 1 − Σ δ (1 − r'/r) / 2π
-    over the angle defects δ at distances r' < r. Kept between 1/2 and 2: on discs that wrap around a limb it means little.
+    By Gauss and Bonnet a circle's length grows by 2π less the curvature it encloses, so J(r) = 1 − Σ δ (1 −
+    r'/r) / 2π over the angle defects δ at distances r' < r. Kept between 1/2 and 2: on discs that wrap around
+    a limb it means little.
     """
     inner = ~t.boundary
     defect = (t.defect * inner)[found.vertex]
@@ -209,10 +212,12 @@ def _level(t: Triangulation, vertex: Tensor, spacing: float) -> Mesh:
 
 
 def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh:
-    """A triangle mesh: vertices [N, 3] in any unit of length, faces [F, 3] vertex ids, counter-clockwise from outside.
+    """A triangle mesh: vertices [N, 3] in any unit of length, faces [F, 3] vertex ids, counter-clockwise
+    from outside.
 
-    Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they are.
-    Raises GeometryError, naming the elements, for what is no oriented 2-manifold (see `check_triangles`).
+    Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they
+    are. Raises GeometryError, naming the elements, for what is no oriented 2-manifold (see
+    `check_triangles`).
 
     >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
     >>> s.n_points, round(float(s.areas.sum()), 3)

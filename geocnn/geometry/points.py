@@ -1,4 +1,4 @@
-"""Some of a triangulation's vertices as the points of a coarser level: which, and how to read between them."""
+"""Some of a triangulation's vertices as the points of a coarser level: which, and how to read between."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from geocnn.geometry.triangulation import Triangulation
 
 
 class Reading(NamedTuple):
-    """A field on some points, read at all V vertices: Σ_s weight · rho(angle) x[source], all [V, S], axes to axes.
+    """A field on some points, read at all V vertices: Σ_s weight · rho(angle) x[source], all [V, S], axes to
+    axes.
 
     Rows of fewer than S sources are filled with weight 0; a vertex that no point speaks for has only such.
     """
@@ -26,9 +27,10 @@ class Reading(NamedTuple):
 def farthest_points(points: Tensor, near: Unfolded, vertex: Tensor, n: int) -> Tensor:
     """The places [n] of n of the points [N, 3], each the farthest from those before it (Gonzalez 1985).
 
-    Distances are geodesic where `near` (unfolded from all points, whose vertices are `vertex`) knows them; what no
-    chosen point is near to comes first, the farthest through space of those. The first is the farthest from the
-    centroid, so the choice does not hang on the points' order. Each choice needs the one before: n steps of N.
+    Distances are geodesic where `near` (unfolded from all points, whose vertices are `vertex`) knows them;
+    what no chosen point is near to comes first, the farthest through space of those. The first is the
+    farthest from the centroid, so the choice does not hang on the points' order. Each choice needs the one
+    before: n steps of N.
     """
     place = torch.full((int(near.vertex.max()) + 1,), -1, dtype=torch.int64, device=points.device)
     place[vertex] = torch.arange(len(vertex), device=points.device)
@@ -53,10 +55,12 @@ def farthest_points(points: Tensor, near: Unfolded, vertex: Tensor, n: int) -> T
 
 
 def read_from(t: Triangulation, vertex: Tensor, radius: float) -> Reading:
-    """How every vertex reads a field on the points `vertex` [N] within the radius: moving least squares of degree 1.
+    """How every vertex reads a field on the points `vertex` [N] within the radius: moving least squares of
+    degree 1.
 
-    Weights (1 − (r/R)²)² are corrected to reproduce linear functions of the log coordinates, as far as the points
-    around determine them; a vertex with no point within the radius takes the nearest through doubled radii.
+    Weights (1 − (r/R)²)² are corrected to reproduce linear functions of the log coordinates, as far as the
+    points around determine them; a vertex with no point within the radius takes the nearest through doubled
+    radii.
     """
     n = len(t.vertices)
     while True:
@@ -82,7 +86,9 @@ def read_from(t: Triangulation, vertex: Tensor, radius: float) -> Reading:
 
 
 def _linear_weights(x: Tensor, row: Tensor, n: int) -> Tensor:
-    """Weights [P] of points at x [P] (complex, |x| ≤ 1) around 0, by row: they sum to 1, and Σ w x is 0 or nearly."""
+    """Weights [P] of points at x [P] (complex, |x| ≤ 1) around 0, by row: they sum to 1, and Σ w x is 0 or
+    nearly.
+    """
     phi = (1 - x.abs().square()).clamp_min(1e-6).square()
     basis = torch.stack([torch.ones_like(phi), x.real, x.imag], -1)
     moment = phi.new_zeros(n, 3, 3).index_add_(

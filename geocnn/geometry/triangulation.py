@@ -1,12 +1,13 @@
 """Triangulation: half-edges, corner angles, and the polar directions around every vertex of a triangle mesh.
 
-    c₂            Half-edge h = 3f + k leads from corner k of face f to its corner k + 1, the face on its left.
-   ╱  ╲           `angle[h]` is the corner at its tail. Each face lies in a plane of its own, corner 0 at the
-h₂╱    ╲h₁        origin, h₀ along the real axis: `place[h]` is the tail of h there, a complex number, and
- ╱  f   ╲         `side[h]` the half-edge as a vector.
+    c₂         Half-edge h = 3f + k leads from corner k of face f to its corner k + 1, the face on its left.
+   ╱  ╲        `angle[h]` is the corner at its tail. Each face lies in a plane of its own, corner 0 at the
+h₂╱    ╲h₁     origin, h₀ along the real axis: `place[h]` is the tail of h there, a complex number, and
+ ╱  f   ╲      `side[h]` the half-edge as a vector.
 c₀ ─────▸ c₁
-     h₀           Around a vertex `polar[h]` is the direction of h, counted counter-clockwise from the vertex's
-                  axis, in angles rescaled to 2π in the interior (Knöppel et al. 2013), as they are on the boundary.
+     h₀        Around a vertex `polar[h]` is the direction of h, counted counter-clockwise from the vertex's
+               axis, in angles rescaled to 2π in the interior (Knöppel et al. 2013), as they are on the
+               boundary.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geocnn.errors import GeometryError
 from geocnn.safe import normalise
 
 
@@ -27,8 +27,8 @@ class Triangulation:
 
     vertices [V, 3], faces [F, 3], twin [H] (−1 on the boundary), length [H], place and side [H] complex,
     angle [H], polar [H], scale [V] (polar angle over corner angle), total [V] (polar angle of the whole fan),
-    boundary [V], fan [H] (half-edges by their tail, then by polar) with fan_ptr [V + 1] and the key [H] they are sorted
-    by, tail + polar / total.
+    boundary [V], fan [H] (half-edges by their tail, then by polar) with fan_ptr [V + 1] and the key [H] they
+    are sorted by, tail + polar / total.
     """
 
     vertices: Tensor
@@ -81,7 +81,7 @@ class Triangulation:
         return normalise(torch.where(flat, upward, summed))
 
     def frames(self) -> Tensor:
-        """(e₁, e₂) at the vertices [V, 2, 3]: e₁ is the polar direction 0, laid into the plane across the normal.
+        """(e₁, e₂) at the vertices [V, 2, 3]: e₁ is the polar direction 0, in the plane across the normal.
 
         The edges' polar directions are intrinsic and their projections are not, so e₁ is turned to agree with
         all of them best.
@@ -99,9 +99,11 @@ class Triangulation:
         return torch.stack([e1, torch.linalg.cross(normal, e1, dim=-1)], 1)
 
     def enter(self, vertex: Tensor, polar: Tensor) -> tuple[Tensor, Tensor]:
-        """The half-edge [K] of a vertex's fan just clockwise of a polar direction, and the direction in its face's plane.
+        """The half-edge [K] of a vertex's fan just clockwise of a polar direction, and the direction in the
+        plane of its face.
 
-        A direction that leaves the surface at a boundary vertex, or a vertex without faces, gives half-edge −1.
+        A direction that leaves the surface at a boundary vertex, or a vertex without faces, gives half-edge
+        −1.
         """
         start, count = self.fan_ptr[vertex], self.fan_ptr.diff()[vertex]
         inner = ~self.boundary[vertex]
@@ -129,7 +131,8 @@ class Triangulation:
 
 
 _LEAN = 1e-9
-"""Radians by which a direction may lean over a boundary edge and still run along it: rounding of an angle's sum."""
+"""Radians by which a direction may lean over a boundary edge and still run along it: angles summed round off.
+"""
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
@@ -138,17 +141,17 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def triangulate(vertices: Tensor, faces: Tensor) -> Triangulation:
-    """The triangulation of vertices [V, 3] float64 and faces [F, 3] int64, which `check_triangles` has passed.
+    """The triangulation of vertices [V, 3] float64 and faces [F, 3] int64 that `check_triangles` has passed.
 
-    The axis of an interior vertex is its longest outgoing edge (the lowest half-edge of equals), of a boundary
-    vertex its first boundary edge, the one with its face on the left.
+    The axis of an interior vertex is its longest outgoing edge (the lowest half-edge of equals), of a
+    boundary vertex its first boundary edge, the one with its face on the left.
     """
     n, tail = len(vertices), faces.reshape(-1)
     head = faces.roll(-1, 1).reshape(-1)
     edge = vertices[head] - vertices[tail]
     length = edge.norm(dim=-1)
     twin = _twins(tail, head, n)
-    a, c = length[0::3], length[2::3]
+    a = length[0::3]
     across = torch.linalg.cross(edge[0::3], -edge[2::3], dim=-1).norm(dim=-1)
     apex = torch.complex((edge[0::3] * -edge[2::3]).sum(-1) / a, across / a)
     zero = torch.zeros_like(apex)
@@ -195,7 +198,8 @@ def _twins(tail: Tensor, head: Tensor, n: int) -> Tensor:
 
 
 def _polar(tail: Tensor, twin: Tensor, previous: Tensor, length: Tensor, corner: Tensor, n: int) -> Tensor:
-    """Sum of the corners [H] (rescaled) between the axis of each half-edge's tail and the half-edge, counter-clockwise.
+    """Sum of the corners [H] (rescaled) counter-clockwise from the axis of each half-edge's tail to the
+    half-edge.
 
     By pointer doubling around the fans, all at once: ⌈log₂ valence⌉ rounds.
     """
@@ -213,7 +217,9 @@ def _polar(tail: Tensor, twin: Tensor, previous: Tensor, length: Tensor, corner:
 
 
 def _first(tail: Tensor, twin: Tensor, length: Tensor, n: int) -> Tensor:
-    """The half-edge the axis of each vertex lies along [V]: without a twin, else the longest, else the lowest number."""
+    """The half-edge the axis of each vertex lies along [V]: without a twin, else the longest, else the lowest
+    number.
+    """
     rank = torch.where(twin < 0, math.inf, length)
     best = rank.new_full((n,), -1.0).scatter_reduce_(0, tail, rank, "amax")
     h = torch.arange(len(tail), device=tail.device)

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from geocnn.errors import CheckpointError, GeocnnError
 from geocnn.train.files import load_weights, replace_json
+from geocnn.train.score import Scorer, classify
 from geocnn.train.settings import LoopSettings
 
 if TYPE_CHECKING:
@@ -62,21 +63,25 @@ def stretches(n: int, settings: LoopSettings) -> tuple[int, int]:
 
 def fit(
     network: nn.Module,
-    train: Dataset[tuple[Tensor, Tensor]],
-    validation: Dataset[tuple[Tensor, Tensor]],
+    train: Dataset[Any],
+    validation: Dataset[Any],
     settings: LoopSettings,
     folder: Path,
     console: Console,
+    score: Scorer = classify,
+    validation_batch: int = 128,
 ) -> Outcome:
-    """Train a classifier in `folder`, going on from its last checkpoint if there is one.
+    """Train a network in `folder`, going on from its last checkpoint if there is one.
 
     Every stretch of about `check_every` steps ends with a validation and a checkpoint. At the end the network
     has the weights of the lowest validation loss.
 
     Args:
-        network: x -> logits [B, classes]; its weights are changed.
-        train, validation: datasets with `__getitems__` that return (x, y).
+        network: its weights are changed.
+        train, validation: datasets whose `__getitems__` returns a batch.
         folder: holds last.ckpt, previous.ckpt, best.safetensors, training.json and logs/.
+        score: the loss of the network on a batch; by default batches are (x, y) and it is a classifier.
+        validation_batch: examples at a time and device; without gradients, many do not run faster.
 
     Raises:
         CheckpointError: there are checkpoints but none can be read.
@@ -120,9 +125,9 @@ def fit(
         enable_model_summary=False,
         enable_progress_bar=False,
     )
-    examples = Examples(train, validation, settings, steps)
+    examples = Examples(train, validation, settings, steps, validation_batch)
     trainer.fit(
-        Classifier(network, settings, count * steps),
+        Classifier(network, score, settings, count * steps),
         examples,
         ckpt_path=None if checkpoint is None else str(checkpoint),
     )

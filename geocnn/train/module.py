@@ -4,47 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from geocnn.train.score import Scorer
 from geocnn.train.settings import LoopSettings
-
-VALIDATION_BATCH = 128
-"""Examples at a time and device; without gradients, more do not run faster."""
 
 
 class Classifier(LightningModule):
-    """Trains a network x -> logits [B, classes]: cross-entropy, AdamW, linear warm-up, cosine to zero."""
+    """Trains a network towards a lower loss of `score`: AdamW, linear warm-up, cosine to zero."""
 
-    def __init__(self, network: nn.Module, settings: LoopSettings, steps: int) -> None:
+    def __init__(self, network: nn.Module, score: Scorer, settings: LoopSettings, steps: int) -> None:
         super().__init__()
         self.network = network
+        self.score = score
         self.settings = settings
         self.steps = steps
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network(x)
 
     def on_train_epoch_start(self) -> None:
         # Dropout draws from the global generator; seeded by stretch, a resumed run draws the same.
         torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        loss, accuracy = self._score(batch)
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        loss, accuracy, _ = self.score(self.network, batch)
         self.log("train_loss", loss, prog_bar=True)
         self.log("train_accuracy", accuracy)
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        loss, accuracy = self._score(batch)
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        loss, accuracy, examples = self.score(self.network, batch)
         several = self.trainer.world_size > 1
-        self.log("val_loss", loss, prog_bar=True, batch_size=len(batch[1]), sync_dist=several)
-        self.log("val_accuracy", accuracy, prog_bar=True, batch_size=len(batch[1]), sync_dist=several)
+        self.log("val_loss", loss, prog_bar=True, batch_size=examples, sync_dist=several)
+        self.log("val_accuracy", accuracy, prog_bar=True, batch_size=examples, sync_dist=several)
 
     def configure_optimizers(self) -> dict[str, object]:
         chosen = self.settings
@@ -54,11 +50,6 @@ class Classifier(LightningModule):
         factor = LearningRateFactor(self.steps, chosen.warmup)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _score(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        x, y = batch
-        logits = self(x)
-        return F.cross_entropy(logits.float(), y), (logits.argmax(-1) == y).float().mean()
 
 
 class LearningRateFactor:
@@ -127,15 +118,17 @@ class Examples(LightningDataModule):
 
     def __init__(
         self,
-        train: Dataset[tuple[Tensor, Tensor]],
-        validation: Dataset[tuple[Tensor, Tensor]],
+        train: Dataset[Any],
+        validation: Dataset[Any],
         settings: LoopSettings,
         steps: int,
+        validation_batch: int,
     ) -> None:
         super().__init__()
         self.train, self.validation, self.settings, self.steps = train, validation, settings, steps
+        self.validation_batch = validation_batch
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def train_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         assert trainer is not None
         stretch = Stretch(
@@ -148,19 +141,20 @@ class Examples(LightningDataModule):
         )
         return DataLoader(_Batched(self.train), sampler=stretch, batch_size=None, generator=torch.Generator())
 
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def val_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         assert trainer is not None
         own = range(trainer.global_rank, len(self.validation), trainer.world_size)  # pyright: ignore[reportArgumentType]
-        batches = [own[first : first + VALIDATION_BATCH] for first in range(0, len(own), VALIDATION_BATCH)]
+        size = self.validation_batch
+        batches = [own[first : first + size] for first in range(0, len(own), size)]
         return DataLoader(_Batched(self.validation), sampler=batches, batch_size=None)
 
 
-class _Batched(Dataset[tuple[Tensor, Tensor]]):
+class _Batched(Dataset[Any]):
     """A dataset indexed by whole batches, so that nothing is collated item by item."""
 
-    def __init__(self, dataset: Dataset[tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, index: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: Sequence[int]) -> Any:
         return self.dataset.__getitems__(index)  # pyright: ignore[reportAttributeAccessIssue]

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from geocnn.errors import CheckpointError
 from geocnn.train.settings import LoopSettings, load_settings, resumed_settings, save_settings
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from rich.console import Console
 
 RUN_VARIABLE = "GEOCNN_RUN"
@@ -24,14 +21,23 @@ RUN_VARIABLE = "GEOCNN_RUN"
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """A trained network's answer for a batch of inputs."""
+class Request:
+    """What a user asks of a trained network."""
 
-    labels: list[str]
-    """The label of each input's most probable class."""
-    probabilities: Tensor
-    """[n, classes], rows sum to 1."""
-    classes: list[str]
+    model: Path
+    """A folder with model.json and model.safetensors."""
+    file: Path | None
+    """The user's own input; None: test inputs of the recipe."""
+    examples: int
+    """How many test inputs; 0 where none were asked for."""
+    nested: bool
+    """A map's pixels are in nested order."""
+    out: Path | None
+    """Folder of what is written; None: that of the file, or of the model."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out or (self.model if self.file is None else self.file.parent)
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,8 @@ class Recipe:
     """Settings (a LoopSettings) by name; the first is the default."""
     train: Callable[[Any, Path, Console], None]
     """(settings, run folder, console): train what is not yet trained there, then evaluate and report."""
-    predict: Callable[[Path, Tensor], Prediction]
-    """(model folder, maps [n, npix])."""
-    examples: Callable[[Path, int], tuple[Tensor, list[str]]]
-    """(model folder, n): n test inputs the network has not seen, [n, npix], and their true labels."""
-    picture: Callable[[Tensor, list[str]], Figure]
-    """(maps [n, npix], titles)."""
+    predict: Callable[[Request, Console], None]
+    """(what is asked, console): write the answer's files and tell of them."""
 
     @property
     def default(self) -> LoopSettings:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from geocnn.errors import GeocnnError
 from geocnn.train.recipe import Recipe
-from geocnn.train.recipes import spherical_digits
+from geocnn.train.recipes import body_parts, spherical_digits
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (spherical_digits.RECIPE,)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (spherical_digits.RECIPE, body_parts.RECIPE)}
 
 
 def find_recipe(name: str) -> Recipe:

@@ -8,7 +8,9 @@ does not.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import importlib.util
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.data.spherical_digits import SphericalDigits, normalise
-from geocnn.errors import CheckpointError, MapError
+from geocnn.errors import CheckpointError, GeocnnError, MapError
 from geocnn.geometry import Hierarchy, healpix
 from geocnn.geometry.healpix import bilinear_weights, check_map, nested_to_ring, npix
 from geocnn.nn import SurfaceEncoder
@@ -37,7 +39,7 @@ from geocnn.train.loop import (
     versions,
     write_metrics,
 )
-from geocnn.train.recipe import Prediction, Recipe
+from geocnn.train.recipe import Recipe, Request
 from geocnn.train.settings import LoopSettings, setting, tuples
 
 if TYPE_CHECKING:
@@ -73,10 +75,9 @@ class SphericalDigitsSettings(LoopSettings):
 PRESETS = {
     "quick": SphericalDigitsSettings(),
     "long": SphericalDigitsSettings(
-        widths=("16x0 + 8x1", "32x0 + 16x1 + 8x2", "64x0 + 32x1"),
-        convs=(1, 0, 2),
-        radius=3.0,
-        epochs=4,
+        widths=("12x0 + 8x1 + 8x2", "32x0 + 20x1 + 12x2", "64x0 + 32x1"),
+        convs=(0, 0, 2),
+        epochs=6,
         train_size=55_000,
         val_size=2_000,
         check_every=500,
@@ -362,7 +363,51 @@ def _print_table(
 # ------------------------------------------------------------------------------------------------- prediction
 
 
-def predict(folder: Path, maps: Tensor) -> Prediction:
+@dataclass(frozen=True)
+class Prediction:
+    """A trained network's answer for a batch of maps."""
+
+    labels: list[str]
+    """The label of each map's most probable class."""
+    probabilities: Tensor
+    """[n, classes], rows sum to 1."""
+
+
+def predict(request: Request, console: Console) -> None:
+    """Read the digits on a user's maps, or on test maps; a table as CSV and on the console, and a picture.
+
+    Raises:
+        MapError: the file holds no maps, or such as `read` refuses.
+        GeocnnError: neither or both of a file and a number of examples are given.
+        CheckpointError: the folder holds no network of this recipe.
+    """
+    from geocnn.data.maps import read_maps
+
+    if (request.file is None) == (request.examples == 0):
+        raise GeocnnError("give either a MAP or --digits N (the recipe's own test inputs), one of the two")
+    if request.file is None:
+        maps, truth = examples(request.model, request.examples)
+        stem = "digits"
+    else:
+        maps, truth = read_maps(request.file, request.nested), None
+        stem = request.file.name.split(".")[0]
+    prediction = read(request.model, maps)
+    request.folder.mkdir(parents=True, exist_ok=True)
+    table = request.folder / f"{stem}-predictions.csv"
+    _write_predictions(prediction, truth, table)
+    _print_predictions(prediction, truth, console)
+    console.print(f"wrote {table}", soft_wrap=True)
+    if importlib.util.find_spec("matplotlib"):
+        drawing = table.with_suffix(".png")
+        shown = [
+            label if truth is None else f"{truth[k]}, read as {label}"
+            for k, label in enumerate(prediction.labels)
+        ]
+        picture(maps[:16], shown[:16]).savefig(drawing, dpi=150)
+        console.print(f"wrote {drawing}", soft_wrap=True)
+
+
+def read(folder: Path, maps: Tensor) -> Prediction:
     """Read digits on maps [n, npix] in ring order, values 0 to 1 as in training.
 
     Raises:
@@ -378,7 +423,7 @@ def predict(folder: Path, maps: Tensor) -> Prediction:
         )
     with torch.no_grad():
         probabilities = torch.cat([network(normalise(part)).softmax(-1) for part in maps.split(64)])
-    return Prediction([CLASSES[k] for k in probabilities.argmax(-1).tolist()], probabilities, CLASSES)
+    return Prediction([CLASSES[k] for k in probabilities.argmax(-1).tolist()], probabilities)
 
 
 def examples(folder: Path, n: int) -> tuple[Tensor, list[str]]:
@@ -399,12 +444,36 @@ def picture(maps: Tensor, titles: list[str]) -> Figure:
     return viz.sphere_page(maps, titles, centres=centres)
 
 
+def _write_predictions(prediction: Prediction, truth: list[str] | None, file: Path) -> None:
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["map", *(["truth"] if truth else []), "label", *(f"p({name})" for name in CLASSES)])
+        for k, label in enumerate(prediction.labels):
+            known = [truth[k]] if truth else []
+            writer.writerow([k, *known, label, *(f"{p:.6f}" for p in prediction.probabilities[k].tolist())])
+
+
+def _print_predictions(
+    prediction: Prediction, truth: list[str] | None, console: Console, at_most: int = 20
+) -> None:
+    from rich.table import Table
+
+    table = Table("map", *(["truth"] if truth else []), "label", "probability")
+    for k, label in enumerate(prediction.labels[:at_most]):
+        known = [truth[k]] if truth else []
+        table.add_row(str(k), *known, label, f"{100 * float(prediction.probabilities[k].max()):.1f} %")
+    console.print(table)
+    if len(prediction.labels) > at_most:
+        console.print(f"and {len(prediction.labels) - at_most} more")
+    if truth:
+        right = sum(a == b for a, b in zip(truth, prediction.labels, strict=True))
+        console.print(f"{right} of {len(truth)} right")
+
+
 RECIPE = Recipe(
     name="spherical-digits",
     summary="handwritten digits on the HEALPix sphere; trained upright, read in any orientation",
     presets=PRESETS,
     train=train,
     predict=predict,
-    examples=examples,
-    picture=picture,
 )

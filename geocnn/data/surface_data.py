@@ -1,0 +1,210 @@
+"""Meshes as PyG data: collated by PyG's loaders, their geometry computed once and in parallel.
+
+Imports PyG: import it where it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from geocnn.errors import GeometryError
+from geocnn.geometry import Hierarchy, Mesh, Stencil
+from geocnn.geometry.cache import cached_features, cached_hierarchy, is_cached
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class SurfaceData(Data):
+    """Features x [N, D], labels y [N] or None, areas [N] and the hierarchy of one surface, or of a batch.
+
+    `torch_geometric.loader.DataLoader` collates it: tensors as always in PyG, hierarchies by `Hierarchy.cat`
+    when `hierarchy` is first asked for. `batch` [N] and `ptr` say which point belongs to which surface. All
+    surfaces of a batch need the same radii and numbers of levels.
+
+    Raises GeometryError where x, y or areas have not one row a point.
+
+    >>> import geocnn.geometry as geometry
+    >>> from torch_geometric.loader import DataLoader
+    >>> h = geometry.icosphere(1).hierarchy(levels=2)
+    >>> one = SurfaceData(x=torch.zeros(42, 3), areas=h.areas[0], hierarchy=h)
+    >>> batch = next(iter(DataLoader([one, one], batch_size=2)))
+    >>> batch.x.shape, batch.stencil.n_target, batch.hierarchy.n_surfaces
+    (torch.Size([84, 3]), 84, 2)
+    """
+
+    x: Tensor
+    y: Tensor | None
+    areas: Tensor
+    batch: Tensor
+
+    def __init__(
+        self,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        areas: Tensor | None = None,
+        hierarchy: Hierarchy | None = None,
+        **other: Any,
+    ) -> None:
+        if hierarchy is not None:
+            n = len(hierarchy.areas[0])
+            for name, rows in (("x", x), ("y", y), ("areas", areas)):
+                if rows is not None and len(rows) != n:
+                    raise GeometryError(f"the hierarchy has {n} points, but {name} has {len(rows)} rows")
+        super().__init__(x=x, y=y, areas=areas, **other)  # pyright: ignore[reportArgumentType]
+        if hierarchy is not None:
+            self._store["hierarchy"] = hierarchy
+
+    @property
+    def hierarchy(self) -> Hierarchy:
+        """Of the surface, or of all surfaces of the batch side by side."""
+        held = self._store["hierarchy"]
+        if isinstance(held, Hierarchy):
+            return held
+        # kept beside the list, from which PyG takes a batch apart again
+        own = vars(self)
+        if "_joined" not in own:
+            own["_joined"] = Hierarchy.cat(held)
+        return own["_joined"]
+
+    @property
+    def stencil(self) -> Stencil:
+        """That of the finest level."""
+        return self.hierarchy.stencils[0]
+
+    def apply(self, func: Callable[[Tensor], Tensor], *args: str) -> SurfaceData:
+        """As in PyG, which moves and clones by it; the geometry only follows to the device."""
+        super().apply(func, *args)
+        held = self._store.get("hierarchy")
+        if held is not None and (not args or "hierarchy" in args):
+            hierarchies = [held] if isinstance(held, Hierarchy) else held
+            device = func(hierarchies[0].areas[0][:0]).device
+            moved = [h.to(device) for h in hierarchies]
+            self._store["hierarchy"] = moved[0] if isinstance(held, Hierarchy) else moved
+            own = vars(self)
+            if "_joined" in own:
+                own["_joined"] = own["_joined"].to(device)
+        return self
+
+
+def prepare(
+    meshes: Sequence[Mesh],
+    labels: Sequence[Tensor] | None = None,
+    *,
+    processes: int = 1,
+    console: Console | None = None,
+    dtype: torch.dtype = torch.float32,
+    **options: Any,
+) -> list[SurfaceData]:
+    """Meshes with their shape features and hierarchies, computed in parallel and kept in the cache.
+
+    Args:
+        labels: [N] int64 for each mesh.
+        processes: how many compute at once, a core each. Beyond 1 they are started anew ("spawn"), so a
+            script that calls this needs the usual `if __name__ == "__main__":`.
+        console: shows a progress bar, where anything is to be computed.
+        dtype: of features, areas and stencils; the cache has them in float64.
+        options: of `Surface.hierarchy`. Give a radius: meshes of different radii cannot share a batch.
+
+    Raises:
+        GeometryError: no features or hierarchy can be computed for a mesh, which is named by its number; or
+            the numbers of labels and meshes or of labels and points differ.
+
+    >>> prepare([])
+    []
+    """
+    if labels is not None and len(labels) != len(meshes):
+        raise GeometryError(f"there are {len(meshes)} meshes but labels for {len(labels)}")
+    missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, **options)]
+    with _progress(console, len(missing), processes) as advance:
+        for _ in _computed(meshes, missing, options, processes):
+            advance()
+    return [
+        _load(mesh, None if labels is None else labels[k], dtype, options) for k, mesh in enumerate(meshes)
+    ]
+
+
+def _load(mesh: Mesh, labels: Tensor | None, dtype: torch.dtype, options: dict[str, Any]) -> SurfaceData:
+    x, _ = cached_features(mesh)
+    hierarchy = cached_hierarchy(mesh, **options).to(dtype=dtype)
+    return SurfaceData(x.to(dtype), labels, hierarchy.areas[0], hierarchy)
+
+
+def _computed(
+    meshes: Sequence[Mesh], numbers: list[int], options: dict[str, Any], processes: int
+) -> Iterator[int]:
+    """The numbers of the meshes, each as soon as its geometry is in the cache."""
+    if processes <= 1 or len(numbers) <= 1:
+        for k in numbers:
+            _compute(k, pickle.dumps(meshes[k]), options)
+            yield k
+        return
+    # spawned, because a fork of a process that has used several threads may hang
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(
+            min(processes, len(numbers)), get_context("spawn"), torch.set_num_threads, (1,)
+        ) as pool,
+    ):
+        # as bytes: tensors would be sent as a file descriptor each, of which a process has few
+        jobs = [pool.submit(_compute, k, pickle.dumps(meshes[k]), options) for k in numbers]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _compute(number: int, pickled: bytes, options: dict[str, Any]) -> int:
+    mesh = pickle.loads(pickled)
+    try:
+        cached_features(mesh)
+        cached_hierarchy(mesh, **options)
+    except GeometryError as fault:
+        raise GeometryError(f"mesh {number}: {fault}") from fault
+    return number
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """While this lasts, processes that start here let numerical libraries use one thread."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _progress(console: Console | None, total: int, processes: int) -> Iterator[Callable[[], None]]:
+    """A bar while geometry is computed; where the output is no terminal, a line before."""
+    if console is None or total == 0:
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    said = f"geometry of {total} meshes, {processes} at a time (once: it is kept)"
+    if not console.is_terminal:
+        console.print(said, highlight=False)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(said, total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,681 @@
+"""Tell the parts of human bodies, of people and in poses never seen, from the shape of the surface alone.
+
+A SurfaceUNet on triangle meshes of about 3,000 vertices: shape features in, one of eight labels at each
+vertex out. Two baselines say what that is worth: how far the areas of a vertex and of its neighbours go (they
+give the tessellation away, if anything does), and how far the same network goes when it has only invariant
+channels, and so is blind to direction.
+
+Every surface is scaled to the area AREA first. Features and kernels are then the same for a child, a giant,
+and a mesh in millimetres; and kernels have one radius, which the surfaces of a batch must share.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from geocnn.data.bodies import PARTS, Body, bodies
+from geocnn.errors import CheckpointError, GeocnnError, GeometryError
+from geocnn.geometry import Mesh, mesh
+from geocnn.geometry.io import load_triangles, save_ply
+from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.rotations import random_rotations
+from geocnn.nn import SurfaceUNet
+from geocnn.train.files import load_weights, read_json, replace_json, save_weights
+from geocnn.train.loop import (
+    Outcome,
+    finished,
+    fit,
+    inference_device,
+    is_main_process,
+    machine,
+    read_metrics,
+    versions,
+    write_metrics,
+)
+from geocnn.train.recipe import Recipe, Request
+from geocnn.train.score import Score
+from geocnn.train.settings import LoopSettings, setting, tuples
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+    from geocnn.data.surface_data import SurfaceData
+
+FORMAT = "geocnn body-parts 1"
+
+AREA = 1.673
+"""m²: the mean area of the training bodies (they have 1.07 to 2.42), to which every surface is scaled."""
+
+FEWEST, MOST = 500, 20_000
+"""Vertices of a mesh that can be read: kernels hold about 20 of a body's 3,000, and so 3 to 140 of these."""
+
+FEATURES = FieldType("11x0 + 5x1 + 1x2")
+"""The type of `shape_features`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyPartsSettings(LoopSettings):
+    """The settings of the recipe."""
+
+    train_size: int = setting(160, "training bodies, at most 160")
+    val_size: int = setting(20, "validation bodies, at most 20")
+    test_size: int = setting(40, "test bodies, at most 40")
+    seeds: int = setting(1, "networks of each kind: with the seeds seed, seed + 1, ...")
+    epochs: int = setting(5, "passes over the training set")
+    batch_size: int = setting(1, "bodies a step, over all devices together")
+    learning_rate: float = setting(0.005, "peak learning rate of AdamW")
+    check_every: int = setting(160, "steps between validations; each writes a checkpoint")
+    max_minutes: float = setting(40.0, "stop each network's training after this time", may_change=True)
+    widths: tuple[str, ...] = setting(
+        ("16x0 + 8x1", "32x0 + 16x1", "48x0 + 24x1", "64x0 + 32x1"),
+        "feature types, one a level, each with a quarter of the points",
+    )
+    convs: tuple[int, ...] = setting((0, 1, 1, 1), "residual blocks of each level, on the way down and up")
+    dropout: float = setting(0.0, "share of the head's fields dropped in training")
+    rings: int = setting(2, "radial functions of a kernel")
+    radius: float = setting(0.06, f"of the finest kernels, in metres on a body scaled to {AREA} m²")
+    stencil: str = setting("log", "log: sources where they lie; exp: interpolated on a polar grid")
+    baseline: bool = setting(False, "train also on vertex areas alone, and a network of invariants only")
+    processes: int = setting(0, "that compute geometry at once; 0: one a core", may_change=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes = {"train_size": 160, "val_size": 20, "test_size": 40}
+        for name, most in sizes.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise GeocnnError(f"the setting {name} is 1 to {most}, got {getattr(self, name)}")
+        if self.seeds < 1 or self.processes < 0:
+            raise GeocnnError("the setting seeds is at least 1, and processes at least 0")
+        if len(self.convs) != len(self.widths):
+            raise GeocnnError(
+                f"the setting convs needs one number a width: {len(self.widths)}, got {len(self.convs)}"
+            )
+
+
+PRESETS = {"default": BodyPartsSettings()}
+
+
+# --------------------------------------------------------------------------------------------------- networks
+
+
+class PartsNetwork(nn.Module):
+    """A SurfaceUNet from shape features to a logit a part and vertex: SurfaceData -> [N, 8].
+
+    Args:
+        widths, convs, dropout, rings: as in BodyPartsSettings.
+        blind: it is given the invariant features only. With widths of frequency 0 only, nothing in it
+            depends on a direction.
+    """
+
+    def __init__(
+        self, *, widths: Sequence[str], convs: Sequence[int], dropout: float, rings: int, blind: bool
+    ) -> None:
+        super().__init__()
+        self.blind = blind
+        taken = f"{FEATURES.multiplicity(_SCALAR)}x0" if blind else FEATURES
+        logits = f"{len(PARTS)}x0"
+        self.unet = SurfaceUNet(taken, widths, logits, convs=convs, rings=rings, dropout=dropout)
+
+    def forward(self, data: SurfaceData) -> Tensor:
+        x = FEATURES.select(data.x, _SCALAR).squeeze(-2) if self.blind else data.x
+        return self.unet(x, data.hierarchy)
+
+
+class AreaNetwork(nn.Module):
+    """The baseline that sees of each vertex its own area and its neighbours' mean: SurfaceData -> [N, 8]."""
+
+    def __init__(self, *, hidden: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(2),
+            nn.Linear(2, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, len(PARTS)),
+        )
+
+    def forward(self, data: SurfaceData) -> Tensor:
+        return self.layers(data.local_areas)
+
+
+_SCALAR = Irrep(0, "")
+
+
+def build_network(description: dict[str, Any]) -> nn.Module:
+    """The untrained network of a description: its "kind", "parts" or "area", and its arguments."""
+    arguments = tuples(description)
+    return PartsNetwork(**arguments) if arguments.pop("kind") == "parts" else AreaNetwork(**arguments)
+
+
+def parts_description(settings: BodyPartsSettings) -> dict[str, Any]:
+    names = ("widths", "convs", "dropout", "rings")
+    return {"kind": "parts", "blind": False} | {name: getattr(settings, name) for name in names}
+
+
+def blind_description(settings: BodyPartsSettings) -> dict[str, Any]:
+    """The network of `parts_description` with invariant channels only, as many as give it as many weights."""
+    seeing = parts_description(settings)
+    channels = [sum(n for n, _ in FieldType(width).terms) for width in settings.widths]
+
+    def blind(factor: float) -> dict[str, Any]:
+        return seeing | {"blind": True, "widths": tuple(f"{max(1, round(factor * n))}x0" for n in channels)}
+
+    wanted = parameters(build_network(seeing))
+    low, high = 0.5, 8.0
+    for _ in range(12):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if parameters(build_network(blind(middle))) < wanted else (low, middle)
+    return blind(high)
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def geometry_options(settings: BodyPartsSettings) -> dict[str, Any]:
+    """What the networks' hierarchies are built with: the options of `Surface.hierarchy`."""
+    return {"levels": len(settings.widths), "radius": settings.radius, "kind": settings.stencil}
+
+
+def save_network(
+    network: nn.Module, description: dict[str, Any], geometry: dict[str, Any], folder: Path
+) -> None:
+    """model.safetensors and model.json: all that `load_network` needs, no pickle."""
+    save_weights(network, folder / "model.safetensors")
+    model = {"format": FORMAT, "recipe": RECIPE.name, "classes": list(PARTS), "area": AREA}
+    replace_json(model | {"network": description, "geometry": geometry}, folder / "model.json")
+
+
+def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained network and its model.json. Raises CheckpointError if the folder holds none."""
+    model = read_json(folder / "model.json")
+    if model.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder / 'model.json'} has format {model.get('format')!r}, expected {FORMAT!r}"
+        )
+    network = build_network(model["network"])
+    load_weights(network, folder / "model.safetensors")
+    return network.eval(), model
+
+
+# ------------------------------------------------------------------------------------------------------- data
+
+
+def standard_mesh(vertices: Tensor, faces: Tensor) -> Mesh:
+    """The mesh scaled to AREA. Raises GeometryError as `mesh` does."""
+    surface = mesh(vertices, faces)
+    return mesh(vertices.double() * math.sqrt(AREA / float(surface.areas.sum())), faces)
+
+
+def local_areas(surface: Mesh) -> Tensor:
+    """[N, 2] float32: the logarithms of a vertex's area and of its neighbours' mean area, over the mean."""
+    own, n = surface.areas / surface.areas.mean(), surface.n_points
+    a, b = surface.faces.flatten(), surface.faces.roll(-1, 1).flatten()
+    # each edge from both its ends, once
+    pairs = torch.cat([a * n + b, b * n + a]).unique()
+    around = torch.zeros_like(own).index_add_(0, pairs // n, own[pairs % n])
+    mean = around / torch.bincount(pairs // n, minlength=n).clamp(min=1)
+    return torch.stack([own, mean], 1).clamp(min=1e-6).log().float()
+
+
+def prepared(
+    meshes: Sequence[Mesh],
+    labels: Sequence[Tensor] | None,
+    geometry: dict[str, Any],
+    processes: int,
+    console: Console,
+) -> list[SurfaceData]:
+    """The meshes with all that the networks take. Raises GeometryError as `prepare` does."""
+    from geocnn.data.surface_data import prepare
+
+    surfaces = prepare(
+        meshes, labels, processes=processes or os.cpu_count() or 1, console=console, **geometry
+    )
+    for surface, source in zip(surfaces, meshes, strict=True):
+        surface.local_areas = local_areas(source)
+    return surfaces
+
+
+class Batches(Dataset["SurfaceData"]):
+    """Surfaces that are fetched as whole batches, the way the training loop does it."""
+
+    def __init__(self, surfaces: Sequence[SurfaceData]) -> None:
+        self.surfaces = surfaces
+
+    def __len__(self) -> int:
+        return len(self.surfaces)
+
+    def __getitems__(self, index: Sequence[int]) -> SurfaceData:
+        return batch([self.surfaces[k] for k in index])
+
+
+def batch(surfaces: Sequence[SurfaceData]) -> SurfaceData:
+    from torch_geometric.data import Batch
+
+    return Batch.from_data_list(list(surfaces))  # pyright: ignore[reportArgumentType, reportReturnType]
+
+
+def shares(data: SurfaceData) -> Tensor:
+    """Of each vertex of a batch the share [N] in its body's area; over each body they sum to 1."""
+    total = data.areas.new_zeros(int(data.batch[-1]) + 1).index_add_(0, data.batch, data.areas)
+    return data.areas / total[data.batch]
+
+
+def score(network: nn.Module, data: SurfaceData) -> Score:
+    """Cross-entropy and accuracy, weighted by area within each body, every body counting alike."""
+    assert data.y is not None
+    logits, share = network(data).float(), shares(data)
+    n = int(data.batch[-1]) + 1
+    loss = (F.cross_entropy(logits, data.y, reduction="none") * share).sum() / n
+    return Score(loss, ((logits.argmax(-1) == data.y) * share).sum() / n, n)
+
+
+@torch.no_grad()
+def probabilities(network: nn.Module, surfaces: Sequence[SurfaceData], device: torch.device) -> list[Tensor]:
+    """Of each surface [N, 8] on the CPU, rows sum to 1."""
+    network = network.to(device).eval()
+    return [network(batch([surface]).to(str(device))).float().softmax(-1).cpu() for surface in surfaces]
+
+
+# --------------------------------------------------------------------------------------------------- training
+
+
+@dataclass(frozen=True)
+class Training:
+    """One of the run's trainings."""
+
+    folder: str
+    title: str
+    description: dict[str, Any]
+    seed: int
+
+
+def trainings(settings: BodyPartsSettings) -> list[Training]:
+    kinds = [("parts", "geocnn", parts_description(settings))]
+    if settings.baseline:
+        kinds.append(("area", "vertex areas alone", {"kind": "area"}))
+        kinds.append(("blind", "frame-blind", blind_description(settings)))
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    return [Training(f"{name}-{seed}", title, what, seed) for name, title, what in kinds for seed in seeds]
+
+
+def train(settings: BodyPartsSettings, folder: Path, console: Console) -> None:
+    """Train what is not yet trained, then evaluate; everything lands in `folder` (see the README)."""
+    check_libraries()
+    start = time.perf_counter()
+    geometry = geometry_options(settings)
+    planned = trainings(settings)
+    outcomes = {training.folder: finished(folder / training.folder) for training in planned}
+    data: dict[str, list[SurfaceData]] = {}
+    if not all(outcomes.values()):
+        for split, size in (("train", settings.train_size), ("val", settings.val_size)):
+            chosen = bodies(split)[:size]
+            meshes = [standard_mesh(body.vertices, body.faces) for body in chosen]
+            data[split] = prepared(
+                meshes, [body.labels for body in chosen], geometry, settings.processes, console
+            )
+    done: dict[str, Outcome] = {}
+    for training in planned:
+        outcome = outcomes[training.folder]
+        if outcome is not None:
+            console.print(f"{training.folder}: already trained, {outcome}", highlight=False, soft_wrap=True)
+        else:
+            outcome = _train_one(training, settings, data, folder / training.folder, console)
+        done[training.folder] = outcome
+    if is_main_process():
+        _report(settings, folder, done, start, console)
+
+
+def _train_one(
+    training: Training,
+    settings: BodyPartsSettings,
+    data: dict[str, list[SurfaceData]],
+    home: Path,
+    console: Console,
+) -> Outcome:
+    console.print(f"training {training.title}, seed {training.seed} ({training.folder})", highlight=False)
+    torch.manual_seed(training.seed)
+    network = build_network(training.description)
+    outcome = fit(
+        network,
+        Batches(data["train"]),
+        Batches(data["val"]),
+        dataclasses.replace(settings, seed=training.seed),
+        home,
+        console,
+        score,
+        validation_batch=settings.batch_size,
+    )
+    if is_main_process():
+        save_network(network, training.description, geometry_options(settings), home)
+    console.print(f"{training.folder}: {outcome}", highlight=False, soft_wrap=True)
+    return outcome
+
+
+# -------------------------------------------------------------------------------------------------- reporting
+
+
+def _report(
+    settings: BodyPartsSettings, folder: Path, outcomes: dict[str, Outcome], start: float, console: Console
+) -> None:
+    from geocnn import viz
+
+    device = inference_device(settings.devices)
+    geometry = geometry_options(settings)
+    chosen = bodies("test")[: settings.test_size]
+    meshes = [standard_mesh(body.vertices, body.faces) for body in chosen]
+    labels = [body.labels for body in chosen]
+    surfaces = prepared(meshes, labels, geometry, settings.processes, console)
+    accuracy: dict[str, list[float]] = {}
+    networks: dict[str, dict[str, Any]] = {}
+    answers: dict[str, list[Tensor]] = {}
+    for training in trainings(settings):
+        network, _ = load_network(folder / training.folder)
+        found = [p.argmax(-1) for p in probabilities(network, surfaces, device)]
+        answers[training.folder] = found
+        right = [area_right(*pair) for pair in zip(found, surfaces, strict=True)]
+        accuracy.setdefault(training.title, []).append(sum(right) / len(right))
+        networks[training.folder] = dataclasses.asdict(outcomes[training.folder]) | {
+            "title": training.title,
+            "seed": training.seed,
+            "parameters": parameters(network),
+            "accuracy": accuracy[training.title][-1],
+            "accuracy a vertex": float((torch.cat(found) == torch.cat(labels)).double().mean()),
+            "worst body": min(right),
+        }
+    main = trainings(settings)[0]
+    network, _ = load_network(folder / main.folder)
+    save_network(network, main.description, geometry, folder)
+    agreement = invariance(network, meshes[:3], geometry, settings, console)
+
+    rows = {training.folder: read_metrics(folder / training.folder) for training in trainings(settings)}
+    write_metrics(rows, folder / "metrics.csv")
+    viz.confusion(
+        torch.cat(answers[main.folder]),
+        torch.cat(labels),
+        PARTS,
+        "share of each part's area, on unseen people in unseen poses",
+        torch.cat([shares(batch([surface])) for surface in surfaces]),
+    ).savefig(folder / "confusion.png", dpi=150)
+    viz.curves(rows).savefig(folder / "curves.png", dpi=150)
+    _bodies_page(chosen, answers[main.folder], surfaces).savefig(folder / "bodies.png", dpi=150)
+    replace_json(
+        {
+            "recipe": RECIPE.name,
+            "accuracy": accuracy,
+            "agreement": agreement,
+            "networks": networks,
+            "settings": dataclasses.asdict(settings),
+            "seed": settings.seed,
+            "seconds": {
+                "training": sum(outcome.seconds for outcome in outcomes.values()),
+                "this session": round(time.perf_counter() - start, 1),
+            },
+            "versions": versions(),
+            "machine": machine(),
+        },
+        folder / "results.json",
+    )
+    _print_tables(accuracy, networks, agreement, console)
+
+
+def area_right(found: Tensor, surface: SurfaceData) -> float:
+    """The share of the surface's area on which found [N] is the surface's own label."""
+    areas = surface.areas.double()
+    return float(((found == surface.y) * areas).sum() / areas.sum())
+
+
+def invariance(
+    network: nn.Module,
+    meshes: Sequence[Mesh],
+    geometry: dict[str, Any],
+    settings: BodyPartsSettings,
+    console: Console,
+) -> dict[str, dict[str, float]]:
+    """How far answers stay the same when a body is turned in space, its vertices and faces are numbered anew,
+    or all its frames are turned at random.
+
+    Everything is computed again from the changed mesh. Of each change: "labels", the share of the area with
+    the same label (mean over bodies), and "probabilities", the largest difference.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    rotations = random_rotations(len(meshes), generator)
+    changed: dict[str, list[Mesh]] = {"rotated": [], "relabelled": [], "random frames": []}
+    orders = []
+    for surface, rotation in zip(meshes, rotations, strict=True):
+        n, f = len(surface.points), len(surface.faces)
+        # old[k] is the vertex that is now number k
+        old = torch.randperm(n, generator=generator)
+        faces = old.argsort()[surface.faces][torch.randperm(f, generator=generator)]
+        turned = torch.rand(n, generator=generator, dtype=torch.float64) * 2 * torch.pi
+        changed["rotated"].append(mesh(surface.points @ rotation.mT, surface.faces))
+        changed["relabelled"].append(mesh(surface.points[old], faces.roll(1, 1)))
+        changed["random frames"].append(surface.turn_frames(turned))
+        orders.append(old)
+    device = inference_device(settings.devices)
+
+    def answers(found: Sequence[Mesh]) -> list[Tensor]:
+        surfaces = prepared(found, None, geometry, settings.processes, console)
+        return probabilities(network, surfaces, device)
+
+    original = answers(meshes)
+    agreement = {}
+    for name, found in changed.items():
+        same, apart = 0.0, 0.0
+        for k, new in enumerate(answers(found)):
+            before = original[k][orders[k]] if name == "relabelled" else original[k]
+            areas = found[k].areas
+            same += float(((new.argmax(1) == before.argmax(1)) * areas).sum() / areas.sum()) / len(meshes)
+            apart = max(apart, float((new - before).abs().max()))
+        agreement[name] = {"labels": same, "probabilities": apart}
+    return agreement
+
+
+def _bodies_page(
+    chosen: Sequence[Body], answers: Sequence[Tensor], surfaces: Sequence[SurfaceData], columns: int = 6
+) -> Figure:
+    """One or two whole rows of bodies, spread over all: the truth, and the answer in the row below it."""
+    from geocnn import viz
+
+    columns = min(columns, len(chosen))
+    shown = 2 * columns if len(chosen) >= 2 * columns else columns
+    numbers = torch.linspace(0, len(chosen) - 1, shown).round().long().split(columns)
+    meshes, labels, titles = [], [], []
+    for row in (part.tolist() for part in numbers):
+        meshes += 2 * [(chosen[k].vertices, chosen[k].faces) for k in row]
+        labels += [chosen[k].labels for k in row] + [answers[k] for k in row]
+        titles += [chosen[k].pose for k in row]
+        titles += [f"{100 * area_right(answers[k], surfaces[k]):.1f} % right" for k in row]
+    title = "Truth above, answer below: unseen people in unseen poses"
+    return viz.mesh_page(meshes, labels, PARTS, titles, title, columns)
+
+
+def _print_tables(
+    accuracy: dict[str, list[float]],
+    networks: dict[str, dict[str, Any]],
+    agreement: dict[str, dict[str, float]],
+    console: Console,
+) -> None:
+    from rich.table import Table
+
+    table = Table(title="Share of the area labelled right, on unseen people in unseen poses")
+    for column in ("network", "mean", "lowest seed", "highest seed", "parameters", "training"):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for title, scores in accuracy.items():
+        own = [network for network in networks.values() if network["title"] == title]
+        shown = [f"{100 * value:.2f} %" for value in (sum(scores) / len(scores), min(scores), max(scores))]
+        seconds = " + ".join(f"{network['seconds']:.0f}" for network in own)
+        table.add_row(title, *shown, f"{own[0]['parameters']:,}", f"{seconds} s")
+    console.print(table)
+    table = Table(title="The same answer for the same body")
+    for column in ("change", "area with the same label", "largest change of a probability"):
+        table.add_column(column, justify="left" if column == "change" else "right")
+    for change, figures in agreement.items():
+        table.add_row(change, f"{100 * figures['labels']:.3f} %", f"{figures['probabilities']:.1e}")
+    console.print(table)
+
+
+# ------------------------------------------------------------------------------------------------- prediction
+
+
+def predict(request: Request, console: Console) -> None:
+    """Label the vertices of a user's mesh, or of some test bodies where no file is given.
+
+    For `name.ply` (or .obj, .off, .npz) `name.parts.ply` has its vertices and faces as they are, a `label`
+    (uchar, place in PARTS) and a colour at each vertex; `name.parts.png` shows it from front and back. For
+    test bodies there is a page with truth and answer.
+
+    Raises:
+        GeometryError: the file holds no mesh the network can read; see `check_size` too.
+        GeocnnError: a file and a number of examples are given, or --nested, which is for maps; or a library
+            is missing.
+        CheckpointError: the folder holds no network of this recipe.
+    """
+    check_libraries()
+    if request.nested:
+        raise GeocnnError("--nested tells the order of a map's pixels; a mesh has none: leave it out")
+    if request.file is not None and request.examples:
+        raise GeocnnError("give either a mesh or --examples N (test bodies), not both")
+    network, model = load_network(request.model)
+    if request.file is None:
+        _predict_examples(network, model, request, console)
+    else:
+        _predict_file(network, model, request.file, request.folder, console)
+
+
+def check_size(surface: Mesh) -> str:
+    """What is odd about the size of a user's mesh, or "".
+
+    Raises:
+        GeometryError: its number of vertices is so far from a body's that kernels hold next to nothing, or a
+            good part of the surface.
+    """
+    n, area = surface.n_points, float(surface.areas.sum())
+    if not FEWEST <= n <= MOST:
+        raise GeometryError(
+            f"the mesh has {n} vertices; the network learnt on about 3,000 and reads {FEWEST} to {MOST}: "
+            "remesh it evenly to about 3,000 (datasets/body_parts/make.py shows how), and give the result"
+        )
+    said = []
+    if not 0.5 < area / AREA < 2:
+        said.append(
+            f"its area is {area:.4g} square units, a person's in metres about {AREA:.2g}: it is read as if a "
+            f"unit were {math.sqrt(AREA / area):.3g} m"
+        )
+    if not 1500 < n < 6000:
+        said.append(f"it has {n} vertices, the network learnt on about 3,000; expect it to do worse")
+    return "; ".join(said)
+
+
+def _predict_file(
+    network: nn.Module, model: dict[str, Any], file: Path, folder: Path, console: Console
+) -> None:
+    vertices, faces = load_triangles(file)
+    surface = mesh(vertices, faces)
+    odd = check_size(surface)
+    if odd:
+        console.print(f"{file.name}: {odd}", style="yellow", highlight=False, soft_wrap=True)
+    scaled = standard_mesh(vertices, faces)
+    (data,) = prepared([scaled], None, model["geometry"], 1, console)
+    (found,) = probabilities(network, [data], torch.device("cpu"))
+    label = found.argmax(-1)
+    folder.mkdir(parents=True, exist_ok=True)
+    answer = folder / f"{file.stem}.parts.ply"
+    colours = dict(zip(("red", "green", "blue"), _colours()[label].unbind(1), strict=True))
+    save_ply(answer, vertices, faces, label=label.to(torch.uint8), **colours)
+    share = torch.bincount(label, surface.areas, len(PARTS)) / surface.areas.sum()
+    _print_shares(share, found, surface.areas, console)
+    console.print(f"wrote {answer}", soft_wrap=True)
+    if importlib.util.find_spec("matplotlib"):
+        from geocnn import viz
+
+        front = upright(scaled.points)
+        back = front * front.new_tensor([-1.0, 1.0, -1.0])
+        page = viz.mesh_page([(front, faces), (back, faces)], [label, label], PARTS, ["front", "back"])
+        page.savefig(answer.with_suffix(".png"), dpi=150)
+        console.print(f"wrote {answer.with_suffix('.png')}", soft_wrap=True)
+
+
+def _predict_examples(network: nn.Module, model: dict[str, Any], request: Request, console: Console) -> None:
+    from rich.table import Table
+
+    every = bodies("test")
+    n = min(request.examples or 4, len(every))
+    numbers = torch.linspace(0, len(every) - 1, n).round().long().tolist()
+    chosen = [every[k] for k in numbers]
+    meshes = [standard_mesh(body.vertices, body.faces) for body in chosen]
+    surfaces = prepared(meshes, [body.labels for body in chosen], model["geometry"], 0, console)
+    answers = [p.argmax(-1) for p in probabilities(network, surfaces, torch.device("cpu"))]
+    table = Table("test body", "person", "pose", "area labelled right")
+    for number, body, answer, surface in zip(numbers, chosen, answers, surfaces, strict=True):
+        right = f"{100 * area_right(answer, surface):.2f} %"
+        table.add_row(str(number), str(body.identity), body.pose, right)
+    console.print(table)
+    if importlib.util.find_spec("matplotlib"):
+        request.folder.mkdir(parents=True, exist_ok=True)
+        picture = request.folder / "test-bodies.png"
+        _bodies_page(chosen, answers, surfaces).savefig(picture, dpi=150)
+        console.print(f"wrote {picture}", soft_wrap=True)
+
+
+def upright(points: Tensor) -> Tensor:
+    """The points [N, 3] turned so that their longest axis is +y and their shortest is z, for pictures.
+
+    Which end is up and which side is front is kept as far as the coordinates tell: +y or +z as up.
+    """
+    centred = points - points.mean(0)
+    _, axes = torch.linalg.eigh(centred.mT @ centred)
+    up, front = axes[:, 2], axes[:, 0]
+    up = up * up[up.abs().argmax()].sign()
+    front = front * front[front.abs().argmax()].sign()
+    return centred @ torch.stack([torch.linalg.cross(up, front, dim=0), up, front], 1)
+
+
+def check_libraries() -> None:
+    """Raises GeocnnError where a library is missing that meshes need beyond the core."""
+    for module in ("torch_geometric", "scipy"):
+        if importlib.util.find_spec(module) is None:
+            raise GeocnnError(f"body-parts needs {module}: pip install 'geocnn[mesh]'")
+
+
+def _colours() -> Tensor:
+    """[8, 3] uint8, those of the pictures."""
+    from geocnn.viz import LABEL_COLOURS
+
+    return torch.tensor([list(bytes.fromhex(colour[1:])) for colour in LABEL_COLOURS], dtype=torch.uint8)
+
+
+def _print_shares(share: Tensor, found: Tensor, areas: Tensor, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table("label", "part", "share of the area", "mean probability there")
+    best, label = found.double().max(-1)
+    for k, name in enumerate(PARTS):
+        weight = areas * (label == k)
+        sure = f"{100 * float((best * weight).sum() / weight.sum()):.1f} %" if share[k] > 0 else "-"
+        table.add_row(str(k), name, f"{100 * float(share[k]):.1f} %", sure)
+    console.print(table)
+
+
+RECIPE = Recipe(
+    name="body-parts",
+    summary="parts of human bodies on triangle meshes; tested on unseen people in unseen poses",
+    presets=PRESETS,
+    train=train,
+    predict=predict,
+)

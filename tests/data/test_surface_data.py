@@ -1,0 +1,157 @@
+"""Surfaces in PyG's loaders: batches are the surfaces side by side, and the geometry is computed once."""
+
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+import geocnn.geometry as geometry
+from geocnn.errors import GeometryError
+from geocnn.geometry import Hierarchy
+from geocnn.geometry.descriptors import shape_features
+from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.nn import SurfaceUNet
+
+pytest.importorskip("torch_geometric")
+
+from torch_geometric.data import Batch
+from torch_geometric.loader import DataLoader
+
+from geocnn.data.surface_data import SurfaceData, prepare
+
+OPTIONS = {"levels": 2, "radius": 0.6, "kind": "log"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOCNN_CACHE", str(tmp_path / "cache"))
+
+
+def eggs():
+    """Three different meshes, the last with fewer vertices."""
+    return [
+        geometry.mesh(ball.points * torch.tensor([1.0, 1.1, stretch]), ball.faces[-1])
+        for stretch, ball in ((1.3, Icosahedron(2)), (1.5, Icosahedron(2)), (1.2, Icosahedron(1)))
+    ]
+
+
+def labels(meshes):
+    return [(mesh.points[:, 2] > 0).long() for mesh in meshes]
+
+
+def tensors(hierarchy):
+    stencils = [*hierarchy.stencils, *hierarchy.down, *hierarchy.up]
+    return [*(t for s in stencils for t in s.tensors().values()), *hierarchy.areas, *hierarchy.ptr]
+
+
+def assert_same(a, b):
+    for one, other in zip(tensors(a), tensors(b), strict=True):
+        assert one.dtype == other.dtype and torch.equal(one, other)
+
+
+def test_a_surface_carries_what_was_computed_from_it():
+    meshes = eggs()
+    for data, mesh, y in zip(
+        prepare(meshes, labels(meshes), dtype=torch.float64, **OPTIONS), meshes, labels(meshes), strict=True
+    ):
+        assert torch.equal(data.x, shape_features(mesh)[0])
+        assert torch.equal(data.areas, mesh.areas) and torch.equal(data.y, y)
+        assert_same(data.hierarchy, mesh.hierarchy(**OPTIONS))
+        assert data.stencil is data.hierarchy.stencils[0] and data.num_nodes == mesh.n_points
+
+
+def test_pyg_loaders_collate_by_cat():
+    surfaces = prepare(eggs(), labels(eggs()), **OPTIONS)
+    (batch,) = DataLoader(surfaces, batch_size=3)
+    assert isinstance(batch, SurfaceData) and batch.num_graphs == 3
+    assert_same(batch.hierarchy, Hierarchy.cat([s.hierarchy for s in surfaces]))
+    for name in ("x", "y", "areas"):
+        assert torch.equal(getattr(batch, name), torch.cat([getattr(s, name) for s in surfaces]))
+    assert torch.equal(batch.ptr, batch.hierarchy.ptr[0])
+    # operators of a stencil are built once: every call hands out the same
+    assert batch.hierarchy is batch.hierarchy
+
+
+def test_shuffled_loaders_and_uneven_batches():
+    surfaces = prepare(eggs(), labels(eggs()), **OPTIONS)
+    loader = DataLoader(surfaces, batch_size=2, shuffle=True, generator=torch.Generator().manual_seed(0))
+    points = 0
+    for batch in loader:
+        assert batch.stencil.n_target == len(batch.x)
+        points += len(batch.x)
+    assert points == sum(len(s.x) for s in surfaces)
+
+
+def test_a_batch_gives_what_its_surfaces_give_alone():
+    surfaces = prepare(eggs(), **OPTIONS, dtype=torch.float64)
+    torch.manual_seed(0)
+    widths = ["4x0 + 2x1 + 1x2", "4x0 + 2x1"]
+    network = SurfaceUNet("11x0 + 5x1 + 1x2", widths, "2x0", rings=2).double().eval()
+    batch = Batch.from_data_list(surfaces)
+    with torch.no_grad():
+        together = network(batch.x, batch.hierarchy)
+        alone = torch.cat([network(s.x, s.hierarchy) for s in surfaces])
+    # sums of about 10 numbers in another order, through 8 layers
+    torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
+
+
+def test_a_batch_comes_apart_again():
+    surfaces = prepare(eggs(), labels(eggs()), **OPTIONS)
+    batch = Batch.from_data_list(surfaces)
+    assert batch.hierarchy.n_surfaces == 3
+    for k, surface in enumerate(surfaces):
+        assert torch.equal(batch[k].x, surface.x)
+        assert_same(batch[k].hierarchy, surface.hierarchy)
+
+
+def test_the_geometry_follows_to_the_device():
+    surfaces = prepare(eggs(), labels(eggs()), **OPTIONS)
+    alone = surfaces[0].clone().to("meta")
+    assert alone.x.device.type == alone.areas.device.type == alone.stencil.device.type == "meta"
+    assert surfaces[0].stencil.device.type == "cpu"
+    batch = Batch.from_data_list(surfaces[1:])
+    before = batch.hierarchy.stencils[0]
+    assert batch.to("cpu").hierarchy.stencils[0] is before  # and its operators with it
+    batch = batch.to("meta")
+    assert batch.num_graphs == 2
+    assert all(t.device.type == "meta" for t in (batch.x, *batch.hierarchy.areas, batch[1].stencil.r))
+
+
+def test_rows_that_do_not_fit_the_points_are_refused():
+    hierarchy = eggs()[0].hierarchy(**OPTIONS)
+    with pytest.raises(GeometryError, match="162 points, but y has 5"):
+        SurfaceData(torch.zeros(162, 1), torch.zeros(5), hierarchy.areas[0], hierarchy)
+    with pytest.raises(GeometryError, match="3 meshes but labels for 1"):
+        prepare(eggs(), labels(eggs())[:1], **OPTIONS)
+    with pytest.raises(GeometryError, match="162 points, but y has 42"):
+        prepare(eggs(), labels(eggs())[::-1], **OPTIONS)
+
+
+def test_meshes_of_different_radii_cannot_share_a_batch():
+    options = OPTIONS | {"radius": None}
+    batch = Batch.from_data_list(prepare(eggs(), **options))
+    with pytest.raises(GeometryError, match="different radii"):
+        batch.hierarchy  # noqa: B018
+
+
+def test_several_processes_compute_what_one_does(tmp_path, monkeypatch):
+    alone = prepare(eggs(), labels(eggs()), **OPTIONS)
+    monkeypatch.setenv("GEOCNN_CACHE", str(tmp_path / "other"))
+    said = io.StringIO()
+    shared = prepare(eggs(), labels(eggs()), processes=2, console=Console(file=said), **OPTIONS)
+    assert "geometry of 3 meshes" in said.getvalue()
+    for one, other in zip(alone, shared, strict=True):
+        assert torch.equal(one.x, other.x)
+        assert_same(one.hierarchy, other.hierarchy)
+    # the second time nothing is computed, nor said
+    again = io.StringIO()
+    prepare(eggs(), processes=2, console=Console(file=again), **OPTIONS)
+    assert again.getvalue() == ""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_mesh_that_does_not_work_is_named(processes):
+    two_faces = geometry.mesh(torch.eye(4)[:, :3], [[0, 1, 2], [0, 2, 3]])
+    with pytest.raises(GeometryError, match=r"mesh 2: .*fewer levels"):
+        prepare([*eggs()[:2], two_faces], processes=processes, **OPTIONS | {"levels": 3})
