@@ -1,14 +1,16 @@
-"""One layer, one set of weights, four surfaces: GaugeConv only ever sees a stencil.
+"""One layer, one set of weights, five surfaces: GaugeConv only ever sees a stencil.
 
-The field is a smooth bump. On the two spheres the answers agree, though their points have nothing in common;
-then all tangent frames are turned at random, and the scalar output does not notice.
+The field is a smooth bump. On the three spheres, one of them a triangle mesh that knows nothing of being
+round, the answers agree, though their points have little in common; then all tangent frames are turned at
+random, and the scalar output does not notice.
 
     python examples/one_layer_many_surfaces.py
 """
 
 import torch
 
-from geocnn.geometry import healpix, icosphere, plane, torus
+from geocnn.geometry import healpix, icosphere, mesh, plane, torus
+from geocnn.geometry.icosahedron import Icosahedron
 from geocnn.nn import Gated, GaugeConv
 
 torch.manual_seed(0)
@@ -27,9 +29,11 @@ def bump(points, centre, width):
 
 sphere_centre = torch.tensor([0.6, 0.0, 0.8], dtype=torch.float64)
 grid_centre = torch.tensor([15.0, 15.0], dtype=torch.float64)
+solid = Icosahedron(4)
 surfaces = {
     "HEALPix nside 16": (healpix(16), sphere_centre, 0.4, 0.25),
     "icosphere level 4": (icosphere(4), sphere_centre, 0.4, 0.25),
+    "its triangle mesh": (mesh(solid.points, solid.faces[-1]), sphere_centre, 0.4, 0.25),
     "flat torus 32 x 32": (torus((32, 32)), grid_centre, 4.0, 3.0),
     "plane 32 x 32": (plane((32, 32)), grid_centre, 4.0, 3.0),
 }

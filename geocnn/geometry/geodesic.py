@@ -22,6 +22,11 @@ crossing is some 1e-14 of the edge, and a miss by less than this would leave the
 chance.
 """
 
+AT_CORNER = 1e-7
+"""An end as near to a corner as this share of its edge is at it. Logs are corrected to 1e-9 of their way, so
+the direction from one's end to its vertex is chance.
+"""
+
 NEARER = 1e-5
 """The share of its distance a vertex must come nearer by for its neighbours to be unfolded again. Without it
 rounds of ever smaller gains follow each other; what is left is the correction's to remove.
@@ -138,7 +143,7 @@ def corner_directions(t: Triangulation, end: Traced) -> tuple[Tensor, Tensor, Te
     # at a vertex itself: the direction it is seen in is the one the geodesic came from, or sets out in
     size = t.length[h]
     arrival = torch.where(end.travelled > 0, -end.direction, end.direction)[:, None]
-    seen = torch.where(seen.abs() > AT_VERTEX * size, seen, arrival)
+    seen = torch.where(seen.abs() > AT_CORNER * size, seen, arrival)
     here = t.polar_at(h, seen)
     along = torch.angle(end.direction[:, None] * seen.conj())
     return t.faces[end.face.clamp_min(0)], weight, here + along

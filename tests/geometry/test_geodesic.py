@@ -127,7 +127,7 @@ def test_lines_along_edges_and_through_vertices_go_straight_on(toward):
 
 
 def test_geodesics_on_a_regular_tetrahedron_are_those_of_the_triangular_lattice():
-    """Unfolded, a regular tetrahedron tiles the plane: a + b ω, its edge 1, is vertex (a mod 2) + 2 (b mod 2)."""
+    """Unfolded it tiles the plane: a + b ω, the edge being 1, is vertex (a mod 2) + 2 (b mod 2)."""
     v, f = tetrahedron()
     t = triangulate(v / math.sqrt(8), f)
     assert t.faces[0].tolist() == [0, 1, 2]
