@@ -10,8 +10,11 @@ from torch import Tensor
 Shape = tuple[Tensor, Tensor]
 
 
-def jittered_sphere(n: int, jitter: float = 0.3, seed: int = 0) -> Shape:
-    """The hull of Fibonacci points moved by about `jitter` spacings: irregular, angles down to a degree."""
+def jittered_sphere(n: int, jitter: float = 0.3, seed: int = 0, among: Tensor | None = None) -> Shape:
+    """The hull of Fibonacci points moved by about `jitter` spacings: irregular, angles down to a degree.
+
+    Points `among` them [K, 3] come first, in the place of those nearer than half a spacing.
+    """
     from scipy.spatial import ConvexHull
 
     k, g = torch.arange(n, dtype=torch.float64), torch.Generator().manual_seed(seed)
@@ -20,6 +23,8 @@ def jittered_sphere(n: int, jitter: float = 0.3, seed: int = 0) -> Shape:
     p = torch.stack([rho * phi.cos(), rho * phi.sin(), z], -1)
     p = p + jitter * math.sqrt(4 * math.pi / n) * torch.randn(n, 3, generator=g, dtype=torch.float64)
     p = p / p.norm(dim=1, keepdim=True)
+    if among is not None:
+        p = torch.cat([among, p[torch.cdist(p, among).amin(1) > 0.5 * math.sqrt(4 * math.pi / n)]])
     f = torch.from_numpy(ConvexHull(p.numpy()).simplices.astype("int64"))
     inward = torch.linalg.det(p[f]) < 0
     return p, torch.where(inward[:, None], f[:, [0, 2, 1]], f)

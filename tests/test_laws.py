@@ -69,8 +69,8 @@ def around(p: Tensor) -> Tensor:
 def triangles(
     small: Shape, fine: Shape, scalar=on_sphere, tangent=sphere_gradient, share=0.98, **known
 ) -> Case:
-    """Laws of pairs are tried up to 2.5 spacings. On a mesh what is read, and where, are both its vertices: two
-    coarser levels are read at the finest.
+    """Laws of pairs are tried up to 2.5 spacings. On a mesh what is read, and where, are both its vertices:
+    two coarser levels are read at the finest.
     """
     surface, finest = mesh(*small), mesh(*fine)
     a, b, c = small[0][small[1]].unbind(1)
@@ -83,9 +83,9 @@ def triangles(
 
 
 # The polyhedra lie inside the sphere: an edge of length h is the chord of an arc longer by h³/24, and a way
-# across faces by some three times as much, where h² is 1/20 (300 points) or 1/10 (162 points). A vertex has the
-# curvature 4π / points; one or two lie on the wrong side of a triangle, three where sides run through vertices.
-# Tensors that are turned are √5 long.
+# across faces by some three times as much, where h² is 1/20 (300 points) or 1/10 (162 points). A vertex has
+# the curvature 4π / points; one or two lie on the wrong side of a triangle, three where sides run through
+# vertices. What is carried around is √5 long.
 IRREGULAR = {"longer": 0.02, "uneven": 2 * 5**0.5 * 4 * math.pi / 300}
 REGULAR = {"longer": 0.03, "uneven": 3 * 5**0.5 * 4 * math.pi / 162}
 

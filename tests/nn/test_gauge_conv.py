@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch import Tensor
 
 from geocnn.errors import FieldTypeError, GeometryError, GroupError, SamplingError
-from geocnn.geometry import healpix, icosphere, torus
+from geocnn.geometry import Surface, healpix, icosphere, torus
+from geocnn.geometry.mesh import mesh
 from geocnn.groups import FieldType
 from geocnn.nn import ConvBlock, GaugeConv
+from tests.laws import in_frames
 from tests.nn.gauge import assert_gauge_equivariant, gauge_of
+from tests.shapes import jittered_sphere
 
 TYPES = {
     "SO2": ("2x0 + 1x1 + 1x2", "1x0 + 2x1 + 1x2", None),
@@ -259,3 +265,38 @@ def test_another_dtype_than_the_weights_is_a_typed_error(dtype):
     layer, stencil = GaugeConv("1x0", "2x0"), healpix(2).stencil(1.0)
     with pytest.raises(FieldTypeError, match=r"weights are torch.float32; cast one"):
         layer(torch.zeros(48, 1, dtype=dtype), stencil)
+
+
+# ---------------------------------------------------------------------------------------- weight transfer
+
+
+def scalar_and_vector(
+    s: Surface, at: Tensor | Surface, frames: Tensor, layer: GaugeConv
+) -> tuple[Tensor, Tensor]:
+    """The layer's answer to z + xy and its gradient: scalars [T], vectors [T, 3] in space."""
+    x, y, z = s.points.unbind(-1)
+    gradient = torch.stack([y, x, torch.ones_like(z)], -1)
+    gradient = gradient - (gradient * s.points).sum(-1, keepdim=True) * s.points
+    vector = torch.view_as_real(in_frames(s, gradient))
+    out = layer(torch.cat([(z + x * y)[:, None], vector], 1), s.stencil(0.5, kind="log", targets=at)).detach()
+    return out[:, 0], torch.einsum("ni,nid->nd", out[:, 1:], frames)
+
+
+def test_weights_give_on_sphere_meshes_what_they_give_on_healpix_the_finer_the_nearer():
+    """At 48 vertices that are HEALPix' pixels. The error falls as the spacing to the power 1.5 or faster, for
+    the points at the disc's rim come and go; found: 12 % and 18 % (scalars, vectors) at 600 vertices, 0.6 %
+    and 1.1 % at 4,800, order 2.8 and 2.7.
+    """
+    torch.manual_seed(0)
+    layer = GaugeConv("1x0 + 1x1", "1x0 + 1x1", rings=3).double()
+    at = healpix(2)
+    expected = scalar_and_vector(healpix(32), at, at.frames, layer)
+    errors = []
+    for n in (600, 4800):
+        s = mesh(*jittered_sphere(n, 0.2, among=at.points))
+        found = scalar_and_vector(s, torch.arange(48), s.frames[:48], layer)
+        pairs = zip(found, expected, strict=True)
+        errors.append([float((a - b).norm() / b.norm()) for a, b in pairs])
+    for coarse, fine in zip(*errors, strict=True):
+        assert math.log(coarse / fine, 8**0.5) > 1.5, errors
+        assert fine < 0.02, errors
