@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from geocnn.geometry import Hierarchy, Stencil, Surface, healpix, icosphere, plane, torus
+    from geocnn.geometry import Hierarchy, Mesh, Stencil, Surface, healpix, icosphere, load, mesh, plane, torus
     from geocnn.groups import FieldType
-    from geocnn.nn import GaugeConv, SurfaceEncoder
+    from geocnn.nn import GaugeConv, SurfaceEncoder, SurfaceUNet
 
 __version__ = "0.1.0"
 
@@ -19,11 +19,15 @@ __all__ = [
     "FieldType",
     "GaugeConv",
     "Hierarchy",
+    "Mesh",
     "Stencil",
     "Surface",
     "SurfaceEncoder",
+    "SurfaceUNet",
     "healpix",
     "icosphere",
+    "load",
+    "mesh",
     "plane",
     "torus",
 ]
