@@ -9,7 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from geocnn.geometry import Hierarchy, Mesh, Stencil, Surface, healpix, icosphere, load, mesh, plane, torus
+    from geocnn.geometry import (
+        Hierarchy,
+        Mesh,
+        Stencil,
+        Surface,
+        healpix,
+        icosphere,
+        load,
+        mesh,
+        plane,
+        torus,
+    )
     from geocnn.groups import FieldType
     from geocnn.nn import GaugeConv, SurfaceEncoder, SurfaceUNet
 

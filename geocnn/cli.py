@@ -81,7 +81,7 @@ def predict(
         Path | None,
         typer.Argument(
             metavar="FILE",
-            help="digits: HEALPix map, .npy [npix] or [n, npix], or .fits; bodies: triangle mesh, "
+            help="digits: HEALPix map, .npy (npix, or n rows of npix) or .fits; bodies: triangle mesh, "
             ".ply .obj .off .npz",
         ),
     ] = None,

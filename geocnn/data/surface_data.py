@@ -199,7 +199,8 @@ def _progress(console: Console | None, total: int, processes: int) -> Iterator[C
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    said = f"geometry of {total} meshes, {processes} at a time (once: it is kept)"
+    together = f", {processes} at a time" if min(processes, total) > 1 else ""
+    said = f"geometry of {total} mesh{'es' if total > 1 else ''}{together} (once: it is kept)"
     if not console.is_terminal:
         console.print(said, highlight=False)
     columns = (

@@ -38,6 +38,10 @@ class Hierarchy:
     areas: list[Tensor]
     ptr: list[Tensor]
 
+    def __repr__(self) -> str:
+        points = " -> ".join(str(len(a)) for a in self.areas)
+        return f"Hierarchy({points} points, {self.n_surfaces} surfaces, {self.areas[0].device})"
+
     @property
     def n_levels(self) -> int:
         return len(self.stencils)

@@ -38,6 +38,11 @@ class Mesh(Surface):
     vertex: Tensor
     reading: Reading | None = None
 
+    def __repr__(self) -> str:
+        of = "" if self.reading is None else f" of {len(self.triangulation.vertices)} vertices"
+        size = f"{len(self.faces)} faces, area {float(self.areas.sum()):.4g}, spacing {self.spacing:.4g}"
+        return f"Mesh({self.n_points} points{of}, {size})"
+
     @property
     def faces(self) -> Tensor:
         """[F, 3] vertex ids of the triangulation; those of the points at the finest level."""
@@ -90,21 +95,22 @@ class Mesh(Surface):
         """Transporters [K, S] between axes as transporters between frames."""
         at = base.anchor[:, None], None if base.flipped is None else base.flipped[:, None]
         there = self.anchor[source], None if self.flipped is None else self.flipped[source]
-        return compose(at, compose((angle, None), inverse(there)))
+        seen, flip = compose(at, compose((angle, None), inverse(there)))
+        return _wrapped(seen), None if flip is None else flip.expand_as(seen)
 
     def _log(self, base: Placed, target: Placed) -> Log:
         start, goal = _vertex(base), _vertex(target)
         bases, row = torch.unique(start, return_inverse=True)
         pair, found, reached = self._reach(bases, row, goal)
         chosen = Unfolded(row, goal, found.vector[pair], found.arrival[pair])
-        vector, arrival, _ = correct(self.triangulation, start, chosen)
+        vector, arrival, met = correct(self.triangulation, start, chosen)
         vector = torch.where(reached, vector, torch.zeros_like(vector))
         here = (base.anchor, base.flipped)
         angle = torch.where(
             (start == goal) | ~reached, torch.zeros_like(arrival), torch.angle(vector) - arrival
         )
         angle, flip = compose(here, compose((angle, None), inverse((target.anchor, target.flipped))))
-        return Log(_components(vector, here), angle, flip, reached)
+        return Log(_components(vector, here), _wrapped(angle), flip, reached, met & reached)
 
     def _reach(self, bases: Tensor, row: Tensor, goal: Tensor) -> tuple[Tensor, Unfolded, Tensor]:
         """Unfold from bases until every pair (row, goal) is met, or the surface ends: (place of each pair,
@@ -135,7 +141,7 @@ class Mesh(Surface):
         found, jacobian = Unfolded(*(x[use] for x in found)), jacobian[use]
         source = point[found.vertex]
         at = base.take(found.base)
-        vector, arrival, _ = correct(t, start[found.base], found)
+        vector, arrival, met = correct(t, start[found.base], found)
         own = start[found.base] == found.vertex
         angle = torch.where(own, torch.zeros_like(arrival), torch.angle(vector) - arrival)
         angle, flip = self._seen(at, source[:, None], angle[:, None])
@@ -144,6 +150,7 @@ class Mesh(Surface):
             angle[:, 0],
             None if flip is None else flip[:, 0],
             torch.ones_like(own),
+            met,
         )
         return Disc(found.base, source, log, jacobian)
 
@@ -164,6 +171,11 @@ class Mesh(Surface):
         found = unfold(t, vertex, 2.5 * self.spacing)
         chosen = vertex[farthest_points(t.vertices[vertex], found, vertex, n)]
         return _level(t, chosen, 2 * self.spacing)
+
+
+def _wrapped(angle: Tensor) -> Tensor:
+    """The same angle from −π up to π."""
+    return (angle + math.pi).remainder(2 * math.pi) - math.pi
 
 
 def _vertex(base: Placed) -> Tensor:

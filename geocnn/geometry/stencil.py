@@ -68,6 +68,10 @@ class Stencil:
         counts = self.row_ptr.diff()
         return torch.repeat_interleave(torch.arange(self.n_target, device=self.device), counts)
 
+    def __repr__(self) -> str:
+        size = f"{self.n_source} -> {self.n_target} points, {self.n_entries} entries"
+        return f"Stencil({size}, radius {self.radius:.4g}, {self.group}, {self.r.dtype}, {self.device})"
+
     def __deepcopy__(self, memo: dict) -> Stencil:
         return self._map(lambda t: t.clone())
 
@@ -138,7 +142,8 @@ class Stencil:
         radii = {s.radius for s in stencils}
         if len(radii) > 1:
             raise GeometryError(
-                f"stencils of different radii {sorted(radii)} cannot share a layer's kernel; build them alike"
+                f"stencils of different radii {sorted(radii)} cannot share a layer's kernel; "
+                "give the same radius to all (and scale the surfaces to one size first)"
             )
         entries = torch.tensor([0, *(s.n_entries for s in stencils)]).cumsum(0).tolist()
         sources = torch.tensor([0, *(s.n_source for s in stencils)]).cumsum(0).tolist()

@@ -46,12 +46,15 @@ class Exp(NamedTuple):
 class Log(NamedTuple):
     """log_p(q) for K pairs: vectors [K, 2] in the base's frame; (angle, flip) [K] takes q's gauge to p's;
     reached [K].
+
+    On a mesh met [K] says where exp leads back to q; elsewhere the vector is the unfolded one, nearly right.
     """
 
     vectors: Tensor
     angle: Tensor
     flip: Tensor | None
     reached: Tensor
+    met: Tensor | None = None
 
 
 class Disc(NamedTuple):
@@ -102,6 +105,9 @@ class Surface(ABC):
     def n_points(self) -> int:
         return self.points.shape[0]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.n_points} points, area {float(self.areas.sum()):.4g})"
+
     @property
     def spacing(self) -> float:
         """The side of a square of a point's mean area, in the surface's units."""
@@ -136,8 +142,8 @@ class Surface(ABC):
         """Follow geodesics from points base [K] (ids) along vectors [K, 2], given in the base's frame, to
         their ends.
 
-        Law: log(p, exp_p(v)) = v while v stays short of the cut locus. Raises GeometryError for ids out of
-        range, shapes that do not fit, or vectors that are not finite.
+        Law: log(p, exp_p(v)) = v while v stays short of the cut locus, on a mesh where log says met. Raises
+        GeometryError for ids out of range, shapes that do not fit, or vectors that are not finite.
 
         >>> import geocnn.geometry as geometry
         >>> e = geometry.torus((4, 4)).exp(torch.tensor([0]), torch.tensor([[1.0, 0.0]]))

@@ -184,6 +184,10 @@ def _descend(x: Tensor, hierarchy: Hierarchy, within: nn.ModuleList, down: nn.Mo
 
     Raises GeometryError unless the hierarchy has as many levels.
     """
+    if not isinstance(hierarchy, Hierarchy):
+        raise GeometryError(
+            f"a network takes a Hierarchy, got a {type(hierarchy).__name__}; make one by surface.hierarchy()"
+        )
     if hierarchy.n_levels != len(within):
         n = len(within)
         raise GeometryError(

@@ -130,6 +130,11 @@ def check_input(x: Tensor, stencil: Stencil, source: FieldType) -> None:
     """Raises FieldTypeError, GeometryError or GroupError unless x [..., n_source, D] can be gathered over the
     stencil.
     """
+    if not isinstance(stencil, Stencil):
+        raise GeometryError(
+            f"a layer gathers over a Stencil, got a {type(stencil).__name__}; of a hierarchy give one of its "
+            "stencils, hierarchy.stencils[0] for the finest level"
+        )
     source.check(x)
     if x.shape[-2] != stencil.n_source:
         raise GeometryError(

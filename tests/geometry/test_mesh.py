@@ -224,3 +224,12 @@ def test_the_jacobian_of_a_sphere_mesh_is_sin_r_over_r():
     ring = st.r > 0.5
     assert (jacobian - exact)[ring].abs().mean() < 0.005
     assert (1 - exact)[ring].mean() > 0.04
+
+
+def test_frames_mirrored_on_one_level_alone_are_read_across_levels():
+    """The flips are the targets' then, one a row and not one an entry."""
+    fine = mesh(*jittered_sphere(200))
+    flip = torch.arange(200) % 3 == 0
+    read = fine.coarser().interpolation(fine.turn_frames(torch.zeros(200), flip))
+    assert read.flip is not None and read.flip.shape == read.source.shape
+    assert torch.equal(read.flip, flip[read.target])
