@@ -14,7 +14,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(example, tmp_path):
-    environment = os.environ | {"MPLBACKEND": "Agg"}
+    environment = os.environ | {"MPLBACKEND": "Agg", "GEOCNN_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
         [sys.executable, str(example)], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
