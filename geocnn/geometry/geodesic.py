@@ -316,7 +316,7 @@ def correct(
         v = trial[active]
         end = trace_from_vertices(t, start[active], torch.angle(v), v.abs())
         miss, arrives, meets = _miss(t, end, found.vertex[active])
-        hit = meets & (miss.abs() <= 1e-9 * v.abs())
+        hit = meets & (end.face >= 0) & (miss.abs() <= 1e-9 * v.abs())
         done = active[hit]
         vector[done], arrival[done], met[done] = v[hit], arrives[hit], True
         # a miss that does not shrink has lost the vertex; a way the boundary cut short goes on from there

@@ -233,3 +233,17 @@ def test_frames_mirrored_on_one_level_alone_are_read_across_levels():
     read = fine.coarser().interpolation(fine.turn_frames(torch.zeros(200), flip))
     assert read.flip is not None and read.flip.shape == read.source.shape
     assert torch.equal(read.flip, flip[read.target])
+
+
+@pytest.mark.parametrize("first", [0, 1, 40])
+def test_where_log_says_met_exp_leads_to_the_vertex_whichever_face_is_first(first):
+    """On a hill whose rim many straight ways would cross."""
+    vertices, faces = sheet(8, 8)
+    vertices[:, 2] = 2 * torch.exp(-((vertices[:, :2] - 4) ** 2).sum(1) / 4)
+    s = mesh(vertices, faces.roll(-first, 0))
+    p, q = torch.arange(81).repeat_interleave(81), torch.arange(81).repeat(81)
+    log = s.log(p, q)
+    assert log.met is not None and 0.7 < log.met.double().mean() < 1
+    missed = (s.exp(p, log.vectors).points - vertices[q]).norm(dim=1)
+    # correction ends at 1e-9 of the way, at most 14 here
+    assert missed[log.met].max() < 2e-8
