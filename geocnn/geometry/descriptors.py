@@ -66,6 +66,8 @@ def shape_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
     >>> x, field_type = shape_features(geometry.load("bunny.ply"))                          # doctest: +SKIP
     """
     points, frames, faces = mesh.points, mesh.frames, mesh.faces
+    if len(faces) and int(faces.max()) >= len(points):
+        raise GeometryError("shape features belong to all of a mesh's vertices: give its finest level")
     modes = laplacian_modes(points, faces)
     area = modes.areas.sum()
     length, times = area.sqrt(), area * torch.tensor(HEAT_TIMES).to(points)

@@ -146,7 +146,7 @@ def _read_npz(path: Path) -> Polygons:
     try:
         with np.load(path, allow_pickle=False) as archive:
             held = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, TypeError, BadZipFile, ZlibError) as broken:
+    except (ValueError, OSError, EOFError, TypeError, NotImplementedError, BadZipFile, ZlibError) as broken:
         raise _damaged(f"not an archive of plain arrays ({broken})") from broken
     v, f = held.get("vertices", held.get("v")), held.get("faces", held.get("f"))
     if v is None or f is None:
@@ -214,7 +214,7 @@ def _ply_header(header: str) -> tuple[str, list[Element]]:
         match line.split():
             case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian") as layout, _]:
                 pass
-            case ["element", name, count] if count.isdigit():
+            case ["element", name, count] if count.isdecimal():
                 elements.append((name, int(count), []))
             case ["property", "list", length, kind, name] if elements and {length, kind} <= PLY_TYPES.keys():
                 elements[-1][2].append((name, PLY_TYPES[kind], PLY_TYPES[length]))

@@ -18,7 +18,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.geodesic import Unfolded, corner_directions, correct, trace_from_vertices, unfold
 from geocnn.geometry.io import load_triangles
-from geocnn.geometry.manifold import check_triangles
+from geocnn.geometry.manifold import check_triangles, components
 from geocnn.geometry.points import Reading, farthest_points, read_from
 from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
 from geocnn.geometry.triangulation import Triangulation, triangulate
@@ -47,6 +47,11 @@ class Mesh(Surface):
     def faces(self) -> Tensor:
         """[F, 3] vertex ids of the triangulation; those of the points at the finest level."""
         return self.triangulation.faces
+
+    @property
+    def spacing(self) -> float:
+        """The side of a square of a point's mean area; vertices without faces do not count."""
+        return math.sqrt(float(self.areas[self.areas > 0].mean()))
 
     @property
     def placed(self) -> Placed:
@@ -100,6 +105,10 @@ class Mesh(Surface):
 
     def _log(self, base: Placed, target: Placed) -> Log:
         start, goal = _vertex(base), _vertex(target)
+        if not len(start):
+            none = base.anchor.new_zeros(0)
+            flip = None if base.flipped is None and target.flipped is None else none.bool()
+            return Log(none.new_zeros(0, 2), none, flip, none.bool(), none.bool())
         bases, row = torch.unique(start, return_inverse=True)
         pair, found, reached = self._reach(bases, row, goal)
         chosen = Unfolded(row, goal, found.vector[pair], found.arrival[pair])
@@ -119,7 +128,7 @@ class Mesh(Surface):
         t = self.triangulation
         n = len(t.vertices)
         straight = (t.vertices[bases[row]] - t.vertices[goal]).norm(dim=-1)
-        radius = 1.2 * float(straight.max()) + 2 * float(t.length.max())
+        radius = 1.2 * float(straight.max() if len(straight) else 0.0) + 2 * float(t.length.max())
         before = -1
         while True:
             found = unfold(t, bases, radius)
@@ -155,18 +164,21 @@ class Mesh(Surface):
         return Disc(found.base, source, log, jacobian)
 
     def coarser(self) -> Mesh:
-        """A quarter of the points, farthest first, on the same triangles; each with the area it speaks for.
+        """A quarter of the points, farthest first, on the same triangles, at least one a component; each with
+        the area it speaks for.
 
         Raises GeometryError where fewer than four points are left.
         """
-        n = self.n_points // 4
-        if n < 1:
-            raise GeometryError(
-                f"a level of {self.n_points} points cannot be thinned to a quarter; ask for fewer levels"
-            )
         t = self.triangulation
         usable = (t.fan_ptr.diff()[self.vertex] > 0).nonzero()[:, 0]
         vertex = self.vertex[usable]
+        if len(vertex) < 4:
+            raise GeometryError(
+                f"a level of {len(vertex)} points cannot be thinned to a quarter; ask for fewer levels"
+            )
+        part = components(len(t.vertices), t.tail, t.faces.roll(-1, 1).reshape(-1))
+        # a component without a point would have nothing to be read from
+        n = max(len(vertex) // 4, len(torch.unique(part[vertex])))
         # farther than this no point is left uncovered by a quarter of them
         found = unfold(t, vertex, 2.5 * self.spacing)
         chosen = vertex[farthest_points(t.vertices[vertex], found, vertex, n)]

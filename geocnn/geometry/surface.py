@@ -164,13 +164,17 @@ class Surface(ABC):
     def log(self, base: Tensor, target: Tensor) -> Log:
         """The vectors at base [K] that lead to target [K] (ids), and the transport back along them.
 
-        Raises GeometryError for ids out of range.
+        Raises GeometryError for ids out of range, and unless there are as many targets as bases.
 
         >>> import geocnn.geometry as geometry
         >>> geometry.torus((4, 4)).log(torch.tensor([0]), torch.tensor([3])).vectors
         tensor([[-1.,  0.]], dtype=torch.float64)
         """
         base, target = self._ids(base, "base"), self._ids(target, "target")
+        if len(base) != len(target):
+            raise GeometryError(
+                f"one target a base is needed, got {len(base)} bases and {len(target)} targets"
+            )
         return self._log(self.placed.take(base), self.placed.take(target))
 
     def _ids(self, ids: Tensor, name: str) -> Tensor:

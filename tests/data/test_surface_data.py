@@ -141,9 +141,11 @@ def test_several_processes_compute_what_one_does(tmp_path, monkeypatch):
     said = io.StringIO()
     shared = prepare(eggs(), labels(eggs()), processes=2, console=Console(file=said), **OPTIONS)
     assert "geometry of 3 meshes" in said.getvalue()
+    # the processes use one thread each, this one perhaps several: sums in another order, in float32
     for one, other in zip(alone, shared, strict=True):
-        assert torch.equal(one.x, other.x)
-        assert_same(one.hierarchy, other.hierarchy)
+        torch.testing.assert_close(one.x, other.x, rtol=1e-5, atol=1e-5)
+        for a, b in zip(tensors(one.hierarchy), tensors(other.hierarchy), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     # the second time nothing is computed, nor said
     again = io.StringIO()
     prepare(eggs(), processes=2, console=Console(file=again), **OPTIONS)

@@ -247,3 +247,21 @@ def test_where_log_says_met_exp_leads_to_the_vertex_whichever_face_is_first(firs
     missed = (s.exp(p, log.vectors).points - vertices[q]).norm(dim=1)
     # correction ends at 1e-9 of the way, at most 14 here
     assert missed[log.met].max() < 2e-8
+
+
+def test_every_component_keeps_a_point_and_vertices_without_faces_do_not_count():
+    crumbs = [(v + 10.0 * k, f) for k, (v, f) in enumerate([tetrahedron()] * 9, 1)]
+    s = mesh(*beside(jittered_sphere(20), *crumbs))
+    coarse = s.coarser().coarser()
+    assert coarse.n_points == 10 and float(coarse.areas.sum()) == pytest.approx(float(s.areas.sum()))
+    vertices, faces = jittered_sphere(100)
+    alone, among = mesh(vertices, faces), mesh(torch.cat([vertices, torch.zeros(300, 3)]), faces)
+    assert among.spacing == pytest.approx(alone.spacing)
+    assert among.coarser().n_points == alone.coarser().n_points == 25
+
+
+def test_logs_need_one_target_a_base_and_may_be_none_at_all():
+    s, none = mesh(*tetrahedron()), torch.empty(0, dtype=torch.int64)
+    assert s.log(none, none).vectors.shape == (0, 2)
+    with pytest.raises(GeometryError, match="2 bases and 1 targets"):
+        s.log(torch.tensor([0, 1]), torch.tensor([2]))
