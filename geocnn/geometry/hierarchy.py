@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,8 @@ class Hierarchy:
     """Level 0 is the finest. stencils[i]: within level i; down[i]: level i to i+1; up[i]: level i+1 to i.
 
     areas[i] [N_i] are the points' areas; ptr[i] [surfaces + 1] says which points belong to which surface of a
-    batch.
+    batch. Where readings[i] is given, what stencils[i] gathers lies on fewer points than the level has, and
+    it reads that at the level's points, before anything nonlinear acts (`Surface.hierarchy`, oversample).
 
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(4).hierarchy(levels=2)
@@ -37,6 +38,11 @@ class Hierarchy:
     up: list[Stencil]
     areas: list[Tensor]
     ptr: list[Tensor]
+    readings: list[Stencil | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.readings:
+            self.readings.extend([None] * self.n_levels)
 
     def __repr__(self) -> str:
         points = " -> ".join(str(len(a)) for a in self.areas)
@@ -54,8 +60,8 @@ class Hierarchy:
     def group(self) -> Group:
         """The smallest group that holds all transporters."""
         joined = self.stencils[0].group
-        for s in [*self.stencils, *self.down, *self.up]:
-            joined = joined.join(s.group)
+        for s in [*self.stencils, *self.down, *self.up, *self.readings]:
+            joined = joined if s is None else joined.join(s.group)
         return joined
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Hierarchy:
@@ -68,6 +74,7 @@ class Hierarchy:
             [s.to(device, dtype) for s in self.up],
             [a.to(device, dtype) for a in self.areas],
             [p.to(device) for p in self.ptr],
+            [None if s is None else s.to(device, dtype) for s in self.readings],
         )
 
     def turn_frames(self, alpha: Sequence[Tensor], flip: Sequence[Tensor] | None = None) -> Hierarchy:
@@ -83,9 +90,18 @@ class Hierarchy:
                 )
         f = [None] * self.n_levels if flip is None else list(flip)
         pairs = range(self.n_levels - 1)
+        gauges = list(zip(alpha, f, strict=True))
+        # the points between a stencil and its reading keep their frames: nobody sees them
         return replace(
             self,
-            stencils=[s.turn_frames(a, b) for s, a, b in zip(self.stencils, alpha, f, strict=True)],
+            stencils=[
+                s.turn_frames(a, b) if r is None else s.turn_frames(a, b, *_still(s.n_target, a))
+                for s, r, (a, b) in zip(self.stencils, self.readings, gauges, strict=True)
+            ],
+            readings=[
+                None if r is None else r.turn_frames(*_still(r.n_source, a), a, b)
+                for r, (a, b) in zip(self.readings, gauges, strict=True)
+            ],
             down=[self.down[i].turn_frames(alpha[i], f[i], alpha[i + 1], f[i + 1]) for i in pairs],
             up=[self.up[i].turn_frames(alpha[i + 1], f[i + 1], alpha[i], f[i]) for i in pairs],
         )
@@ -94,7 +110,8 @@ class Hierarchy:
     def cat(hierarchies: Sequence[Hierarchy]) -> Hierarchy:
         """Several surfaces side by side, which may differ in their numbers of points.
 
-        Raises GeometryError for an empty list, and for different numbers of levels or radii.
+        Raises GeometryError for an empty list, for different numbers of levels or radii, and where only some
+        are oversampled.
         """
         if not hierarchies:
             raise GeometryError("nothing to concatenate: give at least one hierarchy")
@@ -110,12 +127,15 @@ class Hierarchy:
             [Stencil.cat([h.up[i] for h in hierarchies]) for i in levels[:-1]],
             [torch.cat([h.areas[i] for h in hierarchies]) for i in levels],
             [_cat_ptr([h.ptr[i] for h in hierarchies]) for i in levels],
+            [_cat_readings([h.readings[i] for h in hierarchies]) for i in levels],
         )
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file, whole or not at all."""
-        groups = {"stencils": self.stencils, "down": self.down, "up": self.up}
-        named = {f"{kind}.{i}": s for kind, stencils in groups.items() for i, s in enumerate(stencils)}
+        groups = {"stencils": self.stencils, "down": self.down, "up": self.up, "readings": self.readings}
+        named = {
+            f"{kind}.{i}": s for kind, found in groups.items() for i, s in enumerate(found) if s is not None
+        }
         tensors = {f"{name}.{part}": t for name, s in named.items() for part, t in s.tensors().items()}
         for i, (areas, ptr) in enumerate(zip(self.areas, self.ptr, strict=True)):
             tensors |= {f"areas.{i}": areas, f"ptr.{i}": ptr}
@@ -138,11 +158,18 @@ class Hierarchy:
             [stencil(f"up.{i}") for i in levels[:-1]],
             [tensors[f"areas.{i}"] for i in levels],
             [tensors[f"ptr.{i}"] for i in levels],
+            [stencil(f"readings.{i}") if f"readings.{i}" in metadata else None for i in levels],
         )
 
 
 def build(
-    surface: Surface, levels: int, radius: float, kind: str, samples: tuple[int, int] | None, boundary: str
+    surface: Surface,
+    levels: int,
+    radius: float,
+    kind: str,
+    samples: tuple[int, int] | None,
+    boundary: str,
+    oversample: bool,
 ) -> Hierarchy:
     """The hierarchy of `Surface.hierarchy`. Raises GeometryError for less than one level or too many to
     halve.
@@ -152,18 +179,33 @@ def build(
     surfaces = [surface]
     for _ in range(levels - 1):
         surfaces.append(surfaces[-1].coarser())
-    options = {"kind": kind, "samples": samples, "boundary": boundary}
+    points = [surface, *surfaces[:-1]] if oversample else surfaces
+
+    def gathered(level: int, source: Surface, target: Surface) -> Stencil:
+        options = {"kind": kind, "samples": samples, "boundary": boundary}
+        return source.stencil(radius * 2**level, targets=None if target is source else target, **options)  # type: ignore[arg-type]
+
+    stencils = [gathered(i, p, s) for i, (p, s) in enumerate(zip(points, surfaces, strict=True))]
     return Hierarchy(
-        [s.stencil(radius * 2**i, **options) for i, s in enumerate(surfaces)],  # type: ignore[arg-type]
-        [s.stencil(radius * 2**i, targets=t, **options) for i, (s, t) in enumerate(_pairs(surfaces))],  # type: ignore[arg-type]
-        [t.interpolation(s) for s, t in _pairs(surfaces)],
-        [s.areas for s in surfaces],
-        [torch.tensor([0, s.n_points], device=s.points.device) for s in surfaces],
+        stencils,
+        stencils[:-1] if oversample else [gathered(i, p, q) for i, (p, q) in enumerate(pairwise(points))],
+        [q.interpolation(p) for p, q in pairwise(points)],
+        [p.areas for p in points],
+        [torch.tensor([0, p.n_points], device=p.points.device) for p in points],
+        [None, *(s.interpolation(p) for p, s in pairwise(surfaces))] if oversample else [],
     )
 
 
-def _pairs(surfaces: list[Surface]) -> list[tuple[Surface, Surface]]:
-    return list(pairwise(surfaces))
+def _still(n: int, like: Tensor) -> tuple[Tensor, None]:
+    """The gauge that turns none of n frames."""
+    return like.new_zeros(n), None
+
+
+def _cat_readings(readings: Sequence[Stencil | None]) -> Stencil | None:
+    given = [r for r in readings if r is not None]
+    if len(given) not in (0, len(readings)):
+        raise GeometryError("some of the hierarchies are oversampled and some are not; build them alike")
+    return Stencil.cat(given) if given else None
 
 
 def _cat_ptr(ptrs: list[Tensor]) -> Tensor:

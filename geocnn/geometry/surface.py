@@ -374,13 +374,19 @@ class Surface(ABC):
         kind: Literal["exp", "log"] = "exp",
         samples: tuple[int, int] | None = None,
         boundary: Boundary = "zero",
+        oversample: bool = False,
     ) -> Hierarchy:
         """Levels of halved resolution with stencils within and between them; the radius doubles with each
         level.
 
         `radius` is that of the finest level, by default 2.5 point spacings. Coarser levels are in their own
-        frames. Raises GeometryError for fewer than one level or more than the grid can be halved to, and as
-        `stencil` does.
+        frames. With `oversample` the radii stay, and each level but the finest has four times the points:
+        what a convolution gives is interpolated to them before nonlinearities act. These widen its band, and
+        on points as few as suffice for the convolution they would alias (Karras et al. 2021, section 3). The
+        same weights serve both; rotations disturb the answer less, and it takes longer.
+
+        Raises GeometryError for fewer than one level or more than the grid can be halved to, and as `stencil`
+        does.
 
         >>> import geocnn.geometry as geometry
         >>> [st.n_target for st in geometry.icosphere(2).hierarchy(levels=3).stencils]
@@ -388,7 +394,8 @@ class Surface(ABC):
         """
         from geocnn.geometry.hierarchy import build
 
-        return build(self, levels, 2.5 * self.spacing if radius is None else radius, kind, samples, boundary)
+        radius = 2.5 * self.spacing if radius is None else radius
+        return build(self, levels, radius, kind, samples, boundary, oversample)
 
 
 def radial_quadrature(rings: int) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,13 @@ from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.nn.linear import FieldLinear
 from geocnn.nn.nonlinearity import Gated
 from geocnn.nn.norm import FieldNorm
+from geocnn.nn.pool import Pool
 
 
 class ConvBlock(nn.Module):
     """GaugeConv, FieldNorm, gates: x [..., n_source, D_in], stencil -> [..., n_target, D_out].
+
+    With a `reading`, an interpolation from the stencil's targets to other points, the gates act there.
 
     >>> import torch
     >>> import geocnn.geometry as geometry
@@ -33,16 +36,19 @@ class ConvBlock(nn.Module):
         self.gated = Gated(out_type)
         self.conv = GaugeConv(in_type, self.gated.in_type, rings, max_frequency, bias=False)
         self.norm = FieldNorm(self.gated.in_type)
+        self.read = Pool(self.gated.in_type)
 
-    def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
-        return self.gated(self.norm(self.conv(x, stencil)))
+    def forward(self, x: Tensor, stencil: Stencil, reading: Stencil | None = None) -> Tensor:
+        x = self.norm(self.conv(x, stencil))
+        return self.gated(x if reading is None else self.read(x, reading))
 
 
 class ResidualBlock(nn.Module):
     """x + mix(ConvBlock(x)) within one point set: x [..., N, D_in], stencil -> [..., N, D_out].
 
-    `mix` is a FieldLinear without bias. Between different types x goes through another one: irreps that the
-    input lacks are then the block's alone (He et al. 2016, eq. 2).
+    Where the stencil's targets are other points a `reading` leads back, as in ConvBlock. `mix` is a
+    FieldLinear without bias. Between different types x goes through another one: irreps that the input lacks
+    are then the block's alone (He et al. 2016, eq. 2).
 
     >>> import torch
     >>> import geocnn.geometry as geometry
@@ -64,6 +70,6 @@ class ResidualBlock(nn.Module):
         self.mix = FieldLinear(out_type, out_type, bias=False)
         self.shortcut = nn.Identity() if in_type == out_type else FieldLinear(in_type, out_type, bias=False)
 
-    def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
-        y = self.mix(self.block(x, stencil))
+    def forward(self, x: Tensor, stencil: Stencil, reading: Stencil | None = None) -> Tensor:
+        y = self.mix(self.block(x, stencil, reading))
         return self.shortcut(x) + y

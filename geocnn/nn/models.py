@@ -156,7 +156,7 @@ class SurfaceUNet(nn.Module):
             raised = self.up[level](x, hierarchy.up[level])
             x = self.merge[level](torch.cat([raised, finer[level]], -1))
             for block in self.after[level].children():
-                x = block(x, hierarchy.stencils[level])
+                x = block(x, hierarchy.stencils[level], hierarchy.readings[level])
         return self.head(x)
 
 
@@ -196,7 +196,7 @@ def _descend(x: Tensor, hierarchy: Hierarchy, within: nn.ModuleList, down: nn.Mo
     found = []
     for level, blocks in enumerate(within):
         for block in blocks.children():
-            x = block(x, hierarchy.stencils[level])
+            x = block(x, hierarchy.stencils[level], hierarchy.readings[level])
         found.append(x)
         if level < len(down):
             x = down[level](x, hierarchy.down[level])

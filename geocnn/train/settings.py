@@ -26,7 +26,7 @@ class LoopSettings:
     3
     """
 
-    epochs: int = setting(2, "passes over the training set")
+    epochs: float = setting(2, "passes over the training set")
     batch_size: int = setting(32, "examples a step, over all devices together")
     learning_rate: float = setting(0.01, "peak learning rate of AdamW")
     weight_decay: float = setting(0.01, "decoupled weight decay of AdamW")
@@ -84,8 +84,9 @@ def resumed_settings(saved: S, chosen: dict[str, Any]) -> S:
     free = {field.name for field in dataclasses.fields(saved) if field.metadata["may_change"]}
     for name, value in chosen.items():
         if name not in free and value != getattr(saved, name):
+            started, now = (f"{v:g}" if isinstance(v, float) else v for v in (getattr(saved, name), value))
             raise CheckpointError(
-                f"the run was started with {name} = {getattr(saved, name)}, not {value}; "
+                f"the run was started with {name} = {started}, not {now}; "
                 f"resume without that option (only {', '.join(sorted(free))} may change) or start anew"
             )
     return dataclasses.replace(saved, **{name: value for name, value in chosen.items() if name in free})

@@ -70,6 +70,52 @@ def test_turning_frames_turns_every_level():
     assert s.hierarchy(levels=2).group == SO2 and torus((4, 4)).hierarchy(levels=2).group == TRIVIAL
 
 
+def test_an_oversampled_level_has_the_points_of_the_level_before():
+    s = healpix(4)
+    h = s.hierarchy(levels=3, radius=0.6, kind="log", oversample=True)
+    plain = s.hierarchy(levels=3, radius=0.6, kind="log")
+    assert [len(a) for a in h.areas] == [192, 192, 48] and [len(a) for a in plain.areas] == [192, 48, 12]
+    assert [st.radius for st in h.stencils] == [st.radius for st in plain.stencils] == [0.6, 1.2, 2.4]
+    assert [(st.n_source, st.n_target) for st in h.stencils] == [(192, 192), (192, 48), (48, 12)]
+    assert [(st.n_source, st.n_target) for st in h.down] == [(192, 192), (192, 48)]
+    assert [None if r is None else (r.n_source, r.n_target) for r in h.readings] == [
+        None,
+        (48, 192),
+        (12, 48),
+    ]
+    assert plain.readings == [None, None, None]
+    expected = s.coarser().interpolation(s)
+    torch.testing.assert_close(operator(h.readings[1]), operator(expected), rtol=0, atol=0)
+
+
+def test_turning_frames_turns_what_is_read_and_not_what_lies_between():
+    s = healpix(4)
+    h = s.hierarchy(levels=2, radius=0.6, oversample=True)
+    gauges = [random_gauge(192, flips=True, seed=i) for i in range(2)]
+    turned = h.turn_frames([a for a, _ in gauges], [f for _, f in gauges])
+    before, after = s.turn_frames(*gauges[0]), s.turn_frames(*gauges[1])
+    assert turned.readings[1] is not None and turned.group == O2
+    expected = after.stencil(1.2, targets=s.coarser()), s.coarser().interpolation(after)
+    for found, known in zip((turned.stencils[1], turned.readings[1]), expected, strict=True):
+        torch.testing.assert_close(operator(found), operator(known), rtol=0, atol=1e-9)
+    down = before.stencil(0.6, targets=after)
+    torch.testing.assert_close(operator(turned.down[0]), operator(down), rtol=0, atol=1e-9)
+
+
+def test_oversampled_hierarchies_are_saved_and_joined_with_their_like(tmp_path):
+    h = healpix(4).hierarchy(levels=2, radius=0.6, oversample=True)
+    h.save(tmp_path / "h.safetensors")
+    loaded = Hierarchy.load(tmp_path / "h.safetensors")
+    both = Hierarchy.cat([h, loaded])
+    assert loaded.readings[0] is None and both.readings[0] is None
+    one, two = h.readings[1], both.readings[1]
+    assert one is not None and two is not None and loaded.readings[1] is not None
+    assert torch.equal(loaded.readings[1].weight, one.weight)
+    assert two.n_entries == 2 * one.n_entries and two.n_target == 2 * one.n_target
+    with pytest.raises(GeometryError, match="some of the hierarchies are oversampled"):
+        Hierarchy.cat([h, healpix(4).hierarchy(levels=2, radius=0.6)])
+
+
 def test_cat_is_side_by_side_even_for_spheres_of_different_nside():
     parts = [healpix(n).hierarchy(levels=2, radius=0.9) for n in (4, 2, 2)]
     h = Hierarchy.cat(parts)

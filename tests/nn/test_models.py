@@ -12,6 +12,7 @@ import torch
 from geocnn.errors import FieldTypeError, GeometryError, GroupError
 from geocnn.geometry import Hierarchy, Stencil, healpix, icosphere, torus
 from geocnn.groups import FieldType, Group, group
+from geocnn.groups.rotations import random_rotations
 from geocnn.nn import SurfaceEncoder, SurfaceUNet
 from tests.nn.gauge import assert_gauge_equivariant, gauge_of, relative
 
@@ -67,6 +68,41 @@ def test_random_frames_change_neither_answers_nor_weight_gradients(group, dtype,
         gauges[0],
         gauges[0],
     )
+
+
+@pytest.mark.parametrize("make", [lambda: encoder("SO2"), lambda: unet("SO2")], ids=["encoder", "unet"])
+def test_on_an_oversampled_hierarchy_frames_do_not_matter_either(make):
+    h, model = healpix(4).hierarchy(levels=3, oversample=True), make()
+    in_type = model.in_type
+    gauges = [gauge_of(n, in_type, seed=n + i) for i, n in enumerate((192, 192, 48))]
+    turned = h.turn_frames([a for a, _ in gauges])
+    x = torch.randn(3, 192, in_type.dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    out_type = getattr(model, "out_type", FieldType(NETS["SO2"][2]))
+    assert_gauge_equivariant(
+        model, x, in_type, out_type, lambda v: model(v, h), lambda v: model(v, turned), gauges[0], gauges[0]
+    )
+
+
+def test_oversampling_leaves_less_than_half_of_what_a_rotation_disturbs():
+    """Bumps 0.4 wide, rotated exactly; kernels of five spacings. Measured: 0.0006 against 0.0020."""
+    surface = healpix(8, interpolation="cubic")
+    turns = random_rotations(6, torch.Generator().manual_seed(1))
+    centres = torch.nn.functional.normalize(
+        torch.randn(5, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64), dim=-1
+    )
+    # the map turned by R has its bumps at R c
+    cosine = surface.points @ (centres @ turns.mT).mT
+    x = torch.exp((cosine - 1) / 0.4**2).sum(-1, keepdim=True)
+    torch.manual_seed(0)
+    model = SurfaceEncoder("1x0", ["4x0 + 4x1", "8x0 + 4x1", "8x0 + 4x1"], 10, convs=[0, 0, 1], rings=2)
+    model = model.double()
+    spread = {}
+    for oversample in (False, True):
+        h = surface.hierarchy(3, 5 * surface.spacing, "log", oversample=oversample)
+        model.train()(x, h)
+        y = model.eval()(x, h).squeeze(1).detach()
+        spread[oversample] = float((y - y.mean(0)).norm() / y.norm())
+    assert spread[True] < spread[False] / 2
 
 
 def test_a_batch_of_unlike_spheres_is_each_alone():

@@ -75,7 +75,7 @@ class BodyPartsSettings(LoopSettings):
     val_size: int = setting(20, "validation bodies, at most 20")
     test_size: int = setting(40, "test bodies, at most 40")
     seeds: int = setting(1, "networks of each kind: with the seeds seed, seed + 1, ...")
-    epochs: int = setting(5, "passes over the training set")
+    epochs: float = setting(5, "passes over the training set")
     batch_size: int = setting(1, "bodies a step, over all devices together")
     learning_rate: float = setting(0.005, "peak learning rate of AdamW")
     check_every: int = setting(160, "steps between validations; each writes a checkpoint")

@@ -13,20 +13,17 @@ import dataclasses
 import importlib.util
 import time
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from geocnn.data.spherical_digits import SphericalDigits, normalise
-from geocnn.errors import CheckpointError, GeocnnError, MapError
-from geocnn.geometry import Hierarchy, healpix
-from geocnn.geometry.healpix import bilinear_weights, check_map, nested_to_ring, npix
-from geocnn.nn import SurfaceEncoder
-from geocnn.train.files import load_weights, read_json, replace_json, save_weights
+from geocnn.errors import GeocnnError, MapError
+from geocnn.geometry import healpix
+from geocnn.geometry.healpix import check_map
+from geocnn.train.files import load_weights, replace_json
 from geocnn.train.loop import (
     Outcome,
     finished,
@@ -40,14 +37,12 @@ from geocnn.train.loop import (
     write_metrics,
 )
 from geocnn.train.recipe import Recipe, Request
-from geocnn.train.settings import LoopSettings, setting, tuples
+from geocnn.train.recipes.sphere_networks import CLASSES, build_network, load_network, save_network
+from geocnn.train.settings import LoopSettings, setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
-
-CLASSES = [str(digit) for digit in range(10)]
-FORMAT = "geocnn spherical-digits 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,136 +63,32 @@ class SphericalDigitsSettings(LoopSettings):
     rings: int = setting(2, "radial functions of a kernel")
     radius: float = setting(5.0, "of a kernel, in point spacings of its level")
     stencil: str = setting("log", "log: sources where they lie; exp: interpolated on a polar grid")
+    refine: float = setting(
+        0.0, "passes afterwards on an oversampled hierarchy, where rotations disturb less"
+    )
     rotated: bool = setting(True, "train also on rotated digits, for R/R")
     baseline: bool = setting(False, "train also an ordinary CNN on the latitude-longitude picture")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.refine >= 0:
+            raise GeocnnError(f"the setting refine is a number of passes, 0 for none, got {self.refine}")
 
 
 PRESETS = {
     "quick": SphericalDigitsSettings(),
     "long": SphericalDigitsSettings(
-        widths=("12x0 + 8x1 + 8x2", "32x0 + 20x1 + 12x2", "64x0 + 32x1"),
+        widths=("12x0 + 8x1", "40x0 + 20x1", "64x0 + 32x1"),
         convs=(0, 0, 2),
-        epochs=6,
+        epochs=4,
+        refine=1.5,
         train_size=55_000,
         val_size=2_000,
         check_every=500,
-        max_minutes=110.0,
+        max_minutes=60.0,
         rotated=False,
     ),
 }
-
-
-# --------------------------------------------------------------------------------------------------- networks
-
-
-class SphereNetwork(nn.Module):
-    """A SurfaceEncoder with the HEALPix hierarchy it works on: x [B, npix, 1] -> logits [B, 10].
-
-    Args:
-        nside, widths, convs, dropout, rings, radius, stencil: as in SphericalDigitsSettings.
-    """
-
-    pixel: Tensor
-
-    def __init__(
-        self,
-        *,
-        nside: int,
-        widths: tuple[str, ...],
-        convs: tuple[int, ...],
-        dropout: float,
-        rings: int,
-        radius: float,
-        stencil: str,
-    ) -> None:
-        super().__init__()
-        self.encoder = SurfaceEncoder(
-            "1x0", widths, len(CLASSES), convs=convs or None, rings=rings, dropout=dropout
-        )
-        self.hierarchy = _hierarchy(nside, len(widths), radius, stencil)
-        # nested order: neighbours lie close in memory, and the layers are a fifth faster
-        self.register_buffer("pixel", nested_to_ring(nside, torch.arange(npix(nside))), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = next(self.parameters())
-        areas = self.hierarchy.areas[0]
-        if (areas.device, areas.dtype) != (weight.device, weight.dtype):
-            self.hierarchy = self.hierarchy.to(weight.device, weight.dtype)
-        return self.encoder(x[:, self.pixel], self.hierarchy).squeeze(1)
-
-
-@cache
-def _hierarchy(nside: int, levels: int, radius: float, stencil: str) -> Hierarchy:
-    surface = healpix(nside, nested=True)
-    return surface.hierarchy(levels=levels, radius=radius * surface.spacing, kind=stencil)  # type: ignore[arg-type]
-
-
-class PlanarNetwork(nn.Module):
-    """The baseline: an ordinary CNN on the 60 x 60 latitude-longitude picture of the map.
-
-    Rows go from north to south, columns from longitude -180 to 180 degrees, so that an upright digit is in
-    the middle and reads as on paper. x [B, npix, 1] -> logits [B, 10].
-    """
-
-    pixel: Tensor
-    weight: Tensor
-
-    def __init__(self, *, nside: int, size: int = 60) -> None:
-        super().__init__()
-        middle = (torch.arange(size, dtype=torch.float64) + 0.5) / size
-        theta, phi = torch.meshgrid(torch.pi * middle, torch.pi * (2 * middle - 1), indexing="ij")
-        pixel, weight = bilinear_weights(nside, theta, phi)
-        self.register_buffer("pixel", pixel, persistent=False)
-        self.register_buffer("weight", weight.to(torch.float32), persistent=False)
-        widths = (1, 16, 32, 64, 64)
-        blocks = [
-            layer
-            for n_in, n_out in pairwise(widths)
-            for layer in (
-                nn.Conv2d(n_in, n_out, 3, padding=1),
-                nn.BatchNorm2d(n_out),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            )
-        ]
-        self.layers = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64 * (size // 16) ** 2, len(CLASSES)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        picture = (x.squeeze(-1)[:, self.pixel] * self.weight).sum(-1)
-        return self.layers(picture.unsqueeze(1))
-
-
-def build_network(description: dict[str, Any]) -> nn.Module:
-    """The untrained network of a description: its "kind", "sphere" or "planar", and its arguments."""
-    arguments = tuples(description)
-    kind = arguments.pop("kind")
-    return SphereNetwork(**arguments) if kind == "sphere" else PlanarNetwork(**arguments)
-
-
-def sphere_description(settings: SphericalDigitsSettings) -> dict[str, Any]:
-    names = ("nside", "widths", "convs", "dropout", "rings", "radius", "stencil")
-    return {"kind": "sphere"} | {name: getattr(settings, name) for name in names}
-
-
-def save_network(network: nn.Module, description: dict[str, Any], folder: Path) -> None:
-    """model.safetensors and model.json: all that `load_network` needs, no pickle."""
-    save_weights(network, folder / "model.safetensors")
-    replace_json(
-        {"format": FORMAT, "recipe": RECIPE.name, "classes": CLASSES, "network": description},
-        folder / "model.json",
-    )
-
-
-def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network and its description. Raises CheckpointError if the folder holds none."""
-    model = read_json(folder / "model.json")
-    if model.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder / 'model.json'} has format {model.get('format')!r}, expected {FORMAT!r}"
-        )
-    network = build_network(model["network"])
-    load_weights(network, folder / "model.safetensors")
-    return network.eval(), model["network"]
 
 
 # --------------------------------------------------------------------------------------------------- training
@@ -205,19 +96,29 @@ def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Training:
-    """One of the run's trainings: a network on upright or on rotated digits."""
+    """One of the run's trainings: a network on upright or on rotated digits, from the weights in the folder
+    `start` if there is one.
+    """
 
     folder: str
     title: str
     description: dict[str, Any]
     rotated: bool
+    start: str | None = None
 
 
 def trainings(settings: SphericalDigitsSettings) -> list[Training]:
-    sphere = sphere_description(settings)
-    planned = [Training("nr", "geocnn", sphere, rotated=False)]
-    if settings.rotated:
-        planned.append(Training("r", "geocnn", sphere, rotated=True))
+    names = ("nside", "widths", "convs", "dropout", "rings", "radius", "stencil")
+    sphere = {"kind": "sphere"} | {name: getattr(settings, name) for name in names}
+    planned = []
+    for folder in ("nr", "r") if settings.rotated else ("nr",):
+        rotated = folder == "r"
+        if settings.refine:
+            coarse = f"{folder}-coarse"
+            planned.append(Training(coarse, "geocnn, before refining", sphere, rotated))
+            planned.append(Training(folder, "geocnn", sphere | {"oversample": True}, rotated, coarse))
+        else:
+            planned.append(Training(folder, "geocnn", sphere, rotated))
     if settings.baseline:
         planned.append(
             Training("planar", "planar CNN", {"kind": "planar", "nside": settings.nside}, rotated=False)
@@ -235,24 +136,30 @@ def train(settings: SphericalDigitsSettings, folder: Path, console: Console) -> 
         if done is not None:
             console.print(f"{training.folder}: already trained, {done}", highlight=False, soft_wrap=True)
         else:
-            done = _train_one(training, settings, home, console)
+            done = _train_one(training, settings, folder, console)
         outcomes[training.folder] = done
     if is_main_process():
         _report(settings, folder, outcomes, start, console)
 
 
 def _train_one(
-    training: Training, settings: SphericalDigitsSettings, home: Path, console: Console
+    training: Training, settings: SphericalDigitsSettings, folder: Path, console: Console
 ) -> Outcome:
-    digits = "rotated" if training.rotated else "upright"
+    digits, home = "rotated" if training.rotated else "upright", folder / training.folder
     console.print(f"training {training.title} on {digits} digits ({training.folder})")
     torch.manual_seed(settings.seed)
     network = build_network(training.description)
+    schedule = settings
+    if training.start is not None:
+        load_weights(network, folder / training.start / "model.safetensors")
+        schedule = dataclasses.replace(
+            settings, epochs=settings.refine, learning_rate=settings.learning_rate / 2
+        )
     outcome = fit(
         network,
         _digits("train", training.rotated, settings, settings.train_size),
         _digits("val", training.rotated, settings, settings.val_size),
-        settings,
+        schedule,
         home,
         console,
     )

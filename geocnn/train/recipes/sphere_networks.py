@@ -1,0 +1,129 @@
+"""The networks of the recipe spherical-digits, and the folders they are kept in."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geocnn.errors import CheckpointError
+from geocnn.geometry import Hierarchy, healpix
+from geocnn.geometry.healpix import bilinear_weights, nested_to_ring, npix
+from geocnn.nn import SurfaceEncoder
+from geocnn.train.files import load_weights, read_json, replace_json, save_weights
+from geocnn.train.settings import tuples
+
+CLASSES = [str(digit) for digit in range(10)]
+FORMAT = "geocnn spherical-digits 1"
+
+
+class SphereNetwork(nn.Module):
+    """A SurfaceEncoder with the HEALPix hierarchy it works on: x [B, npix, 1] -> logits [B, 10].
+
+    Args:
+        nside, widths, convs, dropout, rings, radius, stencil: as in SphericalDigitsSettings.
+        oversample: evaluate it on an oversampled hierarchy (`Surface.hierarchy`); the weights are the same.
+    """
+
+    pixel: Tensor
+
+    def __init__(
+        self,
+        *,
+        nside: int,
+        widths: tuple[str, ...],
+        convs: tuple[int, ...],
+        dropout: float,
+        rings: int,
+        radius: float,
+        stencil: str,
+        oversample: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = SurfaceEncoder(
+            "1x0", widths, len(CLASSES), convs=convs or None, rings=rings, dropout=dropout
+        )
+        self.hierarchy = _hierarchy(nside, len(widths), radius, stencil, oversample)
+        # nested order: neighbours lie close in memory, and the layers are a fifth faster
+        self.register_buffer("pixel", nested_to_ring(nside, torch.arange(npix(nside))), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = next(self.parameters())
+        areas = self.hierarchy.areas[0]
+        if (areas.device, areas.dtype) != (weight.device, weight.dtype):
+            self.hierarchy = self.hierarchy.to(weight.device, weight.dtype)
+        return self.encoder(x[:, self.pixel], self.hierarchy).squeeze(1)
+
+
+@cache
+def _hierarchy(nside: int, levels: int, radius: float, stencil: str, oversample: bool) -> Hierarchy:
+    # bilinear interpolation of features as coarse as the kernels that made them would be off by a tenth
+    surface = healpix(nside, nested=True, interpolation="cubic" if oversample else "bilinear")
+    return surface.hierarchy(levels, radius * surface.spacing, stencil, oversample=oversample)  # type: ignore[arg-type]
+
+
+class PlanarNetwork(nn.Module):
+    """The baseline: an ordinary CNN on the 60 x 60 latitude-longitude picture of the map.
+
+    Rows go from north to south, columns from longitude -180 to 180 degrees, so that an upright digit is in
+    the middle and reads as on paper. x [B, npix, 1] -> logits [B, 10].
+    """
+
+    pixel: Tensor
+    weight: Tensor
+
+    def __init__(self, *, nside: int, size: int = 60) -> None:
+        super().__init__()
+        middle = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        theta, phi = torch.meshgrid(torch.pi * middle, torch.pi * (2 * middle - 1), indexing="ij")
+        pixel, weight = bilinear_weights(nside, theta, phi)
+        self.register_buffer("pixel", pixel, persistent=False)
+        self.register_buffer("weight", weight.to(torch.float32), persistent=False)
+        widths = (1, 16, 32, 64, 64)
+        blocks = [
+            layer
+            for n_in, n_out in pairwise(widths)
+            for layer in (
+                nn.Conv2d(n_in, n_out, 3, padding=1),
+                nn.BatchNorm2d(n_out),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            )
+        ]
+        self.layers = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64 * (size // 16) ** 2, len(CLASSES)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        picture = (x.squeeze(-1)[:, self.pixel] * self.weight).sum(-1)
+        return self.layers(picture.unsqueeze(1))
+
+
+def build_network(description: dict[str, Any]) -> nn.Module:
+    """The untrained network of a description: its "kind", "sphere" or "planar", and its arguments."""
+    arguments = tuples(description)
+    kind = arguments.pop("kind")
+    return SphereNetwork(**arguments) if kind == "sphere" else PlanarNetwork(**arguments)
+
+
+def save_network(network: nn.Module, description: dict[str, Any], folder: Path) -> None:
+    """model.safetensors and model.json: all that `load_network` needs, no pickle."""
+    save_weights(network, folder / "model.safetensors")
+    replace_json(
+        {"format": FORMAT, "recipe": "spherical-digits", "classes": CLASSES, "network": description},
+        folder / "model.json",
+    )
+
+
+def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained network and its description. Raises CheckpointError if the folder holds none."""
+    model = read_json(folder / "model.json")
+    if model.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder / 'model.json'} has format {model.get('format')!r}, expected {FORMAT!r}"
+        )
+    network = build_network(model["network"])
+    load_weights(network, folder / "model.safetensors")
+    return network.eval(), model["network"]
