@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from geocnn.cli import main
 from geocnn.data import SphericalDigits
@@ -75,6 +76,28 @@ def test_resuming_a_finished_run_trains_nothing_and_says_so(finished_run, capsys
     assert run("train", "spherical-digits", "--run", finished_run, "--resume") == 0
     assert "nr: already trained" in capsys.readouterr().out
     assert (finished_run / "nr" / "best.safetensors").stat().st_mtime_ns == before
+
+
+def test_refining_goes_on_from_the_coarse_networks_weights(tmp_path, capsys):
+    folder = tmp_path / "refined"
+    # so short that hardly anything moves
+    refine = ("--refine=0.5", "--no-rotated", "--learning-rate=1e-9")
+    assert run("train", "spherical-digits", "--run", folder, *TINY, *refine) == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert results["accuracy"].keys() == {"geocnn", "geocnn, before refining"}
+    assert [results["networks"][name]["steps"] for name in ("nr-coarse", "nr")] == [2, 1]
+    coarse, fine = (load_file(folder / name / "model.safetensors") for name in ("nr-coarse", "nr"))
+    for name in coarse:
+        if "running" not in name:
+            torch.testing.assert_close(fine[name], coarse[name], rtol=1e-5, atol=1e-6)
+    described = json.loads((folder / "model.json").read_text())["network"]
+    assert (
+        described["oversample"]
+        and "oversample" not in json.loads((folder / "nr-coarse" / "model.json").read_text())["network"]
+    )
+    assert run("predict", folder, "--digits", 2, "--out", tmp_path) == 0
+    capsys.readouterr()
+    assert "refine" in refused(capsys, "train", "spherical-digits", "--refine=-1")
 
 
 def test_predict_reads_an_array_without_pickle(finished_run, tmp_path, monkeypatch, capsys):
