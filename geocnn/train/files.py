@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,29 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{file} does not hold a JSON object")
     return value
+
+
+def save_model(network: nn.Module, model: dict[str, Any], folder: Path) -> None:
+    """model.safetensors and model.json: all that `load_model` needs, no pickle.
+
+    model["format"] names the kind of model, model["network"] describes the network.
+    """
+    save_weights(network, folder / "model.safetensors")
+    replace_json(model, folder / "model.json")
+
+
+def load_model(
+    folder: Path, format: str, build: Callable[[dict[str, Any]], nn.Module]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained network, in evaluation mode, and its model.json; `build` makes it from its description.
+
+    Raises CheckpointError if the folder holds no model of that format.
+    """
+    model = read_json(folder / "model.json")
+    if model.get("format") != format:
+        raise CheckpointError(
+            f"{folder / 'model.json'} has format {model.get('format')!r}, expected {format!r}"
+        )
+    network = build(model["network"])
+    load_weights(network, folder / "model.safetensors")
+    return network.eval(), model

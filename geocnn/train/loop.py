@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import logging
 import math
 import os
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -155,6 +155,22 @@ def fit(
     return outcome
 
 
+def fit_each(
+    names: Sequence[str], folder: Path, console: Console, fit_one: Callable[[str], Outcome]
+) -> dict[str, Outcome]:
+    """The outcomes of trainings in the folders of these names: old ones of those that came to their end, new
+    ones of `fit_one`.
+    """
+    outcomes = {}
+    for name in names:
+        outcome, again = finished(folder / name), "already trained, "
+        if outcome is None:
+            outcome, again = fit_one(name), ""
+        console.print(f"{name}: {again}{outcome}", highlight=False, soft_wrap=True)
+        outcomes[name] = outcome
+    return outcomes
+
+
 def finished(folder: Path) -> Outcome | None:
     """The outcome of a training that came to its end in `folder`, or None."""
     file = folder / "training.json"
@@ -239,54 +255,6 @@ def predict_logits(
         logits.append(network(x.to(device)).float().cpu())
         labels.append(y)
     return torch.cat(logits), torch.cat(labels)
-
-
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The logged rows of a training over all its sessions; steps redone after a kill count once."""
-    rows: list[dict[str, float]] = []
-    sessions = sorted(folder.glob("logs/session-*/metrics.csv"), key=lambda file: int(file.parent.name[8:]))
-    for file in sessions:
-        with file.open(newline="") as stream:
-            new = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
-        first = min((row["step"] for row in new), default=math.inf)
-        rows = [row for row in rows if row["step"] < first] + new
-    return rows
-
-
-def write_metrics(trainings: dict[str, list[dict[str, float]]], file: Path) -> None:
-    """One CSV of the rows of several trainings, the first column naming the training."""
-    columns = sorted(
-        {name for rows in trainings.values() for row in rows for name in row} - {"step", "epoch"}
-    )
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["network", "step", *columns], extrasaction="ignore")
-        writer.writeheader()
-        for network, rows in trainings.items():
-            writer.writerows({"network": network, **row, "step": int(row["step"])} for row in rows)
-
-
-def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    import platform
-    from importlib.metadata import version
-
-    import lightning
-
-    import geocnn
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "lightning": lightning.__version__,
-        "numpy": version("numpy"),
-        "geocnn": geocnn.__version__,
-    }
-
-
-def machine() -> dict[str, Any]:
-    """What a time depends on."""
-    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-    return {"cpu_count": os.cpu_count(), "torch_threads": torch.get_num_threads(), "gpus": gpus}
 
 
 def _quieten() -> None:

@@ -25,20 +25,14 @@ pytest.importorskip("torch_geometric")
 
 from geocnn.train.recipes import body_parts
 from geocnn.train.recipes.body_parts import (
-    AREA,
     BodyPartsSettings,
     blind_description,
-    build_network,
     check_size,
-    load_network,
-    parameters,
     parts_description,
-    prepared,
-    probabilities,
-    score,
-    standard_mesh,
     upright,
 )
+from geocnn.train.recipes.part_networks import build_network, load_network, parameters, probabilities, score
+from geocnn.train.recipes.part_surfaces import AREA, batch, prepared, standard_mesh
 
 TINY = [
     "--train-size=4", "--val-size=2", "--test-size=2", "--epochs=3", "--batch-size=2", "--check-every=2",
@@ -164,7 +158,7 @@ def test_the_score_weighs_by_area_and_bodies_alike():
         data.logits[part, 0] = 2.0
         data.logits[:, 1] = 1.0
         surfaces.append(data)
-    found = score(lambda data: data.logits, body_parts.batch(surfaces))  # type: ignore[arg-type]
+    found = score(lambda data: data.logits, batch(surfaces))  # type: ignore[arg-type]
     shares = [
         float(s.areas[part].sum() / s.areas.sum())
         for s, part in zip(surfaces, (slice(0, 100), slice(0, 20)), strict=True)

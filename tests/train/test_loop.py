@@ -17,10 +17,9 @@ from geocnn.train.loop import (
     finished,
     fit,
     predict_logits,
-    read_metrics,
     stretches,
-    write_metrics,
 )
+from geocnn.train.results import read_metrics, write_metrics
 from geocnn.train.settings import LoopSettings
 
 SETTINGS = LoopSettings(epochs=4, batch_size=8, learning_rate=0.05, check_every=6, devices="cpu", seed=2)

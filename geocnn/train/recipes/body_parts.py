@@ -4,9 +4,6 @@ A SurfaceUNet on triangle meshes of about 3,000 vertices: shape features in, one
 vertex out. Two baselines say what that is worth: how far the areas of a vertex and of its neighbours go (they
 give the tessellation away, if anything does), and how far the same network goes when it has only invariant
 channels, and so is blind to direction.
-
-Every surface is scaled to the area AREA first. Features and kernels are then the same for a child, a giant,
-and a mesh in millimetres; and kernels have one radius, which the surfaces of a batch must share.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,31 +19,26 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import Dataset
 
 from geocnn.data.bodies import PARTS, Body, bodies
-from geocnn.errors import CheckpointError, GeocnnError, GeometryError
+from geocnn.errors import GeocnnError, GeometryError
 from geocnn.geometry import Mesh, mesh
 from geocnn.geometry.io import load_triangles, save_ply
-from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.field_type import FieldType
 from geocnn.groups.rotations import random_rotations
-from geocnn.nn import SurfaceUNet
-from geocnn.train.files import load_weights, read_json, replace_json, save_weights
-from geocnn.train.loop import (
-    Outcome,
-    finished,
-    fit,
-    inference_device,
-    is_main_process,
-    machine,
-    read_metrics,
-    versions,
-    write_metrics,
-)
+from geocnn.train.loop import Outcome, finished, fit, fit_each, inference_device, is_main_process
 from geocnn.train.recipe import Recipe, Request
-from geocnn.train.score import Score
-from geocnn.train.settings import LoopSettings, setting, tuples
+from geocnn.train.recipes.part_networks import (
+    build_network,
+    load_network,
+    parameters,
+    probabilities,
+    save_network,
+    score,
+)
+from geocnn.train.recipes.part_surfaces import AREA, Batches, batch, prepared, shares, standard_mesh
+from geocnn.train.results import read_metrics, write_metrics, write_results
+from geocnn.train.settings import LoopSettings, setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,16 +46,8 @@ if TYPE_CHECKING:
 
     from geocnn.data.surface_data import SurfaceData
 
-FORMAT = "geocnn body-parts 1"
-
-AREA = 1.673
-"""m²: the mean area of the training bodies (they have 1.07 to 2.42), to which every surface is scaled."""
-
 FEWEST, MOST = 500, 20_000
 """Vertices of a mesh that can be read: kernels hold about 20 of a body's 3,000, and so 3 to 140 of these."""
-
-FEATURES = FieldType("11x0 + 5x1 + 1x2")
-"""The type of `shape_features`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,59 +92,6 @@ class BodyPartsSettings(LoopSettings):
 PRESETS = {"default": BodyPartsSettings()}
 
 
-# --------------------------------------------------------------------------------------------------- networks
-
-
-class PartsNetwork(nn.Module):
-    """A SurfaceUNet from shape features to a logit a part and vertex: SurfaceData -> [N, 8].
-
-    Args:
-        widths, convs, dropout, rings: as in BodyPartsSettings.
-        blind: it is given the invariant features only. With widths of frequency 0 only, nothing in it
-            depends on a direction.
-    """
-
-    def __init__(
-        self, *, widths: Sequence[str], convs: Sequence[int], dropout: float, rings: int, blind: bool
-    ) -> None:
-        super().__init__()
-        self.blind = blind
-        taken = f"{FEATURES.multiplicity(_SCALAR)}x0" if blind else FEATURES
-        logits = f"{len(PARTS)}x0"
-        self.unet = SurfaceUNet(taken, widths, logits, convs=convs, rings=rings, dropout=dropout)
-
-    def forward(self, data: SurfaceData) -> Tensor:
-        x = FEATURES.select(data.x, _SCALAR).squeeze(-2) if self.blind else data.x
-        return self.unet(x, data.hierarchy)
-
-
-class AreaNetwork(nn.Module):
-    """The baseline that sees of each vertex its own area and its neighbours' mean: SurfaceData -> [N, 8]."""
-
-    def __init__(self, *, hidden: int = 64) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.BatchNorm1d(2),
-            nn.Linear(2, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, len(PARTS)),
-        )
-
-    def forward(self, data: SurfaceData) -> Tensor:
-        return self.layers(data.local_areas)
-
-
-_SCALAR = Irrep(0, "")
-
-
-def build_network(description: dict[str, Any]) -> nn.Module:
-    """The untrained network of a description: its "kind", "parts" or "area", and its arguments."""
-    arguments = tuples(description)
-    return PartsNetwork(**arguments) if arguments.pop("kind") == "parts" else AreaNetwork(**arguments)
-
-
 def parts_description(settings: BodyPartsSettings) -> dict[str, Any]:
     names = ("widths", "convs", "dropout", "rings")
     return {"kind": "parts", "blind": False} | {name: getattr(settings, name) for name in names}
@@ -183,113 +113,9 @@ def blind_description(settings: BodyPartsSettings) -> dict[str, Any]:
     return blind(high)
 
 
-def parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 def geometry_options(settings: BodyPartsSettings) -> dict[str, Any]:
     """What the networks' hierarchies are built with: the options of `Surface.hierarchy`."""
     return {"levels": len(settings.widths), "radius": settings.radius, "kind": settings.stencil}
-
-
-def save_network(
-    network: nn.Module, description: dict[str, Any], geometry: dict[str, Any], folder: Path
-) -> None:
-    """model.safetensors and model.json: all that `load_network` needs, no pickle."""
-    save_weights(network, folder / "model.safetensors")
-    model = {"format": FORMAT, "recipe": RECIPE.name, "classes": list(PARTS), "area": AREA}
-    replace_json(model | {"network": description, "geometry": geometry}, folder / "model.json")
-
-
-def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network and its model.json. Raises CheckpointError if the folder holds none."""
-    model = read_json(folder / "model.json")
-    if model.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder / 'model.json'} has format {model.get('format')!r}, expected {FORMAT!r}"
-        )
-    network = build_network(model["network"])
-    load_weights(network, folder / "model.safetensors")
-    return network.eval(), model
-
-
-# ------------------------------------------------------------------------------------------------------- data
-
-
-def standard_mesh(vertices: Tensor, faces: Tensor) -> Mesh:
-    """The mesh scaled to AREA. Raises GeometryError as `mesh` does."""
-    surface = mesh(vertices, faces)
-    return mesh(vertices.double() * math.sqrt(AREA / float(surface.areas.sum())), faces)
-
-
-def local_areas(surface: Mesh) -> Tensor:
-    """[N, 2] float32: the logarithms of a vertex's area and of its neighbours' mean area, over the mean."""
-    own, n = surface.areas / surface.areas.mean(), surface.n_points
-    a, b = surface.faces.flatten(), surface.faces.roll(-1, 1).flatten()
-    # each edge from both its ends, once
-    pairs = torch.cat([a * n + b, b * n + a]).unique()
-    around = torch.zeros_like(own).index_add_(0, pairs // n, own[pairs % n])
-    mean = around / torch.bincount(pairs // n, minlength=n).clamp(min=1)
-    return torch.stack([own, mean], 1).clamp(min=1e-6).log().float()
-
-
-def prepared(
-    meshes: Sequence[Mesh],
-    labels: Sequence[Tensor] | None,
-    geometry: dict[str, Any],
-    processes: int,
-    console: Console,
-) -> list[SurfaceData]:
-    """The meshes with all that the networks take. Raises GeometryError as `prepare` does."""
-    from geocnn.data.surface_data import prepare
-
-    surfaces = prepare(
-        meshes, labels, processes=processes or os.cpu_count() or 1, console=console, **geometry
-    )
-    for surface, source in zip(surfaces, meshes, strict=True):
-        surface.local_areas = local_areas(source)
-    return surfaces
-
-
-class Batches(Dataset["SurfaceData"]):
-    """Surfaces that are fetched as whole batches, the way the training loop does it."""
-
-    def __init__(self, surfaces: Sequence[SurfaceData]) -> None:
-        self.surfaces = surfaces
-
-    def __len__(self) -> int:
-        return len(self.surfaces)
-
-    def __getitems__(self, index: Sequence[int]) -> SurfaceData:
-        return batch([self.surfaces[k] for k in index])
-
-
-def batch(surfaces: Sequence[SurfaceData]) -> SurfaceData:
-    from torch_geometric.data import Batch
-
-    return Batch.from_data_list(list(surfaces))  # pyright: ignore[reportArgumentType, reportReturnType]
-
-
-def shares(data: SurfaceData) -> Tensor:
-    """Of each vertex of a batch the share [N] in its body's area; over each body they sum to 1."""
-    total = data.areas.new_zeros(int(data.batch[-1]) + 1).index_add_(0, data.batch, data.areas)
-    return data.areas / total[data.batch]
-
-
-def score(network: nn.Module, data: SurfaceData) -> Score:
-    """Cross-entropy and accuracy, weighted by area within each body, every body counting alike."""
-    assert data.y is not None
-    logits, share = network(data).float(), shares(data)
-    n = int(data.batch[-1]) + 1
-    loss = (F.cross_entropy(logits, data.y, reduction="none") * share).sum() / n
-    return Score(loss, ((logits.argmax(-1) == data.y) * share).sum() / n, n)
-
-
-@torch.no_grad()
-def probabilities(network: nn.Module, surfaces: Sequence[SurfaceData], device: torch.device) -> list[Tensor]:
-    """Of each surface [N, 8] on the CPU, rows sum to 1."""
-    network = network.to(device).eval()
-    return [network(batch([surface]).to(str(device))).float().softmax(-1).cpu() for surface in surfaces]
 
 
 # --------------------------------------------------------------------------------------------------- training
@@ -320,34 +146,32 @@ def train(settings: BodyPartsSettings, folder: Path, console: Console) -> None:
     start = time.perf_counter()
     geometry = geometry_options(settings)
     planned = trainings(settings)
-    outcomes = {training.folder: finished(folder / training.folder) for training in planned}
+    planned = {training.folder: training for training in trainings(settings)}
     data: dict[str, list[SurfaceData]] = {}
-    if not all(outcomes.values()):
+    if not all(finished(folder / name) for name in planned):
         for split, size in (("train", settings.train_size), ("val", settings.val_size)):
             chosen = bodies(split)[:size]
             meshes = [standard_mesh(body.vertices, body.faces) for body in chosen]
-            data[split] = prepared(
-                meshes, [body.labels for body in chosen], geometry, settings.processes, console
-            )
-    done: dict[str, Outcome] = {}
-    for training in planned:
-        outcome = outcomes[training.folder]
-        if outcome is not None:
-            console.print(f"{training.folder}: already trained, {outcome}", highlight=False, soft_wrap=True)
-        else:
-            outcome = _train_one(training, settings, data, folder / training.folder, console)
-        done[training.folder] = outcome
+            labels = [body.labels for body in chosen]
+            data[split] = prepared(meshes, labels, geometry, settings.processes, console)
+    outcomes = fit_each(
+        list(planned),
+        folder,
+        console,
+        lambda name: _train_one(planned[name], settings, data, folder, console),
+    )
     if is_main_process():
-        _report(settings, folder, done, start, console)
+        _report(settings, folder, outcomes, start, console)
 
 
 def _train_one(
     training: Training,
     settings: BodyPartsSettings,
     data: dict[str, list[SurfaceData]],
-    home: Path,
+    folder: Path,
     console: Console,
 ) -> Outcome:
+    home = folder / training.folder
     console.print(f"training {training.title}, seed {training.seed} ({training.folder})", highlight=False)
     torch.manual_seed(training.seed)
     network = build_network(training.description)
@@ -363,7 +187,6 @@ def _train_one(
     )
     if is_main_process():
         save_network(network, training.description, geometry_options(settings), home)
-    console.print(f"{training.folder}: {outcome}", highlight=False, soft_wrap=True)
     return outcome
 
 
@@ -414,23 +237,8 @@ def _report(
     ).savefig(folder / "confusion.png", dpi=150)
     viz.curves(rows).savefig(folder / "curves.png", dpi=150)
     _bodies_page(chosen, answers[main.folder], surfaces).savefig(folder / "bodies.png", dpi=150)
-    replace_json(
-        {
-            "recipe": RECIPE.name,
-            "accuracy": accuracy,
-            "agreement": agreement,
-            "networks": networks,
-            "settings": dataclasses.asdict(settings),
-            "seed": settings.seed,
-            "seconds": {
-                "training": sum(outcome.seconds for outcome in outcomes.values()),
-                "this session": round(time.perf_counter() - start, 1),
-            },
-            "versions": versions(),
-            "machine": machine(),
-        },
-        folder / "results.json",
-    )
+    results = {"recipe": RECIPE.name, "accuracy": accuracy, "agreement": agreement, "networks": networks}
+    write_results(results, settings, outcomes, start, folder)
     _print_tables(accuracy, networks, agreement, console)
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geocnn.errors import CheckpointError
 from geocnn.geometry import Hierarchy, healpix
 from geocnn.geometry.healpix import bilinear_weights, nested_to_ring, npix
 from geocnn.nn import SurfaceEncoder
-from geocnn.train.files import load_weights, read_json, replace_json, save_weights
+from geocnn.train.files import load_model, save_model
 from geocnn.train.settings import tuples
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -109,21 +108,11 @@ def build_network(description: dict[str, Any]) -> nn.Module:
 
 
 def save_network(network: nn.Module, description: dict[str, Any], folder: Path) -> None:
-    """model.safetensors and model.json: all that `load_network` needs, no pickle."""
-    save_weights(network, folder / "model.safetensors")
-    replace_json(
-        {"format": FORMAT, "recipe": "spherical-digits", "classes": CLASSES, "network": description},
-        folder / "model.json",
-    )
+    model = {"format": FORMAT, "recipe": "spherical-digits", "classes": CLASSES, "network": description}
+    save_model(network, model, folder)
 
 
 def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """A trained network and its description. Raises CheckpointError if the folder holds none."""
-    model = read_json(folder / "model.json")
-    if model.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder / 'model.json'} has format {model.get('format')!r}, expected {FORMAT!r}"
-        )
-    network = build_network(model["network"])
-    load_weights(network, folder / "model.safetensors")
-    return network.eval(), model["network"]
+    network, model = load_model(folder, FORMAT, build_network)
+    return network, model["network"]

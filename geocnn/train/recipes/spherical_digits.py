@@ -23,21 +23,11 @@ from geocnn.data.spherical_digits import SphericalDigits, normalise
 from geocnn.errors import GeocnnError, MapError
 from geocnn.geometry import healpix
 from geocnn.geometry.healpix import check_map
-from geocnn.train.files import load_weights, replace_json
-from geocnn.train.loop import (
-    Outcome,
-    finished,
-    fit,
-    inference_device,
-    is_main_process,
-    machine,
-    predict_logits,
-    read_metrics,
-    versions,
-    write_metrics,
-)
+from geocnn.train.files import load_weights
+from geocnn.train.loop import Outcome, fit, fit_each, inference_device, is_main_process, predict_logits
 from geocnn.train.recipe import Recipe, Request
 from geocnn.train.recipes.sphere_networks import CLASSES, build_network, load_network, save_network
+from geocnn.train.results import read_metrics, write_metrics, write_results
 from geocnn.train.settings import LoopSettings, setting
 
 if TYPE_CHECKING:
@@ -129,15 +119,12 @@ def trainings(settings: SphericalDigitsSettings) -> list[Training]:
 def train(settings: SphericalDigitsSettings, folder: Path, console: Console) -> None:
     """Train what is not yet trained, then evaluate; everything lands in `folder` (see the README)."""
     start = time.perf_counter()
-    outcomes: dict[str, Outcome] = {}
-    for training in trainings(settings):
-        home = folder / training.folder
-        done = finished(home)
-        if done is not None:
-            console.print(f"{training.folder}: already trained, {done}", highlight=False, soft_wrap=True)
-        else:
-            done = _train_one(training, settings, folder, console)
-        outcomes[training.folder] = done
+    planned = {training.folder: training for training in trainings(settings)}
+
+    def fit_one(name: str) -> Outcome:
+        return _train_one(planned[name], settings, folder, console)
+
+    outcomes = fit_each(list(planned), folder, console, fit_one)
     if is_main_process():
         _report(settings, folder, outcomes, start, console)
 
@@ -165,7 +152,6 @@ def _train_one(
     )
     if is_main_process():
         save_network(network, training.description, home)
-    console.print(f"{training.folder}: {outcome}", highlight=False, soft_wrap=True)
     return outcome
 
 
@@ -214,22 +200,8 @@ def _report(
     ).savefig(folder / "confusion.png", dpi=150)
     viz.curves(rows).savefig(folder / "curves.png", dpi=150)
     _sphere_page(tests["R"], logits["nr", "R"]).savefig(folder / "spheres.png", dpi=150)
-    replace_json(
-        {
-            "recipe": RECIPE.name,
-            "accuracy": accuracy,
-            "networks": networks,
-            "settings": dataclasses.asdict(settings),
-            "seed": settings.seed,
-            "seconds": {
-                "training": sum(outcome.seconds for outcome in outcomes.values()),
-                "this session": round(time.perf_counter() - start, 1),
-            },
-            "versions": versions(),
-            "machine": machine(),
-        },
-        folder / "results.json",
-    )
+    found = {"recipe": RECIPE.name, "accuracy": accuracy, "networks": networks}
+    write_results(found, settings, outcomes, start, folder)
     _print_table(accuracy, networks, console)
 
 
