@@ -1,23 +1,51 @@
 """Discretised surfaces: points, frames, areas, exp, log, transport; the stencils layers gather with."""
 
+from geocnn.geometry.connection import Connection
+from geocnn.geometry.curvature import angle_defects, gauss_bonnet, gaussian_curvature
 from geocnn.geometry.flat import plane, torus
 from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.holonomy import (
+    face_holonomy,
+    fundamental_group,
+    holonomy,
+    holonomy_group,
+    vertex_holonomy,
+)
+from geocnn.geometry.kernels import invariant_kernels, transport_coefficients, transport_kernel
+from geocnn.geometry.laplacian import connection_laplacian, extend_vectors
 from geocnn.geometry.mesh import Mesh, load, mesh
 from geocnn.geometry.sphere import healpix, icosphere
 from geocnn.geometry.stencil import Stencil
-from geocnn.geometry.surface import Exp, Log, Surface
+from geocnn.geometry.surface import Exp, Log, Surface, SurfacePoint
+from geocnn.geometry.transport import transport
 
 __all__ = [
+    "Connection",
     "Exp",
     "Hierarchy",
     "Log",
     "Mesh",
     "Stencil",
     "Surface",
+    "SurfacePoint",
+    "angle_defects",
+    "connection_laplacian",
+    "extend_vectors",
+    "face_holonomy",
+    "fundamental_group",
+    "gauss_bonnet",
+    "gaussian_curvature",
     "healpix",
+    "holonomy",
+    "holonomy_group",
     "icosphere",
+    "invariant_kernels",
     "load",
     "mesh",
     "plane",
     "torus",
+    "transport",
+    "transport_coefficients",
+    "transport_kernel",
+    "vertex_holonomy",
 ]

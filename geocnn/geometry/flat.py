@@ -6,14 +6,16 @@ larger cells). Frames are e₁ = ∂_x, e₂ = ∂_y; the anchor is e₁. A pixe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.connection import Connection
 from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
-from geocnn.groups.planar import TRIVIAL
+from geocnn.groups.planar import TRIVIAL, compose
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,22 @@ class Flat(Surface):
         target, source = (torch.cat(p) for p in zip(*pairs, strict=True))
         log = self._log(base.take(target), self.placed.take(source))
         return Disc(target, source, log, torch.ones_like(log.angle))
+
+    def connection(self) -> Connection:
+        """The cells to the right and below, found by exp, so that both ways to one neighbour count across a
+        seam.
+        """
+        way = torch.arange(2, device=self.points.device).repeat_interleave(self.n_points)
+        tail = torch.arange(self.n_points, device=self.points.device).repeat(2)
+        base = self.placed.take(tail)
+        angle, _ = compose((base.anchor, base.flipped), (way * (math.pi / 2), None))
+        e = self._exp(base, self.step * torch.stack([angle.cos(), angle.sin()], -1))
+        weight, slot = e.weight.max(1, keepdim=True)
+        source, angle = e.source.gather(1, slot)[:, 0], e.angle.gather(1, slot)[:, 0]
+        flip = None if e.flip is None else e.flip.expand_as(e.source).gather(1, slot)[:, 0]
+        # beyond an edge of the rectangle there is no cell
+        on = e.inside & (weight[:, 0] > 1 - 1e-6)
+        return Connection(tail[on], source[on], angle[on], None if flip is None else flip[on])
 
     def is_same_as(self, other: Surface) -> bool:
         return (

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.connection import Connection, edges_of, pairs_once
 from geocnn.geometry.geodesic import Unfolded, corner_directions, correct, trace_from_vertices, unfold
 from geocnn.geometry.io import load_triangles
 from geocnn.geometry.manifold import check_triangles, components
@@ -162,6 +163,22 @@ class Mesh(Surface):
             met,
         )
         return Disc(found.base, source, log, jacobian)
+
+    def connection(self) -> Connection:
+        """The triangulation's edges; between the points of a coarser level, those whose vertices meet.
+
+        A vertex belongs to the point it reads the most of; the transport along an edge is exact, between the
+        points of a level that of log.
+        """
+        if self.reading is None:
+            tail, head, angle = edges_of(self.triangulation)
+            angle, flip = self._seen(self.placed.take(tail), head[:, None], angle[:, None])
+            return Connection(tail, head, angle[:, 0], None if flip is None else flip[:, 0])
+        r = self.reading
+        point = r.source.gather(1, r.weight.argmax(1, keepdim=True))[:, 0]
+        point[self.vertex] = torch.arange(self.n_points, device=point.device)
+        near = point[self.faces]
+        return self._joined(*pairs_once(near, near.roll(-1, 1), self.n_points))
 
     def coarser(self) -> Mesh:
         """A quarter of the points, farthest first, on the same triangles, at least one a component; each with

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.healpix import bilinear_weights, check_nside, cubic_weights, npix, pixel_to_vector
+from geocnn.geometry.connection import Connection, pairs_once
+from geocnn.geometry.healpix import (
+    bilinear_weights,
+    check_nside,
+    cubic_weights,
+    neighbours,
+    npix,
+    pixel_to_vector,
+)
 from geocnn.geometry.icosahedron import Icosahedron
 from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
 from geocnn.groups.planar import SO2
@@ -24,6 +32,10 @@ class Grid(Protocol):
 
     def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Sources [K, S] and weights [K, S], summing to 1, for unit vectors [K, 3]."""
+        ...
+
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """The ids [E] of neighbouring points, each pair once."""
         ...
 
     def coarser(self) -> Sphere:
@@ -104,6 +116,10 @@ class Sphere(Surface):
         log = self._log(base.take(target), self.placed.take(source))
         return Disc(target, source, log, _sinc(log.vectors.norm(dim=-1)))
 
+    def connection(self) -> Connection:
+        """Pixels that share an edge, or the triangles' edges; transport along great circles."""
+        return self._joined(*(ids.to(self.points.device) for ids in self.grid.edges()))
+
     def coarser(self) -> Sphere:
         return self.grid.coarser()
 
@@ -164,6 +180,11 @@ class HealpixGrid:
         weights = cubic_weights if self.interpolation == "cubic" else bilinear_weights
         return weights(self.nside, theta, phi, nested=self.nested)
 
+    def edges(self) -> tuple[Tensor, Tensor]:
+        pixel = torch.arange(npix(self.nside))
+        across = neighbours(self.nside, pixel, nested=self.nested)[:, ::2]
+        return pairs_once(pixel[:, None].expand_as(across), across, len(pixel))
+
     def coarser(self) -> Sphere:
         if self.nside == 1:
             raise GeometryError(
@@ -214,6 +235,10 @@ class IcosphereGrid:
 
     def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
         return self.solid.locate(points)
+
+    def edges(self) -> tuple[Tensor, Tensor]:
+        faces = self.solid.faces[-1]
+        return pairs_once(faces, faces.roll(-1, 1), len(self.solid.points))
 
     def coarser(self) -> Sphere:
         if self.solid.level == 0:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.connection import Connection, pairs_once
 from geocnn.geometry.stencil import Stencil, check_gauge, gauge_change
 from geocnn.groups.planar import Group, compose, smallest_group
 
@@ -55,6 +56,13 @@ class Log(NamedTuple):
     flip: Tensor | None
     reached: Tensor
     met: Tensor | None = None
+
+
+class SurfacePoint(NamedTuple):
+    """K points inside faces of a mesh: face [K] int64, barycentric [K, 3], weights of the face's corners."""
+
+    face: Tensor
+    barycentric: Tensor
 
 
 class Disc(NamedTuple):
@@ -176,6 +184,22 @@ class Surface(ABC):
                 f"one target a base is needed, got {len(base)} bases and {len(target)} targets"
             )
         return self._log(self.placed.take(base), self.placed.take(target))
+
+    def connection(self) -> Connection:
+        """Neighbouring points and the transporters between them, in the present gauge.
+
+        >>> import geocnn.geometry as geometry
+        >>> c = geometry.plane((2, 2)).connection(); list(zip(c.tail.tolist(), c.head.tolist()))
+        [(0, 1), (2, 3), (0, 2), (1, 3)]
+        """
+        # the diagonal of a square grid is within it, so no point is left alone
+        near = self._disc(self.placed, 1.6 * self.spacing)
+        return self._joined(*pairs_once(near.base, near.source, self.n_points))
+
+    def _joined(self, tail: Tensor, head: Tensor) -> Connection:
+        """Those edges with the transporters of log."""
+        l = self.log(tail, head)
+        return Connection(tail, head, l.angle, l.flip)
 
     def _ids(self, ids: Tensor, name: str) -> Tensor:
         ids = torch.as_tensor(ids, device=self.points.device)

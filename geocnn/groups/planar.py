@@ -166,3 +166,26 @@ def inverse(g: Element) -> Element:
     """
     angle, flip = g
     return (-angle, None) if flip is None else (torch.where(flip, angle, -angle), flip)
+
+
+def product(g: Element) -> Element:
+    """g₁ ∘ g₂ ∘ … ∘ g_L of elements [..., L], the last first: [...].
+
+    >>> quarter, flips = torch.full((2,), torch.pi / 2), torch.tensor([True, False])
+    >>> product((quarter, None))[0], product((quarter, flips))[0]
+    (tensor(3.1416), tensor(0.))
+    """
+    angle, flip = g
+    if flip is None:
+        return angle.sum(-1), None
+    turned = flip.cumsum(-1) - flip.long()
+    return torch.where(turned % 2 == 1, -angle, angle).sum(-1), flip.sum(-1) % 2 == 1
+
+
+def wrapped(angle: Tensor) -> Tensor:
+    """The same angle from −π up to π.
+
+    >>> wrapped(torch.tensor([torch.pi, 7.0]))
+    tensor([-3.1416,  0.7168])
+    """
+    return (angle + math.pi).remainder(2 * math.pi) - math.pi

@@ -11,9 +11,9 @@ from geocnn.errors import FieldTypeError, SamplingError
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import radial_quadrature
 from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim
-from geocnn.groups.steerable import Moment
+from geocnn.groups.steerable import Moment, radial_basis
 from geocnn.nn.linear import real_matrix
-from geocnn.ops.gather import MomentBasis, check_input, gather, radial_basis
+from geocnn.ops.gather import MomentBasis, check_input, gather
 
 
 class GaugeConv(nn.Module):

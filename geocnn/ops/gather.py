@@ -21,7 +21,7 @@ from geocnn.errors import GeometryError, GroupError
 from geocnn.geometry.stencil import Stencil
 from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim, rho
 from geocnn.groups.planar import Group
-from geocnn.groups.steerable import Moment, moments_between
+from geocnn.groups.steerable import Moment, moments_between, radial_basis
 from geocnn.ops.blocks import Blocks, convolve
 
 Mix = Mapping[tuple[Irrep, Irrep], Tensor]
@@ -78,24 +78,6 @@ class MomentBasis:
 
     def n_rows(self, source: Irrep) -> int:
         return sum(dim * count for _, dim, count, _ in self.runs(source))
-
-
-def radial_basis(t: Tensor, rings: int, frequency: int) -> Tensor:
-    """`rings` raised-cosine bumps of t = r/R, [..., rings]: zero at 1, and at 0 unless the angular frequency
-    is 0.
-
-    Neighbouring bumps overlap by half and sum to 1 between their centres; the derivative is continuous.
-
-    >>> radial_basis(torch.tensor([0.0, 1.0]), 2, 0).tolist()
-    [[1.0, 0.0], [0.0, 0.0]]
-    >>> radial_basis(torch.tensor([0.0, 1.0]), 2, 1).tolist()
-    [[0.0, 0.0], [0.0, 0.0]]
-    """
-    n = rings if frequency == 0 else rings + 1
-    first = 0 if frequency == 0 else 1
-    centre = torch.arange(first, first + rings, dtype=t.dtype, device=t.device) / n
-    phase = ((t[..., None] - centre) * n).clamp(-1, 1)
-    return 0.5 + 0.5 * torch.cos(math.pi * phase)
 
 
 def gather(

@@ -1,0 +1,91 @@
+"""Connection: which points of a surface lie next to each other, and the transport between their gauges."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from geocnn.geometry.triangulation import Triangulation
+from geocnn.groups.planar import Element, inverse
+
+
+class Connection(NamedTuple):
+    """E edges, each once; two points may share several. tail, head [E]: point ids; (angle, flip) [E] takes
+    components in the head's gauge to the tail's, straight along the edge; flip may be None.
+    """
+
+    tail: Tensor
+    head: Tensor
+    angle: Tensor
+    flip: Tensor | None = None
+
+    @property
+    def n_points(self) -> int:
+        """One more than the highest id that has an edge."""
+        return 0 if not len(self.tail) else 1 + int(torch.maximum(self.tail.max(), self.head.max()))
+
+    def along(self, edge: Tensor, forward: Tensor) -> Element:
+        """The elements that carry over edges [K], from tail to head where forward [K], else back."""
+        angle, flip = self.angle[edge], None if self.flip is None else self.flip[edge]
+        return torch.where(forward, inverse((angle, flip))[0], angle), flip
+
+    def between(self, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """(edge, forward) [K] that lead from start to end [K]: of several the first, −1 where none does."""
+        if not len(self.tail):
+            return torch.full_like(start, -1), torch.zeros_like(start, dtype=torch.bool)
+        n = max(self.n_points, 1 + int(torch.maximum(start.max(), end.max())) if len(start) else 0)
+        ways = torch.cat([self.tail * n + self.head, self.head * n + self.tail])
+        ways, order = ways.sort(stable=True)
+        wanted = start * n + end
+        at = torch.searchsorted(ways, wanted).clamp_max(len(ways) - 1)
+        place = order[at]
+        edge = torch.where(ways[at] == wanted, place % len(self.tail), -1)
+        return edge, place < len(self.tail)
+
+
+def halves(t: Triangulation) -> Tensor:
+    """One half-edge of each edge [E], the lower of two."""
+    h = torch.arange(len(t.tail), device=t.faces.device)
+    return h[(t.twin < 0) | (h < t.twin)]
+
+
+def edges_of(t: Triangulation) -> tuple[Tensor, Tensor, Tensor]:
+    """(tail, head, angle) [E] of a triangulation's edges: the angle takes the axis at the head to that at the
+    tail.
+
+    A direction keeps its polar angle to the edge: what leaves along it arrives along it.
+    """
+    h = halves(t)
+    onward = h - h % 3 + (h + 1) % 3
+    head = t.tail[onward]
+    # the edge seen from its head, counted from the face's other edge there
+    back = t.polar[onward] + t.angle[onward] * t.scale[head]
+    return t.tail[h], head, t.polar[h] - back - math.pi
+
+
+def hinge(t: Triangulation, h: Tensor) -> Tensor:
+    """The angle [K] from the plane of the face across half-edges h [K] to that of h's own face, laid flat
+    beside it.
+    """
+    return torch.angle(-t.side[h] * t.side[t.twin[h]].conj())
+
+
+def face_connection(t: Triangulation) -> Connection:
+    """The dual connection: faces as points, in the gauge of their planes (e₁ along the first edge), joined
+    across inner edges.
+
+    Nothing is rescaled here, so the holonomy around a vertex is its angle defect; every curvature of the mesh
+    is a defect.
+    """
+    h = halves(t)
+    h = h[t.twin[h] >= 0]
+    return Connection(h // 3, t.twin[h] // 3, hinge(t, h))
+
+
+def pairs_once(a: Tensor, b: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The pairs (a, b) [P] of different ids below n, each once, the lower id first."""
+    key = torch.unique((torch.minimum(a, b) * n + torch.maximum(a, b))[a != b])
+    return key // n, key % n
