@@ -2,8 +2,8 @@
 holonomy leaves alone.
 
 A kernel at p is a function k of tangent vectors there. Transport Γ from p to q carries it to
-(Γk)(v) = k(Γ⁻¹v) at q. Two paths from p to q give one kernel exactly when k is invariant under the holonomy of the loop they
-make: a kernel that is to mean the same everywhere is invariant under the surface's holonomy group.
+(Γk)(v) = k(Γ⁻¹v) at q. Two paths from p to q give one kernel exactly when k is invariant under the holonomy
+of the loop they make: a kernel that is to mean the same everywhere is invariant under the holonomy group.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from geocnn.groups import (
     steerable_basis,
 )
 from geocnn.groups.field_type import has_complex_structure
-from geocnn.groups.steerable import moments, moments_between
+from geocnn.groups.steerable import moments, moments_between, radial_basis
 
 FINITE = [TRIVIAL, REFLECTION, *map(cyclic, range(2, 9)), *map(dihedral, range(2, 7))]
 GROUPS = [*FINITE, SO2, O2]
@@ -236,3 +236,21 @@ def test_the_null_space_basis_is_orthonormal_float64():
     assert rows.shape == (4, 9, 2, 2)
     assert rows.dtype == torch.float64
     torch.testing.assert_close(rows.flatten(1) @ rows.flatten(1).T, torch.eye(4, dtype=torch.float64))
+
+
+# ------------------------------------------------------------------------------------------ radial functions
+
+
+@pytest.mark.parametrize("rings", [1, 2, 3, 5])
+def test_radial_functions_vanish_where_the_design_says(rings):
+    t = torch.tensor([0.0, 1.0, 1.1], dtype=torch.float64)
+    for frequency in (0, 1, -2):
+        value = radial_basis(t, rings, frequency)
+        assert value.shape == (3, rings)
+        assert value[1:].abs().max() < 1e-15
+        assert (value[0].abs().max() < 1e-15) == (frequency != 0)
+
+
+def test_neighbouring_radial_functions_sum_to_one_between_their_centres():
+    t = torch.linspace(0, 0.75, 50, dtype=torch.float64)
+    torch.testing.assert_close(radial_basis(t, 4, 0).sum(-1), torch.ones(50).double(), rtol=0, atol=1e-14)

@@ -23,7 +23,6 @@ from geocnn.ops.gather import (
     build_operator,
     gather,
     gather_reference,
-    radial_basis,
     transported_mean,
 )
 from tests.laws import random_gauge
@@ -201,24 +200,6 @@ def test_the_transported_mean_is_the_weighted_mean(group):
     torch.testing.assert_close(
         transported_mean(x, stencil, field_type), expected / total[:, None], rtol=1e-10, atol=1e-10
     )
-
-
-# ------------------------------------------------------------------------------------------ radial functions
-
-
-@pytest.mark.parametrize("rings", [1, 2, 3, 5])
-def test_radial_functions_vanish_where_the_design_says(rings):
-    t = torch.tensor([0.0, 1.0, 1.1], dtype=torch.float64)
-    for frequency in (0, 1, -2):
-        value = radial_basis(t, rings, frequency)
-        assert value.shape == (3, rings)
-        assert value[1:].abs().max() < 1e-15
-        assert (value[0].abs().max() < 1e-15) == (frequency != 0)
-
-
-def test_neighbouring_radial_functions_sum_to_one_between_their_centres():
-    t = torch.linspace(0, 0.75, 50, dtype=torch.float64)
-    torch.testing.assert_close(radial_basis(t, 4, 0).sum(-1), torch.ones(50).double(), rtol=0, atol=1e-14)
 
 
 # --------------------------------------------------------------------------------- what PyTorch may ask of it
