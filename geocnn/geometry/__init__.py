@@ -2,7 +2,7 @@
 
 from geocnn.geometry.connection import Connection
 from geocnn.geometry.curvature import angle_defects, gauss_bonnet, gaussian_curvature
-from geocnn.geometry.flat import plane, torus
+from geocnn.geometry.flat import cylinder, klein_bottle, mobius_strip, plane, torus
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.holonomy import (
     face_holonomy,
@@ -30,6 +30,7 @@ __all__ = [
     "SurfacePoint",
     "angle_defects",
     "connection_laplacian",
+    "cylinder",
     "extend_vectors",
     "face_holonomy",
     "fundamental_group",
@@ -40,8 +41,10 @@ __all__ = [
     "holonomy_group",
     "icosphere",
     "invariant_kernels",
+    "klein_bottle",
     "load",
     "mesh",
+    "mobius_strip",
     "plane",
     "torus",
     "transport",

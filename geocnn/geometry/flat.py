@@ -1,7 +1,12 @@
-"""Flat surfaces on a regular grid: the plane's rectangle and its quotient, the torus.
+"""Flat surfaces on a regular grid: a rectangle of the plane whose opposite sides are glued, mirrored or not, or
+left open.
 
-Point (row i, column j) of shape (h, w) is number i·w + j, at x = j, y = i (a coarser level: centres of its
-larger cells). Frames are e₁ = ∂_x, e₂ = ∂_y; the anchor is e₁. A pixel's cell reaches half a step around it.
+    sides x    sides y    surface
+    open       open       plane            Point (row i, column j) of shape (h, w) is number i·w + j, at x = j,
+    glued      open       cylinder         y = i (a coarser level: centres of its larger cells). A cell reaches
+    mirrored   open       Möbius strip     half a step around its point. Frames are e₁ = ∂_x, e₂ = ∂_y; the
+    glued      glued      torus            anchor is e₁. Mirrored sides are glued so that (x + width, y) is
+    mirrored   glued      Klein bottle     (x, height − 1 − y): to pass them turns ∂_y into −∂_y.
 """
 
 from __future__ import annotations
@@ -15,18 +20,21 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection
 from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
-from geocnn.groups.planar import TRIVIAL, compose
+from geocnn.groups.planar import REFLECTION, TRIVIAL, compose
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Flat(Surface):
-    """A rectangle of shape[0] × shape[1] square cells of side `step`; `periodic`: whether opposite sides are
-    glued.
+    """A rectangle of shape[0] × shape[1] square cells of side `step`.
+
+    `glued`: whether its two sides x = const are one, and its two sides y = const; `mirrored`: whether the former
+    are glued with y turned round. Sides that are not glued are edges.
     """
 
     shape: tuple[int, int]
     step: float
-    periodic: bool
+    glued: tuple[bool, bool]
+    mirrored: bool
 
     @property
     def _size(self) -> Tensor:
@@ -35,63 +43,111 @@ class Flat(Surface):
 
     def _exp(self, base: Placed, vectors: Tensor) -> Exp:
         v = (vectors[..., None] * base.frames).sum(1)
-        length, inside = vectors.norm(dim=-1), torch.ones(len(v), dtype=torch.bool, device=v.device)
-        portion = torch.ones_like(length)
-        if not self.periodic:
-            portion, inside = self._until_edge(base.points, v)
+        portion, inside = self._until_edge(base.points, v)
         end = base.points + portion[:, None] * v
-        if self.periodic:
-            end = (end + 0.5).remainder(self._size) - 0.5
-        source, weight = self._bilinear(end)
-        angle, flip = _turn(base.frames[:, None], self.frames[source], base.flipped, self.flipped, source)
-        return Exp(end, source, weight, angle, flip, inside, portion * length)
+        source, weight, passed = self._bilinear(end)
+        angle, flip = self._turn(base, self.placed.take(source), passed)
+        length = portion * vectors.norm(dim=-1)
+        return Exp(self._reduced(end), source, weight, angle, flip, inside, length)
 
     def _until_edge(self, p: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The portion of each segment p + t v, t in [0, 1], inside the rectangle, and whether that is all of
-        it.
-        """
+        """The portion of each segment p + t v, t in [0, 1], before an edge, and whether that is all of it."""
         room = torch.where(v > 0, self._size - 0.5 - p, p + 0.5)
+        room = torch.where(torch.tensor(self.glued, device=p.device), torch.inf, room)
         # a segment that ends on the edge within rounding has not left it
         portion = (room / v.abs().clamp_min(1e-300)).amin(-1) * (1 + 1e-12)
         return portion.clamp(max=1), portion >= 1
 
-    def _bilinear(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """The four cells around each point; beyond an edge there is none, and its weight is zero."""
+    def _reduced(self, points: Tensor) -> Tensor:
+        """Points [K, 2] of the unrolled plane, in the rectangle."""
+        size, glued = self._size, torch.tensor(self.glued, device=points.device)
+        turns = torch.where(glued, ((points + 0.5) / size).floor(), 0.0)
+        x, y = (points - turns * size).unbind(-1)
+        if self.mirrored:
+            y = torch.where(turns[:, 0] % 2 == 1, size[1] - 1 - y, y)
+        return torch.stack([x, y], -1)
+
+    def _bilinear(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The four cells around points [K, 2] of the unrolled plane, their weights, and how often the sides x
+        are passed on the way there, [K, 4] each. Beyond an edge there is no cell, and the weight is zero.
+        """
+        h, w = self.shape
         cell = (points + 0.5) / self.step - 0.5
         low = cell.floor()
         t = cell - low
         corner = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=points.device)
         weight = torch.where(corner == 1, t[:, None], 1 - t[:, None]).prod(-1)
-        at = low.to(torch.int64)[:, None] + corner
-        n = torch.tensor([self.shape[1], self.shape[0]], device=points.device)
-        if self.periodic:
-            at = at.remainder(n)
-        else:
-            weight = weight * ((at >= 0) & (at < n)).all(-1)
-            at = torch.minimum(at.clamp_min(0), n - 1)
-        return at[..., 1] * self.shape[1] + at[..., 0], weight
+        column, row = (low.to(torch.int64)[:, None] + corner).unbind(-1)
+        passed = torch.zeros_like(column)
+        if self.glued[0]:
+            passed = column.div(w, rounding_mode="floor")
+            column = column - passed * w
+        if self.glued[1]:
+            row = row.remainder(h)
+        weight = weight * ((column >= 0) & (column < w) & (row >= 0) & (row < h))
+        column, row = column.clamp(0, w - 1), row.clamp(0, h - 1)
+        if self.mirrored:
+            row = torch.where(passed % 2 == 1, h - 1 - row, row)
+        return row * w + column, weight, passed
+
+    def _turn(self, base: Placed, other: Placed, passed: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(angle, flip) [K, S] from the gauge of `other` [K, S] to that of the base [K]: on the way back no vector
+        turns, and to pass mirrored sides an odd number of times mirrors all.
+        """
+        e1, flips = other.frames[..., 0, :], [x for x in (other.flipped,) if x is not None]
+        if base.flipped is not None:
+            flips.append(base.flipped[:, None])
+        if self.mirrored:
+            odd = passed % 2 == 1
+            flips.append(odd)
+            e1 = torch.where(odd[..., None], e1 * e1.new_tensor([1.0, -1.0]), e1)
+        along = (base.frames[:, None] * e1[..., None, :]).sum(-1)
+        flip = None
+        for each in flips:
+            flip = each if flip is None else flip ^ each
+        angle = torch.atan2(along[..., 1], along[..., 0])
+        return angle, None if flip is None else flip.expand_as(angle)
 
     def _log(self, base: Placed, target: Placed) -> Log:
-        v = self._difference(base.points, target.points)
+        v, passed = self._difference(base.points, target.points)
+        other = target.take(torch.arange(len(v), device=v.device)[:, None])
+        angle, flip = self._turn(base, other, passed[:, None])
         vectors = (base.frames * v[:, None]).sum(-1)
-        angle, flip = _turn(base.frames, target.frames, base.flipped, target.flipped, None)
-        return Log(vectors, angle, flip, torch.ones(len(v), dtype=torch.bool, device=v.device))
+        reached = torch.ones(len(v), dtype=torch.bool, device=v.device)
+        return Log(vectors, angle[:, 0], None if flip is None else flip[:, 0], reached)
 
-    def _difference(self, p: Tensor, q: Tensor) -> Tensor:
-        v = q - p
-        # into [−½, ½) of each side: of two ways as short as each other the same one at every point
-        return v - (v / self._size + 0.5).floor() * self._size if self.periodic else v
+    def _difference(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """The shortest ways [..., 2] from p to q and how often each passes the sides x. Of two ways as short as
+        each other it is the one to smaller x, then y, at every point.
+        """
+        size = self._size
+        found = []
+        for turns in (-1, 0, 1) if self.glued[0] else (0,):
+            x, y = q.unbind(-1)
+            if self.mirrored and turns % 2:
+                y = size[1] - 1 - y
+            dx, dy = x + turns * size[0] - p[..., 0], y - p[..., 1]
+            if self.glued[1]:
+                # into [−½, ½) of the height
+                dy = dy - (dy / size[1] + 0.5).floor() * size[1]
+            found.append(torch.stack([dx, dy], -1))
+        ways = torch.stack(found)
+        length = ways.norm(dim=-1)
+        first = (length <= length.amin(0) * (1 + 1e-12)).long().argmax(0)
+        chosen = ways.gather(0, first[None, ..., None].expand(1, *ways.shape[1:]))[0]
+        return chosen, first - len(found) // 2
 
     def _disc(self, base: Placed, radius: float) -> Disc:
-        if self.periodic and 2 * radius > float(self._size.min()):
+        around = [float(s) for s, glued in zip(self._size, self.glued, strict=True) if glued]
+        if around and 2 * radius > min(around):
             raise GeometryError(
-                f"a log disc of radius {radius} meets itself on a torus of size {self._size.tolist()}; "
-                "use kind='exp' or a radius up to half the shorter side"
+                f"a log disc of radius {radius} meets itself on a surface that closes after {min(around):g}; "
+                f"use kind='exp' or a radius up to {min(around) / 2:g}"
             )
         pairs = []
         for k, block in zip(range(0, len(base.points), 1024), base.points.split(1024), strict=True):
-            near = self._difference(block[:, None], self.points).norm(dim=-1) <= radius * (1 + 1e-12)
-            target, source = near.nonzero(as_tuple=True)
+            v, _ = self._difference(block[:, None], self.points)
+            target, source = (v.norm(dim=-1) <= radius * (1 + 1e-12)).nonzero(as_tuple=True)
             pairs.append((target + k, source))
         target, source = (torch.cat(p) for p in zip(*pairs, strict=True))
         log = self._log(base.take(target), self.placed.take(source))
@@ -116,7 +172,7 @@ class Flat(Surface):
     def is_same_as(self, other: Surface) -> bool:
         return (
             isinstance(other, Flat)
-            and self.periodic == other.periodic
+            and (self.glued, self.mirrored) == (other.glued, other.mirrored)
             and torch.equal(self._size, other._size)
         )
 
@@ -124,27 +180,13 @@ class Flat(Surface):
         h, w = self.shape
         if h % 2 or w % 2:
             raise GeometryError(f"a grid of {h} x {w} cells cannot be halved; use even sides or fewer levels")
-        return _flat((h // 2, w // 2), 2 * self.step, self.periodic)
+        return _flat((h // 2, w // 2), self.glued, self.mirrored, 2 * self.step)
 
 
-def _turn(
-    frame: Tensor, other: Tensor, flipped: Tensor | None, other_flipped: Tensor | None, source: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """(angle, flip) from the gauge `other` [..., 2, 2] to `frame`: flat transport moves no vector."""
-    along = (frame * other[..., :1, :]).sum(-1)
-    angle = torch.atan2(along[..., 1], along[..., 0])
-    if flipped is None and other_flipped is None:
-        return angle, None
-    flip = torch.zeros_like(angle, dtype=torch.bool)
-    if other_flipped is not None:
-        flip = flip ^ (other_flipped if source is None else other_flipped[source])
-    if flipped is not None:
-        flip = flip ^ (flipped if source is None else flipped[:, None])
-    return angle, flip
-
-
-def _flat(shape: tuple[int, int], step: float, periodic: bool) -> Flat:
-    h, w = shape
+def _flat(
+    shape: tuple[int, int], glued: tuple[bool, bool], mirrored: bool = False, step: float = 1.0
+) -> Flat:
+    h, w = _check_shape(shape)
     y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
     cells = torch.stack([x.flatten(), y.flatten()], 1).to(torch.float64)
     n = h * w
@@ -156,10 +198,11 @@ def _flat(shape: tuple[int, int], step: float, periodic: bool) -> Flat:
         areas=torch.full((n,), step * step, dtype=torch.float64),
         anchor=torch.zeros(n, dtype=torch.float64),
         flipped=None,
-        group=TRIVIAL,
+        group=REFLECTION if mirrored else TRIVIAL,
         shape=(h, w),
         step=step,
-        periodic=periodic,
+        glued=glued,
+        mirrored=mirrored,
     )
 
 
@@ -176,12 +219,21 @@ def _check_shape(shape: tuple[int, int]) -> tuple[int, int]:
 def plane(shape: tuple[int, int]) -> Flat:
     """A rectangle of the plane, h × w unit cells: an image. Its transporters are all the identity.
 
-    Raises GeometryError for a shape that is not two positive integers.
+    Raises GeometryError for a shape that is not two positive integers, as do its quotients below.
 
     >>> plane((2, 3)).points[4]
     tensor([1., 1.], dtype=torch.float64)
     """
-    return _flat(_check_shape(shape), 1.0, periodic=False)
+    return _flat(shape, (False, False))
+
+
+def cylinder(shape: tuple[int, int]) -> Flat:
+    """That rectangle with left and right side glued; its transporters are all the identity.
+
+    >>> cylinder((2, 8)).log(torch.tensor([0]), torch.tensor([7])).vectors
+    tensor([[-1.,  0.]], dtype=torch.float64)
+    """
+    return _flat(shape, (True, False))
 
 
 def torus(shape: tuple[int, int]) -> Flat:
@@ -190,4 +242,25 @@ def torus(shape: tuple[int, int]) -> Flat:
     >>> s = torus((4, 6)); s.n_points, float(s.areas.sum())
     (24, 24.0)
     """
-    return _flat(_check_shape(shape), 1.0, periodic=True)
+    return _flat(shape, (True, True))
+
+
+def mobius_strip(shape: tuple[int, int]) -> Flat:
+    """The flat Möbius strip: that rectangle with left and right side glued, one of them turned upside down.
+
+    To go round once flips e₂, so features are of group "reflection", or O(2).
+
+    >>> l = mobius_strip((3, 8)).log(torch.tensor([0]), torch.tensor([2 * 8 + 7]))
+    >>> l.vectors.tolist(), l.flip.tolist()
+    ([[-1.0, 0.0]], [True])
+    """
+    return _flat(shape, (True, False), mirrored=True)
+
+
+def klein_bottle(shape: tuple[int, int]) -> Flat:
+    """The flat Klein bottle: the Möbius strip whose upper and lower side are glued as well.
+
+    >>> s = klein_bottle((4, 6)); s.exp(torch.tensor([0]), torch.tensor([[6.0, 0.0]])).points
+    tensor([[0., 3.]], dtype=torch.float64)
+    """
+    return _flat(shape, (True, True), mirrored=True)

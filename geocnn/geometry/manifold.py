@@ -27,9 +27,10 @@ it the face's plane, still has three digits.
 
 
 def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
-    """Copies of vertices and faces that are known to form an oriented 2-manifold, perhaps with boundary.
+    """Copies of vertices and faces that are known to form a 2-manifold, perhaps with boundary, wound alike.
 
-    Several components, boundaries and isolated vertices are fine. Nothing is repaired.
+    Several components, boundaries and isolated vertices are fine. A component with one side only, like a Möbius
+    band, cannot be wound alike and may be wound in any way. Nothing is repaired.
 
     Args:
         vertices: [N, 3] numbers: a tensor, an array or nested lists; any length unit.
@@ -42,7 +43,7 @@ def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> 
         GeometryError: names the first eight elements that are to blame, the most basic defect first: wrong
             shape or type, no faces, NaN or infinity, a vertex that does not exist, a corner repeated in a
             face, the same face twice, a face without area, an edge of more than two faces, neighbours wound
-            against each other (and whether flipping faces repairs it), a vertex where several fans of faces
+            against each other where flipping faces repairs it (and which), a vertex where several fans of faces
             meet.
 
     >>> square = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
@@ -65,7 +66,9 @@ def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> 
         )
     v, f = v.to(torch.float64), _whole(f)
     _check_faces(v, f)
-    _check_fans(f, *_check_edges(f, len(v)))
+    h, g, same = inner_edges(f, len(v))
+    _check_winding(f, h, g, same)
+    _check_fans(f, h, g, same)
     return v, f
 
 
@@ -141,8 +144,11 @@ def _check_faces(v: Tensor, f: Tensor) -> None:
     )
 
 
-def _check_edges(f: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """At most two faces at an edge, and wound alike. Returns the two half-edges of each edge that has two."""
+def inner_edges(f: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The two half-edges of each edge that has two, and whether both run in the same direction, [E] each.
+
+    Raises GeometryError for edges of more than two faces.
+    """
     start, end = f.flatten(), f.roll(-1, 1).flatten()
     key = torch.minimum(start, end) * n + torch.maximum(start, end)
     edges, edge, count = key.unique(return_inverse=True, return_counts=True)
@@ -154,41 +160,44 @@ def _check_edges(f: Tensor, n: int) -> tuple[Tensor, Tensor]:
     )
     inner = (count[edge] == 2).nonzero()[:, 0]
     h, g = inner[edge[inner].argsort(stable=True)].view(-1, 2).unbind(1)
-    same = start[h] == start[g]
-    if same.any():
-        against = torch.stack([start[h], end[h]], 1)[same]
-        remedy = _unwind(len(f), h // 3, g // 3, same)
-        _refuse("edges which both faces run through in the same direction", against, remedy)
-    return h, g
+    return h, g, start[h] == start[g]
 
 
-def _unwind(n: int, a: Tensor, b: Tensor, same: Tensor) -> str:
-    """Which of n faces to flip so that neighbours a[i], b[i] agree; now those with same[i] do not."""
+def _check_winding(f: Tensor, h: Tensor, g: Tensor, same: Tensor) -> None:
+    """Neighbours are wound alike, but for components where that cannot be."""
+    if not same.any():
+        return
+    n, a, b = len(f), h // 3, g // 3
     # Two nodes a face, kept and flipped; links join what fits. One-sided is where a face meets its own back.
     label = components(2 * n, torch.cat([a, a + n]), torch.cat([b + n * same, b + n * ~same]))
     kept, flipped = label[:n], label[n:]
-    one_sided = kept == flipped
-    if one_sided.any():
-        return (
-            f"no flipping repairs this, the surface of faces {_listed(one_sided)} has only one side, like a "
-            "Möbius band; such meshes are not supported yet, cut it open"
-        )
     component, turn = torch.minimum(kept, flipped), kept > flipped
     most = torch.bincount(component, turn.double() - 0.5, minlength=n) > 0
-    return f"flipping repairs this, swap two corners of faces {_listed(turn ^ most[component])}"
+    wrong = same & (kept != flipped)[a]
+    against = torch.stack([f.flatten()[h], f.roll(-1, 1).flatten()[h]], 1)
+    _refuse(
+        "edges which both faces run through in the same direction",
+        against[wrong],
+        f"flipping repairs this, swap two corners of faces {_listed((turn ^ most[component]) & (kept != flipped))}",
+    )
 
 
-def _check_fans(f: Tensor, h: Tensor, g: Tensor) -> None:
+def _check_fans(f: Tensor, h: Tensor, g: Tensor, same: Tensor) -> None:
     """The faces at a vertex are one fan, closed or open; h and g are the two sides of the inner edges."""
-    # They run in opposite directions, so h starts where g ends: those two corners are neighbours in a fan.
-    after_h, after_g = (k - k % 3 + (k + 1) % 3 for k in (h, g))
-    label = components(f.numel(), torch.cat([h, g]), torch.cat([after_g, after_h]))
+    label = components(f.numel(), *fan_links(h, g, same))
     fans = torch.bincount(f.flatten()[label.unique()])
     _refuse(
         "vertices that join fans of faces which share no edge there",
         fans > 1,
         "give each fan a vertex of its own, in the same place",
     )
+
+
+def fan_links(h: Tensor, g: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """The pairs of corners (a, b) that are neighbours in a fan, two at each inner edge: those at either end."""
+    after_h, after_g = (k - k % 3 + (k + 1) % 3 for k in (h, g))
+    # h starts where g starts, if they run in the same direction, else where g ends
+    return torch.cat([h, after_h]), torch.cat([torch.where(same, g, after_g), torch.where(same, after_g, g)])
 
 
 def _refuse(what: str, where: Tensor, remedy: str) -> None:

@@ -17,13 +17,15 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, edges_of, pairs_once
+from geocnn.geometry.double_cover import double_cover, other_sense
 from geocnn.geometry.geodesic import Unfolded, corner_directions, correct, trace_from_vertices, unfold
 from geocnn.geometry.io import load_triangles
-from geocnn.geometry.manifold import check_triangles, components
+from geocnn.geometry.manifold import check_triangles, components, inner_edges
 from geocnn.geometry.points import Reading, farthest_points, read_from
+from geocnn.geometry.quotient import Quotient
 from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
 from geocnn.geometry.triangulation import Triangulation, triangulate
-from geocnn.groups.planar import SO2, compose, inverse
+from geocnn.groups.planar import O2, SO2, compose, inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,19 +189,98 @@ class Mesh(Surface):
         Raises GeometryError where fewer than four points are left.
         """
         t = self.triangulation
-        usable = (t.fan_ptr.diff()[self.vertex] > 0).nonzero()[:, 0]
-        vertex = self.vertex[usable]
-        if len(vertex) < 4:
-            raise GeometryError(
-                f"a level of {len(vertex)} points cannot be thinned to a quarter; ask for fewer levels"
-            )
+        usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
         part = components(len(t.vertices), t.tail, t.faces.roll(-1, 1).reshape(-1))
-        # a component without a point would have nothing to be read from
-        n = max(len(vertex) // 4, len(torch.unique(part[vertex])))
         # farther than this no point is left uncovered by a quarter of them
-        found = unfold(t, vertex, 2.5 * self.spacing)
-        chosen = vertex[farthest_points(t.vertices[vertex], found, vertex, n)]
-        return _level(t, chosen, 2 * self.spacing)
+        found = unfold(t, usable, 2.5 * self.spacing)
+        return _level(t, _thinned(t, usable, part, found), 2 * self.spacing)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OneSidedMesh(Quotient):
+    """A triangle mesh with only one side, or with a component that has: its vertices, or some of them, as points.
+
+    The cover is a mesh of two sides, made of every face as given and turned over; its points are those here, then
+    their other copies. The gauge at a vertex is that of the first face there as it is given.
+    """
+
+    cover: Mesh
+
+    def __repr__(self) -> str:
+        n = len(self.cover.triangulation.vertices) // 2
+        of = "" if self.n_points == n else f" of {n} vertices"
+        size = f"{len(self.faces)} faces, area {float(self.areas.sum()):.4g}, spacing {self.spacing:.4g}"
+        return f"OneSidedMesh({self.n_points} points{of}, {size})"
+
+    @property
+    def faces(self) -> Tensor:
+        """[F, 3] vertex ids as given; those of the points at the finest level."""
+        t = self.cover.triangulation
+        return t.faces[: len(t.faces) // 2] % (len(t.vertices) // 2)
+
+    @property
+    def spacing(self) -> float:
+        """The side of a square of a point's mean area; vertices without faces do not count."""
+        return self.cover.spacing
+
+    @property
+    def placed(self) -> Placed:
+        return super().placed._replace(vertex=self.cover.vertex[: self.n_points])
+
+    def _image(self, placed: Placed) -> Placed:
+        t, n = self.cover.triangulation, len(self.cover.triangulation.vertices)
+        vertex = (_vertex(placed) + n // 2) % n
+        swap = other_sense(t)[vertex], torch.ones_like(vertex, dtype=torch.bool)
+        anchor, flipped = compose((placed.anchor, placed.flipped), swap)
+        return Placed(placed.points, placed.frames, t.frames()[vertex], anchor, flipped, vertex)
+
+    def _folded(self, e: Exp) -> Exp:
+        assert e.face is not None and e.barycentric is not None
+        over = e.face >= len(self.faces)
+        swapped = e.barycentric[:, [0, 2, 1]]
+        return e._replace(
+            face=torch.where(over, e.face - len(self.faces), e.face),
+            barycentric=torch.where(over[:, None], swapped, e.barycentric),
+        )
+
+    def coarser(self) -> OneSidedMesh:
+        """A quarter of the points, as `Mesh.coarser` has it. Raises GeometryError where fewer than four are left."""
+        t, vertex = self.cover.triangulation, _vertex(self.placed)
+        n = len(t.vertices) // 2
+        usable = vertex[(t.fan_ptr.diff() > 0)[vertex]]
+        part = components(2 * n, t.tail % n, t.faces.roll(-1, 1).reshape(-1) % n)
+        found = unfold(t, usable, 2.5 * self.spacing)
+        chosen = _thinned(t, usable, part, found._replace(vertex=found.vertex % n))
+        return _one_sided(_level(t, torch.cat([chosen, chosen + n]), 2 * self.spacing))
+
+
+def _one_sided(cover: Mesh) -> OneSidedMesh:
+    n = cover.n_points // 2
+    other = torch.arange(2 * n, device=cover.points.device) >= n
+    swapped = other_sense(cover.triangulation)[cover.vertex]
+    return OneSidedMesh(
+        *(t[:n] for t in (cover.points, cover.frames, cover.axes, cover.areas, cover.anchor)),
+        flipped=None,
+        group=O2,
+        cover=cover,
+        point=torch.arange(2 * n, device=other.device) % n,
+        turn=torch.where(other, swapped.roll(n), 0.0),
+        other=other,
+    )
+
+
+def _thinned(t: Triangulation, vertex: Tensor, part: Tensor, found: Unfolded) -> Tensor:
+    """A quarter of the vertices, farthest first, at least one of each part [V] of the surface.
+
+    Raises GeometryError for fewer than four.
+    """
+    if len(vertex) < 4:
+        raise GeometryError(
+            f"a level of {len(vertex)} points cannot be thinned to a quarter; ask for fewer levels"
+        )
+    # a component without a point would have nothing to be read from
+    n = max(len(vertex) // 4, len(torch.unique(part[vertex])))
+    return vertex[farthest_points(t.vertices[vertex], found, vertex, n)]
 
 
 def _wrapped(angle: Tensor) -> Tensor:
@@ -252,26 +333,33 @@ def _level(t: Triangulation, vertex: Tensor, spacing: float) -> Mesh:
     return Mesh(t.vertices[vertex], frames, frames, areas, anchor, None, SO2, t, vertex, reading)
 
 
-def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh:
-    """A triangle mesh: vertices [N, 3] in any unit of length, faces [F, 3] vertex ids, counter-clockwise
-    from outside.
-
-    Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they
-    are. Raises GeometryError, naming the elements, for what is no oriented 2-manifold (see
-    `check_triangles`).
-
-    >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
-    >>> s.n_points, round(float(s.areas.sum()), 3)
-    (4, 2.366)
-    """
-    t = triangulate(*check_triangles(vertices, faces))
+def _mesh(vertices: Tensor, faces: Tensor) -> Mesh:
+    t = triangulate(vertices, faces)
     frames, n = t.frames(), len(t.vertices)
     anchor = torch.zeros(n, dtype=torch.float64, device=frames.device)
     every = torch.arange(n, device=frames.device)
     return Mesh(t.vertices, frames, frames, t.vertex_areas, anchor, None, SO2, t, every)
 
 
-def load(path: str | Path) -> Mesh:
+def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh | OneSidedMesh:
+    """A triangle mesh: vertices [N, 3] in any unit of length, faces [F, 3] vertex ids, counter-clockwise
+    from outside.
+
+    Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they
+    are. Where a component has only one side, like a Möbius band, it is a OneSidedMesh, whose features are of group
+    O(2). Raises GeometryError, naming the elements, for what is no 2-manifold, or not wound alike where it could be
+    (see `check_triangles`).
+
+    >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    >>> s.n_points, round(float(s.areas.sum()), 3)
+    (4, 2.366)
+    """
+    v, f = check_triangles(vertices, faces)
+    against = inner_edges(f, len(v))[2]
+    return _one_sided(_mesh(v.repeat(2, 1), double_cover(f, len(v)))) if bool(against.any()) else _mesh(v, f)
+
+
+def load(path: str | Path) -> Mesh | OneSidedMesh:
     """The mesh in a .ply, .obj, .off, .stl or .npz file, vertex for vertex.
 
     Raises GeometryError as `load_triangles` and `mesh` do.

@@ -49,7 +49,7 @@ def farthest_points(points: Tensor, near: Unfolded, vertex: Tensor, n: int) -> T
         here = (points - points[k]).norm(dim=-1)
         through_space = here if len(chosen) == 1 else torch.minimum(through_space, here)
         row = slice(ptr[k], ptr[k + 1])
-        distance[other[row]] = torch.minimum(distance[other[row]], r[row])
+        distance.scatter_reduce_(0, other[row], r[row], "amin")
         apart = torch.where(distance.isinf(), through_space + 10 * size, distance)
     return torch.tensor(sorted(chosen), dtype=torch.int64, device=points.device)
 

@@ -43,7 +43,7 @@ class Grid(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sphere(Surface):
     """The unit sphere, discretised by a grid; lengths are radians."""
 

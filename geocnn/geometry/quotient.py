@@ -1,0 +1,139 @@
+"""Surfaces seen through their double cover: one whose points lie two by two over those of the quotient.
+
+An isometry of the cover without fixed points swaps the two. Geodesics are lifted to the cover, from the chosen point
+of each pair; what is met there is read at the chosen point, its gauge carried along by the isometry, which reverses
+the orientation. So a surface of one side gets its transporters, which flip, from one of two.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geocnn.geometry.healpix import nside_of, vector_to_pixel
+from geocnn.geometry.sphere import Sphere, healpix, sphere_frames
+from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
+from geocnn.groups.planar import REFLECTION, compose, inverse
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Quotient(Surface):
+    """`cover`, a surface of 2N points in its own frames, modulo an isometry that swaps them two by two.
+
+    point [2N]: the point each of them lies over. (turn, other) [2N]: the element from the axes of that point, which
+    are those of the chosen one of the two, to those of the cover's; other marks the ones that are not chosen.
+    """
+
+    cover: Surface
+    point: Tensor
+    turn: Tensor
+    other: Tensor
+
+    @abstractmethod
+    def _image(self, placed: Placed) -> Placed:
+        """Points of the cover where the isometry takes them, their frames carried along."""
+
+    @abstractmethod
+    def _folded(self, e: Exp) -> Exp:
+        """The end points in the cover as points of the quotient."""
+
+    def _exp(self, base: Placed, vectors: Tensor) -> Exp:
+        e = self._folded(self.cover._exp(base, vectors))
+        angle, flip = self._carried(e.source, e.angle, e.flip)
+        return e._replace(source=self.point[e.source], angle=angle, flip=flip)
+
+    def _carried(self, source: Tensor, angle: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Transporters from the axes of points of the cover as transporters from the frames below them."""
+        at = self.point[source]
+        own = self.anchor[at], None if self.flipped is None else self.flipped[at]
+        lifted = compose((self.turn[source], self.other[source]), inverse(own))
+        return compose((angle, flip), lifted)
+
+    def _log(self, base: Placed, target: Placed) -> Log:
+        here, there = self.cover._log(base, target), self.cover._log(base, self._image(target))
+        nearer = there.vectors.norm(dim=-1) < here.vectors.norm(dim=-1) * (1 - 1e-12)
+        use = there.reached & (nearer | ~here.reached)
+
+        def chosen(a: Tensor | None, b: Tensor | None) -> Tensor:
+            none = torch.zeros_like(use)
+            a, b = none if a is None else a, none if b is None else b
+            return torch.where(use.view(-1, *[1] * (a.ndim - 1)), b, a)
+
+        fields = [chosen(a, b) for a, b in zip(here[:4], there[:4], strict=True)]
+        return Log(*fields, met=None if here.met is None else chosen(here.met, there.met))
+
+    def _disc(self, base: Placed, radius: float) -> Disc:
+        """A point is met on each way that leads to one of the two over it, as exp meets it."""
+        found = self.cover._disc(base, radius)
+        angle, flip = self._carried(found.source, found.log.angle, found.log.flip)
+        log = found.log._replace(angle=angle, flip=flip)
+        return found._replace(source=self.point[found.source], log=log)
+
+    def is_same_as(self, other: Surface) -> bool:
+        return isinstance(other, type(self)) and self.cover.is_same_as(other.cover)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ProjectivePlane(Quotient):
+    """The unit sphere with antipodes identified; lengths are radians. Its points are those of the upper half."""
+
+    cover: Sphere
+
+    def _image(self, placed: Placed) -> Placed:
+        half = torch.full_like(placed.anchor, math.pi)
+        anchor, flipped = compose((placed.anchor, placed.flipped), (half, torch.ones_like(half).bool()))
+        points = -placed.points
+        return Placed(points, -placed.frames, sphere_frames(points), anchor, flipped)
+
+    def _folded(self, e: Exp) -> Exp:
+        return e._replace(points=torch.where(_is_upper(e.points)[:, None], e.points, -e.points))
+
+    def coarser(self) -> ProjectivePlane:
+        return _projective_plane(self.cover.coarser())
+
+
+def _is_upper(points: Tensor) -> Tensor:
+    """One of each two antipodes: where z > 0, on the equator where y > 0, and there x > 0 on the axis."""
+    decided = points.abs() > 1e-9
+    x, y, z = (points > 0).unbind(-1)
+    return torch.where(decided[:, 2], z, torch.where(decided[:, 1], y, x))
+
+
+def _projective_plane(cover: Sphere) -> ProjectivePlane:
+    n = cover.n_points
+    upper = _is_upper(cover.points)
+    chosen = upper.nonzero()[:, 0]
+    point = torch.zeros(n, dtype=torch.int64)
+    point[chosen] = torch.arange(n // 2)
+    antipode = vector_to_pixel(nside_of(n), -cover.points)
+    point = torch.where(upper, point, point[antipode])
+    # the antipode's south is the image of north, its east that of east
+    turn = torch.where(upper, 0.0, math.pi).to(torch.float64)
+    return ProjectivePlane(
+        *(t[chosen] for t in (cover.points, cover.frames, cover.axes, cover.areas, cover.anchor)),
+        flipped=None,
+        group=cover.group.join(REFLECTION),
+        cover=cover,
+        point=point,
+        turn=turn,
+        other=~upper,
+    )
+
+
+def projective_plane(nside: int) -> ProjectivePlane:
+    """The projective plane: the HEALPix sphere of that nside, antipodes identified; 6·nside² points, area 2π.
+
+    Features are of group O(2): to go straight on for π leads home, mirrored. Raises GeometryError unless nside is a
+    power of two.
+
+    >>> s = projective_plane(4); s.n_points, s.group
+    (96, group('O2'))
+    >>> e = s.exp(torch.tensor([0]), torch.tensor([[torch.pi, 0.0]], dtype=torch.float64))
+    >>> int(e.source[0, e.weight[0].argmax()]), bool(e.flip[0, e.weight[0].argmax()])
+    (0, True)
+    """
+    return _projective_plane(healpix(nside))
