@@ -15,7 +15,10 @@ import torch
 from torch import Tensor
 
 from geocnn.geometry import Stencil, Surface
-from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.cone import Cone
+from geocnn.geometry.flat import Flat
+from geocnn.geometry.mesh import Mesh, OneSidedMesh
+from geocnn.geometry.quotient import ProjectivePlane
 
 # Geometry is float64: a few dozen operations on numbers near 1, or on coordinates up to 24, of which rounding
 # keeps 15 digits; near the antipode or a pole a handful of digits less.
@@ -24,8 +27,8 @@ EXACT = 1e-11
 
 @dataclass(frozen=True)
 class Case:
-    """A surface and what is known of it: its area, the length below which geodesics are unique, smooth fields
-    on it.
+    """A surface and what is known of it: its area, the length below which geodesics are unique (half that of the
+    shortest closed one), smooth fields on it.
 
     `pair` is the same surface at two resolutions, a factor of two apart, and `probe` other points of it to
     read at. `tangent` gives vectors in the embedding. `order` is the order at which exp reads, `own_weight`
@@ -57,17 +60,23 @@ class Case:
         return 2.5 * self.surface.spacing
 
     @property
-    def curvature(self) -> float:
-        return 1.0 if self.surface.points.shape[1] == 3 and not self.is_flat else 0.0
+    def is_round(self) -> bool:
+        """Whether it has curvature 1; it has none otherwise, but for meshes of neither, and the cone's apex."""
+        s = self.surface
+        return not isinstance(s, Flat | Cone) and bool((s.points[:, 2] != 0).any())
 
     @property
-    def is_flat(self) -> bool:
-        return self.surface.points.shape[1] == 2 or bool((self.surface.points[:, 2] == 0).all())
+    def is_mesh(self) -> bool:
+        return isinstance(self.surface, Mesh | OneSidedMesh)
 
     @property
     def normals(self) -> Tensor:
         s = self.surface
-        return s.triangulation.normals[s.vertex] if isinstance(s, Mesh) else s.points
+        if isinstance(s, Mesh):
+            return s.triangulation.normals[s.vertex]
+        if isinstance(s, OneSidedMesh):
+            return s.cover.triangulation.normals[s.cover.vertex][: s.n_points]
+        return torch.linalg.cross(*s.axes.unbind(1), dim=-1) if isinstance(s, Cone) else s.points
 
     def close(self, actual: Tensor, expected: Tensor, atol: float) -> None:
         """At least `share` of the rows of pairs agree."""
@@ -132,20 +141,44 @@ def operator(stencil: Stencil) -> Tensor:
     return torch.stack(found)
 
 
+def around_the_apex(p: Tensor, q: Tensor) -> Tensor:
+    """The angle from p to q around the axis of an embedded cone, from −π up to π."""
+    return torch.angle(torch.complex(q[:, 0], q[:, 1]) * torch.complex(p[:, 0], -p[:, 1]))
+
+
+def distance(s: Surface, p: Tensor, q: Tensor) -> Tensor:
+    """Between points [K, d], through the plane that a flat surface or a cone unrolls to, or along the sphere."""
+    if isinstance(s, Flat):
+        (h, w), found = (s.step * n for n in s.shape), []
+        for i in range(-2, 3) if s.glued[0] else (0,):
+            for j in range(-1, 2) if s.glued[1] else (0,):
+                y = h - 1 - q[:, 1] if s.mirrored and i % 2 else q[:, 1]
+                found.append(torch.hypot(q[:, 0] + i * w - p[:, 0], y + j * h - p[:, 1]))
+        return torch.stack(found).amin(0)
+    if isinstance(s, Cone):
+        a, b, apart = p.norm(dim=1), q.norm(dim=1), around_the_apex(p, q) * s.angle / (2 * math.pi)
+        return (a.square() + b.square() - 2 * a * b * apart.cos()).clamp_min(0).sqrt()
+    chord = (p - q).norm(dim=1)
+    if isinstance(s, ProjectivePlane):
+        chord = torch.minimum(chord, (p + q).norm(dim=1))
+    # chord to arc: ill-conditioned only near the antipode, where half an arc sine loses half the digits
+    return 2 * torch.asin((chord / 2).clamp(max=1)) if (s.points[:, 2] != 0).any() else chord
+
+
 def pairs_within_reach(case: Case, seed: int = 1) -> tuple[Tensor, Tensor]:
     """Random pairs of points with one shortest geodesic between them; a tenth of them pairs of a point with
     itself.
     """
-    g, n = torch.Generator().manual_seed(seed), case.surface.n_points
+    s, g = case.surface, torch.Generator().manual_seed(seed)
     # on a mesh the reach is a few points
-    count = 2000 if isinstance(case.surface, Mesh) else 300
-    p, q = torch.randint(n, (2, count), generator=g)
+    count = 2000 if case.is_mesh else 300
+    p, q = torch.randint(s.n_points, (2, count), generator=g)
     q = torch.where(torch.arange(count) % 10 == 0, p, q)
-    log = case.surface.log(p, q)
+    log = s.log(p, q)
     near = log.reached & (log.vectors.norm(dim=1) < 0.95 * case.reach)
-    if case.surface.points.shape[1] == 2:
-        # on the torus the cut locus is where either coordinate is half the side
-        near = (case.surface.points[p] - case.surface.points[q]).abs().amax(1) < 0.95 * case.reach
+    if isinstance(s, Cone):
+        # opposite each other two ways around the apex are as short
+        near = near & (around_the_apex(s.points[p], s.points[q]).abs() < 0.95 * math.pi)
     assert near.sum() > count / 10, "the law would be empty"
     return p[near], q[near]
 
@@ -159,6 +192,8 @@ def frames_are_orthonormal_and_tangent(case: Case) -> None:
     gram = s.frames @ s.frames.transpose(1, 2)
     torch.testing.assert_close(gram, torch.eye(2, dtype=torch.float64).expand_as(gram), rtol=0, atol=EXACT)
     mirrored = torch.zeros(s.n_points, dtype=torch.bool) if s.flipped is None else s.flipped
+    if s.points.shape[1] == 4:
+        return
     if s.points.shape[1] == 3:
         assert (s.frames @ case.normals[..., None]).abs().max() < EXACT
         orientation = torch.linalg.det(torch.cat([s.frames, case.normals[:, None]], 1))
@@ -199,13 +234,8 @@ def log_inverts_exp(case: Case) -> None:
 def log_is_as_long_as_the_shortest_geodesic(case: Case) -> None:
     s = case.surface
     p, q = pairs_within_reach(case)
-    length = s.log(p, q).vectors.norm(dim=1)
-    if case.curvature:
-        # chord to arc: ill-conditioned only near the antipode, where half an arc sine loses half the digits
-        expected = 2 * torch.asin(((s.points[p] - s.points[q]).norm(dim=1) / 2).clamp(max=1))
-    else:
-        expected = (s.points[p] - s.points[q]).norm(dim=1)
-    exact = 1e-8 if case.curvature else case.exact
+    length, expected = s.log(p, q).vectors.norm(dim=1), distance(s, s.points[p], s.points[q])
+    exact = 1e-8 if case.is_round else case.exact
     case.close(length, expected, exact + case.longer * case.reach)
 
 
@@ -223,29 +253,47 @@ def transport_there_and_back_is_the_identity(case: Case) -> None:
 def holonomy_of_a_triangle_is_the_curvature_it_encloses(case: Case) -> None:
     s, one = case.surface, torch.tensor(1 + 2j, dtype=torch.complex128)
     g = torch.Generator().manual_seed(3)
-    p, q, r = torch.randint(s.n_points, (3, 200), generator=g)
-    sides = [s.log(a, b).vectors.norm(dim=1) for a, b in ((p, q), (q, r), (r, p))]
-    small = torch.stack(sides).amax(0) < math.pi / 2 if case.curvature else torch.ones(200, dtype=torch.bool)
+    p, q, r = torch.randint(s.n_points, (3, 400), generator=g)
+    sides = torch.stack([s.log(a, b).vectors.norm(dim=1) for a, b in ((p, q), (q, r), (r, p))])
+    small = sides.amax(0) < math.pi / 2 if case.is_round else sides.isfinite().all(0)
+    if isinstance(s, Flat | ProjectivePlane):
+        # short enough to be drawn together
+        small = small & (sides.sum(0) < 1.9 * case.reach)
+    if isinstance(s, Cone):
+        for a, b in ((p, q), (q, r), (r, p)):
+            small = small & s.log(a, b).reached
+            small = small & (around_the_apex(s.points[a], s.points[b]).abs() < 0.95 * math.pi)
     assert small.sum() > 20, "the law would be empty"
     p, q, r = p[small], q[small], r[small]
     z = one.expand(len(p))
     for start, end in ((p, q), (q, r), (r, p)):
         step = s.log(end, start)
         z = act(step.angle, step.flip, z)
-    enclosed = torch.zeros(len(p), dtype=torch.float64)
-    if case.curvature:
-        a, b, c = (side[small] for side in sides)
-        half = (a + b + c) / 2
-        # L'Huilier: tan²(E/4) = tan(s/2) tan((s−a)/2) tan((s−b)/2) tan((s−c)/2)
-        product = torch.stack([half, half - a, half - b, half - c]).div(2).tan().prod(0)
-        enclosed = 4 * torch.atan(product.clamp_min(0).sqrt())
-        corners = torch.stack([s.points[p], s.points[q], s.points[r]], 1)
-        enclosed = enclosed * torch.linalg.det(corners).sign()
+    enclosed = _curvature_of_triangles(case, p, q, r, sides[:, small])
     # seen in a mirrored frame a turn changes its sense
     if s.flipped is not None:
         enclosed = torch.where(s.flipped[p], -enclosed, enclosed)
     # the root in L'Huilier's formula halves the digits of thin triangles
     case.close(z, act(enclosed, None, one.expand(len(p))), 1e-6 + case.uneven)
+
+
+def _curvature_of_triangles(case: Case, p: Tensor, q: Tensor, r: Tensor, sides: Tensor) -> Tensor:
+    """Inside triangles of points (ids) with sides [3, K], counted as their sense is in the axes of p."""
+    s = case.surface
+    corners = [s.points[x] for x in (p, q, r)]
+    if isinstance(s, Cone):
+        turns = sum(around_the_apex(a, b) for a, b in zip(corners, corners[1:] + corners[:1], strict=True))
+        return (turns / (2 * math.pi)).round() * (2 * math.pi - s.angle)
+    if not case.is_round:
+        return torch.zeros(len(p), dtype=torch.float64)
+    if isinstance(s, ProjectivePlane):
+        # the antipodes that lie near p
+        corners = [x * torch.where((x * corners[0]).sum(1) < 0, -1.0, 1.0)[:, None] for x in corners]
+    a, b, c = sides
+    half = (a + b + c) / 2
+    # L'Huilier: tan²(E/4) = tan(s/2) tan((s−a)/2) tan((s−b)/2) tan((s−c)/2)
+    product = torch.stack([half, half - a, half - b, half - c]).div(2).tan().prod(0)
+    return 4 * torch.atan(product.clamp_min(0).sqrt()) * torch.linalg.det(torch.stack(corners, 1)).sign()
 
 
 # -------------------------------------------------------------------------------------------------------
@@ -325,12 +373,25 @@ def samples_stay_where_they_are_when_frames_turn(case: Case) -> None:
 # quadrature
 
 
-def _full_disc(s: Surface, targets: Surface, radius: float, closed: bool) -> Tensor:
-    """Which targets are farther than the radius, and half a step more, from an edge."""
-    if closed:
-        return torch.ones(targets.n_points, dtype=torch.bool)
-    low, high = s.points.amin(0), s.points.amax(0)
-    return ((targets.points - low > radius) & (high - targets.points > radius))[:, :2].all(1)
+def _room(s: Surface, targets: Surface, with_apex: bool = True) -> Tensor:
+    """How far each target is from the outermost points that are not there, or are an edge: half a step more or
+    less from the edge itself; and from a cone's apex.
+    """
+    p = targets.points
+    room = torch.full((len(p),), math.inf, dtype=torch.float64)
+    if isinstance(s, Flat):
+        for axis, glued in enumerate(s.glued):
+            if not glued:
+                low, high = s.points[:, axis].aminmax()
+                room = torch.minimum(room, torch.minimum(p[:, axis] - low, high - p[:, axis]))
+    elif isinstance(s, Cone):
+        room = s.points.norm(dim=1).max() - p.norm(dim=1)
+        room = torch.minimum(room, p.norm(dim=1)) if with_apex else room
+    elif isinstance(s, Mesh | OneSidedMesh):
+        t = s.triangulation if isinstance(s, Mesh) else s.cover.triangulation
+        if t.boundary.any():
+            room = torch.cdist(p, t.vertices[t.boundary]).amin(1)
+    return room
 
 
 def _row_sums(stencil: Stencil) -> Tensor:
@@ -338,22 +399,15 @@ def _row_sums(stencil: Stencil) -> Tensor:
     return torch.zeros(stencil.n_target, dtype=torch.float64).index_add_(0, target, stencil.weight)
 
 
-def is_closed(case: Case) -> bool:
-    s = case.surface
-    if isinstance(s, Mesh):
-        return not bool(s.triangulation.boundary.any())
-    return case.curvature > 0 or s.periodic  # type: ignore[attr-defined]
-
-
 def exp_weights_of_a_full_disc_sum_to_one(case: Case) -> None:
     s = case.surface
     for samples in (None, (1, 5), (3, 8)):
         total = _row_sums(s.stencil(case.radius, samples=samples))
-        full = _full_disc(s, s, case.radius, is_closed(case))
+        full = _room(s, s) > case.radius
         assert full.any()
         torch.testing.assert_close(total[full], torch.ones_like(total[full]), rtol=0, atol=1e-12)
         assert (total < 1 + 1e-12).all()
-        assert bool((total[~full] < 1 - 1e-3).any()) == bool((~full).any())
+        assert bool((total[~full] < 1 - 1e-3).any()) == bool(_room(s, s).isfinite().any())
 
 
 def log_weights_of_a_full_disc_sum_to_one_as_the_grid_is_refined(case: Case) -> None:
@@ -361,7 +415,8 @@ def log_weights_of_a_full_disc_sum_to_one_as_the_grid_is_refined(case: Case) -> 
     found = []
     for s in case.pair:
         total = _row_sums(s.stencil(radius, kind="log"))
-        full = _full_disc(s, s, radius, is_closed(case))
+        full = _room(s, s) > radius
+        assert full.any()
         error = float((total[full] - 1).square().mean().sqrt())
         # 2πR/h cells of h² straddle the rim at random; a half of them, ± ½ cell, is σ = ½ h² √(2πR/h);
         # tripled for lattices, whose cells come and go together
@@ -385,7 +440,7 @@ def interpolation_converges_on_smooth_fields(case: Case) -> None:
     errors = []
     for s in case.pair:
         read = s.interpolation(case.probe)
-        inner = _full_disc(s, case.probe, 0.0, is_closed(case))
+        inner = _room(s, case.probe, with_apex=False) > 0
         target = torch.repeat_interleave(torch.arange(read.n_target), read.row_ptr.diff())
 
         def at_probe(z: Tensor, read=read, target=target) -> Tensor:
@@ -419,7 +474,7 @@ LAWS = (
     normalised_weights_sum_to_one_everywhere,
 )
 
-# These know the curvature: 0 or 1 everywhere.
+# These know the curvature: 0 or 1 everywhere, or in an apex.
 LAWS_OF_SPHERE_AND_PLANE = (
     log_is_as_long_as_the_shortest_geodesic,
     holonomy_of_a_triangle_is_the_curvature_it_encloses,

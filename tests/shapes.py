@@ -82,3 +82,41 @@ def beside(*shapes: Shape) -> Shape:
     starts = torch.tensor([0, *(len(v) for v, _ in shapes)]).cumsum(0)
     faces = [f + start for (_, f), start in zip(shapes, starts, strict=False)]
     return torch.cat([v for v, _ in shapes]), torch.cat(faces)
+
+
+def twisted(n: int, m: int, jitter: float = 0.0, seed: int = 0) -> Shape:
+    """A Möbius band around the circle of radius 1, 1.2 wide: n vertices along it, m + 1 across; wound without care."""
+    g = torch.Generator().manual_seed(seed)
+    i, j = torch.meshgrid(torch.arange(n), torch.arange(m + 1), indexing="ij")
+    moved = jitter * (2 * torch.rand(2, n, m + 1, generator=g, dtype=torch.float64) - 1)
+    moved[1, :, [0, -1]] = 0
+    u, w = (i + moved[0]) * (2 * math.pi / n), ((j + moved[1]) / m - 0.5) * 1.2
+    rho = 1 + w * (u / 2).cos()
+    p = torch.stack([rho * u.cos(), rho * u.sin(), w * (u / 2).sin()], -1)
+    # once around, j is m − j
+    following = torch.where(i[:, 1:] + 1 < n, (i[:, 1:] + 1) * (m + 1) + j[:, :-1], m - j[:, :-1])
+    beyond = torch.where(i[:, 1:] + 1 < n, following + 1, following - 1)
+    return p.reshape(-1, 3), _halved((i * (m + 1) + j)[:, :-1], following, beyond, (i * (m + 1) + j)[:, 1:])
+
+
+def figure_eight(n: int, m: int, jitter: float = 0.0, seed: int = 0) -> Shape:
+    """A Klein bottle that passes through itself: a figure of eight turned over on its way around, n vertices around
+    and m along the eight, m even; wound without care.
+    """
+    g = torch.Generator().manual_seed(seed)
+    i, j = torch.meshgrid(torch.arange(n), torch.arange(m), indexing="ij")
+    moved = jitter * (2 * torch.rand(2, n, m, generator=g, dtype=torch.float64) - 1)
+    u, v = (i + moved[0]) * (2 * math.pi / n), (j + moved[1]) * (2 * math.pi / m)
+    a, b = 0.5 * v.sin(), 0.3 * (2 * v).sin()
+    rho = 1.2 + (u / 2).cos() * a - (u / 2).sin() * b
+    p = torch.stack([rho * u.cos(), rho * u.sin(), (u / 2).sin() * a + (u / 2).cos() * b], -1)
+    # once around, v is −v
+    onward = (j + 1) % m
+    following = torch.where(i + 1 < n, (i + 1) * m + j, (-j) % m)
+    beyond = torch.where(i + 1 < n, (i + 1) * m + onward, (-onward) % m)
+    return p.reshape(-1, 3), _halved(i * m + j, following, beyond, i * m + onward)
+
+
+def _halved(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """Quadrilaterals cut from a to c."""
+    return torch.cat([torch.stack([a, b, c], -1), torch.stack([a, c, d], -1)]).reshape(-1, 3)

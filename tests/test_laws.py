@@ -11,11 +11,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from geocnn.geometry import Surface, healpix, icosphere, plane, torus
+from geocnn.geometry import (
+    Surface,
+    cone,
+    cylinder,
+    healpix,
+    icosphere,
+    klein_bottle,
+    mobius_strip,
+    plane,
+    projective_plane,
+    torus,
+)
+from geocnn.geometry.cone import embed
 from geocnn.geometry.icosahedron import Icosahedron
 from geocnn.geometry.mesh import mesh
 from tests.laws import CONVERGENCE_LAWS, LAWS, LAWS_OF_SPHERE_AND_PLANE, Case, random_gauge
-from tests.shapes import Shape, beside, jittered_sphere, ring, sheet, without
+from tests.shapes import Shape, beside, jittered_sphere, ring, sheet, twisted, without
 
 
 def on_sphere(p: Tensor) -> Tensor:
@@ -49,13 +61,68 @@ def sphere(small: Surface, coarse: Surface, fine: Surface, order: float, own_wei
     )
 
 
-def flat(make) -> Case:
+def on_strip(p: Tensor) -> Tensor:
+    x, y = (2 * math.pi * (p + 0.5) / torch.tensor([SIZE[1], SIZE[0]])).unbind(-1)
+    return torch.sin(x) + torch.cos(x / 2) * torch.sin(y)
+
+
+def strip_field(p: Tensor) -> Tensor:
+    x, y = (2 * math.pi * (p + 0.5) / torch.tensor([SIZE[1], SIZE[0]])).unbind(-1)
+    return torch.stack(
+        [torch.cos(x) - 0.5 * torch.sin(x / 2) * torch.sin(y), torch.cos(x / 2) * torch.cos(y)], -1
+    )
+
+
+def flat(make, reach: float) -> Case:
     # the surface tried has cells of side 2, the finest is read at points between the coarser ones'
     finest = make((4 * SIZE[0], 4 * SIZE[1]))
     fine, coarse = finest.coarser(), finest.coarser().coarser()
-    scalar, field = (lambda p, f=f: f((p + 0.5) / 4 - 0.5) for f in (on_torus, torus_field))
-    reach = 0.5 * 16 if make is torus else 100.0
+    fields = (on_strip, strip_field) if finest.mirrored else (on_torus, torus_field)
+    scalar, field = (lambda p, f=f: f((p + 0.5) / 4 - 0.5) for f in fields)
     return Case(make(SIZE).coarser(), 16 * 24, reach, (coarse, fine), finest, scalar, field, order=1.9)
+
+
+def conical(angle: float, rings: int = 32) -> Case:
+    def wave(p: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """r and φ, and a function's derivatives by both: (r/8)² (1 + cos(2πφ/α) / 2)."""
+        r, around = p.norm(dim=1), torch.atan2(p[:, 1], p[:, 0])
+        n = 2 * math.pi / angle
+        by_r = r / 32 * (1 + 0.5 * around.cos())
+        return r, around.remainder(2 * math.pi) / n, by_r, -(r.square()) / 128 * n * around.sin()
+
+    def scalar(p: Tensor) -> Tensor:
+        return wave(p)[0] * wave(p)[2] / 2
+
+    def gradient(p: Tensor) -> Tensor:
+        r, phi, by_r, by_phi = wave(p)
+        frames = embed(r, phi, angle)[1]
+        z = torch.polar(torch.ones_like(phi), phi) * torch.complex(by_r, by_phi / r)
+        return z.real[:, None] * frames[:, 0] + z.imag[:, None] * frames[:, 1]
+
+    finest = cone(angle, rings)
+    fine, coarse = finest.coarser(), finest.coarser().coarser()
+    return Case(
+        cone(angle, 10), 50 * angle, 100.0, (coarse, fine), finest, scalar, gradient, order=1.5
+    )
+
+
+def even_on_sphere(p: Tensor) -> Tensor:
+    x, y, z = p.unbind(-1)
+    return z * z + x * y - 0.5 * y * z
+
+
+def even_gradient(p: Tensor) -> Tensor:
+    x, y, z = p.unbind(-1)
+    gradient = torch.stack([y, x - 0.5 * z, 2 * z - 0.5 * y], -1)
+    return gradient - (gradient * p).sum(-1, keepdim=True) * p
+
+
+def projective() -> Case:
+    probe = projective_plane(32)
+    probe = probe.turn_frames(*random_gauge(probe.n_points, flips=True, seed=11))
+    pair = projective_plane(8), projective_plane(16)
+    fields = even_on_sphere, even_gradient
+    return Case(projective_plane(8), 2 * math.pi, math.pi / 2, pair, probe, *fields, order=1.8)
 
 
 def swirl(p: Tensor) -> Tensor:
@@ -64,6 +131,13 @@ def swirl(p: Tensor) -> Tensor:
 
 def around(p: Tensor) -> Tensor:
     return torch.stack([-p[:, 1], p[:, 0], torch.zeros_like(p[:, 0])], -1)
+
+
+def along_band(p: Tensor) -> Tensor:
+    """The tangents of `twisted`'s lines around it."""
+    x, y, z = p.unbind(-1)
+    rho = torch.hypot(x, y)
+    return torch.stack([-y - x * z / (2 * rho), x - y * z / (2 * rho), (rho - 1) / 2], -1)
 
 
 def triangles(
@@ -119,8 +193,15 @@ CASES = {
         own_weight=1e-4,
     ),
     "icosphere": lambda: sphere(icosphere(2), icosphere(3).coarser(), icosphere(3), 1.8),
-    "plane": lambda: flat(plane),
-    "torus": lambda: flat(torus),
+    "plane": lambda: flat(plane, 100.0),
+    "cylinder": lambda: flat(cylinder, 12.0),
+    "torus": lambda: flat(torus, 8.0),
+    "Möbius strip": lambda: flat(mobius_strip, 12.0),
+    "Klein bottle": lambda: flat(klein_bottle, 8.0),
+    "cone of a third": lambda: conical(2 * math.pi / 3),
+    "cone of one radian": lambda: conical(1.0, rings=64),
+    "cone of more than a turn": lambda: conical(2.5 * math.pi),
+    "projective plane": projective,
     "mesh of a sphere, irregular": lambda: triangles(
         jittered_sphere(300, 0.2), jittered_sphere(2000, 0.2), **IRREGULAR
     ),
@@ -131,13 +212,16 @@ CASES = {
     ),
     "mesh of a ring": lambda: triangles(ring(24, 12, 0.15), ring(60, 30, 0.15), tangent=around),
     "mesh with a rim": lambda: triangles(bowl(300), bowl(2000)),
+    "mesh of a Möbius band": lambda: triangles(
+        twisted(30, 9, 0.2), twisted(96, 30, 0.2), tangent=along_band
+    ),
     "mesh of two": lambda: triangles(
         beside(jittered_sphere(150, 0.2), ring(14, 9, 0.1)),
         beside(jittered_sphere(800, 0.2), ring(36, 22, 0.1)),
         tangent=around,
     ),
 }
-CURVED = "mesh of a ring", "mesh with a rim", "mesh of two"
+CURVED = "mesh of a ring", "mesh of a Möbius band", "mesh with a rim", "mesh of two"
 OF_KNOWN_CURVATURE = [name for name in CASES if name not in CURVED]
 made: dict[str, Case] = {}
 

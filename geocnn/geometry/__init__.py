@@ -1,5 +1,6 @@
 """Discretised surfaces: points, frames, areas, exp, log, transport; the stencils layers gather with."""
 
+from geocnn.geometry.cone import cone
 from geocnn.geometry.connection import Connection
 from geocnn.geometry.curvature import angle_defects, gauss_bonnet, gaussian_curvature
 from geocnn.geometry.flat import cylinder, klein_bottle, mobius_strip, plane, torus
@@ -13,7 +14,8 @@ from geocnn.geometry.holonomy import (
 )
 from geocnn.geometry.kernels import invariant_kernels, transport_coefficients, transport_kernel
 from geocnn.geometry.laplacian import connection_laplacian, extend_vectors
-from geocnn.geometry.mesh import Mesh, load, mesh
+from geocnn.geometry.mesh import Mesh, OneSidedMesh, load, mesh
+from geocnn.geometry.quotient import projective_plane
 from geocnn.geometry.sphere import healpix, icosphere
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import Exp, Log, Surface, SurfacePoint
@@ -25,10 +27,12 @@ __all__ = [
     "Hierarchy",
     "Log",
     "Mesh",
+    "OneSidedMesh",
     "Stencil",
     "Surface",
     "SurfacePoint",
     "angle_defects",
+    "cone",
     "connection_laplacian",
     "cylinder",
     "extend_vectors",
@@ -46,6 +50,7 @@ __all__ = [
     "mesh",
     "mobius_strip",
     "plane",
+    "projective_plane",
     "torus",
     "transport",
     "transport_coefficients",

@@ -107,39 +107,48 @@ class Mesh(Surface):
         return _wrapped(seen), None if flip is None else flip.expand_as(seen)
 
     def _log(self, base: Placed, target: Placed) -> Log:
-        start, goal = _vertex(base), _vertex(target)
+        return self._log_to_nearest(base, [target])
+
+    def _log_to_nearest(self, base: Placed, targets: list[Placed]) -> Log:
+        """The log of each base to the nearest of its targets, one in each of the lists."""
+        start, goals = _vertex(base), torch.stack([_vertex(t) for t in targets], 1)
         if not len(start):
             none = base.anchor.new_zeros(0)
-            flip = None if base.flipped is None and target.flipped is None else none.bool()
+            flip = None if base.flipped is None and targets[0].flipped is None else none.bool()
             return Log(none.new_zeros(0, 2), none, flip, none.bool(), none.bool())
         bases, row = torch.unique(start, return_inverse=True)
-        pair, found, reached = self._reach(bases, row, goal)
+        pair, which, found, reached = self._reach(bases, row, goals)
+        goal = goals.gather(1, which[:, None])[:, 0]
         chosen = Unfolded(row, goal, found.vector[pair], found.arrival[pair])
         vector, arrival, met = correct(self.triangulation, start, chosen)
         vector = torch.where(reached, vector, torch.zeros_like(vector))
-        here = (base.anchor, base.flipped)
+        here, there = (base.anchor, base.flipped), _gauge_of(targets, which)
         angle = torch.where(
             (start == goal) | ~reached, torch.zeros_like(arrival), torch.angle(vector) - arrival
         )
-        angle, flip = compose(here, compose((angle, None), inverse((target.anchor, target.flipped))))
+        angle, flip = compose(here, compose((angle, None), inverse(there)))
         return Log(_components(vector, here), _wrapped(angle), flip, reached, met & reached)
 
-    def _reach(self, bases: Tensor, row: Tensor, goal: Tensor) -> tuple[Tensor, Unfolded, Tensor]:
-        """Unfold from bases until every pair (row, goal) is met, or the surface ends: (place of each pair,
-        what was unfolded, reached).
+    def _reach(
+        self, bases: Tensor, row: Tensor, goals: Tensor
+    ) -> tuple[Tensor, Tensor, Unfolded, Tensor]:
+        """Unfold from bases until one of the goals [K, G] of each row [K] is met, or the surface ends: (place of the
+        nearest pair, which of the goals it is, what was unfolded, reached).
         """
         t = self.triangulation
         n = len(t.vertices)
-        straight = (t.vertices[bases[row]] - t.vertices[goal]).norm(dim=-1)
+        straight = (t.vertices[bases[row]] - t.vertices[goals[:, 0]]).norm(dim=-1)
         radius = 1.2 * float(straight.max() if len(straight) else 0.0) + 2 * float(t.length.max())
         before = -1
         while True:
             found = unfold(t, bases, radius)
-            key, wanted = found.base * n + found.vertex, row * n + goal
+            key, wanted = found.base * n + found.vertex, row[:, None] * n + goals
             pair = torch.searchsorted(key, wanted).clamp_max(len(key) - 1)
-            reached = key[pair] == wanted
+            distance = torch.where(key[pair] == wanted, found.vector[pair].abs(), torch.inf)
+            nearest, which = distance.min(1)
+            reached = nearest.isfinite()
             if bool(reached.all()) or len(key) == before:
-                return pair, found, reached
+                return pair.gather(1, which[:, None])[:, 0], which, found, reached
             before, radius = len(key), 2 * radius
 
     def _disc(self, base: Placed, radius: float) -> Disc:
@@ -234,6 +243,10 @@ class OneSidedMesh(Quotient):
         anchor, flipped = compose((placed.anchor, placed.flipped), swap)
         return Placed(placed.points, placed.frames, t.frames()[vertex], anchor, flipped, vertex)
 
+    def _log(self, base: Placed, target: Placed) -> Log:
+        # both at once: the farther of the two need not be reached
+        return self.cover._log_to_nearest(base, [target, self._image(target)])
+
     def _folded(self, e: Exp) -> Exp:
         assert e.face is not None and e.barycentric is not None
         over = e.face >= len(self.faces)
@@ -291,6 +304,16 @@ def _wrapped(angle: Tensor) -> Tensor:
 def _vertex(base: Placed) -> Tensor:
     assert base.vertex is not None
     return base.vertex
+
+
+def _gauge_of(targets: list[Placed], which: Tensor) -> tuple[Tensor, Tensor | None]:
+    """(anchor, flipped) [K] of the chosen one of each target's lists."""
+    if len(targets) == 1:
+        return targets[0].anchor, targets[0].flipped
+    none = torch.zeros_like(which, dtype=torch.bool)
+    anchors = torch.stack([t.anchor for t in targets])
+    flipped = torch.stack([none if t.flipped is None else t.flipped for t in targets])
+    return anchors.gather(0, which[None])[0], flipped.gather(0, which[None])[0]
 
 
 def _components(vector: Tensor, gauge: tuple[Tensor, Tensor | None]) -> Tensor:

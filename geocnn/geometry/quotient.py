@@ -112,7 +112,7 @@ def _projective_plane(cover: Sphere) -> ProjectivePlane:
     antipode = vector_to_pixel(nside_of(n), -cover.points)
     point = torch.where(upper, point, point[antipode])
     # the antipode's south is the image of north, its east that of east
-    turn = torch.where(upper, 0.0, math.pi).to(torch.float64)
+    turn = math.pi * (~upper).double()
     return ProjectivePlane(
         *(t[chosen] for t in (cover.points, cover.frames, cover.axes, cover.areas, cover.anchor)),
         flipped=None,
