@@ -27,8 +27,8 @@ EXACT = 1e-11
 
 @dataclass(frozen=True)
 class Case:
-    """A surface and what is known of it: its area, the length below which geodesics are unique (half that of the
-    shortest closed one), smooth fields on it.
+    """A surface and what is known of it: its area, the length below which geodesics are unique (half that of
+    the shortest closed one), smooth fields on it.
 
     `pair` is the same surface at two resolutions, a factor of two apart, and `probe` other points of it to
     read at. `tangent` gives vectors in the embedding. `order` is the order at which exp reads, `own_weight`
@@ -61,7 +61,7 @@ class Case:
 
     @property
     def is_round(self) -> bool:
-        """Whether it has curvature 1; it has none otherwise, but for meshes of neither, and the cone's apex."""
+        """Whether it has curvature 1; else it has none, but for the apex of a cone, and CURVED meshes."""
         s = self.surface
         return not isinstance(s, Flat | Cone) and bool((s.points[:, 2] != 0).any())
 
@@ -147,7 +147,7 @@ def around_the_apex(p: Tensor, q: Tensor) -> Tensor:
 
 
 def distance(s: Surface, p: Tensor, q: Tensor) -> Tensor:
-    """Between points [K, d], through the plane that a flat surface or a cone unrolls to, or along the sphere."""
+    """Between points [K, d], through the plane a flat surface or a cone unrolls to, or along the sphere."""
     if isinstance(s, Flat):
         (h, w), found = (s.step * n for n in s.shape), []
         for i in range(-2, 3) if s.glued[0] else (0,):
@@ -374,8 +374,8 @@ def samples_stay_where_they_are_when_frames_turn(case: Case) -> None:
 
 
 def _room(s: Surface, targets: Surface, with_apex: bool = True) -> Tensor:
-    """How far each target is from the outermost points that are not there, or are an edge: half a step more or
-    less from the edge itself; and from a cone's apex.
+    """How far each target is from the surface's outermost points, half a step within the edge, or on it; and
+    from a cone's apex.
     """
     p = targets.points
     room = torch.full((len(p),), math.inf, dtype=torch.float64)

@@ -85,7 +85,7 @@ def beside(*shapes: Shape) -> Shape:
 
 
 def twisted(n: int, m: int, jitter: float = 0.0, seed: int = 0) -> Shape:
-    """A Möbius band around the circle of radius 1, 1.2 wide: n vertices along it, m + 1 across; wound without care."""
+    """A Möbius band around the unit circle, 1.2 wide: n vertices along it, m + 1 across, wound anyhow."""
     g = torch.Generator().manual_seed(seed)
     i, j = torch.meshgrid(torch.arange(n), torch.arange(m + 1), indexing="ij")
     moved = jitter * (2 * torch.rand(2, n, m + 1, generator=g, dtype=torch.float64) - 1)
@@ -100,8 +100,8 @@ def twisted(n: int, m: int, jitter: float = 0.0, seed: int = 0) -> Shape:
 
 
 def figure_eight(n: int, m: int, jitter: float = 0.0, seed: int = 0) -> Shape:
-    """A Klein bottle that passes through itself: a figure of eight turned over on its way around, n vertices around
-    and m along the eight, m even; wound without care.
+    """A Klein bottle that passes through itself: a figure of eight turned over on its way around, n vertices
+    around and m along the eight, wound anyhow.
     """
     g = torch.Generator().manual_seed(seed)
     i, j = torch.meshgrid(torch.arange(n), torch.arange(m), indexing="ij")

@@ -101,9 +101,7 @@ def conical(angle: float, rings: int = 32) -> Case:
 
     finest = cone(angle, rings)
     fine, coarse = finest.coarser(), finest.coarser().coarser()
-    return Case(
-        cone(angle, 10), 50 * angle, 100.0, (coarse, fine), finest, scalar, gradient, order=1.5
-    )
+    return Case(cone(angle, 10), 50 * angle, 100.0, (coarse, fine), finest, scalar, gradient, order=1.5)
 
 
 def even_on_sphere(p: Tensor) -> Tensor:
@@ -212,9 +210,7 @@ CASES = {
     ),
     "mesh of a ring": lambda: triangles(ring(24, 12, 0.15), ring(60, 30, 0.15), tangent=around),
     "mesh with a rim": lambda: triangles(bowl(300), bowl(2000)),
-    "mesh of a Möbius band": lambda: triangles(
-        twisted(30, 9, 0.2), twisted(96, 30, 0.2), tangent=along_band
-    ),
+    "mesh of a Möbius band": lambda: triangles(twisted(30, 9, 0.2), twisted(96, 30, 0.2), tangent=along_band),
     "mesh of two": lambda: triangles(
         beside(jittered_sphere(150, 0.2), ring(14, 9, 0.1)),
         beside(jittered_sphere(800, 0.2), ring(36, 22, 0.1)),

@@ -25,7 +25,7 @@ from geocnn.geometry.stencil import load_tensors, save_tensors
 from geocnn.groups.field_type import FieldType
 
 if TYPE_CHECKING:
-    from geocnn.geometry.mesh import Mesh
+    from geocnn.geometry.mesh import Mesh, OneSidedMesh
 
 FORMAT = 1
 """A part of every key. Raise it with any change to what is computed: older files are then never met again."""
@@ -52,7 +52,7 @@ def cache_folder() -> Path:
     return Path(base) / "geocnn"
 
 
-def cached_hierarchy(mesh: Mesh, **options: Any) -> Hierarchy:
+def cached_hierarchy(mesh: Mesh | OneSidedMesh, **options: Any) -> Hierarchy:
     """`mesh.hierarchy(**options)`, computed only where the cache does not have it; the same bit for bit.
 
     Raises GeometryError as `hierarchy` does, and where the cache folder cannot be written.
@@ -90,14 +90,14 @@ def is_cached(mesh: Mesh, **options: Any) -> bool:
     return all(_files(key) for key in keys)
 
 
-def _hierarchy_key(mesh: Mesh, options: dict[str, Any]) -> str:
+def _hierarchy_key(mesh: Mesh | OneSidedMesh, options: dict[str, Any]) -> str:
     # with the defaults spelt out, so that changing one changes the key
     bound = inspect.signature(mesh.hierarchy).bind(**options)
     bound.apply_defaults()
     return _key(mesh, "hierarchy", bound.arguments)
 
 
-def _key(mesh: Mesh, kind: str, options: dict[str, Any]) -> str:
+def _key(mesh: Mesh | OneSidedMesh, kind: str, options: dict[str, Any]) -> str:
     t = mesh.triangulation
     # the frames too: the gauge is part of the answer; vertex and areas say which level of the surface it is
     parts = (t.vertices, t.faces, mesh.vertex, mesh.areas, mesh.frames, mesh.anchor, mesh.flipped)

@@ -1,9 +1,9 @@
 """Flat cones: a sector of the plane whose two sides are glued; all of the curvature is in the apex.
 
-In polar coordinates (r, φ) a cone of total angle α is the sector 0 ≤ φ < α, which beyond 2π overlaps itself. Its
-points lie on rings of radius (i + ½) · step, about one step apart. Frames are e₁ = ∂_x, e₂ = ∂_y of the sector's
-plane, the anchor is e₁: they jump on the cut φ = 0, by the rotation α, and nowhere else. So transporters are
-multiples of α: a cyclic group where α is a fraction of 2π.
+In polar coordinates (r, φ) a cone of total angle α is the sector 0 ≤ φ < α, which beyond 2π overlaps itself.
+Its points lie on rings of radius (i + ½) · step, about one step apart. Frames are e₁ = ∂_x, e₂ = ∂_y of the
+sector's plane, the anchor is e₁: they jump on the cut φ = 0, by the rotation α, and nowhere else. So
+transporters are multiples of α: a cyclic group where α is a fraction of 2π.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class _Polar(NamedTuple):
 class Cone(Surface):
     """The cone of total angle `angle` (radians), `rings` rings of width `step` around the apex, then an edge.
 
-    Points are those of a cone in space, [N, 3], up to a full turn. Wider ones have no room there: their circle winds
-    around a second one, [N, 4].
+    Points are those of a cone in space, [N, 3], up to a full turn. Wider ones have no room there: their
+    circle winds around a second one, [N, 4].
     """
 
     angle: float
@@ -64,8 +64,8 @@ class Cone(Surface):
         return _Polar(points.norm(dim=-1), around * (self.angle / (2 * math.pi)))
 
     def _until_edge(self, p: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The portion of each segment p + t v, t in [0, 1], before the rim or the apex; whether that is all of it;
-        whether it was the apex.
+        """The portion of each segment p + t v, t in [0, 1], before the rim or the apex; whether that is all
+        of it; whether it was the apex.
         """
         size2, radius = v.abs().square().clamp_min(1e-300), self.rings * self.step
         along, across = (p.conj() * v).real, (p.conj() * v).imag
@@ -161,7 +161,7 @@ def _in_frames(base: Placed, z: Tensor) -> Tensor:
 
 
 def _seen(base: Placed, other: Placed, angle: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Transporters [K, S] between axes as transporters between the frames of `other` [K, S] and the base [K]."""
+    """Transporters [K, S] between axes as those from the frames of `other` [K, S] to the base's [K]."""
     at = base.anchor[:, None], None if base.flipped is None else base.flipped[:, None]
     seen, flip = compose(at, compose((angle, None), inverse((other.anchor, other.flipped))))
     return seen, None if flip is None else flip.expand_as(seen)
@@ -181,8 +181,8 @@ def embed(r: Tensor, phi: Tensor, angle: float) -> tuple[Tensor, Tensor]:
     """Points [K, d] of the embedded cone of that total angle and its frames [K, 2, d] there, isometric to the
     sector's (∂_x, ∂_y).
 
-    With k = α/2π and ψ = φ/k: r (k cos ψ, k sin ψ, −√(1 − k²)) up to a full turn; beyond, with an integer m > k,
-    r (a cos ψ, a sin ψ, b cos mψ, b sin mψ), where a² + b² = 1 and a² + m² b² = k².
+    With k = α/2π and ψ = φ/k: r (k cos ψ, k sin ψ, −√(1 − k²)) up to a full turn; beyond, with an integer m >
+    k, r (a cos ψ, a sin ψ, b cos mψ, b sin mψ), where a² + b² = 1 and a² + m² b² = k².
     """
     k = angle / (2 * math.pi)
     psi = phi / k
@@ -223,9 +223,9 @@ def _cone(angle: float, rings: int, step: float) -> Cone:
 def cone(angle: float, rings: int) -> Cone:
     """The flat cone of total angle `angle` (radians), `rings` unit cells from the apex to its edge.
 
-    Less than 2π is a cone as of paper; more, a saddle with creases in all directions. The apex is no point: a geodesic
-    that meets it stops there. Two points whose shortest way leads through it are not reached by log. Its group is
-    cyclic(N / gcd(k, N)) for angle = 2πk/N with that order at most 24, SO(2) for any other.
+    Less than 2π is a cone as of paper; more, a saddle with creases in all directions. The apex is no point: a
+    geodesic that meets it stops there. Two points whose shortest way leads through it are not reached by log.
+    Its group is cyclic(N / gcd(k, N)) for angle = 2πk/N with that order at most 24, SO(2) for any other.
 
     Raises GeometryError unless the angle is positive and finite, and rings a positive integer.
 

@@ -60,11 +60,18 @@ def shape_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
     2: the traceless part of S, its length |z| made asinh(|z|ℓ).
 
     asinh keeps small values and takes the logarithm of large ones: a finger is twenty times as curved as a
-    back. Where frames are mirrored (group O2) the type is 11x0e + 5x1 + 1x2. Signs: see the module.
+    back. Normals are of one side, so a mesh with only one raises GeometryError. Where frames are mirrored
+    (group O2) the type is 11x0e + 5x1 + 1x2. Signs: see the module.
 
     >>> import geocnn.geometry as geometry                                                  # doctest: +SKIP
     >>> x, field_type = shape_features(geometry.load("bunny.ply"))                          # doctest: +SKIP
     """
+    from geocnn.geometry.mesh import OneSidedMesh
+
+    if isinstance(mesh, OneSidedMesh):
+        raise GeometryError(
+            "shape features take a mesh of two sides, this one has one; give it features of its own"
+        )
     points, frames, faces = mesh.points, mesh.frames, mesh.faces
     if len(faces) and int(faces.max()) >= len(points):
         raise GeometryError("shape features belong to all of a mesh's vertices: give its finest level")

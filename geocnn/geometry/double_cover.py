@@ -1,7 +1,7 @@
 """The orientation double cover of triangles: every face twice, as given and turned over, joined as they fit.
 
-Over a surface with one side it is a connected surface with two; over any other, two copies of it. The two copies of a
-vertex are the two senses of going around it.
+Over a surface with one side it is a connected surface with two; over any other, two copies of it. The two
+copies of a vertex are the two senses of going around it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from geocnn.geometry.triangulation import Triangulation
 def double_cover(faces: Tensor, n: int) -> Tensor:
     """The faces [2F, 3] of the cover of a 2-manifold of n vertices, oriented.
 
-    Face f is as given and f + F the same turned over, its second and third corner swapped. Vertices v and v + n lie
-    over v; v is the one whose sense the first face at v has as given.
+    Face f is as given and f + F the same turned over, its second and third corner swapped. Vertices v and v +
+    n lie over v; v is the one whose sense the first face at v has as given.
 
     >>> double_cover(torch.tensor([[0, 1, 2]]), 3).tolist()
     [[0, 1, 2], [3, 5, 4]]

@@ -1,12 +1,11 @@
-"""Flat surfaces on a regular grid: a rectangle of the plane whose opposite sides are glued, mirrored or not, or
-left open.
+"""Flat surfaces on a regular grid: a rectangle of the plane, opposite sides glued, glued mirrored, or open.
 
-    sides x    sides y    surface
-    open       open       plane            Point (row i, column j) of shape (h, w) is number i·w + j, at x = j,
-    glued      open       cylinder         y = i (a coarser level: centres of its larger cells). A cell reaches
-    mirrored   open       Möbius strip     half a step around its point. Frames are e₁ = ∂_x, e₂ = ∂_y; the
-    glued      glued      torus            anchor is e₁. Mirrored sides are glued so that (x + width, y) is
-    mirrored   glued      Klein bottle     (x, height − 1 − y): to pass them turns ∂_y into −∂_y.
+sides x    sides y    surface
+open       open       plane           Point (row i, column j) of shape (h, w) is number i·w + j, at x = j,
+glued      open       cylinder        y = i (a coarser level: centres of its larger cells). A cell reaches
+mirrored   open       Möbius strip    half a step around its point. Frames are e₁ = ∂_x, e₂ = ∂_y; the
+glued      glued      torus           anchor is e₁. Mirrored sides are glued so that (x + width, y) is
+mirrored   glued      Klein bottle    (x, height − 1 − y): to pass them turns ∂_y into −∂_y.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from geocnn.groups.planar import REFLECTION, TRIVIAL, compose
 class Flat(Surface):
     """A rectangle of shape[0] × shape[1] square cells of side `step`.
 
-    `glued`: whether its two sides x = const are one, and its two sides y = const; `mirrored`: whether the former
-    are glued with y turned round. Sides that are not glued are edges.
+    `glued`: whether its two sides x = const are one, and its two sides y = const; `mirrored`: whether the
+    former are glued with y turned round. Sides that are not glued are edges.
     """
 
     shape: tuple[int, int]
@@ -91,8 +90,8 @@ class Flat(Surface):
         return row * w + column, weight, passed
 
     def _turn(self, base: Placed, other: Placed, passed: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(angle, flip) [K, S] from the gauge of `other` [K, S] to that of the base [K]: on the way back no vector
-        turns, and to pass mirrored sides an odd number of times mirrors all.
+        """(angle, flip) [K, S] from the gauge of `other` [K, S] to that of the base [K]: on the way back no
+        vector turns, and to pass mirrored sides an odd number of times mirrors all.
         """
         e1, flips = other.frames[..., 0, :], [x for x in (other.flipped,) if x is not None]
         if base.flipped is not None:
@@ -117,8 +116,8 @@ class Flat(Surface):
         return Log(vectors, angle[:, 0], None if flip is None else flip[:, 0], reached)
 
     def _difference(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        """The shortest ways [..., 2] from p to q and how often each passes the sides x. Of two ways as short as
-        each other it is the one to smaller x, then y, at every point.
+        """The shortest ways [..., 2] from p to q and how often each passes the sides x. Of two ways as short
+        as each other it is the one to smaller x, then y, at every point.
         """
         size = self._size
         found = []

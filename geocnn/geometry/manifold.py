@@ -29,8 +29,8 @@ it the face's plane, still has three digits.
 def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
     """Copies of vertices and faces that are known to form a 2-manifold, perhaps with boundary, wound alike.
 
-    Several components, boundaries and isolated vertices are fine. A component with one side only, like a Möbius
-    band, cannot be wound alike and may be wound in any way. Nothing is repaired.
+    Several components, boundaries and isolated vertices are fine. A component with one side only, like a
+    Möbius band, cannot be wound alike and may be wound in any way. Nothing is repaired.
 
     Args:
         vertices: [N, 3] numbers: a tensor, an array or nested lists; any length unit.
@@ -43,8 +43,8 @@ def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> 
         GeometryError: names the first eight elements that are to blame, the most basic defect first: wrong
             shape or type, no faces, NaN or infinity, a vertex that does not exist, a corner repeated in a
             face, the same face twice, a face without area, an edge of more than two faces, neighbours wound
-            against each other where flipping faces repairs it (and which), a vertex where several fans of faces
-            meet.
+            against each other where flipping faces repairs it (and which), a vertex where several fans of
+            faces meet.
 
     >>> square = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
     >>> check_triangles(square, [[0, 1, 2], [0, 2, 3]])[1].dtype
@@ -173,12 +173,13 @@ def _check_winding(f: Tensor, h: Tensor, g: Tensor, same: Tensor) -> None:
     kept, flipped = label[:n], label[n:]
     component, turn = torch.minimum(kept, flipped), kept > flipped
     most = torch.bincount(component, turn.double() - 0.5, minlength=n) > 0
-    wrong = same & (kept != flipped)[a]
+    two_sided = kept != flipped
+    wrong, turn = same & two_sided[a], (turn ^ most[component]) & two_sided
     against = torch.stack([f.flatten()[h], f.roll(-1, 1).flatten()[h]], 1)
     _refuse(
         "edges which both faces run through in the same direction",
         against[wrong],
-        f"flipping repairs this, swap two corners of faces {_listed((turn ^ most[component]) & (kept != flipped))}",
+        f"flipping repairs this, swap two corners of faces {_listed(turn)}",
     )
 
 
@@ -194,7 +195,7 @@ def _check_fans(f: Tensor, h: Tensor, g: Tensor, same: Tensor) -> None:
 
 
 def fan_links(h: Tensor, g: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    """The pairs of corners (a, b) that are neighbours in a fan, two at each inner edge: those at either end."""
+    """The pairs of corners (a, b) that are neighbours in a fan, one at either end of each inner edge."""
     after_h, after_g = (k - k % 3 + (k + 1) % 3 for k in (h, g))
     # h starts where g starts, if they run in the same direction, else where g ends
     return torch.cat([h, after_h]), torch.cat([torch.where(same, g, after_g), torch.where(same, after_g, g)])

@@ -129,11 +129,9 @@ class Mesh(Surface):
         angle, flip = compose(here, compose((angle, None), inverse(there)))
         return Log(_components(vector, here), _wrapped(angle), flip, reached, met & reached)
 
-    def _reach(
-        self, bases: Tensor, row: Tensor, goals: Tensor
-    ) -> tuple[Tensor, Tensor, Unfolded, Tensor]:
-        """Unfold from bases until one of the goals [K, G] of each row [K] is met, or the surface ends: (place of the
-        nearest pair, which of the goals it is, what was unfolded, reached).
+    def _reach(self, bases: Tensor, row: Tensor, goals: Tensor) -> tuple[Tensor, Tensor, Unfolded, Tensor]:
+        """Unfold from bases until one of the goals [K, G] of each row [K] is met, or the surface ends: (place
+        of the nearest pair, which of the goals it is, what was unfolded, reached).
         """
         t = self.triangulation
         n = len(t.vertices)
@@ -207,24 +205,34 @@ class Mesh(Surface):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OneSidedMesh(Quotient):
-    """A triangle mesh with only one side, or with a component that has: its vertices, or some of them, as points.
+    """A triangle mesh with only one side, or a component that has: its vertices, or some of them, as points.
 
-    The cover is a mesh of two sides, made of every face as given and turned over; its points are those here, then
-    their other copies. The gauge at a vertex is that of the first face there as it is given.
+    The cover is a mesh of two sides, made of every face as given and turned over; its points are those here,
+    then their other copies. The gauge at a vertex is that of the first face there as it is given.
     """
 
     cover: Mesh
 
     def __repr__(self) -> str:
-        n = len(self.cover.triangulation.vertices) // 2
+        n = len(self.triangulation.vertices) // 2
         of = "" if self.n_points == n else f" of {n} vertices"
         size = f"{len(self.faces)} faces, area {float(self.areas.sum()):.4g}, spacing {self.spacing:.4g}"
         return f"OneSidedMesh({self.n_points} points{of}, {size})"
 
     @property
+    def triangulation(self) -> Triangulation:
+        """That of the cover: 2V vertices, v and v + V over vertex v, and 2F faces, f and f turned over."""
+        return self.cover.triangulation
+
+    @property
+    def vertex(self) -> Tensor:
+        """The vertices [N] that the points are."""
+        return self.cover.vertex[: self.n_points]
+
+    @property
     def faces(self) -> Tensor:
         """[F, 3] vertex ids as given; those of the points at the finest level."""
-        t = self.cover.triangulation
+        t = self.triangulation
         return t.faces[: len(t.faces) // 2] % (len(t.vertices) // 2)
 
     @property
@@ -234,10 +242,10 @@ class OneSidedMesh(Quotient):
 
     @property
     def placed(self) -> Placed:
-        return super().placed._replace(vertex=self.cover.vertex[: self.n_points])
+        return super().placed._replace(vertex=self.vertex)
 
     def _image(self, placed: Placed) -> Placed:
-        t, n = self.cover.triangulation, len(self.cover.triangulation.vertices)
+        t, n = self.triangulation, len(self.triangulation.vertices)
         vertex = (_vertex(placed) + n // 2) % n
         swap = other_sense(t)[vertex], torch.ones_like(vertex, dtype=torch.bool)
         anchor, flipped = compose((placed.anchor, placed.flipped), swap)
@@ -257,10 +265,9 @@ class OneSidedMesh(Quotient):
         )
 
     def coarser(self) -> OneSidedMesh:
-        """A quarter of the points, as `Mesh.coarser` has it. Raises GeometryError where fewer than four are left."""
-        t, vertex = self.cover.triangulation, _vertex(self.placed)
-        n = len(t.vertices) // 2
-        usable = vertex[(t.fan_ptr.diff() > 0)[vertex]]
+        """As `Mesh.coarser`, which says how. Raises GeometryError where fewer than four points are left."""
+        t, n = self.triangulation, len(self.triangulation.vertices) // 2
+        usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
         part = components(2 * n, t.tail % n, t.faces.roll(-1, 1).reshape(-1) % n)
         found = unfold(t, usable, 2.5 * self.spacing)
         chosen = _thinned(t, usable, part, found._replace(vertex=found.vertex % n))
@@ -369,9 +376,9 @@ def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh | OneS
     from outside.
 
     Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they
-    are. Where a component has only one side, like a Möbius band, it is a OneSidedMesh, whose features are of group
-    O(2). Raises GeometryError, naming the elements, for what is no 2-manifold, or not wound alike where it could be
-    (see `check_triangles`).
+    are. Where a component has only one side, like a Möbius band, it is a OneSidedMesh, whose features are of
+    group O(2). Raises GeometryError, naming the elements, for what is no 2-manifold, or not wound alike where
+    it could be (see `check_triangles`).
 
     >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
     >>> s.n_points, round(float(s.areas.sum()), 3)

@@ -1,8 +1,9 @@
 """Surfaces seen through their double cover: one whose points lie two by two over those of the quotient.
 
-An isometry of the cover without fixed points swaps the two. Geodesics are lifted to the cover, from the chosen point
-of each pair; what is met there is read at the chosen point, its gauge carried along by the isometry, which reverses
-the orientation. So a surface of one side gets its transporters, which flip, from one of two.
+An isometry of the cover without fixed points swaps the two. Geodesics are lifted to the cover, from the
+chosen point of each pair; what is met there is read at the chosen point, its gauge carried along by the
+isometry, which reverses the orientation. So a surface of one side gets its transporters, which flip, from one
+of two.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from geocnn.groups.planar import REFLECTION, compose, inverse
 class Quotient(Surface):
     """`cover`, a surface of 2N points in its own frames, modulo an isometry that swaps them two by two.
 
-    point [2N]: the point each of them lies over. (turn, other) [2N]: the element from the axes of that point, which
-    are those of the chosen one of the two, to those of the cover's; other marks the ones that are not chosen.
+    point [2N]: the point each of them lies over. (turn, other) [2N]: the element from the axes of that point,
+    which are those of the chosen one of the two, to those of the cover's; other marks the ones that are not
+    chosen.
     """
 
     cover: Surface
@@ -79,7 +81,7 @@ class Quotient(Surface):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ProjectivePlane(Quotient):
-    """The unit sphere with antipodes identified; lengths are radians. Its points are those of the upper half."""
+    """The unit sphere with antipodes identified; lengths are radians. Points are those of the upper half."""
 
     cover: Sphere
 
@@ -127,8 +129,8 @@ def _projective_plane(cover: Sphere) -> ProjectivePlane:
 def projective_plane(nside: int) -> ProjectivePlane:
     """The projective plane: the HEALPix sphere of that nside, antipodes identified; 6·nside² points, area 2π.
 
-    Features are of group O(2): to go straight on for π leads home, mirrored. Raises GeometryError unless nside is a
-    power of two.
+    Features are of group O(2): to go straight on for π leads home, mirrored. Raises GeometryError unless
+    nside is a power of two.
 
     >>> s = projective_plane(4); s.n_points, s.group
     (96, group('O2'))

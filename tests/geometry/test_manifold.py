@@ -189,10 +189,28 @@ def test_each_component_is_flipped_for_itself():
 
 
 @pytest.mark.parametrize("n", [5, 6])
-def test_a_moebius_band_is_refused_as_one_sided(n):
-    message = refused(points(2 * n), strip(n, twisted=True))
-    assert "in the same direction" in message
-    assert "no flipping repairs this" in message and "one side, like a Möbius band" in message
+def test_a_moebius_band_cannot_be_wound_alike_and_passes(n):
+    faces = strip(n, twisted=True)
+    assert torch.equal(check_triangles(points(2 * n), faces)[1], torch.as_tensor(faces))
+
+
+def test_beside_a_moebius_band_what_can_be_wound_alike_must_be():
+    wrong = TETRAHEDRON.clone()
+    wrong[1] = wrong[1].flip(0)
+    band = torch.as_tensor(strip(5, twisted=True)) + 4
+    check_triangles(points(14), torch.cat([TETRAHEDRON, band]))
+    message = refused(points(14), torch.cat([wrong, band]))
+    assert message.endswith("flipping repairs this, swap two corners of faces 1")
+    # of the tetrahedron's edges alone: those of face 1
+    edges = message.partition(": ")[2].partition(";")[0]
+    assert sorted(edges.count(str(v)) for v in range(4)) == [0, 2, 2, 2]
+
+
+def test_two_bands_that_touch_in_a_vertex_are_refused():
+    band = torch.as_tensor(strip(5, twisted=True))
+    other = torch.where(band == 0, 0, band + 9)
+    message = refused(points(19), torch.cat([band, other]))
+    assert message.startswith("vertices that join fans of faces which share no edge there: 0;")
 
 
 def test_fans_that_touch_in_a_vertex_are_refused_closed_or_open():

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from geocnn.data.bodies import PARTS, Body, bodies
 from geocnn.errors import GeocnnError, GeometryError
-from geocnn.geometry import Mesh, mesh
+from geocnn.geometry import Mesh
 from geocnn.geometry.io import load_triangles, save_ply
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.rotations import random_rotations
@@ -36,7 +36,15 @@ from geocnn.train.recipes.part_networks import (
     save_network,
     score,
 )
-from geocnn.train.recipes.part_surfaces import AREA, Batches, batch, prepared, shares, standard_mesh
+from geocnn.train.recipes.part_surfaces import (
+    AREA,
+    Batches,
+    batch,
+    prepared,
+    shares,
+    standard_mesh,
+    two_sided,
+)
 from geocnn.train.results import read_metrics, write_metrics, write_results
 from geocnn.train.settings import LoopSettings, setting
 
@@ -271,8 +279,8 @@ def invariance(
         old = torch.randperm(n, generator=generator)
         faces = old.argsort()[surface.faces][torch.randperm(f, generator=generator)]
         turned = torch.rand(n, generator=generator, dtype=torch.float64) * 2 * torch.pi
-        changed["rotated"].append(mesh(surface.points @ rotation.mT, surface.faces))
-        changed["relabelled"].append(mesh(surface.points[old], faces.roll(1, 1)))
+        changed["rotated"].append(two_sided(surface.points @ rotation.mT, surface.faces))
+        changed["relabelled"].append(two_sided(surface.points[old], faces.roll(1, 1)))
         changed["random frames"].append(surface.turn_frames(turned))
         orders.append(old)
     device = inference_device(settings.devices)
@@ -394,7 +402,7 @@ def _predict_file(
     network: nn.Module, model: dict[str, Any], file: Path, folder: Path, console: Console
 ) -> None:
     vertices, faces = load_triangles(file)
-    surface = mesh(vertices, faces)
+    surface = two_sided(vertices, faces)
     odd = check_size(surface)
     if odd:
         console.print(f"{file.name}: {odd}", style="yellow", highlight=False, soft_wrap=True)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from geocnn.errors import GeometryError
 from geocnn.geometry import Mesh, mesh
 
 if TYPE_CHECKING:
@@ -27,9 +28,17 @@ AREA = 1.673
 
 
 def standard_mesh(vertices: Tensor, faces: Tensor) -> Mesh:
-    """The mesh scaled to AREA. Raises GeometryError as `mesh` does."""
+    """The mesh scaled to AREA. Raises GeometryError as `two_sided` does."""
+    surface = two_sided(vertices, faces)
+    return two_sided(vertices.double() * math.sqrt(AREA / float(surface.areas.sum())), faces)
+
+
+def two_sided(vertices: Tensor, faces: Tensor) -> Mesh:
+    """Their mesh. Raises GeometryError as `mesh` does, and where the surface has only one side."""
     surface = mesh(vertices, faces)
-    return mesh(vertices.double() * math.sqrt(AREA / float(surface.areas.sum())), faces)
+    if not isinstance(surface, Mesh):
+        raise GeometryError("the surface has only one side, like a Möbius band: a body has two")
+    return surface
 
 
 def local_areas(surface: Mesh) -> Tensor:
