@@ -14,11 +14,16 @@ if TYPE_CHECKING:
         Mesh,
         Stencil,
         Surface,
+        cone,
+        cylinder,
         healpix,
         icosphere,
+        klein_bottle,
         load,
         mesh,
+        mobius_strip,
         plane,
+        projective_plane,
         torus,
     )
     from geocnn.groups import FieldType
@@ -35,11 +40,16 @@ __all__ = [
     "Surface",
     "SurfaceEncoder",
     "SurfaceUNet",
+    "cone",
+    "cylinder",
     "healpix",
     "icosphere",
+    "klein_bottle",
     "load",
     "mesh",
+    "mobius_strip",
     "plane",
+    "projective_plane",
     "torus",
 ]
 

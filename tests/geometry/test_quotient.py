@@ -153,8 +153,8 @@ def test_vertices_keep_their_order_and_faces_theirs():
 
 
 def once_around(n: int) -> tuple[int, float]:
-    """Along the middle line of a band of n vertices: the number of flips, and the angle that a vector which set
-    out along it has to it at the end.
+    """Along the middle line of a band of n vertices: the number of flips, and the angle that a vector which
+    set out along it has to it at the end.
     """
     s = mesh(*twisted(n, n // 6))
     middle = (n // 6 + 1) * torch.arange(n) + n // 12
