@@ -1,0 +1,91 @@
+"""Arrays in a .npz archive: `vertices` and `faces` (or `v` and `f`), attributes under any other name."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+from zipfile import BadZipFile, ZipFile
+from zlib import error as ZlibError
+
+import numpy as np
+from numpy.lib import format as npy
+
+from geocnn.geometry.io.raw import Polygons, RawMesh, damaged, place_by_rows
+
+PLACES = ("vertex", "face", "corner")
+
+
+def read_npz(content: bytes) -> Polygons:
+    """Arrays named vertex_…, face_… and corner_… are attributes; so are others of N or F rows."""
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            held = {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        BadZipFile,
+        ZlibError,
+    ) as broken:
+        raise damaged(f"not an archive of plain arrays ({broken})") from broken
+    names = ("vertices", "faces") if "vertices" in held else ("v", "f")
+    v, f = (held.pop(name, None) for name in names)
+    if v is None or f is None:
+        had = [name for name, array in zip(names, (v, f), strict=True) if array is not None]
+        raise damaged(
+            f"it needs arrays vertices and faces (or v and f), it has {', '.join([*had, *held]) or 'none'}"
+        )
+    if v.ndim != 2 or v.shape[1] != 3 or f.ndim != 2 or {v.dtype.kind, f.dtype.kind} - set("iuf"):
+        raise damaged(f"vertices are numbers [N, 3] and faces [F, 3], got {list(v.shape)}, {list(f.shape)}")
+    found = Polygons(v.astype(np.float64), np.full(len(f), f.shape[1]), f.ravel())
+    for name, values in held.items():
+        _place(found, name, values, f.shape)
+    return found
+
+
+def npz_bytes(raw: RawMesh) -> bytes:
+    """The archive; it holds every attribute."""
+    held = {"vertices": raw.vertices.numpy(), "faces": raw.faces.numpy()}
+    attributes = (raw.vertex_attributes, raw.face_attributes, raw.corner_attributes)
+    for place, values in zip(PLACES, attributes, strict=True):
+        held |= {f"{place}_{name}": array for name, array in values.items()}
+    stream = BytesIO()
+    # by name, not as keywords: an attribute may be called file
+    with ZipFile(stream, "w") as archive:
+        for name, array in held.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                npy.write_array(member, np.asarray(array), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _array(archive: ZipFile, name: str) -> np.ndarray:
+    """An array of numbers; its memory is taken only once its bytes are there."""
+    with archive.open(name) as stream:
+        version = npy.read_magic(stream)
+        header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+        if header is None:
+            raise ValueError(f"{name} is written in version {version}")
+        shape, in_columns, dtype = header(stream)
+        if dtype.kind not in "iufb":
+            raise ValueError(f"{name} has values of {dtype}")
+        size = math.prod(shape) * dtype.itemsize
+        if size > archive.getinfo(name).file_size:
+            raise ValueError(f"{name} is shorter than its shape {shape}")
+        content = stream.read(size)
+    if len(content) < size:
+        raise ValueError(f"{name} is shorter than its shape {shape}")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if in_columns else "C").copy()
+
+
+def _place(found: Polygons, name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    n, (m, k) = len(found.vertices), shape
+    place, _, rest = name.partition("_")
+    rows = len(values) if values.ndim else -1
+    if place == "corner" and values.ndim == 3 and values.shape[:2] == (m, k):
+        found.corner[rest] = values.reshape(m * k, -1)
+    elif place in PLACES and rest and rows == {"vertex": n, "face": m}.get(place):
+        getattr(found, place)[rest] = values
+    else:
+        place_by_rows(found, name, values)

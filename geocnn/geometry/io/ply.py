@@ -1,0 +1,340 @@
+"""PLY (Turk 1994), text and binary: a header that declares elements and their properties, then their rows."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, as_array, damaged, listed, triangles
+from geocnn.geometry.io.text import lines, lists, rows, typed, within
+
+PLY_TYPES = {
+    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
+    **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
+    **{"float": "f4", "double": "f8", "float32": "f4", "float64": "f8"},
+}
+"""The number types of the format and their later names, as numpy calls them."""
+
+Properties = list[tuple[str, str, str | None]]
+"""Of an element: name, type, and the type of the length where it is a list."""
+
+Element = tuple[str, int, Properties]
+"""Name, rows, properties."""
+
+CORNERS = ("vertex_indices", "vertex_index")
+
+
+def read_ply(content: bytes) -> Polygons:
+    """Every number of a vertex or face is an attribute; of lists, face by face two or more a corner are."""
+    end = re.search(rb"^end_header[ \t]*\r?\n", content, re.MULTILINE)
+    if not re.match(rb"ply\s", content) or end is None:
+        raise damaged("it must begin with ply and have a line end_header")
+    layout, elements = _header(content[: end.start()].decode("latin-1"))
+    if layout == "ascii":
+        held = _text(lines(content[end.end() :]), elements)
+    else:
+        held = _binary(content, end.end(), elements, "<" if layout == "binary_little_endian" else ">")
+    points, faces = held.get("vertex", {}), held.get("face", {})
+    corners = next((name for name in CORNERS if f"#{name}" in faces), None)
+    if not {"x", "y", "z"} <= points.keys() or corners is None:
+        raise damaged(f"it needs x, y, z of vertex and vertex_indices of face, it has {', '.join(held)}")
+    vertices = np.stack([points.pop(name).astype(np.float64) for name in "xyz"], axis=1)
+    counts = faces.pop(f"#{corners}").astype(np.int64)
+    polygons = Polygons(vertices, counts, faces.pop(corners))
+    polygons.left_out = [f"element {name}" for name in held if name not in ("vertex", "face")]
+    polygons.left_out += [f"lists {name[1:]} of vertex" for name in points if name.startswith("#")]
+    polygons.vertex = {k: a for k, a in points.items() if k[0] != "#" and f"#{k}" not in points}
+    for name, values in faces.items():
+        if name.startswith("#"):
+            continue
+        lengths = faces.get(f"#{name}")
+        if lengths is None:
+            polygons.face[name] = values
+        elif len(counts) and (width := lengths[0] // max(counts[0], 1)) and (lengths == width * counts).all():
+            polygons.corner[name] = values.reshape(-1, int(width))
+        else:
+            polygons.left_out.append(f"lists {name} of face")
+    return polygons
+
+
+def ply_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:
+    """The file; attributes of k numbers become columns name_0 … name_k−1. Also which it cannot hold."""
+    left_out: list[str] = []
+    columns = [_columns(a, left_out) for a in (raw.vertex_attributes, raw.face_attributes)]
+    flat: Attributes = {}
+    for name, values in raw.corner_attributes.items():
+        flat |= _columns({name: values.reshape(len(values), -1)}, left_out, whole=True)
+    coordinates = dict(zip("xyz", raw.vertices.numpy().T, strict=True))
+    return _content(coordinates | columns[0], raw.faces.numpy(), columns[1], flat), left_out
+
+
+def save_ply(
+    path: str | Path,
+    vertices: ArrayLike | Tensor,
+    faces: ArrayLike | Tensor,
+    **attributes: ArrayLike | Tensor,
+) -> None:
+    """A binary .ply file with numbers on its vertices, written whole or not at all.
+
+    Args:
+        path: ends in `.ply`; its folder exists.
+        vertices: [N, 3]; stored as float where they are float32, else as double.
+        faces: [F, 3] vertex ids.
+        attributes: each [N], integers, booleans or floats; viewers show `red`, `green`, `blue` of uint8 as
+            colours. The format has no 64-bit integers: such values are stored in 32 bits.
+
+    Raises:
+        GeometryError: another extension, a missing folder, shapes that do not fit, ids of no vertex, or
+            numbers that the format cannot hold.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_ply(f"{folder}/a.ply", torch.eye(3), [[0, 1, 2]], label=torch.tensor([3, 1, 2]).byte())
+    ...     Path(f"{folder}/a.ply").read_bytes().splitlines()[6]
+    b'property uchar label'
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".ply" or not path.parent.is_dir():
+        raise GeometryError(f"cannot write {path}: give a name that ends in .ply, in a folder that exists")
+    v, f = as_array("vertices", vertices), as_array("faces", faces)
+    if v.ndim != 2 or v.shape[1] != 3 or f.ndim != 2 or f.shape[1] != 3:
+        raise GeometryError(f"vertices are [N, 3] and faces [F, 3], got {list(v.shape)} and {list(f.shape)}")
+    coordinates = v.astype("f4" if v.dtype == np.float32 else "f8")
+    columns = dict(zip("xyz", coordinates.T, strict=True))
+    for name, values in attributes.items():
+        column = _column(name, as_array(name, values))
+        if column.shape != (len(v),) or name in columns or not _is_plain(name):
+            raise GeometryError(
+                f"attribute '{name}' has shape {list(column.shape)}: give one number a vertex, [{len(v)}], "
+                "and a plain name other than x, y, z"
+            )
+        columns[name] = column
+    write_whole(path, _content(columns, triangles(len(v), np.full(len(f), 3), f.ravel()), {}, {}))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The file with this content, or as it was."""
+    # in the same folder, where replacing is atomic; by process, so that two writers do not share it
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------------------------------------------- reading
+
+
+def _header(header: str) -> tuple[str, list[Element]]:
+    """The layout (ascii or binary_…) and the declared elements."""
+    layout, elements = "", []
+    for line in header.splitlines():
+        match line.split():
+            case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian") as layout, _]:
+                pass
+            case ["element", name, count] if re.fullmatch("[0-9]{1,18}", count):
+                elements.append((name, int(count), []))
+            case ["property", "list", length, kind, name] if elements and {length, kind} <= PLY_TYPES.keys():
+                elements[-1][2].append((name, PLY_TYPES[kind], PLY_TYPES[length]))
+            case ["property", kind, name] if elements and kind in PLY_TYPES:
+                elements[-1][2].append((name, PLY_TYPES[kind], None))
+            case ["ply"] | [] | ["comment" | "obj_info", *_]:
+                pass
+            case _:
+                raise damaged(f"its header has the line '{line}'")
+    if not layout:
+        raise damaged("its header has no line that says its format")
+    names = [name for _, _, properties in elements for name in {name for name, *_ in properties}]
+    if len(names) < sum(len(properties) for *_, properties in elements):
+        raise damaged("its header declares a property of an element twice")
+    return layout, elements
+
+
+def _text(body: bytes, elements: list[Element]) -> dict[str, Attributes]:
+    found, widths = rows(re.sub(rb"\n\s+", b"\n", body.lstrip()))
+    if len(widths) < sum(count for _, count, _ in elements):
+        raise damaged(f"it ends after {len(widths)} lines of its elements")
+    ends, first, held = widths.cumsum(), 0, {}
+    for element, count, properties in elements:
+        stop = ends[first : first + count]
+        at = stop - widths[first : first + count]
+        columns = held[element] = {}
+        for name, kind, length in properties:
+            if length is None:
+                if (at >= stop).any():
+                    raise damaged(f"{element} {listed(at >= stop)}: a number is missing")
+                columns[name], at = typed(found[at], kind), at + 1
+            else:
+                columns[f"#{name}"], columns[name], at = lists(found, at, stop)
+        if (at != stop).any():
+            raise damaged(f"{element} {listed(at != stop)}: there are more numbers than the header declares")
+        first += count
+    return held
+
+
+def _binary(content: bytes, at: int, elements: list[Element], order: str) -> dict[str, Attributes]:
+    held = {}
+    for element, count, properties in elements:
+        if count == 0 or not properties:
+            keys = [k for name, _, length in properties for k in (name, *[f"#{name}"] * (length is not None))]
+            held[element] = {key: np.empty(0) for key in keys}
+            continue
+        row = _first_row(content, at, element, properties, order)
+        table = np.frombuffer(content, row, min(count, (len(content) - at) // row.itemsize), at)
+        names = row.names or ()
+        alike = all((table[name] == table[name][:1]).all() for name in names if name.startswith("#"))
+        if alike and len(table) == count:
+            held[element] = {name: table[name].ravel() for name in names}
+            at += table.nbytes
+        elif any(name.startswith("#") for name in names):
+            held[element], at = _uneven(content, at, element, count, properties, order)
+        else:
+            raise damaged(f"it ends after {len(table)} of {count} rows of {element}")
+    return held
+
+
+def _first_row(content: bytes, at: int, element: str, properties: Properties, order: str) -> np.dtype:
+    """The layout of an element's first row, at `at`; that of all rows if their lists are of one length."""
+    fields: list[tuple] = []
+    try:
+        for name, kind, length in properties:
+            size = ()
+            if length is not None:
+                fields.append((f"#{name}", order + length))
+                size = (int(np.frombuffer(content, np.dtype(fields), 1, at)[f"#{name}"][0]),)
+            fields.append((name, order + kind, size))
+        return np.dtype(fields)
+    except (ValueError, OverflowError) as short:
+        raise damaged(f"it ends in its first row of {element}") from short
+
+
+def _uneven(
+    content: bytes, at: int, element: str, count: int, properties: Properties, order: str
+) -> tuple[Attributes, int]:
+    """Rows with lists of several lengths, and where they end."""
+    starts, lengths, at = _walk(content, at, element, count, properties, order)
+    data, held = np.frombuffer(content, np.uint8), {}
+    for (name, kind, length), start, many in zip(properties, starts, lengths, strict=True):
+        size = np.dtype(kind).itemsize
+        places = within(start, many * size).reshape(-1, size)
+        held[name] = np.ascontiguousarray(data[places]).view(order + kind).ravel()
+        if length is not None:
+            held[f"#{name}"] = many
+    return held, at
+
+
+def _walk(
+    content: bytes, at: int, element: str, count: int, properties: Properties, order: str
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Where the values of each property begin in each row and how many they are, [properties, rows]; the end.
+
+    Where a row begins only the one before it tells, so they are walked one by one.
+    """
+    endian = "little" if order == "<" else "big"
+    plan = [
+        (np.dtype(kind).itemsize, np.dtype(length).itemsize if length else 0, (length or "u")[0] == "i")
+        for _, kind, length in properties
+    ]
+    if any(length and length[0] == "f" for *_, length in properties):
+        raise damaged(f"the lists of {element} have lengths that are no whole numbers")
+    starts: list[int] = []
+    lengths: list[int] = []
+    for row in range(count):
+        for size, head, signed in plan:
+            many = 1
+            if head:
+                many = int.from_bytes(content[at : at + head], endian, signed=signed)
+                at += head
+            if many < 0 or at + many * size > len(content):
+                raise damaged(f"it ends after {row} of {count} rows of {element}")
+            starts.append(at)
+            lengths.append(many)
+            at += many * size
+    shape = (count, len(plan))
+    return np.array(starts).reshape(shape).T, np.array(lengths).reshape(shape).T, at
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+def _content(vertex: Attributes, faces: np.ndarray, face: Attributes, corner: Attributes) -> bytes:
+    """A binary file: columns of vertices, corner ids [F, 3], columns of faces, lists of faces [F, k]."""
+    points = np.empty(len(vertex["x"]), _row_type(vertex))
+    for name, column in vertex.items():
+        points[name] = column
+    triangle = _row_type({"vertex_indices": faces.astype("i4"), **face, **corner})
+    polygons = np.empty(len(faces), triangle)
+    for name, column in {"vertex_indices": faces, **face, **corner}.items():
+        polygons[name] = column
+        if column.ndim == 2:
+            polygons[f"#{name}"] = column.shape[1]
+    spelt = {code: name for name, code in reversed(PLY_TYPES.items())}
+    kinds = {name: spelt[column.dtype.str[1:]] for name, column in {**vertex, **face, **corner}.items()}
+    header = [
+        *("ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"),
+        *(f"property {spelt[column.dtype.str[1:]]} {name}" for name, column in vertex.items()),
+        *(f"element face {len(faces)}", "property list uchar int vertex_indices"),
+        *(f"property {spelt[column.dtype.str[1:]]} {name}" for name, column in face.items()),
+        *(f"property list uchar {kinds[name]} {name}" for name in corner),
+        "end_header\n",
+    ]
+    return "\n".join(header).encode("ascii") + points.tobytes() + polygons.tobytes()
+
+
+def _row_type(columns: Attributes) -> np.dtype:
+    """Little-endian rows; a column [rows, k] is a list, its length before it under #name."""
+    fields: list[tuple] = []
+    for name, column in columns.items():
+        if column.ndim == 2:
+            fields.append((f"#{name}", "u1"))
+        fields.append((name, column.dtype.newbyteorder("<"), column.shape[1:]))
+    return np.dtype(fields)
+
+
+def _columns(attributes: Attributes, left_out: list[str], whole: bool = False) -> Attributes:
+    """Attributes in types the format has, each column for itself or `whole`; the others' names are noted."""
+    found: Attributes = {}
+    for name, values in attributes.items():
+        try:
+            column = _column(name, values)
+        except GeometryError:
+            left_out.append(name)
+            continue
+        flat = column.reshape(len(column), -1) if column.size else column.reshape(len(column), 0)
+        parts = (
+            {name: column} if whole or column.ndim == 1 else {f"{name}_{k}": c for k, c in enumerate(flat.T)}
+        )
+        fits = not whole or column.shape[1] < 256
+        if (
+            fits
+            and parts
+            and all(_is_plain(part) and part not in (*"xyz", *CORNERS, *found) for part in parts)
+        ):
+            found |= parts
+        else:
+            left_out.append(name)
+    return found
+
+
+def _is_plain(name: str) -> bool:
+    return re.fullmatch(r"[!-~]+", name) is not None
+
+
+def _column(name: str, values: np.ndarray) -> np.ndarray:
+    """The values in a type the format has; it lacks booleans, 64-bit integers and half precision."""
+    code = values.dtype.str[1:]
+    column = values.astype({"b1": "u1", "i8": "i4", "u8": "u4", "f2": "f4"}.get(code, code))
+    exact = values.dtype.kind == "f" or bool((column == values).all())
+    if column.dtype.str[1:] not in PLY_TYPES.values() or not exact:
+        raise GeometryError(
+            f"attribute '{name}' of {values.dtype}: a .ply file holds integers of up to 32 bits and floats "
+            "of 32 or 64; convert or scale it"
+        )
+    return column

@@ -1,0 +1,168 @@
+"""RawMesh: what a file holds, as it stands there, whether or not it is a surface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+
+Attributes = dict[str, np.ndarray]
+"""Values by name. Arrays of numpy, for files hold kinds of numbers that torch does not count with."""
+
+LARGEST_ID = 2.0**53
+"""Beyond it a float64, which text is read as, no longer tells whole numbers apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawMesh:
+    """Triangles that may be defective: `diagnose` says what they are, `repair` mends, `mesh` takes the sound.
+
+    vertices [N, 3] float64; faces [F, 3] int64, in the file's winding, ids perhaps of no vertex; face_map [F]
+    int64, which of the file's `n_polygons` faces each triangle came from. Attributes: of a vertex [N, …], of
+    a triangle [F, …], of a triangle's corners [F, 3, k]. `left_out`: what else the file has.
+    """
+
+    vertices: Tensor
+    faces: Tensor
+    face_map: Tensor
+    n_polygons: int
+    vertex_attributes: Attributes = field(default_factory=dict)
+    face_attributes: Attributes = field(default_factory=dict)
+    corner_attributes: Attributes = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        names = [*self.vertex_attributes, *self.face_attributes, *self.corner_attributes]
+        held = f", with {', '.join(names)}" if names else ""
+        return f"RawMesh({len(self.vertices)} vertices, {len(self.faces)} triangles{held})"
+
+
+@dataclass
+class Polygons:
+    """What a reader finds: vertices [N, 3] float64, the number of corners of each face [F], all corners
+    [sum], and attributes of vertices, faces and corners, in the file's order.
+    """
+
+    vertices: np.ndarray
+    counts: np.ndarray
+    corners: np.ndarray
+    vertex: Attributes = field(default_factory=dict)
+    face: Attributes = field(default_factory=dict)
+    corner: Attributes = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def raw_mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor | Sequence[Sequence[int]]) -> RawMesh:
+    """Vertices [N, 3] and faces, [F, k] or a list of lists of vertex ids, as a value for the doctor.
+
+    Polygons become triangles. Raises GeometryError for what are no coordinates or no whole numbers.
+
+    >>> raw_mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2, 3]]).faces.tolist()
+    [[0, 1, 2], [0, 2, 3]]
+    """
+    v = as_array("vertices", vertices)
+    if v.ndim != 2 or v.shape[1] != 3:
+        raise GeometryError(f"vertices are [N, 3] coordinates, got {list(v.shape)}")
+    try:
+        rows = [as_array("faces", faces)]
+    except GeometryError:  # of different lengths
+        if not isinstance(faces, Sequence):
+            raise
+        rows = [as_array("a face", face).reshape(1, -1) for face in faces]
+    if any(row.ndim != 2 for row in rows if row.size):
+        raise GeometryError(f"faces are [F, k] vertex ids or a list of lists, got {list(rows[0].shape)}")
+    counts = [np.full(len(row), row.shape[1]) for row in rows if row.ndim == 2]
+    corners = np.concatenate([row.ravel() for row in rows])
+    return triangulated(Polygons(v.astype(np.float64), np.concatenate([*counts, np.zeros(0, int)]), corners))
+
+
+def triangulated(polygons: Polygons) -> RawMesh:
+    """Polygons cut into the fans of their first corners; of fewer than three corners, into nothing.
+
+    Raises GeometryError for corners that are no whole numbers.
+    """
+    counts, corners = polygons.counts, polygons.corners
+    whole = np.isfinite(corners) & (np.abs(corners) < LARGEST_ID) & (corners == np.floor(corners))
+    polygon = np.repeat(np.arange(len(counts)), counts)
+    if not whole.all():
+        broken = np.bincount(polygon[~whole], minlength=len(counts)) > 0
+        raise damaged(f"faces (counted from 0) with vertex ids that are no whole numbers: {listed(broken)}")
+    pieces = np.maximum(counts - 2, 0)
+    face_map = np.repeat(np.arange(len(counts)), pieces)
+    step = np.arange(len(face_map)) - np.repeat(pieces.cumsum() - pieces, pieces)
+    first = (counts.cumsum() - counts)[face_map]
+    at = np.stack([first, first + step + 1, first + step + 2], 1)
+    return RawMesh(
+        torch.from_numpy(np.ascontiguousarray(polygons.vertices)),
+        torch.from_numpy(corners.astype(np.int64)[at].reshape(-1, 3)),
+        torch.from_numpy(face_map),
+        len(counts),
+        polygons.vertex,
+        {name: values[face_map] for name, values in polygons.face.items()},
+        {name: values[at] for name, values in polygons.corner.items()},
+        tuple(polygons.left_out),
+    )
+
+
+def triangles(n: int, counts: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Faces [F, 3] int64 from corners in a row; GeometryError for polygons and for ids of none of n vertices.
+
+    Faces are counted from 0, as vertices are.
+    """
+    if (counts != 3).any():
+        raise GeometryError(
+            f"faces that have not three corners: {listed(counts != 3)}; only triangles are read: triangulate "
+            "the mesh where it was made, or with geocnn inspect FILE --repair NEW"
+        )
+    faces = corners.reshape(-1, 3)
+    lost = ~((faces >= 0) & (faces < n) & (faces == np.floor(faces))).all(1)
+    if lost.any():
+        raise GeometryError(
+            f"faces (counted from 0) with ids of none of the {n} vertices: {listed(lost)}; correct the file"
+        )
+    return faces.astype(np.int64)
+
+
+def place_by_rows(polygons: Polygons, name: str, values: np.ndarray) -> None:
+    """An array as an attribute of vertices if it has as many rows, else of faces, else left out."""
+    rows = len(values) if values.ndim else -1
+    if rows == len(polygons.vertices):
+        kept = polygons.vertex
+    elif rows == len(polygons.counts):
+        kept = polygons.face
+    else:
+        polygons.left_out.append(f"array {name} {list(values.shape)}")
+        return
+    while name in kept:
+        name += "_"
+    kept[name] = values
+
+
+def damaged(what: str) -> GeometryError:
+    return GeometryError(f"{what}; it is truncated, damaged or in another format: write the file again")
+
+
+def listed(where: np.ndarray) -> str:
+    """The first eight places that are marked."""
+    ids = where.nonzero()[0]
+    return ", ".join(map(str, ids[:8])) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+
+
+def as_array(name: str, values: ArrayLike | Tensor) -> np.ndarray:
+    """Numbers of any kind as an array; GeometryError for anything else."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values
+    try:
+        array = np.asarray(values)
+    except ValueError as ragged:
+        raise GeometryError(f"{name} has rows of different lengths; give an array of numbers") from ragged
+    if array.dtype.kind not in "iufb":
+        raise GeometryError(f"{name} must be numbers, got {array.dtype}")
+    return array
