@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from geocnn.geometry.manifold import components, fan_links, inner_edges
+from geocnn.geometry.manifold import components, edges_of, sides_of
 from geocnn.geometry.triangulation import Triangulation
 
 
@@ -22,13 +22,15 @@ def double_cover(faces: Tensor, n: int) -> Tensor:
     >>> double_cover(torch.tensor([[0, 1, 2]]), 3).tolist()
     [[0, 1, 2], [3, 5, 4]]
     """
-    h, g, same = inner_edges(faces, n)
+    h, g, same = sides_of(faces, edges_of(faces, n))
     twice = torch.cat([faces, faces[:, [0, 2, 1]]])
     # half-edge k of a face is half-edge 2 − k of the face turned over
     over_h, over_g = (k - k % 3 + 2 - k % 3 + faces.numel() for k in (h, g))
     one = torch.cat([h, over_h])
     two = torch.cat([torch.where(same, over_g, g), torch.where(same, g, over_g)])
-    label = components(twice.numel(), *fan_links(one, two, torch.zeros_like(one, dtype=torch.bool)))
+    # now neighbours run through their edge in opposite directions: one starts where the other ends
+    after_one, after_two = (k - k % 3 + (k + 1) % 3 for k in (one, two))
+    label = components(twice.numel(), torch.cat([one, after_one]), torch.cat([after_two, two]))
     vertex = twice.flatten()
     first = torch.full((n,), twice.numel(), device=faces.device).scatter_reduce_(0, vertex, label, "amin")
     return (vertex + n * (label != first[vertex])).view(-1, 3)

@@ -11,6 +11,8 @@ its face.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -24,6 +26,12 @@ FLAT = 1e-10
 At a thousand edges from the origin coordinates are rounded by 1e-13 edges, so at 1e-10 the height, and with
 it the face's plane, still has three digits.
 """
+
+
+SMALLEST_AREA = (torch.finfo(torch.float64).tiny / torch.finfo(torch.float64).eps) ** 0.5
+"""About 1e-146: the square of a smaller area, which norms pass through, has fewer than 16 digits."""
+
+RESCALE = "give the coordinates in another unit of length"
 
 
 def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
@@ -42,9 +50,9 @@ def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> 
     Raises:
         GeometryError: names the first eight elements that are to blame, the most basic defect first: wrong
             shape or type, no faces, NaN or infinity, a vertex that does not exist, a corner repeated in a
-            face, the same face twice, a face without area, an edge of more than two faces, neighbours wound
-            against each other where flipping faces repairs it (and which), a vertex where several fans of
-            faces meet.
+            face, the same face twice, a face without area or with an area that underflows, an edge of more
+            than two faces, neighbours wound against each other where flipping faces repairs it (and
+            which), a vertex where several fans of faces meet.
 
     >>> square = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
     >>> check_triangles(square, [[0, 1, 2], [0, 2, 3]])[1].dtype
@@ -66,10 +74,144 @@ def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> 
         )
     v, f = v.to(torch.float64), _whole(f)
     _check_faces(v, f)
-    h, g, same = inner_edges(f, len(v))
-    _check_winding(f, h, g, same)
-    _check_fans(f, h, g, same)
+    edges = edges_of(f, len(v))
+    _check_edges(f, edges)
+    _refuse(
+        "vertices that join fans of faces which share no edge there",
+        pinched(f, fans_of(f, edges)),
+        "give each fan a vertex of its own, in the same place",
+    )
     return v, f
+
+
+# ------------------------------------------------------------------------------------------------- finders
+
+
+def not_finite(v: Tensor) -> Tensor:
+    """Vertices with NaN or infinity, [k] ids."""
+    return _ids(~v.isfinite().all(1))
+
+
+def out_of_range(f: Tensor, n: int) -> Tensor:
+    """Faces with ids of none of n vertices, [k] ids."""
+    return _ids(((f < 0) | (f >= n)).any(1))
+
+
+def repeated_corners(f: Tensor) -> Tensor:
+    """Faces with one vertex at two corners, [k] ids."""
+    return _ids((f == f.roll(1, 1)).any(1))
+
+
+def first_alike(f: Tensor, n: int) -> Tensor:
+    """The first face that has each face's three corners, in whatever order, [F] ids."""
+    low, middle, high = f.sort(1).values.unbind(1)
+    pair = (low * n + middle).unique(return_inverse=True)[1]
+    place = (pair * n + high).unique(return_inverse=True)[1]
+    every = torch.arange(len(f), device=f.device)
+    return torch.full_like(every, len(f)).scatter_reduce_(0, place, every, "amin")[place]
+
+
+def duplicated(f: Tensor, n: int) -> Tensor:
+    """All faces whose three corners another face has too, [k] ids."""
+    first = first_alike(f, n)
+    return _ids(torch.bincount(first, minlength=len(f))[first] > 1)
+
+
+def without_area(v: Tensor, f: Tensor) -> Tensor:
+    """Faces whose height is at most FLAT of their longest edge, [k] ids."""
+    corners = v[f]
+    edges = corners.roll(-1, 1) - corners
+    edges = edges / _at_least_tiny(edges.abs().amax((1, 2)))  # first, for its square may not be a number
+    edges = edges / _at_least_tiny(torch.linalg.vector_norm(edges, dim=-1).amax(1))
+    height = torch.linalg.vector_norm(torch.linalg.cross(edges[:, 0], edges[:, 1], dim=-1), dim=-1)
+    return _ids(height <= FLAT)
+
+
+def out_of_scale(v: Tensor, f: Tensor) -> Tensor:
+    """Faces whose area cannot be computed in double precision: edges below 1e-73 or above 1e77, [k] ids."""
+    a, b, c = v[f].unbind(1)
+    area = torch.linalg.vector_norm(torch.linalg.cross(b - a, c - a, dim=-1), dim=-1)
+    return _ids(~((area > SMALLEST_AREA) & area.isfinite()))
+
+
+class Edges(NamedTuple):
+    """The E edges of F faces: their ends [E, 2], the lower first; how many faces each has [E]; the edge of
+    each half-edge [3F].
+    """
+
+    ends: Tensor
+    count: Tensor
+    edge: Tensor
+
+
+def edges_of(f: Tensor, n: int) -> Edges:
+    """The edges of faces whose ids are below n and no face's corners repeat."""
+    start, end = f.flatten(), f.roll(-1, 1).flatten()
+    key = torch.minimum(start, end) * n + torch.maximum(start, end)
+    key, edge, count = key.unique(return_inverse=True, return_counts=True)
+    return Edges(torch.stack([key // n, key % n], 1), count, edge)
+
+
+class Sides(NamedTuple):
+    """The edges of two faces: their half-edges h and g [I], and whether both run in one direction [I]."""
+
+    h: Tensor
+    g: Tensor
+    same: Tensor
+
+
+def sides_of(f: Tensor, edges: Edges) -> Sides:
+    """Neighbours over an edge that are wound against each other are those with `same`."""
+    inner = (edges.count[edges.edge] == 2).nonzero()[:, 0]
+    h, g = inner[edges.edge[inner].argsort(stable=True)].view(-1, 2).unbind(1)
+    start = f.flatten()
+    return Sides(h, g, start[h] == start[g])
+
+
+def unwind(n: int, sides: Sides) -> tuple[Tensor, Tensor]:
+    """Which of n faces to flip so that neighbours agree, the fewer of each component; which lie on a
+    component that has only one side, where no flipping helps. [k] ids each.
+    """
+    # Two nodes a face, kept and flipped; links join what fits. One-sided is where a face meets its own back.
+    a, b, same = sides.h // 3, sides.g // 3, sides.same
+    label = components(2 * n, torch.cat([a, a + n]), torch.cat([b + n * same, b + n * ~same]))
+    kept, flipped = label[:n], label[n:]
+    one_sided = kept == flipped
+    component, turn = torch.minimum(kept, flipped), kept > flipped
+    most = torch.bincount(component, turn.double() - 0.5, minlength=n) > 0
+    return _ids((turn ^ most[component]) & ~one_sided), _ids(one_sided)
+
+
+def wound_alike(f: Tensor, n: int) -> bool:
+    """Whether neighbours run through their common edges in opposite directions."""
+    return not bool(sides_of(f, edges_of(f, n)).same.any())
+
+
+def fans_of(f: Tensor, edges: Edges, most: int | None = None) -> Tensor:
+    """The fan of each corner, [3F]: faces around a vertex joined by edges there; a fan is named after its
+    lowest corner. Edges of more than `most` faces join nothing.
+    """
+    start, end = f.flatten(), f.roll(-1, 1).flatten()
+    h = torch.arange(len(start), device=f.device)
+    after = h - h % 3 + (h + 1) % 3
+    low, high = torch.where(start < end, h, after), torch.where(start < end, after, h)
+    first = torch.full_like(edges.count, len(h)).scatter_reduce_(0, edges.edge, h, "amin")[edges.edge]
+    use = slice(None) if most is None else edges.count[edges.edge] <= most
+    links = [torch.cat([low[use], high[use]]), torch.cat([low[first][use], high[first][use]])]
+    return components(len(h), *links)
+
+
+def pinched(f: Tensor, fans: Tensor) -> Tensor:
+    """Vertices that join several fans, [k] ids."""
+    return _ids(torch.bincount(f.flatten()[fans.unique()]) > 1)
+
+
+def _at_least_tiny(lengths: Tensor) -> Tensor:
+    return lengths.clamp_min(torch.finfo(torch.float64).tiny)[:, None, None]
+
+
+def _ids(where: Tensor) -> Tensor:
+    return where.nonzero()[:, 0]
 
 
 def components(n: int, a: Tensor, b: Tensor) -> Tensor:
@@ -121,93 +263,48 @@ def _whole(f: Tensor) -> Tensor:
 def _check_faces(v: Tensor, f: Tensor) -> None:
     """What can be wrong with a vertex or a face by itself, and with two faces of the same corners."""
     n = len(v)
-    _refuse("vertices with NaN or infinity", ~v.isfinite().all(1), "correct or remove them")
+    _refuse("vertices with NaN or infinity", not_finite(v), "correct or remove them")
     _refuse(
         f"faces with vertex ids outside 0 to {n - 1}",
-        ((f < 0) | (f >= n)).any(1),
+        out_of_range(f, n),
         "correct the ids, which count from 0, or give the missing vertices",
     )
-    _refuse("faces that repeat a corner", (f == f.roll(1, 1)).any(1), "remove them, they have no inside")
-    low, middle, high = f.sort(1).values.unbind(1)
-    pair = (low * n + middle).unique(return_inverse=True)[1]
-    _, place, count = (pair * n + high).unique(return_inverse=True, return_counts=True)
-    _refuse("faces with the same three corners", count[place] > 1, "keep one of each set")
-    corners = v[f]
-    edges = corners.roll(-1, 1) - corners
-    longest = torch.linalg.vector_norm(edges, dim=-1).amax(1).clamp_min(torch.finfo(torch.float64).tiny)
-    edges = edges / longest[:, None, None]
-    height = torch.linalg.vector_norm(torch.linalg.cross(edges[:, 0], edges[:, 1], dim=-1), dim=-1)
+    _refuse("faces that repeat a corner", repeated_corners(f), "remove them, they have no inside")
+    _refuse("faces with the same three corners", duplicated(f, n), "keep one of each set")
     _refuse(
         f"faces without area (height at most {FLAT:g} of the longest edge)",
-        height <= FLAT,
+        without_area(v, f),
         "collapse the shortest edge of each or flip its longest one, in a mesh editor",
     )
+    _refuse("faces too small or too large for their areas to be numbers", out_of_scale(v, f), RESCALE)
 
 
-def inner_edges(f: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The two half-edges of each edge that has two, and whether both run in the same direction, [E] each.
-
-    Raises GeometryError for edges of more than two faces.
-    """
-    start, end = f.flatten(), f.roll(-1, 1).flatten()
-    key = torch.minimum(start, end) * n + torch.maximum(start, end)
-    edges, edge, count = key.unique(return_inverse=True, return_counts=True)
-    crowded = _listed((count[edge].view(-1, 3) > 2).any(1))
+def _check_edges(f: Tensor, edges: Edges) -> None:
+    """At most two faces at an edge, and wound alike."""
+    crowded = (edges.count[edges.edge].view(-1, 3) > 2).any(1)
     _refuse(
         "edges of more than two faces",
-        torch.stack([edges // n, edges % n], 1)[count > 2],
-        f"the surface branches there, remove faces until two are left (of {crowded})",
+        edges.ends[edges.count > 2],
+        f"the surface branches there, remove faces until two are left (of {listed(crowded)})",
     )
-    inner = (count[edge] == 2).nonzero()[:, 0]
-    h, g = inner[edge[inner].argsort(stable=True)].view(-1, 2).unbind(1)
-    return h, g, start[h] == start[g]
-
-
-def _check_winding(f: Tensor, h: Tensor, g: Tensor, same: Tensor) -> None:
-    """Neighbours are wound alike, but for components where that cannot be."""
-    if not same.any():
-        return
-    n, a, b = len(f), h // 3, g // 3
-    # Two nodes a face, kept and flipped; links join what fits. One-sided is where a face meets its own back.
-    label = components(2 * n, torch.cat([a, a + n]), torch.cat([b + n * same, b + n * ~same]))
-    kept, flipped = label[:n], label[n:]
-    component, turn = torch.minimum(kept, flipped), kept > flipped
-    most = torch.bincount(component, turn.double() - 0.5, minlength=n) > 0
-    two_sided = kept != flipped
-    wrong, turn = same & two_sided[a], (turn ^ most[component]) & two_sided
-    against = torch.stack([f.flatten()[h], f.roll(-1, 1).flatten()[h]], 1)
-    _refuse(
-        "edges which both faces run through in the same direction",
-        against[wrong],
-        f"flipping repairs this, swap two corners of faces {_listed(turn)}",
-    )
-
-
-def _check_fans(f: Tensor, h: Tensor, g: Tensor, same: Tensor) -> None:
-    """The faces at a vertex are one fan, closed or open; h and g are the two sides of the inner edges."""
-    label = components(f.numel(), *fan_links(h, g, same))
-    fans = torch.bincount(f.flatten()[label.unique()])
-    _refuse(
-        "vertices that join fans of faces which share no edge there",
-        fans > 1,
-        "give each fan a vertex of its own, in the same place",
-    )
-
-
-def fan_links(h: Tensor, g: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    """The pairs of corners (a, b) that are neighbours in a fan, one at either end of each inner edge."""
-    after_h, after_g = (k - k % 3 + (k + 1) % 3 for k in (h, g))
-    # h starts where g starts, if they run in the same direction, else where g ends
-    return torch.cat([h, after_h]), torch.cat([torch.where(same, g, after_g), torch.where(same, after_g, g)])
+    sides = sides_of(f, edges)
+    if sides.same.any():
+        flips, one_sided = unwind(len(f), sides)
+        wrong = sides.h[sides.same & ~torch.isin(sides.h // 3, one_sided)]
+        _refuse(
+            "edges which both faces run through in the same direction",
+            torch.stack([f.flatten(), f.roll(-1, 1).flatten()], 1)[wrong],
+            f"flipping repairs this, swap two corners of faces {listed(flips)}",
+        )
 
 
 def _refuse(what: str, where: Tensor, remedy: str) -> None:
     """Raises GeometryError if anything is in `where`: a mask over the elements, or their rows of ids."""
     if where.any() if where.dtype == torch.bool else len(where):
-        raise GeometryError(f"{what}: {_listed(where)}; {remedy}")
+        raise GeometryError(f"{what}: {listed(where)}; {remedy}")
 
 
-def _listed(where: Tensor) -> str:
+def listed(where: Tensor) -> str:
     """The first eight elements; edges as (a, b)."""
     ids = where.nonzero()[:, 0] if where.dtype == torch.bool else where
     shown = [str(tuple(i) if isinstance(i, list) else i) for i in ids[:8].tolist()]

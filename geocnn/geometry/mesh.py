@@ -20,7 +20,7 @@ from geocnn.geometry.connection import Connection, edges_of, pairs_once
 from geocnn.geometry.double_cover import double_cover, other_sense
 from geocnn.geometry.geodesic import Unfolded, corner_directions, correct, trace_from_vertices, unfold
 from geocnn.geometry.io import load_triangles
-from geocnn.geometry.manifold import check_triangles, components, inner_edges
+from geocnn.geometry.manifold import check_triangles, components, wound_alike
 from geocnn.geometry.points import Reading, farthest_points, read_from
 from geocnn.geometry.quotient import Quotient
 from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
@@ -385,8 +385,9 @@ def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh | OneS
     (4, 2.366)
     """
     v, f = check_triangles(vertices, faces)
-    against = inner_edges(f, len(v))[2]
-    return _one_sided(_mesh(v.repeat(2, 1), double_cover(f, len(v)))) if bool(against.any()) else _mesh(v, f)
+    if wound_alike(f, len(v)):
+        return _mesh(v, f)
+    return _one_sided(_mesh(v.repeat(2, 1), double_cover(f, len(v))))
 
 
 def load(path: str | Path) -> Mesh | OneSidedMesh:

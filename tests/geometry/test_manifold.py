@@ -149,7 +149,7 @@ def test_a_face_that_is_there_twice_is_refused_however_it_is_written(corners):
     assert "the same three corners: 2, 4; keep one" in message
 
 
-@pytest.mark.parametrize("scale", [1e-100, 1.0, 1e100])
+@pytest.mark.parametrize("scale", [1e-60, 1.0, 1e60])
 def test_a_face_without_area_is_refused_at_every_scale(scale):
     def triangle(height):
         return scale * torch.tensor([[0, 0, 0], [3, 0, 0], [1, height, 0]], dtype=torch.float64)
@@ -157,6 +157,11 @@ def test_a_face_without_area_is_refused_at_every_scale(scale):
     assert "without area" in refused(triangle(0.0), [[0, 1, 2]])
     assert "without area" in refused(triangle(2e-10), [[2, 0, 1]])
     check_triangles(triangle(4e-10), [[2, 0, 1]])  # the limit is 1e-10 of the longest edge, 3
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e-80, 1e80, 1e160])
+def test_a_face_whose_area_is_no_number_is_refused(scale):
+    assert "another unit of length" in refused(scale * points(4), TETRAHEDRON)
 
 
 def test_two_vertices_in_one_place_make_a_face_without_area():
