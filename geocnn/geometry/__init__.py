@@ -3,6 +3,7 @@
 from geocnn.geometry.cone import cone
 from geocnn.geometry.connection import Connection
 from geocnn.geometry.curvature import angle_defects, gauss_bonnet, gaussian_curvature
+from geocnn.geometry.diagnose import Diagnosis, diagnose
 from geocnn.geometry.flat import cylinder, klein_bottle, mobius_strip, plane, torus
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.holonomy import (
@@ -12,10 +13,12 @@ from geocnn.geometry.holonomy import (
     holonomy_group,
     vertex_holonomy,
 )
+from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
 from geocnn.geometry.kernels import invariant_kernels, transport_coefficients, transport_kernel
 from geocnn.geometry.laplacian import connection_laplacian, extend_vectors
 from geocnn.geometry.mesh import Mesh, OneSidedMesh, load, mesh
 from geocnn.geometry.quotient import projective_plane
+from geocnn.geometry.repair import repair
 from geocnn.geometry.sphere import healpix, icosphere
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import Exp, Log, Surface, SurfacePoint
@@ -23,11 +26,13 @@ from geocnn.geometry.transport import transport
 
 __all__ = [
     "Connection",
+    "Diagnosis",
     "Exp",
     "Hierarchy",
     "Log",
     "Mesh",
     "OneSidedMesh",
+    "RawMesh",
     "Stencil",
     "Surface",
     "SurfacePoint",
@@ -35,6 +40,7 @@ __all__ = [
     "cone",
     "connection_laplacian",
     "cylinder",
+    "diagnose",
     "extend_vectors",
     "face_holonomy",
     "fundamental_group",
@@ -51,9 +57,12 @@ __all__ = [
     "mobius_strip",
     "plane",
     "projective_plane",
+    "read_mesh",
+    "repair",
     "torus",
     "transport",
     "transport_coefficients",
     "transport_kernel",
     "vertex_holonomy",
+    "write_mesh",
 ]

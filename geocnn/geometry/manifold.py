@@ -92,6 +92,16 @@ def not_finite(v: Tensor) -> Tensor:
     return _ids(~v.isfinite().all(1))
 
 
+def first_in_place(v: Tensor) -> Tensor:
+    """The first vertex that has each vertex's coordinates, to the last bit, [N] ids; 0 and −0 are one."""
+    every, finite = torch.arange(len(v), device=v.device), v.isfinite().all(1)
+    key = torch.zeros_like(every)
+    for x in torch.where(finite[:, None], v + 0.0, 0.0).unbind(1):
+        key = (key * len(v) + x.unique(return_inverse=True)[1]).unique(return_inverse=True)[1]
+    key = torch.where(finite, key, len(v) + every)
+    return torch.full((2 * len(v),), len(v), device=v.device).scatter_reduce_(0, key, every, "amin")[key]
+
+
 def out_of_range(f: Tensor, n: int) -> Tensor:
     """Faces with ids of none of n vertices, [k] ids."""
     return _ids(((f < 0) | (f >= n)).any(1))

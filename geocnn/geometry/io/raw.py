@@ -24,14 +24,15 @@ class RawMesh:
     """Triangles that may be defective: `diagnose` says what they are, `repair` mends, `mesh` takes the sound.
 
     vertices [N, 3] float64; faces [F, 3] int64, in the file's winding, ids perhaps of no vertex; face_map [F]
-    int64, which of the file's `n_polygons` faces each triangle came from. Attributes: of a vertex [N, …], of
-    a triangle [F, …], of a triangle's corners [F, 3, k]. `left_out`: what else the file has.
+    int64, which of the file's faces each triangle came from; `skipped` [k] int64, those of fewer than three
+    corners. Attributes: of a vertex [N, …], of a triangle [F, …], of a triangle's corners [F, 3, k].
+    `left_out`: what else the file has.
     """
 
     vertices: Tensor
     faces: Tensor
     face_map: Tensor
-    n_polygons: int
+    skipped: Tensor
     vertex_attributes: Attributes = field(default_factory=dict)
     face_attributes: Attributes = field(default_factory=dict)
     corner_attributes: Attributes = field(default_factory=dict)
@@ -102,7 +103,7 @@ def triangulated(polygons: Polygons) -> RawMesh:
         torch.from_numpy(np.ascontiguousarray(polygons.vertices)),
         torch.from_numpy(corners.astype(np.int64)[at].reshape(-1, 3)),
         torch.from_numpy(face_map),
-        len(counts),
+        torch.from_numpy((counts < 3).nonzero()[0]),
         polygons.vertex,
         {name: values[face_map] for name, values in polygons.face.items()},
         {name: values[at] for name, values in polygons.corner.items()},
