@@ -1,0 +1,118 @@
+"""Every planted defect is found, with exactly its elements; the slow doctor in broken.py says which they are."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.defects import KINDS, find_defects
+from geocnn.geometry.io import raw_mesh
+from geocnn.geometry.manifold import check_triangles
+from geocnn.geometry.repair import REPAIRS, repair
+from tests.geometry import broken
+from tests.shapes import Shape, cube, sheet, tetrahedron
+
+
+def found(raw) -> dict[str, set]:
+    return {
+        defect.kind: {tuple(i) if isinstance(i, list) else i for i in defect.ids.tolist()}
+        for defect in find_defects(raw)
+    }
+
+
+def raw_of(shape: Shape):
+    return raw_mesh(*shape)
+
+
+PLANTED = {
+    broken.nan: {"nan"},
+    broken.out_of_range: {"range"},
+    broken.repeated_corner: {"repeated_corner"},
+    broken.duplicate_face: {"duplicate_face"},
+    broken.zero_area: {"zero_area"},
+    broken.fin: {"nonmanifold_edge"},
+    broken.touching: {"nonmanifold_vertex"},
+    broken.turned: {"winding"},
+    broken.isolated: {"unreferenced"},
+    broken.torn: {"duplicate_position"},
+    broken.soup: {"soup", "duplicate_position"},
+    broken.shrunk: {"scale"},
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+def test_each_defect_alone(plant):
+    for seed in range(5):
+        v, f = (x.tolist() for x in cube())
+        plant(random.Random(seed), v, f)
+        kinds = found(raw_mesh(v, f))
+        assert PLANTED[plant] <= kinds.keys()
+        assert kinds == broken.slow_defects(v, f)
+
+
+@pytest.mark.parametrize("shape", [tetrahedron, cube, lambda: sheet(3, 2)])
+def test_a_sound_mesh_has_none(shape):
+    assert find_defects(raw_of(shape())) == []
+
+
+def test_nothing_is_a_defect():
+    assert found(raw_mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64))) == {"no_faces": set()}
+    assert found(raw_mesh(torch.zeros(1, 3), [])) == {"no_faces": set(), "unreferenced": {0}}
+
+
+def test_polygons_are_told():
+    raw = raw_mesh(torch.rand(5, 3), [[0, 1, 2], [0, 2, 3, 4], [0, 1], []])
+    assert found(raw) == {"few_corners": {2, 3}, "polygon": {1}}
+
+
+def check_one(seed: int) -> None:
+    """The diagnosis is the slow doctor's; all repairs make a surface, where one can be made."""
+    v, f = broken.broken(seed)
+    raw = raw_mesh(v, f)
+    kinds = found(raw)
+    assert kinds == broken.slow_defects(v, f)
+    fatal = any(KINDS[kind].fatal for kind in kinds)
+    if not kinds.keys() & {"one_sided", "soup"}:
+        assert passes(raw) is not fatal
+    mended, report = repair(raw, list(REPAIRS))
+    left = found(mended)
+    assert left.keys() <= {"one_sided", "scale", "no_faces", "duplicate_position"}
+    assert ("scale" in left) <= ("scale" in kinds)
+    if not left.keys() & {"one_sided", "scale", "no_faces"}:
+        assert passes(mended)
+    check_maps(raw, mended, report)
+
+
+def passes(raw) -> bool:
+    try:
+        check_triangles(raw.vertices, raw.faces)
+    except GeometryError:
+        return False
+    return True
+
+
+def check_maps(raw, mended, report) -> None:
+    """Kept vertices stay where they are, kept faces keep their corners' places, nothing is made up."""
+    kept = (report.vertex_map >= 0).nonzero()[:, 0]
+    assert torch.equal(mended.vertices[report.vertex_map[kept]], raw.vertices[kept])
+    assert torch.equal(mended.vertices, raw.vertices[report.vertex_source])
+    faces = (report.face_map >= 0).nonzero()[:, 0]
+    assert report.face_map[faces].tolist() == list(range(len(mended.faces)))
+    for old, new in zip(raw.faces[faces].tolist(), mended.faces.tolist(), strict=True):
+        assert sorted(raw.vertices[old].tolist()) == sorted(mended.vertices[new].tolist())
+
+
+@pytest.mark.parametrize("batch", range(3))
+def test_random_defects_in_combination(batch):
+    for seed in range(100 * batch, 100 * (batch + 1)):
+        check_one(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", range(10))
+def test_ten_thousand_random_meshes(batch):
+    for seed in range(1000 * (batch + 1), 1000 * (batch + 2)):
+        check_one(seed)
