@@ -133,22 +133,24 @@ class Sound(NamedTuple):
     edges: manifold.Edges
 
 
+def proper_faces(raw: RawMesh) -> Tensor:
+    """Faces in range with three different corners, [k] ids."""
+    ids = _others(manifold.out_of_range(raw.faces, len(raw.vertices)), len(raw.faces))
+    return ids[_others(manifold.repeated_corners(raw.faces[ids]), len(ids))]
+
+
 def sound_faces(raw: RawMesh) -> Sound:
-    """In range, with three different corners, and the first of their kind."""
-    n, f = len(raw.vertices), raw.faces
-    ids = _others(manifold.out_of_range(f, n), len(f))
-    ids = ids[_others(manifold.repeated_corners(f[ids]), len(ids))]
+    """The first of each set of proper faces with the same corners."""
+    n, f, ids = len(raw.vertices), raw.faces, proper_faces(raw)
     first = manifold.first_alike(f[ids], n)
     ids = ids[first == torch.arange(len(ids))]
     return Sound(ids, f[ids], manifold.edges_of(f[ids], n))
 
 
 def measurable_faces(raw: RawMesh) -> Tensor:
-    """Faces with three different corners, all of which are somewhere, [k] ids."""
-    f = raw.faces
-    ids = _others(manifold.out_of_range(f, len(raw.vertices)), len(f))
-    ids = ids[_others(manifold.repeated_corners(f[ids]), len(ids))]
-    return ids[raw.vertices[f[ids]].isfinite().all(-1).all(-1)]
+    """Proper faces whose corners all are somewhere, [k] ids."""
+    ids = proper_faces(raw)
+    return ids[raw.vertices[raw.faces[ids]].isfinite().all(-1).all(-1)]
 
 
 def find_defects(raw: RawMesh) -> list[Defect]:
@@ -170,9 +172,7 @@ def _of_elements(raw: RawMesh) -> dict[str, Tensor]:
     """What can be wrong with a vertex or a face by itself, and with faces of the same corners."""
     v, f, n = raw.vertices, raw.faces, len(raw.vertices)
     present = _others(manifold.out_of_range(f, n), len(f))
-    repeated = present[manifold.repeated_corners(f[present])]
-    proper = present[_others(manifold.repeated_corners(f[present]), len(present))]
-    measured = measurable_faces(raw)
+    proper, measured = proper_faces(raw), measurable_faces(raw)
     flat = manifold.without_area(v, f[measured])
     pieces = torch.bincount(raw.face_map)
     solid = measured[_others(flat, len(measured))]
@@ -181,7 +181,7 @@ def _of_elements(raw: RawMesh) -> dict[str, Tensor]:
         "range": manifold.out_of_range(f, n),
         "few_corners": raw.skipped,
         "polygon": (pieces > 1).nonzero()[:, 0],
-        "repeated_corner": repeated,
+        "repeated_corner": present[manifold.repeated_corners(f[present])],
         "duplicate_face": proper[manifold.duplicated(f[proper], n)],
         "zero_area": measured[flat],
         "scale": solid[manifold.out_of_scale(v, f[solid])],

@@ -129,13 +129,16 @@ def diagnose(vertices: RawMesh | ArrayLike | Tensor, faces: ArrayLike | Tensor |
         vertices = raw_mesh(vertices, faces)
     elif faces is not None:
         raise GeometryError("a RawMesh has its own faces; leave out the others")
-    defects = find_defects(vertices)
-    sound = sound_faces(vertices)
+    defects, sound = find_defects(vertices), sound_faces(vertices)
+    kinds = {defect.kind for defect in defects}
+    measures = _measures(vertices.vertices, sound, kinds)
+    points = len(sound.faces.unique()) if measures["spacing"] else 0
     return Diagnosis(
         n_vertices=len(vertices.vertices),
         n_faces=len(vertices.faces),
-        **_topology(sound, len(vertices.vertices), {defect.kind for defect in defects}),
-        **_measures(vertices.vertices, sound, {defect.kind for defect in defects}),
+        **_topology(sound, len(vertices.vertices), kinds),
+        **measures,
+        costs=tuple(_cost(kind, points) for kind in ENTRIES if points),
         defects=defects,
     )
 
@@ -175,7 +178,7 @@ def _rims(edges: manifold.Edges, fans: Tensor) -> tuple[Tensor, Tensor]:
     """The half-edges on the boundary, and a corner of each of its loops."""
     rim = (edges.count[edges.edge] == 1).nonzero()[:, 0]
     after = rim - rim % 3 + (rim + 1) % 3
-    # from fan to fan, so that loops which touch in a vertex are two
+    # from fan to fan, as if every fan had a vertex of its own
     label = manifold.components(len(fans), fans[rim], fans[after])
     return rim, label[fans[rim]].unique()
 
@@ -183,7 +186,7 @@ def _rims(edges: manifold.Edges, fans: Tensor) -> tuple[Tensor, Tensor]:
 def _measures(v: Tensor, sound: Sound, kinds: set[str]) -> dict[str, Any]:
     """Lengths, angles, areas and curvature, of the faces that have them."""
     names = ("area", "total_curvature", "residual", "edge_lengths", "smallest_angles", "spacing", "radius")
-    unknown: dict[str, Any] = dict.fromkeys(names, None) | {"costs": ()}
+    unknown: dict[str, Any] = dict.fromkeys(names, None)
     f, edges = sound.faces, sound.edges
     if not len(f) or not bool(v[f].isfinite().all()):
         return unknown
@@ -199,15 +202,18 @@ def _measures(v: Tensor, sound: Sound, kinds: set[str]) -> dict[str, Any]:
         "edge_lengths": _quantiles(length),
         "smallest_angles": _quantiles(torch.rad2deg(angle.amin(1))),
     }
-    if math.isfinite(spacing) and spacing > 0:
+    if spacing > 0:
         known |= {"spacing": spacing, "radius": SPACINGS * spacing}
-        known["costs"] = tuple(_cost(kind, len(used)) for kind in ENTRIES)
     if not {"nonmanifold_edge", "nonmanifold_vertex"} & kinds:
         rim = edges.ends[edges.count == 1].unique()
         euler = len(used) - len(edges.count) + len(f)
         total = 2 * math.pi * len(used) - math.pi * len(rim) - float(angle.sum())
         known |= {"total_curvature": total, "residual": total - 2 * math.pi * euler}
-    return known
+    return {name: value if _is_finite(value) else None for name, value in known.items()}
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, (float, tuple)) or bool(torch.tensor(value).isfinite().all())
 
 
 def _cost(kind: str, n: int) -> Cost:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry import manifold
-from geocnn.geometry.defects import measurable_faces, sound_faces, unreferenced
+from geocnn.geometry.defects import measurable_faces, proper_faces, sound_faces, unreferenced
 from geocnn.geometry.io import RawMesh
 from geocnn.geometry.io.raw import Attributes
 
@@ -134,11 +134,8 @@ def _degenerate(raw: RawMesh) -> Step:
 
 def _duplicates(raw: RawMesh) -> Step:
     n = len(raw.vertices)
-    proper = torch.ones(len(raw.faces), dtype=torch.bool)
-    proper[manifold.out_of_range(raw.faces, n)] = False
-    proper[manifold.repeated_corners(raw.faces)] = False
-    proper[sound_faces(raw).ids] = False
-    again = proper.nonzero()[:, 0]
+    proper = proper_faces(raw)
+    again = proper[manifold.first_alike(raw.faces[proper], n) != torch.arange(len(proper))]
     return _without(raw, faces=again, what=f"dropped {len(again)} faces whose corners an earlier face has")
 
 
@@ -152,8 +149,14 @@ def _split(raw: RawMesh) -> Step:
     others = others[lowest[corner[others]] != others]
     renamed = torch.full((len(fans),), -1)
     renamed[others] = n + torch.arange(len(others))
-    faces = raw.faces.clone()
+    # ids of no vertex stay of no vertex
+    faces = torch.where(raw.faces >= n, raw.faces + len(others), raw.faces)
     faces[ids] = torch.where(renamed[fans] >= 0, renamed[fans], corner).view(-1, 3)
+    # faces of the same corners go with the first of them
+    proper = proper_faces(raw)
+    first = proper[manifold.first_alike(raw.faces[proper], n)]
+    place = (raw.faces[first][:, None, :] == raw.faces[proper][:, :, None]).long().argmax(-1)
+    faces[proper] = faces[first].gather(1, place)
     source = torch.cat([torch.arange(n), corner[others]])
     what = (
         f"gave {len(others)} fans of faces vertices of their own, at {len(corner[others].unique())} vertices"

@@ -105,7 +105,18 @@ def shrunk(r: random.Random, v: Points, f: Faces) -> None:
     v[:] = [[scale * x for x in p] for p in v]
 
 
-PLANTS = (nan, out_of_range, repeated_corner, duplicate_face, zero_area, fin, touching, turned, isolated, torn)
+PLANTS = (
+    nan,
+    out_of_range,
+    repeated_corner,
+    duplicate_face,
+    zero_area,
+    fin,
+    touching,
+    turned,
+    isolated,
+    torn,
+)
 
 
 def broken(seed: int) -> tuple[Points, Faces]:

@@ -1,4 +1,4 @@
-"""Every planted defect is found, with exactly its elements; the slow doctor in broken.py says which they are."""
+"""Every planted defect is found, with exactly its elements; broken.py finds them slowly, to compare."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ def check_one(seed: int) -> None:
         assert passes(raw) is not fatal
     mended, report = repair(raw, list(REPAIRS))
     left = found(mended)
-    assert left.keys() <= {"one_sided", "scale", "no_faces", "duplicate_position"}
+    cut = dict((name, count) for name, count, _ in report.changes)["split"]
+    # a few faces around one edge lie loose in one place once that is cut
+    possible = {"one_sided", "scale", "no_faces", "duplicate_position", *(["soup"] if cut else [])}
+    assert left.keys() <= possible
     assert ("scale" in left) <= ("scale" in kinds)
     if not left.keys() & {"one_sided", "scale", "no_faces"}:
         assert passes(mended)
