@@ -1,7 +1,7 @@
 """Geometry kept on disk: what was computed once for a mesh is found again by its content.
 
-A file is named after the SHA-256 of all that determines it (its key), and after that of its own bytes. So an
-answer can never belong to another mesh or to other options, and a file that was cut off or changed is known
+A file is named after the SHA-256 of all that determines it (its key), that of its own bytes, and FORMAT. So
+an answer can never belong to another mesh or to other options, and a file that was cut off or changed is known
 as such, computed again and reported by a warning.
 """
 
@@ -11,11 +11,13 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -32,7 +34,29 @@ FORMAT = 1
 
 ENVIRONMENT_VARIABLE = "GEOCNN_CACHE"
 
+ENTRY = re.compile(r"[0-9a-f]{64}-([0-9a-f]{16})\.(\d+)\.safetensors")
+"""The names of files: key, digest and FORMAT. Without a format they are older than this rule."""
+
+UNFINISHED = re.compile(r"[0-9a-f]{64}\.\d+\.new")
+
+PATIENCE = 3600.0
+"""Seconds without a change after which an unfinished file is given up for lost; writing one takes seconds."""
+
+State = Literal["whole", "damaged", "stale", "unfinished", "being written", "foreign"]
+
 V = TypeVar("V")
+
+
+class Entry(NamedTuple):
+    """A file in the cache folder. Only what is whole is ever read.
+
+    damaged: cut off or changed, its digest is not its name's. stale: of another FORMAT. unfinished: left by
+    a process that ended early. being written: changed within the hour. foreign: not of the cache's making.
+    """
+
+    path: Path
+    state: State
+    size: int
 
 
 def cache_folder() -> Path:
@@ -90,6 +114,64 @@ def is_cached(mesh: Mesh, **options: Any) -> bool:
     return all(_files(key) for key in keys)
 
 
+def cache_entries() -> list[Entry]:
+    """All files of the cache, and what else lies in its folder, not looked into. Whole files are hashed for
+    this.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.environ["GEOCNN_CACHE"] = folder
+    ...     _ = (Path(folder) / "notes.txt").write_text("mine")
+    ...     [(entry.path.name, entry.state) for entry in cache_entries()], clear_cache()
+    ...     del os.environ["GEOCNN_CACHE"]
+    ([('notes.txt', 'foreign')], [])
+    """
+    folder = cache_folder()
+    if not folder.is_dir():
+        return []
+    own = [path for path in folder.iterdir() if re.fullmatch("[0-9a-f]{2}", path.name) and _is_folder(path)]
+    others = [path for path in folder.iterdir() if path not in own]
+    return [_entry(path) for path in sorted([*others, *(path for part in own for path in part.iterdir())])]
+
+
+def clear_cache() -> list[Entry]:
+    """Removes all files of the cache's making that are not being written; returns them."""
+    removed = [entry for entry in cache_entries() if entry.state not in ("foreign", "being written")]
+    for entry in removed:
+        entry.path.unlink(missing_ok=True)
+    for part in {entry.path.parent for entry in removed}:
+        if not any(part.iterdir()):
+            part.rmdir()
+    return removed
+
+
+def _entry(path: Path) -> Entry:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:  # removed by another process
+        return Entry(path, "unfinished", 0)
+    return Entry(path, _state(path, time.time() - status.st_mtime), status.st_size)
+
+
+def _state(path: Path, age: float) -> State:
+    if path.is_symlink() or not path.is_file() or path.parent.name != path.name[:2]:
+        return "foreign"
+    if UNFINISHED.fullmatch(path.name):
+        return "unfinished" if age > PATIENCE else "being written"
+    if re.fullmatch(r"[0-9a-f]{64}-[0-9a-f]{16}\.safetensors", path.name):
+        return "stale"
+    name = ENTRY.fullmatch(path.name)
+    if name is None:
+        return "foreign"
+    if int(name[2]) != FORMAT:
+        return "stale"
+    return "whole" if _digest(path) == name[1] else "damaged"
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _hierarchy_key(mesh: Mesh | OneSidedMesh, options: dict[str, Any]) -> str:
     # with the defaults spelt out, so that changing one changes the key
     bound = inspect.signature(mesh.hierarchy).bind(**options)
@@ -111,7 +193,8 @@ def _key(mesh: Mesh | OneSidedMesh, kind: str, options: dict[str, Any]) -> str:
 
 def _cached(key: str, make: Callable[[], V], save: Callable[[V, Path], None], load: Callable[[Path], V]) -> V:
     for file in _files(key):
-        if _digest(file) == file.stem.partition("-")[2]:
+        name = ENTRY.fullmatch(file.name)
+        if name and _digest(file) == name[1]:
             return load(file)
         warnings.warn(f"{file} in the cache is damaged; it is computed again", stacklevel=3)
         file.unlink(missing_ok=True)
@@ -133,7 +216,7 @@ def _store(key: str, save: Callable[[Path], None]) -> None:
     new = folder / f"{key}.{os.getpid()}.new"
     try:
         save(new)
-        os.replace(new, folder / f"{key}-{_digest(new)}.safetensors")
+        os.replace(new, folder / f"{key}-{_digest(new)}.{FORMAT}.safetensors")
     finally:
         new.unlink(missing_ok=True)
 
@@ -144,7 +227,7 @@ def _folder(key: str) -> Path:
 
 
 def _files(key: str) -> list[Path]:
-    return sorted(_folder(key).glob(f"{key}-*.safetensors"))
+    return sorted(_folder(key).glob(f"{key}-*.{FORMAT}.safetensors"))
 
 
 def _digest(file: Path) -> str:

@@ -1,5 +1,6 @@
 """What the cache hands out is what would be computed; a file that is not whole is never used."""
 
+import os
 import warnings
 
 import pytest
@@ -8,7 +9,14 @@ import torch
 import geocnn.geometry as geometry
 from geocnn.errors import GeometryError
 from geocnn.geometry import cache
-from geocnn.geometry.cache import cache_folder, cached_features, cached_hierarchy, is_cached
+from geocnn.geometry.cache import (
+    cache_entries,
+    cache_folder,
+    cached_features,
+    cached_hierarchy,
+    clear_cache,
+    is_cached,
+)
 from geocnn.geometry.descriptors import shape_features
 from geocnn.geometry.icosahedron import Icosahedron
 
@@ -159,3 +167,61 @@ def test_a_folder_that_cannot_be_written_is_an_error(egg, tmp_path, monkeypatch)
     monkeypatch.setenv("GEOCNN_CACHE", str(tmp_path / "file"))
     with pytest.raises(GeometryError, match="GEOCNN_CACHE"):
         cached_hierarchy(egg, **OPTIONS)
+
+
+# Inspected and cleared
+
+
+def states(folder):
+    return {str(entry.path.relative_to(folder)): entry.state for entry in cache_entries()}
+
+
+def test_what_lies_in_the_folder_is_told_apart(folder, egg):
+    assert cache_entries() == [] and clear_cache() == []
+    cached_hierarchy(egg, **OPTIONS)
+    cached_features(egg)
+    whole, cut = sorted(files(folder))
+    cut.write_bytes(cut.read_bytes()[:-1])
+    key = whole.name[:64]
+    part = whole.parent
+    stale = part / whole.name.replace(f".{cache.FORMAT}.", f".{cache.FORMAT - 1}.")
+    older = part / f"{key}-{'0' * 16}.safetensors"
+    writing, lost = part / f"{key}.12.new", part / f"{key}.13.new"
+    foreign = [
+        folder / "notes.txt",
+        part / "x.safetensors",
+        folder / "zz" / "a.new",
+        folder / "00" / lost.name,
+    ]
+    for file in (stale, older, writing, lost, *foreign):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"123")
+    os.utime(lost, (0, 0))
+    known = {whole: "whole", cut: "damaged", stale: "stale", older: "stale", writing: "being written"}
+    known |= {lost: "unfinished", folder / "zz": "foreign"}
+    known |= {file: "foreign" for file in foreign if file.parent.name != "zz"}
+    assert states(folder) == {str(file.relative_to(folder)): state for file, state in known.items()}
+    assert sum(entry.size for entry in cache_entries() if entry.state == "stale") == 6
+    assert {entry.path for entry in clear_cache()} == {whole, cut, stale, older, lost}
+    assert sorted(files(folder)) == sorted([writing, *foreign])
+
+
+def test_only_whole_entries_are_read(folder, egg, counted, monkeypatch):
+    """A file of another format or without one has the right key and digest, and is not opened."""
+    cached_hierarchy(egg, **OPTIONS)
+    (file,) = files(folder)
+    for name in (f".{cache.FORMAT + 1}.safetensors", ".safetensors", f".{cache.FORMAT}.safetensors.new"):
+        moved = file.with_name(file.name.replace(f".{cache.FORMAT}.safetensors", name))
+        os.replace(file, moved)
+        cached_hierarchy(egg, **OPTIONS)
+        moved.unlink()
+    assert len(counted) == 4
+
+
+def test_a_link_in_the_cache_is_not_followed(folder, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / f"{'a' * 64}-{'0' * 16}.safetensors").write_bytes(b"mine")
+    folder.mkdir()
+    (folder / "aa").symlink_to(outside)
+    assert states(folder) == {"aa": "foreign"} and clear_cache() == [] and files(outside)

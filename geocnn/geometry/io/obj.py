@@ -68,9 +68,9 @@ def obj_text(raw: RawMesh) -> tuple[bytes, list[str]]:
     )
     way = {1: "%d", 3: "%d/%d/%d"}.get(len(columns), "%d/%d" if "uv" in corner else "%d//%d")
     text += np_text("f" + f" {way}" * 3, np.stack(columns, -1).reshape(-1, 3 * len(columns)))
-    colours = COLOURS if _colours(raw) else ()
-    names = [*raw.vertex_attributes, *raw.face_attributes, *raw.corner_attributes]
-    return text, [name for name in names if name not in {*corner, *colours}]
+    held = COLOURS if _colours(raw) else ()
+    left_out = [name for name in raw.vertex_attributes if name not in held] + [*raw.face_attributes]
+    return text, left_out + [name for name in raw.corner_attributes if name not in corner]
 
 
 def np_text(line: str, values: np.ndarray) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -66,12 +67,12 @@ def read_ply(content: bytes) -> Polygons:
 def ply_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:
     """The file; attributes of k numbers become columns name_0 … name_k−1. Also which it cannot hold."""
     left_out: list[str] = []
-    columns = [_columns(a, left_out) for a in (raw.vertex_attributes, raw.face_attributes)]
-    flat: Attributes = {}
-    for name, values in raw.corner_attributes.items():
-        flat |= _columns({name: values.reshape(len(values), -1)}, left_out, whole=True)
+    vertex = _columns(raw.vertex_attributes, {*"xyz"}, left_out)
+    face = _columns(raw.face_attributes, {*CORNERS}, left_out)
+    flat = {name: values.reshape(len(values), -1) for name, values in raw.corner_attributes.items()}
+    corner = _columns(flat, {*CORNERS, *face}, left_out, whole=True)
     coordinates = dict(zip("xyz", raw.vertices.numpy().T, strict=True))
-    return _content(coordinates | columns[0], raw.faces.numpy(), columns[1], flat), left_out
+    return _content(coordinates | vertex, raw.faces.numpy(), face, corner), left_out
 
 
 def save_ply(
@@ -298,7 +299,7 @@ def _row_type(columns: Attributes) -> np.dtype:
     return np.dtype(fields)
 
 
-def _columns(attributes: Attributes, left_out: list[str], whole: bool = False) -> Attributes:
+def _columns(attributes: Attributes, taken: set[str], left_out: list[str], whole: bool = False) -> Attributes:
     """Attributes in types the format has, each column for itself or `whole`; the others' names are noted."""
     found: Attributes = {}
     for name, values in attributes.items():
@@ -307,16 +308,13 @@ def _columns(attributes: Attributes, left_out: list[str], whole: bool = False) -
         except GeometryError:
             left_out.append(name)
             continue
-        flat = column.reshape(len(column), -1) if column.size else column.reshape(len(column), 0)
-        parts = (
-            {name: column} if whole or column.ndim == 1 else {f"{name}_{k}": c for k, c in enumerate(flat.T)}
-        )
-        fits = not whole or column.shape[1] < 256
-        if (
-            fits
-            and parts
-            and all(_is_plain(part) and part not in (*"xyz", *CORNERS, *found) for part in parts)
-        ):
+        if whole or column.ndim == 1:
+            parts = {name: column}
+        else:
+            table = column.reshape(len(column), math.prod(column.shape[1:]))
+            parts = {f"{name}_{k}": part for k, part in enumerate(table.T)}
+        named = all(_is_plain(part) and part not in {*taken, *found} for part in parts)
+        if named and parts and (not whole or column.shape[1] < 256):
             found |= parts
         else:
             left_out.append(name)
