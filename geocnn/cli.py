@@ -1,4 +1,4 @@
-"""The command line: geocnn recipes | train | predict.
+"""The command line: geocnn recipes | train | predict | inspect | cache.
 
 Bad input ends with one red line and exit code 2, never a traceback.
 """
@@ -26,7 +26,9 @@ try:
 except ImportError as error:
     raise SystemExit(f"the geocnn command needs {error.name}: pip install 'geocnn[train,plot]'") from None
 
+from geocnn.doctor import inspect_file, show_cache
 from geocnn.errors import GeocnnError
+from geocnn.geometry.repair import REPAIRS
 from geocnn.train.files import read_json
 from geocnn.train.loop import is_main_process
 from geocnn.train.recipe import Recipe, Request, handed_down, open_run
@@ -100,6 +102,55 @@ def predict(
     """Let a trained network read a file: prints what it finds, writes it beside the file and draws it."""
     recipe = find_recipe(str(_describe(model).get("recipe")))
     recipe.predict(Request(model, file, examples, nested, out), Console())
+
+
+@app.command(
+    "inspect",
+    epilog="Examples: geocnn inspect scan.ply; geocnn inspect part.stl --repair part.ply --fix merge; "
+    "geocnn inspect scan.obj --repair sound.npz --fix degenerate --fix duplicates --fix split --fix orient",
+)
+def inspect_mesh(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="triangle mesh, .ply .obj .off .stl .vtp .gii .npz; polygons are cut"
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--repair",
+            metavar="NEW",
+            help="write the mesh here, with the repairs named by --fix and no others: .ply .obj .off .npz; "
+            "NEW.repair.json beside it says where each vertex and face went",
+        ),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(help=f"a repair to make, may be repeated: {', '.join(REPAIRS)}", show_default=False),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="draw curvature, frames and defects")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
+) -> None:
+    """Say what a mesh file holds and all that is wrong with it; mend what is named.
+
+    Ends with exit code 0 if a surface can be made of it (of NEW, with --repair), 1 if its defects forbid
+    that, 2 if it cannot be read.
+    """
+    if not inspect_file(file, out, fix or [], picture, as_json, Console()):
+        raise typer.Exit(1)
+
+
+@app.command("cache", epilog="Examples: geocnn cache; geocnn cache --clear")
+def cache(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="remove the cache's files; foreign ones stay")
+    ] = False,
+) -> None:
+    """List the geometry kept on disk: where, how much, and which files are not whole."""
+    show_cache(clear, Console())
 
 
 # --------------------------------------------------------------------------------- one train command a recipe

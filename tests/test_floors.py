@@ -23,6 +23,7 @@ FLOORS = {
     "data": 4,
     "train": 5,
     "viz": 5,
+    "doctor": 5,
     "cli": 6,
     "__main__": 7,
     "__init__": 7,

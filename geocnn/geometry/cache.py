@@ -1,7 +1,7 @@
 """Geometry kept on disk: what was computed once for a mesh is found again by its content.
 
 A file is named after the SHA-256 of all that determines it (its key), that of its own bytes, and FORMAT. So
-an answer can never belong to another mesh or to other options, and a file that was cut off or changed is known
+an answer can never belong to another mesh or to other options; a file that was cut off or changed is known
 as such, computed again and reported by a warning.
 """
 

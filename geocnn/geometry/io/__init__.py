@@ -131,7 +131,7 @@ def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
         )
     with _naming(path):
         content, left_out = WRITERS[path.suffix.lower()](raw)
-    write_whole(path, content)
+        write_whole(path, content)
     return left_out
 
 
@@ -152,3 +152,5 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except GeometryError as fault:
         raise GeometryError(f"{path}: {fault}") from fault
+    except OSError as fault:
+        raise GeometryError(f"{path} cannot be read or written ({fault.strerror})") from fault

@@ -1,0 +1,223 @@
+"""What `geocnn inspect` and `geocnn cache` print and write; the findings are geometry's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geocnn.errors import GeocnnError
+from geocnn.geometry.cache import Entry, cache_entries, cache_folder, clear_cache
+from geocnn.geometry.diagnose import Diagnosis, diagnose
+from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
+from geocnn.geometry.repair import REPAIRS, Report, repair
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def inspect_file(
+    file: Path,
+    out: Path | None,
+    fixes: Sequence[str],
+    picture: Path | None,
+    as_json: bool,
+    console: Console,
+) -> bool:
+    """Diagnoses a file, and mends it into `out` if that is named; whether what is left makes a surface.
+
+    Writes `out`, beside it the changes and maps as .repair.json, and the picture. Raises GeocnnError for
+    what cannot be read or written.
+    """
+    _check_wishes(file, out, fixes, picture)
+    raw = read_mesh(file)
+    found: dict[str, Any] = {"file": str(file), **_held(raw)}
+    diagnosis = diagnose(raw)
+    found["diagnosis"] = diagnosis.to_dict()
+    if not as_json:
+        _print(file.name, raw, diagnosis, console)
+    if out is not None:
+        raw, report = repair(raw, fixes)
+        diagnosis = diagnose(raw)
+        found["repair"] = _write(file, out, raw, report)
+        found["repair"]["diagnosis"] = diagnosis.to_dict()
+        if not as_json:
+            _print_repair(out, found["repair"], raw, diagnosis, console)
+    if picture is not None:
+        from geocnn.viz.inspection import inspection
+
+        inspection(raw, diagnosis, (out or file).name).savefig(picture, dpi=150)
+        found["picture"] = str(picture)
+        if not as_json:
+            console.print(f"wrote {picture}", soft_wrap=True)
+    if as_json:
+        console.print(json.dumps(found), markup=False, highlight=False, soft_wrap=True)
+    elif out is None:
+        _print_advice(file, diagnosis, console)
+    return diagnosis.usable
+
+
+def show_cache(clear: bool, console: Console) -> None:
+    """Lists what lies in the cache folder, by state, and removes the cache's own files where `clear`."""
+    from rich.table import Table
+
+    removed = clear_cache() if clear else []
+    entries = cache_entries()
+    console.print(f"the cache is {cache_folder()}", soft_wrap=True, highlight=False)
+    if clear:
+        console.print(f"removed {len(removed)} files, {_size(_total(removed))}", highlight=False)
+    table = Table("state", "files", "size")
+    for state in dict.fromkeys(entry.state for entry in entries):
+        of = [entry for entry in entries if entry.state == state]
+        table.add_row(state, str(len(of)), _size(_total(of)))
+    console.print(table if entries else "it is empty")
+    odd = [entry for entry in entries if entry.state != "whole"]
+    for entry in odd[:20]:
+        console.print(f"{entry.state}: {entry.path}", soft_wrap=True, markup=False, highlight=False)
+    if len(odd) > 20:
+        console.print(f"and {len(odd) - 20} more")
+    if any(entry.state != "foreign" for entry in odd):
+        console.print("only whole files are ever read; geocnn cache --clear removes all but foreign ones")
+
+
+def _check_wishes(file: Path, out: Path | None, fixes: Sequence[str], picture: Path | None) -> None:
+    """Before anything is read or written."""
+    unknown = [name for name in fixes if name not in REPAIRS]
+    if unknown:
+        raise GeocnnError(f"there is no repair '{unknown[0]}'; --fix takes one of {', '.join(REPAIRS)}")
+    if fixes and out is None:
+        raise GeocnnError("--fix needs --repair NEW, the file that the mended mesh is written to")
+    if out is not None and out.resolve() == file.resolve():
+        raise GeocnnError(f"--repair {out} would overwrite the file itself; name another one")
+    if picture is not None:
+        if picture.suffix.lower() != ".png" or not picture.parent.is_dir():
+            raise GeocnnError(
+                f"cannot draw {picture}: give a name that ends in .png, in a folder that exists"
+            )
+        if importlib.util.find_spec("matplotlib") is None:
+            raise GeocnnError("the picture needs matplotlib: pip install 'geocnn[plot]'")
+
+
+def _held(raw: RawMesh) -> dict[str, Any]:
+    """What is attached to a mesh, and which polygons its triangles came from, where there are any."""
+    many = len(raw.face_map) and len(raw.face_map.unique()) < len(raw.face_map)
+    return {
+        "vertex_attributes": list(raw.vertex_attributes),
+        "face_attributes": list(raw.face_attributes),
+        "corner_attributes": list(raw.corner_attributes),
+        "left_out": list(raw.left_out),
+        **({"face_map": raw.face_map.tolist()} if many else {}),
+    }
+
+
+def _write(file: Path, out: Path, raw: RawMesh, report: Report) -> dict[str, Any]:
+    left_out = write_mesh(out, raw)
+    map_file = out.with_suffix(".repair.json")
+    said = {"from": str(file), "to": str(out), "left_out": left_out, **report.to_dict()}
+    map_file.write_text(json.dumps(said), encoding="utf-8")
+    return {"to": str(out), "map": str(map_file), "left_out": left_out, "changes": said["changes"]}
+
+
+# ------------------------------------------------------------------------------------------------- printing
+
+
+def _print(name: str, raw: RawMesh, d: Diagnosis, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table("mesh", name, title_justify="left")
+    for what, value in _facts(raw, d):
+        table.add_row(what, value)
+    console.print(table, highlight=False)
+    if not d.defects:
+        console.print("[green]no defects")
+        return
+    table = Table("defect", "what", "what to do")
+    for defect in d.defects:
+        colour = "red" if defect.about.fatal else "yellow"
+        table.add_row(f"[{colour}]{defect.kind}", defect.what, defect.remedy)
+    console.print(table, highlight=False)
+
+
+def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
+    handles = [str(g) for g in d.genus[:8] if g is not None] + ["…"] * (len(d.genus) > 8)
+    sides = "two sides" if d.orientable else "one side somewhere: genus counts cross-caps there"
+    wound = "wound alike" if d.consistently_wound else "not wound alike"
+    facts = [
+        ("size", f"{d.n_vertices} vertices, {d.n_edges} edges, {d.n_faces} triangles"),
+        ("components", str(d.components)),
+        ("boundary", f"{d.boundary_loops} loops, {d.boundary_edges} edges"),
+        ("topology", f"Euler characteristic {d.euler}, genus {', '.join(handles) or 'unknown'}"),
+        ("orientation", f"{sides}, {wound}"),
+    ]
+    if d.total_curvature is not None:
+        said = f"{d.total_curvature:.6g} in all, 2π·{d.euler} but for {d.residual:.1e} (Gauss–Bonnet)"
+        facts.append(("curvature", said))
+    if d.edge_lengths and d.smallest_angles:
+        low, _, middle, _, high = d.edge_lengths
+        facts.append(("edges", f"{low:.4g} to {high:.4g}, median {middle:.4g}"))
+        low, few, middle, *_ = d.smallest_angles
+        facts.append(("smallest angles", f"{low:.3g}° at worst, 5 % below {few:.3g}°, median {middle:.3g}°"))
+    if d.radius is not None:
+        facts.append(("area", f"{d.area:.6g}, spacing of the vertices {d.spacing:.4g}"))
+        facts.append(("stencil radius", f"{d.radius:.4g} suggested, 2.5 spacings"))
+    for cost in d.costs:
+        said = (
+            f"about {cost.entries:.2g} entries, {_size(cost.bytes)}, {max(cost.seconds, 0.1):.1f} s on a core"
+        )
+        facts.append((f"{cost.kind} stencil", said))
+    attributes = [*raw.vertex_attributes, *raw.face_attributes, *raw.corner_attributes]
+    if attributes:
+        facts.append(("attributes", ", ".join(attributes)))
+    if raw.left_out:
+        facts.append(("not read", ", ".join(raw.left_out)))
+    return facts
+
+
+def _print_repair(out: Path, written: dict[str, Any], raw: RawMesh, d: Diagnosis, console: Console) -> None:
+    for change in written["changes"]:
+        console.print(f"{change['repair']}: {change['what']}", markup=False, highlight=False, soft_wrap=True)
+    if written["left_out"]:
+        console.print(
+            f"left out, as {out.suffix} files have no place for them: {', '.join(written['left_out'])}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(
+        f"wrote {out}; where everything went is in {written['map']}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    _print(out.name, raw, d, console)
+
+
+def _print_advice(file: Path, d: Diagnosis, console: Console) -> None:
+    """The command that mends what can be mended of what forbids a surface."""
+    needed = {defect.about.repair for defect in d.defects if defect.about.fatal} - {None}
+    if needed:
+        new = file.with_name(f"{file.stem}.mended.ply")
+        fixes = " ".join(f"--fix {name}" for name in REPAIRS if name in needed)
+        console.print(
+            f"to mend it: geocnn inspect {file} --repair {new} {fixes}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _total(entries: Sequence[Entry]) -> int:
+    return sum(entry.size for entry in entries)
+
+
+def _size(n: int) -> str:
+    """
+    >>> _size(512), _size(57_600_000)
+    ('512 B', '57.6 MB')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return f"{n} B"

@@ -1,0 +1,136 @@
+"""A picture of a mesh as the doctor sees it: curvature, frames, defects."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+from geocnn.geometry import Diagnosis, Mesh, RawMesh, mesh
+from geocnn.geometry.defects import Defect, measurable_faces
+from geocnn.viz import FAINT, INK, WRONG
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def inspection(raw: RawMesh, diagnosis: Diagnosis, title: str = "") -> Figure:
+    """A mesh from two opposite sides: Gaussian curvature, frames (e₁ dark, e₂ light) and, in red, defects.
+
+    Curvature and frames where a surface can be made of it; else its faces in grey.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    surface = _surface(raw) if diagnosis.usable else None
+    axes = figure.subplots(1, 2)
+    shades = None if surface is None else _curvature_colours(surface, figure)
+    for axis, turn in zip(axes, (0.5, 0.5 + math.pi), strict=True):
+        axis.axis("off")
+        axis.set_aspect("equal")
+        view = _oblique(turn)
+        _draw_faces(axis, raw, view, shades)
+        if surface is not None:
+            _draw_frames(axis, surface, view)
+        for defect in diagnosis.defects:
+            _draw_defect(axis, raw, view, defect)
+        axis.autoscale_view()
+    red = [f"{defect.kind} ({len(defect.ids)})" for defect in diagnosis.defects]
+    figure.suptitle("\n".join([title, *([", ".join(red)] if red else [])]), fontsize=10, color=INK)
+    return figure
+
+
+def _surface(raw: RawMesh) -> Mesh | None:
+    """None for what only the doctor takes: surfaces that are not supported yet."""
+    try:
+        return mesh(raw.vertices, raw.faces)
+    except GeometryError:
+        return None
+
+
+def _curvature_colours(surface: Mesh, figure: Figure) -> Tensor:
+    """A colour a face [F, 3], from the mean of its inner corners' angle defect over area; adds the scale."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    t = surface.triangulation
+    inner = (~t.boundary & (t.vertex_areas > 0)).double()
+    curvature = inner * t.defect / t.vertex_areas.clamp_min(1e-300)
+    corners = t.faces
+    of_face = (curvature * inner)[corners].sum(1) / inner[corners].sum(1).clamp_min(1)
+    limit = max(float(of_face.abs().quantile(0.95)), 1e-12 / float(t.vertex_areas.sum()))
+    scale = ScalarMappable(Normalize(-limit, limit), colormaps["RdBu_r"])
+    figure.colorbar(scale, ax=figure.axes, label="Gaussian curvature, 1/length²", shrink=0.6, extend="both")
+    return torch.from_numpy(scale.to_rgba(of_face.numpy())[:, :3])
+
+
+def _oblique(turn: float) -> Tensor:
+    """Right, up and towards the viewer, rows, for one who looks down a little, turned about +y."""
+    c, s, down = math.cos(turn), math.sin(turn), 0.35
+    right = torch.tensor([c, 0, -s], dtype=torch.float64)
+    towards = torch.tensor([s * math.cos(down), math.sin(down), c * math.cos(down)], dtype=torch.float64)
+    return torch.stack([right, torch.linalg.cross(towards, right, dim=0), towards])
+
+
+def _draw_faces(axis: Axes, raw: RawMesh, view: Tensor, shades: Tensor | None) -> None:
+    """All faces that have three places, the farthest first, from either side."""
+    from matplotlib.collections import PolyCollection
+
+    ids = measurable_faces(raw)
+    corners = raw.vertices[raw.faces[ids]] @ view.T
+    order = corners[:, :, 2].mean(1).argsort()
+    ids, corners = ids[order], corners[order]
+    side = corners.roll(-1, 1) - corners
+    normal = torch.nn.functional.normalize(torch.linalg.cross(side[:, 0], side[:, 1], dim=-1), dim=1)
+    base = torch.full((len(ids), 3), 0.82, dtype=torch.float64) if shades is None else shades[ids]
+    colours = (base * (0.55 + 0.45 * normal[:, 2:].abs())).numpy()
+    axis.add_collection(
+        PolyCollection(list(corners[..., :2].numpy()), facecolors=colours, edgecolors=colours, linewidths=0.3)
+    )
+
+
+def _draw_frames(axis: Axes, surface: Mesh, view: Tensor, most: int = 250) -> None:
+    """Frames at up to so many of the vertices that are seen."""
+    points, frames = surface.points @ view.T, surface.frames @ view.T
+    chosen = torch.arange(0, surface.n_points, max(1, surface.n_points // (2 * most)))
+    chosen = chosen[(surface.areas[chosen] > 0) & _is_seen(points, frames, surface.spacing)[chosen]]
+    size = min(0.6 * surface.spacing * math.sqrt(surface.n_points / (2 * most) + 1), 3 * surface.spacing)
+    x, y, _ = points[chosen].unbind(1)
+    for k, colour in ((0, INK), (1, FAINT)):
+        u, v, _ = (size * frames[chosen, k]).unbind(1)
+        axis.quiver(x, y, u, v, color=colour, angles="xy", scale_units="xy", scale=1, width=0.002)
+
+
+def _is_seen(points: Tensor, frames: Tensor, spacing: float) -> Tensor:
+    """Whether points turn to the viewer and none lies well before them, by squares of two spacings."""
+    cell = ((points[:, :2] - points[:, :2].amin(0)) / (2 * spacing)).long()
+    key = (cell[:, 0] * (cell[:, 1].max() + 1) + cell[:, 1]).unique(return_inverse=True)[1]
+    front = torch.full_like(points[:, 2], -math.inf).scatter_reduce_(0, key, points[:, 2], "amax")[key]
+    facing = torch.linalg.cross(frames[:, 0], frames[:, 1], dim=-1)[:, 2] > 0.15
+    return facing & (points[:, 2] > front - 4 * spacing)
+
+
+def _draw_defect(axis: Axes, raw: RawMesh, view: Tensor, defect: Defect) -> None:
+    """Vertices as dots, edges as lines, faces outlined; what only informs or is nowhere is not drawn."""
+    from matplotlib.collections import LineCollection
+
+    if not defect.about.fatal or not len(defect.ids):
+        return
+    places = raw.vertices @ view.T
+    if defect.about.element == "vertex":
+        at = places[defect.ids]
+        axis.plot(*at[at.isfinite().all(1), :2].T.numpy(), "o", color=WRONG, markersize=4)
+        return
+    ids = defect.ids
+    if defect.about.element == "face":
+        f = raw.faces[ids]
+        f = f[((f >= 0) & (f < len(places))).all(1)]
+        ids = torch.stack([f, f.roll(-1, 1)], -1).view(-1, 2)
+    lines = places[ids]
+    lines = lines[lines.isfinite().all(-1).all(-1)]
+    axis.add_collection(LineCollection(list(lines[..., :2].numpy()), colors=WRONG, linewidths=1.2))
