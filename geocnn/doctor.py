@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geocnn.errors import GeocnnError
 from geocnn.geometry.cache import Entry, cache_entries, cache_folder, clear_cache
 from geocnn.geometry.diagnose import Diagnosis, diagnose
+from geocnn.geometry.holonomy import HolonomyGroup
 from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
 from geocnn.geometry.repair import REPAIRS, Report, repair
 
@@ -154,6 +156,8 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
     if d.total_curvature is not None:
         said = f"{d.total_curvature:.6g} in all, 2π·{d.euler} but for {d.residual:.1e} (Gauss–Bonnet)"
         facts.append(("curvature", said))
+    if d.holonomy is not None:
+        facts.append(("holonomy", _said(d.holonomy)))
     if d.edge_lengths and d.smallest_angles:
         low, _, middle, _, high = d.edge_lengths
         facts.append(("edges", f"{low:.4g} to {high:.4g}, median {middle:.4g}"))
@@ -173,6 +177,22 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
     if raw.left_out:
         facts.append(("not read", ", ".join(raw.left_out)))
     return facts
+
+
+def _said(holonomy: HolonomyGroup) -> str:
+    """The group, and what the shortest loops that prove it do to a frame."""
+    turns = [
+        f"mirrors, axis {math.degrees(angle / 2):.4g}°"
+        if flip
+        else f"turns by {abs(math.degrees(angle)):.4g}°"
+        for angle, flip in zip(holonomy.angle.tolist(), holonomy.to_dict()["flips"], strict=True)
+    ]
+    proof = (
+        f": a frame around one loop {', another '.join(turns)}"
+        if turns
+        else ": every loop brings frames back"
+    )
+    return f"{holonomy.group}{proof}"
 
 
 def _print_repair(out: Path, written: dict[str, Any], raw: RawMesh, d: Diagnosis, console: Console) -> None:

@@ -156,10 +156,10 @@ def triangles(
 
 # The polyhedra lie inside the sphere: an edge of length h is the chord of an arc longer by h³/24, and a way
 # across faces by some three times as much, where h² is 1/20 (300 points) or 1/10 (162 points). A vertex has
-# the curvature 4π / points; one or two lie on the wrong side of a triangle, three where sides run through
-# vertices. What is carried around is √5 long.
-IRREGULAR = {"longer": 0.02, "uneven": 2 * 5**0.5 * 4 * math.pi / 300}
-REGULAR = {"longer": 0.03, "uneven": 3 * 5**0.5 * 4 * math.pi / 162}
+# the curvature 4π / points; now and then three or four lie on the wrong side of a triangle. What is carried
+# around is √5 long.
+IRREGULAR = {"longer": 0.02, "uneven": 4 * 5**0.5 * 4 * math.pi / 300}
+REGULAR = {"longer": 0.03, "uneven": 4 * 5**0.5 * 4 * math.pi / 162}
 
 
 def icosahedral(level: int) -> Shape:

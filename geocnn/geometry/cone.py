@@ -135,6 +135,9 @@ class Cone(Surface):
         log = self._along(at, self.placed.take(source), self._polar(at.points), there, turn, reached)
         return Disc(target, source, log, torch.ones_like(turn))
 
+    def _curvature(self) -> Tensor:
+        return torch.zeros_like(self.areas)
+
     def is_same_as(self, other: Surface) -> bool:
         return isinstance(other, Cone) and (self.angle, self.rings * self.step) == (
             other.angle,

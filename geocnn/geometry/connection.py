@@ -27,6 +27,11 @@ class Connection(NamedTuple):
         """One more than the highest id that has an edge."""
         return 0 if not len(self.tail) else 1 + int(torch.maximum(self.tail.max(), self.head.max()))
 
+    def take(self, which: Tensor) -> Connection:
+        """Some of the edges: ids or a mask."""
+        flip = None if self.flip is None else self.flip[which]
+        return Connection(self.tail[which], self.head[which], self.angle[which], flip)
+
     def along(self, edge: Tensor, forward: Tensor) -> Element:
         """The elements that carry over edges [K], from tail to head where forward [K], else back."""
         angle, flip = self.angle[edge], None if self.flip is None else self.flip[edge]
@@ -52,18 +57,16 @@ def halves(t: Triangulation) -> Tensor:
     return h[(t.twin < 0) | (h < t.twin)]
 
 
-def edges_of(t: Triangulation) -> tuple[Tensor, Tensor, Tensor]:
-    """(tail, head, angle) [E] of a triangulation's edges: the angle takes the axis at the head to that at the
-    tail.
+def along_edges(t: Triangulation, h: Tensor) -> Connection:
+    """The edges that half-edges h [E] run along, between the axes of their ends.
 
     A direction keeps its polar angle to the edge: what leaves along it arrives along it.
     """
-    h = halves(t)
     onward = h - h % 3 + (h + 1) % 3
     head = t.tail[onward]
     # the edge seen from its head, counted from the face's other edge there
     back = t.polar[onward] + t.angle[onward] * t.scale[head]
-    return t.tail[h], head, t.polar[h] - back - math.pi
+    return Connection(t.tail[h], head, t.polar[h] - back - math.pi)
 
 
 def hinge(t: Triangulation, h: Tensor) -> Tensor:
@@ -73,14 +76,13 @@ def hinge(t: Triangulation, h: Tensor) -> Tensor:
     return torch.angle(-t.side[h] * t.side[t.twin[h]].conj())
 
 
-def face_connection(t: Triangulation) -> Connection:
+def across_edges(t: Triangulation, h: Tensor) -> Connection:
     """The dual connection: faces as points, in the gauge of their planes (e₁ along the first edge), joined
-    across inner edges.
+    across those of the half-edges h that have a twin.
 
     Nothing is rescaled here, so the holonomy around a vertex is its angle defect; every curvature of the mesh
     is a defect.
     """
-    h = halves(t)
     h = h[t.twin[h] >= 0]
     return Connection(h // 3, t.twin[h] // 3, hinge(t, h))
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.flat import Flat
-from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.mesh import Mesh, OneSidedMesh
+from geocnn.geometry.quotient import ProjectivePlane
 from geocnn.geometry.sphere import Sphere
 from geocnn.geometry.surface import Surface
 from geocnn.geometry.triangulation import Triangulation
 
 
-def angle_defects(mesh: Mesh) -> Tensor:
+def angle_defects(mesh: Mesh | OneSidedMesh) -> Tensor:
     """2π less the corner angles at each vertex, on the boundary π less them: [V] radians, 0 without faces.
 
     Inside it is the curvature that sits in the vertex, on the boundary the angle by which the boundary turns.
     """
-    return mesh.triangulation.defect
+    return mesh.triangulation.defect[: mesh.n_vertices]
 
 
 def gaussian_curvature(surface: Surface) -> Tensor:
-    """The Gaussian curvature at a surface's points, [N] in 1/length²: 1 on spheres, 0 on flat surfaces.
+    """The Gaussian curvature at a surface's points, [N] in 1/length²: 1 on spheres, 0 on flat surfaces and on
+    cones, whose apex is no point.
 
     On a mesh the angle defects over the areas, 0 on the boundary: the integral is exact, values converge on
     regular meshes only (Xu 2006). A point of a coarser level speaks for the defects as for the areas around
@@ -34,20 +34,7 @@ def gaussian_curvature(surface: Surface) -> Tensor:
     >>> gaussian_curvature(healpix(1))[:2]
     tensor([1., 1.], dtype=torch.float64)
     """
-    if isinstance(surface, Flat):
-        return torch.zeros_like(surface.areas)
-    if isinstance(surface, Sphere):
-        return torch.ones_like(surface.areas)
-    if not isinstance(surface, Mesh):
-        raise GeometryError(f"the curvature of a {type(surface).__name__} is not known; make it a mesh")
-    t = surface.triangulation
-    total = torch.where(t.boundary, torch.zeros_like(t.defect), t.defect)
-    if surface.reading is not None:
-        r = surface.reading
-        shared = (total[:, None] * r.weight).flatten()
-        total = torch.zeros_like(surface.areas).index_add_(0, r.source.flatten(), shared)
-    empty = surface.areas == 0
-    return torch.where(empty, 0.0, total / torch.where(empty, torch.ones_like(total), surface.areas))
+    return surface._curvature()
 
 
 def euler_characteristic(t: Triangulation) -> int:
@@ -56,8 +43,9 @@ def euler_characteristic(t: Triangulation) -> int:
     return int((t.fan_ptr.diff() > 0).sum()) - edges + len(t.faces)
 
 
-def gauss_bonnet(surface: Mesh | Sphere) -> float:
-    """∫ K + ∮ κ − 2πχ in radians: rounding, on every mesh, and on a sphere the error of its areas.
+def gauss_bonnet(surface: Mesh | OneSidedMesh | Sphere | ProjectivePlane) -> float:
+    """∫ K + ∮ κ − 2πχ in radians: rounding, on every mesh, and on a sphere or projective plane the error of
+    its areas.
 
     On a mesh Σ (2π − Θ) inside and Σ (π − Θ) on the boundary, Θ the corner angles at a vertex. Raises
     GeometryError for other surfaces, whose boundary is not known.
@@ -69,6 +57,10 @@ def gauss_bonnet(surface: Mesh | Sphere) -> float:
     if isinstance(surface, Mesh):
         t = surface.triangulation
         return float(t.defect.sum()) - 2 * math.pi * euler_characteristic(t)
+    if isinstance(surface, OneSidedMesh | ProjectivePlane):
+        return gauss_bonnet(surface.cover) / 2
     if not isinstance(surface, Sphere):
-        raise GeometryError(f"gauss_bonnet knows meshes and spheres, not a {type(surface).__name__}")
+        raise GeometryError(
+            f"gauss_bonnet knows meshes, spheres and projective planes, not a {type(surface).__name__}"
+        )
     return float((gaussian_curvature(surface) * surface.areas).sum()) - 4 * math.pi

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geocnn.geometry.connection import Connection, halves
+from geocnn.geometry.connection import Connection
 from geocnn.geometry.manifold import components
-from geocnn.geometry.triangulation import Triangulation
 from geocnn.groups.planar import Element, compose, inverse, wrapped
 
 
@@ -129,18 +128,15 @@ def closed_by(connection: Connection, forest: Forest, edge: Tensor) -> Cycles:
     return Cycles(forest, edge, tail, head, root[tail], wrapped(angle), flip)
 
 
-def tree_cotree(t: Triangulation, tail: Tensor, head: Tensor) -> tuple[Forest, Tensor]:
-    """A spanning forest of a triangulation's edges [E], and the edges left over by it and by a spanning
-    forest of the dual edges that cross none of it: each closes a loop, and these loops generate the
-    fundamental group (Eppstein 2003).
+def cotree_complement(forest: Forest, here: Tensor, beyond: Tensor, n_faces: int) -> Tensor:
+    """The edges left over by a spanning forest of a mesh's edges [E], and by one of the dual edges that cross
+    none of it: each closes a loop, and these loops generate the fundamental group (Eppstein 2003).
 
-    A component has 2g of them where it is closed, else one less than 2g and its boundary loops: 2 − χ or 1 −
-    χ. Edges are in the order of `edges_of`.
+    here, beyond [E]: the faces on either side of the edges, beyond the boundary −1. Of a component's loops
+    there are 2 − χ where it is closed, else 1 − χ.
     """
-    h = halves(t)
-    forest = spanning_forest(len(t.vertices), tail, head)
-    rest = _outside(forest, len(tail))
-    # beyond every boundary lies one more face, number F
-    across = torch.where(t.twin[h] < 0, len(t.faces), t.twin[h] // 3)[rest]
-    cotree = spanning_forest(len(t.faces) + 1, h[rest] // 3, across)
-    return forest, rest[_outside(cotree, len(rest))]
+    rest = _outside(forest, len(here))
+    # beyond every boundary lies one more face
+    across = torch.where(beyond < 0, n_faces, beyond)[rest]
+    cotree = spanning_forest(n_faces + 1, here[rest], across)
+    return rest[_outside(cotree, len(rest))]

@@ -168,6 +168,9 @@ class Flat(Surface):
         on = e.inside & (weight[:, 0] > 1 - 1e-6)
         return Connection(tail[on], source[on], angle[on], None if flip is None else flip[on])
 
+    def _curvature(self) -> Tensor:
+        return torch.zeros_like(self.areas)
+
     def is_same_as(self, other: Surface) -> bool:
         return (
             isinstance(other, Flat)

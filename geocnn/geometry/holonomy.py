@@ -10,15 +10,15 @@ group: around the vertices of a cube, where the first knows no more than its fac
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.connection import Connection, face_connection, hinge
-from geocnn.geometry.cycles import Cycles, closed_by, fundamental_cycles, tree_cotree
-from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.connection import Connection, hinge
+from geocnn.geometry.cycles import Cycles, closed_by, cotree_complement, fundamental_cycles, spanning_forest
+from geocnn.geometry.mesh import Mesh, OneSidedMesh
 from geocnn.geometry.surface import Surface, SurfacePoint
 from geocnn.geometry.transport import transport
 from geocnn.groups.planar import Element, Group, wrapped
@@ -47,7 +47,7 @@ def holonomy(surface: Surface, loop: Tensor | SurfacePoint) -> Element:
     return transport(surface, closed)
 
 
-def face_holonomy(mesh: Mesh) -> Tensor:
+def face_holonomy(mesh: Mesh | OneSidedMesh) -> Tensor:
     """The holonomy around every face of a mesh between its vertices' gauges, counter-clockwise, [F] radians.
 
     The face's rescaled corners less π, whatever the frames; over a closed mesh exactly 2πχ in sum.
@@ -58,17 +58,17 @@ def face_holonomy(mesh: Mesh) -> Tensor:
     4.0
     """
     t = mesh.triangulation
-    return (t.angle * t.scale[t.tail]).view(-1, 3).sum(1) - math.pi
+    return ((t.angle * t.scale[t.tail]).view(-1, 3).sum(1) - math.pi)[: len(mesh.faces)]
 
 
-def vertex_holonomy(mesh: Mesh) -> Tensor:
+def vertex_holonomy(mesh: Mesh | OneSidedMesh) -> Tensor:
     """The holonomy around every vertex of a mesh between the planes of its faces, counter-clockwise, [V],
     from −π up to π: the angle defect, less whole turns. NaN on the boundary, which no such loop surrounds.
     """
     t = mesh.triangulation
     h = (t.twin >= 0).nonzero()[:, 0]
     around = torch.zeros_like(t.scale).index_add_(0, t.tail[h], hinge(t, h))
-    return torch.where(t.boundary, math.nan, wrapped(around))
+    return torch.where(t.boundary, math.nan, wrapped(around))[: mesh.n_vertices]
 
 
 class Generators(NamedTuple):
@@ -81,9 +81,9 @@ class Generators(NamedTuple):
     flip: Tensor | None
 
 
-def fundamental_group(mesh: Mesh) -> Generators:
-    """Generators of a mesh's fundamental group by tree and cotree (Eppstein 2003): 2g loops on a closed
-    component of genus g, 2g + b − 1 where it has b boundary loops.
+def fundamental_group(mesh: Mesh | OneSidedMesh) -> Generators:
+    """Generators of a mesh's fundamental group by tree and cotree (Eppstein 2003): on a component of Euler
+    characteristic χ 2 − χ loops where it is closed (2g of genus g), else 1 − χ.
 
     Raises GeometryError for a coarser level: its points are not joined by edges.
 
@@ -91,10 +91,12 @@ def fundamental_group(mesh: Mesh) -> Generators:
     >>> fundamental_group(mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])).loops
     []
     """
-    if mesh.reading is not None:
+    if mesh.n_points < mesh.n_vertices:
         raise GeometryError("the loops run along mesh edges: ask the finest level, whose points are vertices")
     connection = mesh.connection()
-    forest, left = tree_cotree(mesh.triangulation, connection.tail, connection.head)
+    forest = spanning_forest(mesh.n_points, connection.tail, connection.head)
+    h, twin = mesh.half_edges()
+    left = cotree_complement(forest, h // 3, torch.where(twin < 0, -1, twin // 3), len(mesh.faces))
     cycles = closed_by(connection, forest, left)
     return Generators(cycles.loops(torch.arange(len(left), device=left.device)), cycles.angle, cycles.flip)
 
@@ -112,6 +114,17 @@ class HolonomyGroup(NamedTuple):
     loops: list[Tensor]
     angle: Tensor
     flip: Tensor | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Strings, numbers and lists: what JSON holds."""
+        flip = [False] * len(self.loops) if self.flip is None else self.flip.tolist()
+        return {
+            "group": str(self.group),
+            "axis": self.axis,
+            "loops": [loop.tolist() for loop in self.loops],
+            "angles": self.angle.tolist(),
+            "flips": flip,
+        }
 
 
 def holonomy_group(surface: Surface, tolerance: float = 1e-8) -> HolonomyGroup:
@@ -131,8 +144,8 @@ def holonomy_group(surface: Surface, tolerance: float = 1e-8) -> HolonomyGroup:
     >>> holonomy_group(geometry.torus((3, 4))).group, holonomy_group(geometry.healpix(2)).group
     (group('trivial'), group('SO2'))
     """
-    connection = face_connection(surface.triangulation) if isinstance(surface, Mesh) else surface.connection()
-    return group_of(connection, tolerance)
+    by_faces = isinstance(surface, Mesh | OneSidedMesh)
+    return group_of(surface.face_connection() if by_faces else surface.connection(), tolerance)
 
 
 def group_of(connection: Connection, tolerance: float = 1e-8) -> HolonomyGroup:

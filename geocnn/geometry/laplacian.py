@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.connection import halves
 from geocnn.geometry.manifold import components
-from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.mesh import Mesh, OneSidedMesh
 from geocnn.geometry.triangulation import Triangulation
 from geocnn.groups.planar import compose, inverse, wrapped
 
@@ -32,7 +31,7 @@ class ConnectionLaplacian(NamedTuple):
         return coo_array((value, tuple(index)), shape=self.matrix.shape).tocsr(), self.mass.cpu().numpy()
 
 
-def connection_laplacian(mesh: Mesh, frequency: int = 1) -> ConnectionLaplacian:
+def connection_laplacian(mesh: Mesh | OneSidedMesh, frequency: int = 1) -> ConnectionLaplacian:
     """The matrix of the Dirichlet energy ½ ∫ |∇x|² of frequency-n fields in the mesh's present frames.
 
     ½ Σ w_ij |x_i − ρ_n(g_ij) x_j|² over edges, w the half sums of cotangents (Knöppel et al. 2013), g_ij the
@@ -47,13 +46,13 @@ def connection_laplacian(mesh: Mesh, frequency: int = 1) -> ConnectionLaplacian:
     >>> l = connection_laplacian(square); tuple(l.matrix.shape), l.matrix.values().numel()  # 5 edges
     ((8, 8), 56)
     """
-    if mesh.reading is not None:
+    if mesh.n_points < mesh.n_vertices:
         raise GeometryError("a coarser level's points are not joined by edges; ask the finest level")
     if frequency < 0:
         raise GeometryError(f"a frequency is 0 or more, got {frequency}")
-    t, n = mesh.triangulation, mesh.n_points
+    n = mesh.n_points
     i, j, angle, flip = mesh.connection()
-    w = edge_weights(t)
+    w = edge_weights(mesh)
     d = 1 if frequency == 0 else 2
     block = torch.eye(d, dtype=w.dtype, device=w.device).expand(len(w), d, d)
     if d == 2:
@@ -62,7 +61,7 @@ def connection_laplacian(mesh: Mesh, frequency: int = 1) -> ConnectionLaplacian:
         block = torch.stack([c, -s * sign, s, c * sign], -1).view(-1, 2, 2)
     off = -w[:, None, None] * block
     own = torch.arange(n, device=i.device)
-    degree = torch.zeros_like(t.scale).index_add_(0, i, w).index_add_(0, j, w)
+    degree = torch.zeros_like(mesh.areas).index_add_(0, i, w).index_add_(0, j, w)
     diagonal = degree[:, None, None] * torch.eye(d, dtype=w.dtype, device=w.device)
     value = torch.cat([off, off.mT, diagonal])
     row, column = torch.cat([i, j, own]), torch.cat([j, i, own])
@@ -79,15 +78,15 @@ def connection_laplacian(mesh: Mesh, frequency: int = 1) -> ConnectionLaplacian:
     return ConnectionLaplacian(matrix.coalesce(), mesh.areas.repeat_interleave(d))
 
 
-def edge_weights(t: Triangulation) -> Tensor:
-    """Half the sum of the cotangents of the corners that face each edge [E], in the order of `edges_of`."""
+def edge_weights(mesh: Mesh | OneSidedMesh) -> Tensor:
+    """Half the sum of the cotangents of the corners that face each edge [E] of `mesh.half_edges()`."""
+    t = mesh.triangulation
     h = torch.arange(len(t.tail), device=t.faces.device)
     previous = h - h % 3 + (h + 2) % 3
     corner = -t.side[previous] * t.side.conj()
     half = 0.5 * (corner.real / corner.imag)[previous]
-    one = halves(t)
-    other = torch.where(t.twin[one] < 0, torch.zeros_like(half[one]), half[t.twin[one].clamp_min(0)])
-    return half[one] + other
+    here, beyond = mesh.half_edges()
+    return half[here] + torch.where(beyond < 0, torch.zeros_like(half[here]), half[beyond])
 
 
 def extend_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:

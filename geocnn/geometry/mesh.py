@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.connection import Connection, edges_of, pairs_once
+from geocnn.geometry.connection import Connection, across_edges, along_edges, halves, pairs_once
 from geocnn.geometry.double_cover import double_cover, other_sense
 from geocnn.geometry.geodesic import Unfolded, corner_directions, correct, trace_from_vertices, unfold
 from geocnn.geometry.io import load_triangles
@@ -180,7 +180,7 @@ class Mesh(Surface):
         points of a level that of log.
         """
         if self.reading is None:
-            tail, head, angle = edges_of(self.triangulation)
+            tail, head, angle, _ = along_edges(self.triangulation, halves(self.triangulation))
             angle, flip = self._seen(self.placed.take(tail), head[:, None], angle[:, None])
             return Connection(tail, head, angle[:, 0], None if flip is None else flip[:, 0])
         r = self.reading
@@ -188,6 +188,33 @@ class Mesh(Surface):
         point[self.vertex] = torch.arange(self.n_points, device=point.device)
         near = point[self.faces]
         return self._joined(*pairs_once(near, near.roll(-1, 1), self.n_points))
+
+    @property
+    def n_vertices(self) -> int:
+        """Of the triangulation; as many as points at the finest level."""
+        return len(self.triangulation.vertices)
+
+    def face_connection(self) -> Connection:
+        """Faces as points, in the gauge of their planes (e₁ along the first edge), joined across inner edges.
+
+        Nothing is rescaled here: the holonomy around a vertex is its angle defect.
+        """
+        return across_edges(self.triangulation, halves(self.triangulation))
+
+    def half_edges(self) -> tuple[Tensor, Tensor]:
+        """One half-edge of each edge, and the one beyond it, −1 on the boundary, [E] each."""
+        h = halves(self.triangulation)
+        return h, self.triangulation.twin[h]
+
+    def _curvature(self) -> Tensor:
+        t = self.triangulation
+        total = torch.where(t.boundary, torch.zeros_like(t.defect), t.defect)
+        if self.reading is not None:
+            r = self.reading
+            shared = (total[:, None] * r.weight).flatten()
+            total = torch.zeros_like(self.areas).index_add_(0, r.source.flatten(), shared)
+        empty = self.areas == 0
+        return torch.where(empty, 0.0, total / torch.where(empty, torch.ones_like(total), self.areas))
 
     def coarser(self) -> Mesh:
         """A quarter of the points, farthest first, on the same triangles, at least one a component; each with
@@ -214,8 +241,7 @@ class OneSidedMesh(Quotient):
     cover: Mesh
 
     def __repr__(self) -> str:
-        n = len(self.triangulation.vertices) // 2
-        of = "" if self.n_points == n else f" of {n} vertices"
+        of = "" if self.n_points == self.n_vertices else f" of {self.n_vertices} vertices"
         size = f"{len(self.faces)} faces, area {float(self.areas.sum()):.4g}, spacing {self.spacing:.4g}"
         return f"OneSidedMesh({self.n_points} points{of}, {size})"
 
@@ -263,6 +289,35 @@ class OneSidedMesh(Quotient):
             face=torch.where(over, e.face - len(self.faces), e.face),
             barycentric=torch.where(over[:, None], swapped, e.barycentric),
         )
+
+    def connection(self) -> Connection:
+        """The edges, as those of a `Mesh`; between the points of a coarser level, those close together."""
+        if self.cover.reading is not None:
+            return super().connection()
+        return self._below(along_edges(self.triangulation, self.half_edges()[0]))
+
+    @property
+    def n_vertices(self) -> int:
+        """Of the surface; as many as points at the finest level."""
+        return len(self.triangulation.vertices) // 2
+
+    def face_connection(self) -> Connection:
+        """Faces as given, as those of a `Mesh`."""
+        t, f = self.triangulation, len(self.faces)
+        tail, head, angle, _ = across_edges(t, self.half_edges()[0])
+        # seen from its back, where the first edge is the third, a direction is the first corner less it
+        back = head >= f
+        turn = torch.where(back, t.angle[3 * (head % f)], torch.zeros_like(angle))
+        return Connection(tail, head % f, *compose((angle, None), (turn, back)))
+
+    def half_edges(self) -> tuple[Tensor, Tensor]:
+        """As those of a `Mesh`, of faces as given."""
+        t, n = self.triangulation, 3 * len(self.faces)
+        h, twin = torch.arange(n, device=t.twin.device), t.twin[:n]
+        # half-edge k of a face is half-edge 2 − k of the face turned over
+        beyond = torch.where(twin >= n, twin - n + 2 - 2 * (twin % 3), twin)
+        once = (beyond < 0) | (h < beyond)
+        return h[once], beyond[once]
 
     def coarser(self) -> OneSidedMesh:
         """As `Mesh.coarser`, which says how. Raises GeometryError where fewer than four points are left."""

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geocnn.geometry.connection import Connection
 from geocnn.geometry.healpix import nside_of, vector_to_pixel
 from geocnn.geometry.sphere import Sphere, healpix, sphere_frames
 from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
-from geocnn.groups.planar import REFLECTION, compose, inverse
+from geocnn.groups.planar import REFLECTION, Element, compose, inverse
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,10 +51,21 @@ class Quotient(Surface):
 
     def _carried(self, source: Tensor, angle: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Transporters from the axes of points of the cover as transporters from the frames below them."""
-        at = self.point[source]
+        return compose((angle, flip), self._lift(source))
+
+    def _lift(self, point: Tensor) -> Element:
+        """The elements from the frames below points of the cover to the axes there."""
+        at = self.point[point]
         own = self.anchor[at], None if self.flipped is None else self.flipped[at]
-        lifted = compose((self.turn[source], self.other[source]), inverse(own))
-        return compose((angle, flip), lifted)
+        return compose((self.turn[point], self.other[point]), inverse(own))
+
+    def _below(self, c: Connection) -> Connection:
+        """A connection between axes of the cover as one between the frames below."""
+        angle, flip = compose(inverse(self._lift(c.tail)), compose((c.angle, c.flip), self._lift(c.head)))
+        return Connection(self.point[c.tail], self.point[c.head], angle, flip)
+
+    def _curvature(self) -> Tensor:
+        return self.cover._curvature()[~self.other]
 
     def _log(self, base: Placed, target: Placed) -> Log:
         here, there = self.cover._log(base, target), self.cover._log(base, self._image(target))
@@ -93,6 +105,15 @@ class ProjectivePlane(Quotient):
 
     def _folded(self, e: Exp) -> Exp:
         return e._replace(points=torch.where(_is_upper(e.points)[:, None], e.points, -e.points))
+
+    def connection(self) -> Connection:
+        """Pixels that share an edge."""
+        c = self.cover.connection()
+        # of an edge and its antipode the one above, or on the equator the one whose upper end comes first
+        other = torch.stack([self.other[c.tail], self.other[c.head]])
+        low, high = self.point[c.tail], self.point[c.head]
+        once = ~other.any(0) | (other[0] != other[1]) & ((low < high) == other[1])
+        return self._below(c.take(once))
 
     def coarser(self) -> ProjectivePlane:
         return _projective_plane(self.cover.coarser())

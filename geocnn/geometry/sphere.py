@@ -120,6 +120,9 @@ class Sphere(Surface):
         """Pixels that share an edge, or the triangles' edges; transport along great circles."""
         return self._joined(*(ids.to(self.points.device) for ids in self.grid.edges()))
 
+    def _curvature(self) -> Tensor:
+        return torch.ones_like(self.areas)
+
     def coarser(self) -> Sphere:
         return self.grid.coarser()
 

@@ -196,6 +196,10 @@ class Surface(ABC):
         near = self._disc(self.placed, 1.6 * self.spacing)
         return self._joined(*pairs_once(near.base, near.source, self.n_points))
 
+    def _curvature(self) -> Tensor:
+        """The Gaussian curvature at the points [N]."""
+        raise GeometryError(f"the curvature of a {type(self).__name__} is not known; make it a mesh")
+
     def _joined(self, tail: Tensor, head: Tensor) -> Connection:
         """Those edges with the transporters of log."""
         l = self.log(tail, head)

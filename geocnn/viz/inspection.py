@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from geocnn.errors import GeometryError
-from geocnn.geometry import Diagnosis, Mesh, RawMesh, mesh
+from geocnn.geometry import Diagnosis, Mesh, OneSidedMesh, RawMesh, angle_defects, mesh
 from geocnn.geometry.defects import Defect, measurable_faces
-from geocnn.viz import FAINT, INK, WRONG
+from geocnn.viz import FAINT, INK, RIGHT, WRONG
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,14 +18,15 @@ if TYPE_CHECKING:
 
 
 def inspection(raw: RawMesh, diagnosis: Diagnosis, title: str = "") -> Figure:
-    """A mesh from two opposite sides: Gaussian curvature, frames (e₁ dark, e₂ light) and, in red, defects.
+    """A mesh from two opposite sides: Gaussian curvature, frames (e₁ dark, e₂ light), in green a loop of the
+    holonomy group, and in red defects.
 
-    Curvature and frames where a surface can be made of it; else its faces in grey.
+    Curvature, frames and the loop where a surface can be made of it; else its faces in grey.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 5.2), layout="constrained")
-    surface = _surface(raw) if diagnosis.usable else None
+    surface = mesh(raw.vertices, raw.faces) if diagnosis.usable else None
     axes = figure.subplots(1, 2)
     shades = None if surface is None else _curvature_colours(surface, figure)
     for axis, turn in zip(axes, (0.5, 0.5 + math.pi), strict=True):
@@ -36,32 +36,31 @@ def inspection(raw: RawMesh, diagnosis: Diagnosis, title: str = "") -> Figure:
         _draw_faces(axis, raw, view, shades)
         if surface is not None:
             _draw_frames(axis, surface, view)
+        if diagnosis.holonomy is not None and diagnosis.holonomy.loops:
+            _draw_loop(axis, raw, view, diagnosis.holonomy.loops[0])
         for defect in diagnosis.defects:
             _draw_defect(axis, raw, view, defect)
         axis.autoscale_view()
-    red = [f"{defect.kind} ({len(defect.ids)})" for defect in diagnosis.defects]
-    figure.suptitle("\n".join([title, *([", ".join(red)] if red else [])]), fontsize=10, color=INK)
+    said = [title]
+    if diagnosis.holonomy is not None:
+        loop = "; green: a loop that proves it" if diagnosis.holonomy.loops else ""
+        said.append(f"holonomy {diagnosis.holonomy.group}{loop}")
+    if diagnosis.defects:
+        said.append(", ".join(f"{defect.kind} ({len(defect.ids)})" for defect in diagnosis.defects))
+    figure.suptitle("\n".join(said), fontsize=10, color=INK)
     return figure
 
 
-def _surface(raw: RawMesh) -> Mesh | None:
-    """None for what only the doctor takes: surfaces that are not supported yet."""
-    try:
-        return mesh(raw.vertices, raw.faces)
-    except GeometryError:
-        return None
-
-
-def _curvature_colours(surface: Mesh, figure: Figure) -> Tensor:
+def _curvature_colours(surface: Mesh | OneSidedMesh, figure: Figure) -> Tensor:
     """A colour a face [F, 3], from the mean of its inner corners' angle defect over area; adds the scale."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     t = surface.triangulation
-    inner = (~t.boundary & (t.vertex_areas > 0)).double()
-    curvature = inner * t.defect / t.vertex_areas.clamp_min(1e-300)
-    corners = t.faces
+    inner = (~t.boundary & (t.vertex_areas > 0)).double()[: surface.n_vertices]
+    curvature = inner * angle_defects(surface) / surface.areas.clamp_min(1e-300)
+    corners = surface.faces
     of_face = (curvature * inner)[corners].sum(1) / inner[corners].sum(1).clamp_min(1)
     limit = max(float(of_face.abs().quantile(0.95)), 1e-12 / float(t.vertex_areas.sum()))
     scale = ScalarMappable(Normalize(-limit, limit), colormaps["RdBu_r"])
@@ -94,7 +93,7 @@ def _draw_faces(axis: Axes, raw: RawMesh, view: Tensor, shades: Tensor | None) -
     )
 
 
-def _draw_frames(axis: Axes, surface: Mesh, view: Tensor, most: int = 250) -> None:
+def _draw_frames(axis: Axes, surface: Mesh | OneSidedMesh, view: Tensor, most: int = 250) -> None:
     """Frames at up to so many of the vertices that are seen."""
     points, frames = surface.points @ view.T, surface.frames @ view.T
     chosen = torch.arange(0, surface.n_points, max(1, surface.n_points // (2 * most)))
@@ -113,6 +112,24 @@ def _is_seen(points: Tensor, frames: Tensor, spacing: float) -> Tensor:
     front = torch.full_like(points[:, 2], -math.inf).scatter_reduce_(0, key, points[:, 2], "amax")[key]
     facing = torch.linalg.cross(frames[:, 0], frames[:, 1], dim=-1)[:, 2] > 0.15
     return facing & (points[:, 2] > front - 4 * spacing)
+
+
+def _draw_loop(axis: Axes, raw: RawMesh, view: Tensor, loop: Tensor) -> None:
+    """A loop of faces, without the way to it and back; what is behind the surface is faint."""
+    from matplotlib.collections import LineCollection
+
+    apart = (loop != loop.roll(-1).flip(0)).nonzero()[:, 0]
+    if len(apart):
+        loop = loop[max(int(apart[0]) - 1, 0) : len(loop) - int(apart[0]) + 1]
+    corners = raw.vertices[raw.faces[loop]] @ view.T
+    middle = corners.mean(1)[:, :2]
+    segments = torch.stack([middle, middle.roll(-1, 0)], 1)
+    side = corners.roll(-1, 1) - corners
+    front = torch.linalg.cross(side[:, 0], side[:, 1], dim=-1)[:, 2] > 0
+    for some, strength in ((front, 1.0), (~front, 0.25)):
+        axis.add_collection(
+            LineCollection(list(segments[some].numpy()), colors=RIGHT, linewidths=2.0, alpha=strength)
+        )
 
 
 def _draw_defect(axis: Axes, raw: RawMesh, view: Tensor, defect: Defect) -> None:

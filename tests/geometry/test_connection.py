@@ -7,12 +7,23 @@ import math
 import pytest
 import torch
 
-from geocnn.geometry import Surface, healpix, icosphere, mesh, plane, torus
-from geocnn.geometry.connection import Connection, edges_of, face_connection
+from geocnn.geometry import (
+    Surface,
+    cone,
+    healpix,
+    icosphere,
+    klein_bottle,
+    mesh,
+    mobius_strip,
+    plane,
+    projective_plane,
+    torus,
+)
+from geocnn.geometry.connection import Connection
 from geocnn.geometry.manifold import components
 from geocnn.groups.planar import compose, wrapped
 from tests.laws import act, random_gauge, turned
-from tests.shapes import beside, cube, jittered_sphere, ring, sheet, tetrahedron
+from tests.shapes import beside, cube, figure_eight, jittered_sphere, ring, sheet, tetrahedron, twisted
 
 SURFACES = {
     "healpix": lambda: healpix(4),
@@ -25,6 +36,14 @@ SURFACES = {
     "sheet": lambda: mesh(*sheet(7, 5, 0.3)),
     "level": lambda: mesh(*jittered_sphere(400, 0.2)).coarser(),
     "level of a ring": lambda: mesh(*ring(30, 16, 0.1)).coarser(),
+    "strip": lambda: mobius_strip((5, 7)),
+    "bottle": lambda: klein_bottle((5, 6)),
+    "cone": lambda: cone(2.0, 5),
+    "wide cone": lambda: cone(9.0, 4),
+    "projective plane": lambda: projective_plane(4),
+    "band": lambda: mesh(*twisted(20, 6, 0.2)),
+    "level of a band": lambda: mesh(*twisted(40, 12, 0.2)).coarser(),
+    "figure of eight": lambda: mesh(*figure_eight(24, 18, 0.1)),
 }
 ONE = torch.tensor(1 + 2j, dtype=torch.complex128)
 
@@ -91,7 +110,7 @@ def test_along_edges_directions_keep_their_angle_to_the_edge():
     e = s.exp(c.tail, s.log(c.tail, c.head).vectors)
     assert (e.travelled - length).abs().median() < 1e-9
     t = s.triangulation
-    tail, head, angle = edges_of(t)
+    tail, head, angle, _ = c
     h = torch.arange(len(t.tail))
     onto = {
         (int(a), int(b)): k
@@ -105,8 +124,8 @@ def test_along_edges_directions_keep_their_angle_to_the_edge():
 
 @pytest.mark.parametrize("shape", [tetrahedron(), cube(), sheet(4, 3), ring(9, 7)])
 def test_faces_are_joined_across_inner_edges(shape):
-    t = mesh(*shape).triangulation
-    c = face_connection(t)
+    s = mesh(*shape)
+    t, c = s.triangulation, s.face_connection()
     assert len(c.tail) == int((t.twin >= 0).sum()) // 2
     # the common edge is one vector, seen from either plane
     shared = [

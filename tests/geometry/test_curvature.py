@@ -12,6 +12,7 @@ from geocnn.data.store import describe
 from geocnn.errors import GeometryError
 from geocnn.geometry import (
     angle_defects,
+    cone,
     gauss_bonnet,
     gaussian_curvature,
     healpix,
@@ -19,13 +20,14 @@ from geocnn.geometry import (
     load,
     mesh,
     plane,
+    projective_plane,
     torus,
 )
 from geocnn.geometry.descriptors import gaussian_curvature as of_triangles
 from geocnn.geometry.icosahedron import Icosahedron
 from tests.geometry.test_cycles import SHAPES
 from tests.laws import random_gauge
-from tests.shapes import cube, jittered_sphere, ring, sheet
+from tests.shapes import cube, figure_eight, jittered_sphere, ring, sheet, twisted
 
 SHIPPED = [entry["mesh"] for entry in describe("meshes")["files"] if "mesh" in entry]
 
@@ -42,7 +44,19 @@ def test_gauss_and_bonnet_hold_with_handles_holes_and_parts(name):
 
 def test_gauss_and_bonnet_hold_on_spheres():
     assert abs(gauss_bonnet(healpix(8))) < 1e-12
+    assert abs(gauss_bonnet(projective_plane(8))) < 1e-12
     assert abs(gauss_bonnet(icosphere(3))) < 1e-11
+
+
+@pytest.mark.parametrize(("shape", "euler"), [(twisted(20, 6, 0.2), 0), (figure_eight(24, 18, 0.1), 0)])
+def test_gauss_and_bonnet_hold_with_one_side(shape, euler):
+    s = mesh(*shape)
+    assert abs(gauss_bonnet(s)) < 1e-11
+    assert abs(float(angle_defects(s).sum()) - 2 * math.pi * euler) < 1e-11
+    inner = torch.where(s.triangulation.boundary[: s.n_vertices], 0, angle_defects(s))
+    assert abs(float((gaussian_curvature(s) * s.areas).sum() - inner.sum())) < 1e-11
+    level = s.coarser()
+    assert abs(float((gaussian_curvature(level) * level.areas).sum() - inner.sum())) < 1e-9
 
 
 def test_the_sum_is_not_forced():
@@ -90,6 +104,8 @@ def test_it_is_a_scalar_and_the_one_descriptors_use():
 def test_flat_is_zero_and_a_sphere_one():
     assert (gaussian_curvature(plane((2, 3))) == 0).all()
     assert (gaussian_curvature(torus((2, 3))) == 0).all()
+    assert (gaussian_curvature(cone(1.0, 3)) == 0).all()
+    assert (gaussian_curvature(projective_plane(2)) == 1).all()
     assert (gaussian_curvature(icosphere(1)) == 1).all()
-    with pytest.raises(GeometryError, match="meshes and spheres, not a Flat"):
+    with pytest.raises(GeometryError, match="projective planes, not a Flat"):
         gauss_bonnet(plane((2, 3)))  # type: ignore[arg-type]

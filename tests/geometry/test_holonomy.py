@@ -15,23 +15,30 @@ from geocnn.geometry import (
     Connection,
     SurfacePoint,
     angle_defects,
+    cone,
+    cylinder,
     face_holonomy,
+    fundamental_group,
     healpix,
     holonomy,
     holonomy_group,
     icosphere,
+    klein_bottle,
     load,
     mesh,
+    mobius_strip,
     plane,
+    projective_plane,
     torus,
     vertex_holonomy,
 )
+from geocnn.geometry.cycles import fundamental_cycles
 from geocnn.geometry.holonomy import N_MAX, group_of
 from geocnn.geometry.icosahedron import Icosahedron, triangle_areas
 from geocnn.groups.planar import O2, SO2, TRIVIAL, compose, cyclic, dihedral, group, inverse, wrapped
 from tests.geometry.test_cycles import punctured
 from tests.laws import act, random_gauge, turned
-from tests.shapes import beside, cube, jittered_sphere, ring, sheet, tetrahedron
+from tests.shapes import beside, cube, figure_eight, jittered_sphere, ring, sheet, tetrahedron, twisted
 
 ONE = torch.tensor(1 + 2j, dtype=torch.complex128)
 
@@ -168,6 +175,21 @@ KNOWN = {
     "mesh of a sphere": (lambda: mesh(*jittered_sphere(100)), SO2),
     "level of a mesh": (lambda: mesh(*jittered_sphere(200)).coarser(), SO2),
     "bunny": (lambda: load(mesh_file("bunny")), SO2),
+    "cylinder": (lambda: cylinder((4, 6)), TRIVIAL),
+    "half a turn": (lambda: cone(math.pi, 6), cyclic(2)),
+    "three quarters of a turn": (lambda: cone(1.5 * math.pi, 6), cyclic(4)),
+    "five quarters": (lambda: cone(2.5 * math.pi, 6), cyclic(4)),
+    "one radian": (lambda: cone(1.0, 6), SO2),
+}
+
+ONE_SIDED = {
+    "strip": (lambda: mobius_strip((4, 6)), group("reflection")),
+    "bottle": (lambda: klein_bottle((4, 6)), group("reflection")),
+    "paper strip": (lambda: mesh(*twisted(7, 1)), group("reflection")),
+    "projective plane": (lambda: projective_plane(2), O2),
+    "band": (lambda: mesh(*twisted(20, 6)), O2),
+    "figure of eight": (lambda: mesh(*figure_eight(24, 18)), O2),
+    "band beside a cube": (lambda: mesh(*beside(twisted(7, 1), cube())), dihedral(4)),
 }
 
 
@@ -184,6 +206,60 @@ def test_the_group_of_a_known_surface(name):
     assert (others > 1e-6).all()
     if expected.rotations is not None:
         assert math.lcm(*(order(a) for a in angles)) == expected.rotations
+
+
+@pytest.mark.parametrize("name", ONE_SIDED)
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_one_sided_surface_has_a_group_that_mirrors(name, flips):
+    make, expected = ONE_SIDED[name]
+    s = make()
+    found = holonomy_group(s)
+    assert found.group == expected
+    assert found.flip is not None and bool(found.flip[0])
+    assert (found.axis is None) == (expected == O2)
+    turned_round = s.turn_frames(*random_gauge(s.n_points, flips, seed=8))
+    assert holonomy_group(turned_round).group == expected
+
+
+def test_a_flat_strip_keeps_the_direction_of_its_middle_line():
+    # the loop starts at point 0, and e₁ runs along the strip
+    found = holonomy_group(mobius_strip((4, 6)))
+    assert abs(found.axis) < 1e-12
+    # at home a vector along the strip is itself again, one across it is turned round
+    angle, flip = holonomy(mobius_strip((4, 6)), found.loops[0])
+    assert abs(float(angle)) < 1e-12 and bool(flip)
+
+
+@pytest.mark.parametrize("shape", [twisted(20, 6, 0.2), figure_eight(24, 18, 0.1)], ids=["band", "bottle"])
+def test_around_a_vertex_of_a_one_sided_mesh_it_is_the_defect_in_size(shape):
+    s = mesh(*shape)
+    defects, boundary = angle_defects(s), s.triangulation.boundary[: s.n_vertices]
+    torch.testing.assert_close(vertex_holonomy(s)[~boundary], defects[~boundary], rtol=0, atol=1e-12)
+    # by the faces around each vertex, as they are wound: a loop over the fan that never leaves it
+    c = s.face_connection()
+    for v in (~boundary).nonzero()[:10, 0].tolist():
+        faces = (s.faces == v).any(1).nonzero()[:, 0]
+        edges = (torch.isin(c.tail, faces) & torch.isin(c.head, faces)).nonzero()[:, 0]
+        edges = [k for k in edges.tolist() if v in s.faces[c.tail[k]] and v in s.faces[c.head[k]]]
+        edges = [k for k in edges if _share_an_edge_at(s, v, int(c.tail[k]), int(c.head[k]))]
+        loop = fundamental_cycles(c.take(torch.tensor(edges)))
+        assert len(loop.angle) == 1
+        assert not bool(loop.flip[0]), "around a vertex nothing is mirrored"
+        assert abs(abs(float(loop.angle[0])) - abs(float(wrapped(defects[v])))) < 1e-12
+
+
+def _share_an_edge_at(s, v: int, a: int, b: int) -> bool:
+    return len(set(s.faces[a].tolist()) & set(s.faces[b].tolist()) - {v}) == 1
+
+
+def test_generators_of_one_sided_meshes():
+    band, bottle = mesh(*twisted(20, 6)), mesh(*figure_eight(24, 18))
+    for s, count in ((band, 1), (bottle, 2)):
+        found = fundamental_group(s)
+        assert len(found.loops) == count and bool(found.flip.any())
+        for k, loop in enumerate(found.loops):
+            angle, flip = holonomy(s, loop)
+            assert wrapped(angle - found.angle[k]).abs() < 1e-9 and bool(flip) == bool(found.flip[k])
 
 
 def order(angle: float) -> int:

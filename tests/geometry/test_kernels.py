@@ -19,7 +19,6 @@ from geocnn.geometry import (
     transport_coefficients,
     transport_kernel,
 )
-from geocnn.geometry.connection import face_connection
 from geocnn.geometry.cycles import fundamental_cycles
 from geocnn.geometry.kernels import Kernel
 from geocnn.groups.planar import O2, REFLECTION, SO2, TRIVIAL, compose, cyclic, dihedral
@@ -88,8 +87,7 @@ def test_in_the_plane_every_kernel_is_carried_anywhere():
 
 
 def test_on_a_cube_exactly_the_kernels_of_fourfold_symmetry_are():
-    t = mesh(*cube()).triangulation
-    cycles = fundamental_cycles(face_connection(t))
+    cycles = fundamental_cycles(mesh(*cube()).face_connection())
     k = int(((cycles.angle.abs() - math.pi / 2).abs() < 1e-9).nonzero()[0, 0])
     there, around = element(0.0, None), (cycles.angle[k], None)
     for frequency in range(9):
