@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,19 +179,15 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
 
 
 def _said(holonomy: HolonomyGroup) -> str:
-    """The group, and what the shortest loops that prove it do to a frame."""
+    """The group, and what the loops that prove it do to a frame."""
+    degrees = holonomy.angle.rad2deg().tolist()
     turns = [
-        f"mirrors, axis {math.degrees(angle / 2):.4g}°"
-        if flip
-        else f"turns by {abs(math.degrees(angle)):.4g}°"
-        for angle, flip in zip(holonomy.angle.tolist(), holonomy.to_dict()["flips"], strict=True)
+        f"is mirrored at {angle / 2:.4g}°" if flip else f"turns by {abs(angle):.4g}°"
+        for angle, flip in zip(degrees, holonomy.to_dict()["flips"], strict=True)
     ]
-    proof = (
-        f": a frame around one loop {', another '.join(turns)}"
-        if turns
-        else ": every loop brings frames back"
-    )
-    return f"{holonomy.group}{proof}"
+    if not turns:
+        return f"{holonomy.group}: every loop brings frames back"
+    return f"{holonomy.group}: a frame around one loop {', around another '.join(turns)}"
 
 
 def _print_repair(out: Path, written: dict[str, Any], raw: RawMesh, d: Diagnosis, console: Console) -> None:
