@@ -17,7 +17,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 try:
     import typer
@@ -55,10 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments))
     except GeocnnError as error:
-        Console(stderr=True).print(
-            f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        raise SystemExit(2) from None
+        _fail(str(error))
+    except OSError as error:
+        # a disc that is full, a folder that may not be written, a name that is taken by a file
+        if error.filename is None:
+            raise
+        _fail(f"cannot read or write {error.filename}: {error.strerror}")
+
+
+def _fail(reason: str) -> NoReturn:
+    console = Console(stderr=True)
+    console.print(f"Error: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise SystemExit(2) from None
 
 
 @app.command("recipes")

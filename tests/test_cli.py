@@ -98,6 +98,7 @@ def test_refining_goes_on_from_the_coarse_networks_weights(tmp_path, capsys):
     assert run("predict", folder, "--digits", 2, "--out", tmp_path) == 0
     capsys.readouterr()
     assert "refine" in refused(capsys, "train", "spherical-digits", "--refine=-1")
+    assert "3 widths, 2 convs" in refused(capsys, "train", "spherical-digits", "--convs", "0,1")
 
 
 def test_predict_reads_an_array_without_pickle(finished_run, tmp_path, monkeypatch, capsys):
@@ -130,6 +131,12 @@ def test_predict_tries_the_test_digits(finished_run, tmp_path, capsys):
     assert run("predict", finished_run, "--digits", 4, "--out", tmp_path) == 0
     assert "of 4 right" in capsys.readouterr().out
     assert (tmp_path / "digits-predictions.png").is_file()
+
+
+def test_an_answer_that_cannot_be_written_is_one_line(finished_run, tmp_path, capsys):
+    (tmp_path / "taken").write_text("a file, no folder")
+    said = refused(capsys, "predict", finished_run, "--digits", 2, "--out", tmp_path / "taken")
+    assert f"cannot read or write {tmp_path / 'taken'}" in said
 
 
 def refused(capsys, *arguments):

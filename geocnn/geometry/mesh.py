@@ -446,7 +446,7 @@ def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh | OneS
 
 
 def load(path: str | Path) -> Mesh | OneSidedMesh:
-    """The mesh in a .ply, .obj, .off, .stl or .npz file, vertex for vertex.
+    """The mesh in a .ply, .obj, .off, .stl, .vtp, .gii or .npz file, vertex for vertex.
 
     Raises GeometryError as `load_triangles` and `mesh` do.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,3 +91,12 @@ def resumed_settings(saved: S, chosen: dict[str, Any]) -> S:
                 f"resume without that option (only {', '.join(sorted(free))} may change) or start anew"
             )
     return dataclasses.replace(saved, **{name: value for name, value in chosen.items() if name in free})
+
+
+def check_convs(widths: Sequence[str], convs: Sequence[int]) -> None:
+    """Raises GeocnnError unless there is one number of convolutions for each width."""
+    if len(convs) != len(widths):
+        raise GeocnnError(
+            f"the settings widths and convs go together, one number a width: got {len(widths)} widths, "
+            f"{len(convs)} convs"
+        )

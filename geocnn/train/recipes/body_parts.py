@@ -46,7 +46,7 @@ from geocnn.train.recipes.part_surfaces import (
     two_sided,
 )
 from geocnn.train.results import read_metrics, write_metrics, write_results
-from geocnn.train.settings import LoopSettings, setting
+from geocnn.train.settings import LoopSettings, check_convs, setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,10 +91,7 @@ class BodyPartsSettings(LoopSettings):
                 raise GeocnnError(f"the setting {name} is 1 to {most}, got {getattr(self, name)}")
         if self.seeds < 1 or self.processes < 0:
             raise GeocnnError("the setting seeds is at least 1, and processes at least 0")
-        if len(self.convs) != len(self.widths):
-            raise GeocnnError(
-                f"the setting convs needs one number a width: {len(self.widths)}, got {len(self.convs)}"
-            )
+        check_convs(self.widths, self.convs)
 
 
 PRESETS = {"default": BodyPartsSettings()}

@@ -28,7 +28,7 @@ from geocnn.train.loop import Outcome, fit, fit_each, inference_device, is_main_
 from geocnn.train.recipe import Recipe, Request
 from geocnn.train.recipes.sphere_networks import CLASSES, build_network, load_network, save_network
 from geocnn.train.results import read_metrics, write_metrics, write_results
-from geocnn.train.settings import LoopSettings, setting
+from geocnn.train.settings import LoopSettings, check_convs, setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,6 +63,8 @@ class SphericalDigitsSettings(LoopSettings):
         super().__post_init__()
         if not self.refine >= 0:
             raise GeocnnError(f"the setting refine is a number of passes, 0 for none, got {self.refine}")
+        if self.convs:
+            check_convs(self.widths, self.convs)
 
 
 PRESETS = {
