@@ -98,6 +98,7 @@ def test_refining_goes_on_from_the_coarse_networks_weights(tmp_path, capsys):
     assert run("predict", folder, "--digits", 2, "--out", tmp_path) == 0
     capsys.readouterr()
     assert "refine" in refused(capsys, "train", "spherical-digits", "--refine=-1")
+    assert "stretch" in refused(capsys, "train", "spherical-digits", "--stretch=1")
     assert "3 widths, 2 convs" in refused(capsys, "train", "spherical-digits", "--convs", "0,1")
 
 

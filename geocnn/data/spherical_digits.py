@@ -38,7 +38,9 @@ SPLITS = {"train": ("train", 0, 55_000), "val": ("train", 55_000, 60_000), "test
 """Name: (prefix of the idx files, first digit, last + 1). Validation is the end of the training file."""
 
 
-def project(images: Tensor, points: Tensor, rotations: Tensor | None = None) -> Tensor:
+def project(
+    images: Tensor, points: Tensor, rotations: Tensor | None = None, stretches: Tensor | None = None
+) -> Tensor:
     """Images laid on the sphere, read at points (the module's docstring states the geometry).
 
     Args:
@@ -46,6 +48,7 @@ def project(images: Tensor, points: Tensor, rotations: Tensor | None = None) -> 
         points: [N, 3] unit vectors.
         rotations: [B, 3, 3], R moves the picture: the value at p is the image at R^-1 p.
             None leaves all upright.
+        stretches: [B, 2, 2] in the image's (column, row), about its centre; None leaves all as they are.
 
     Returns:
         [B, N] of the images' dtype.
@@ -54,24 +57,26 @@ def project(images: Tensor, points: Tensor, rotations: Tensor | None = None) -> 
     >>> project(image, torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])).tolist()
     [[1.0, 0.0]]
     """
-    if rotations is None:
+    if rotations is None and stretches is None:
         # One grid for all: the images become channels and only the near hemisphere is read.
         near = (points[:, 0] > 0).nonzero().squeeze(1)
         values = images.new_zeros(len(images), len(points))
         values[:, near] = _sample(images.unsqueeze(0), points[near].unsqueeze(0)).squeeze(0)
         return values
     # Row vectors: p^T R = (R^-1 p)^T.
-    seen = points @ rotations
-    values = _sample(images.unsqueeze(1), seen).squeeze(1)
+    seen = points.expand(len(images), -1, -1) if rotations is None else points @ rotations
+    values = _sample(images.unsqueeze(1), seen, stretches).squeeze(1)
     return values.masked_fill_(seen[..., 0] <= 0, 0.0)
 
 
-def _sample(images: Tensor, points: Tensor) -> Tensor:
+def _sample(images: Tensor, points: Tensor, stretches: Tensor | None = None) -> Tensor:
     """Images [A, C, H, W] at points [A, N, 3] -> [A, C, N], meaningless on the far hemisphere."""
     x, y, z = points.unbind(-1)
     # With align_corners=False, grid_sample's unit is half the image, measured from its centre: 14 pixels for
     # MNIST.
     grid = torch.stack([y, -z], dim=-1) / (1 + x.clamp(min=0)).unsqueeze(-1)
+    if stretches is not None:
+        grid = grid @ torch.linalg.inv(stretches).mT
     return F.grid_sample(
         images, grid.unsqueeze(1).to(images.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
     ).squeeze(2)
@@ -86,6 +91,8 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
         nside: HEALPix resolution, 12 nside^2 pixels.
         seed: the rotations are a function of seed, split and the digit's index alone.
         size: use only the first `size` digits; None uses all.
+        stretch: of each digit, whenever it is fetched, by exp(S), S symmetric and random (torch's generator)
+            with this deviation on the diagonal. It is drawn out or pressed, along any direction, not turned.
 
     Attributes:
         images: [n, 28, 28] uint8.
@@ -96,7 +103,7 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
     take many.
 
     Raises:
-        DatasetError: unknown split, a size the split does not have, or damaged data files.
+        DatasetError: unknown split, a size the split does not have, a negative stretch, or damaged files.
 
     >>> digits = SphericalDigits("test", rotated=True, nside=4, size=8)
     >>> x, y = digits.__getitems__([0, 5])
@@ -105,7 +112,13 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(
-        self, split: str, rotated: bool, nside: int = 16, seed: int = 0, size: int | None = None
+        self,
+        split: str,
+        rotated: bool,
+        nside: int = 16,
+        seed: int = 0,
+        size: int | None = None,
+        stretch: float = 0.0,
     ) -> None:
         images, labels = _load(split)
         size = len(images) if size is None else size
@@ -113,7 +126,9 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
             raise DatasetError(
                 f"the split '{split}' has {len(images)} digits; {size} cannot be taken from it"
             )
-        self.nside = nside
+        if not 0 <= stretch < 1:
+            raise DatasetError(f"stretch is a deviation of logarithms, 0 to 1, got {stretch}")
+        self.nside, self.stretch = nside, stretch
         self.images, self.labels = images[:size], labels[:size]
         self.rotations = _rotations(split, seed, len(images))[:size] if rotated else None
         self._points = pixel_to_vector(nside, torch.arange(npix(nside)))
@@ -128,7 +143,14 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
         # float32 places a point to 1e-6 image pixels; the data are bytes.
         points = self._points.to(torch.float32)
         rotations = None if self.rotations is None else self.rotations[chosen].to(torch.float32)
-        return project(images, points, rotations)
+        return project(images, points, rotations, self._stretches(len(images)))
+
+    def _stretches(self, n: int) -> Tensor | None:
+        """[n, 2, 2] random ones; isotropic: turned, they are as likely as before."""
+        if not self.stretch:
+            return None
+        s = torch.randn(n, 2, 2)
+        return torch.linalg.matrix_exp(self.stretch * (s + s.mT) / 2)
 
     def __getitems__(self, index: Sequence[int]) -> tuple[Tensor, Tensor]:
         return normalise(self.maps(index)), self.labels[torch.as_tensor(index, dtype=torch.int64)]

@@ -101,6 +101,35 @@ def test_rotations_depend_on_seed_split_and_index_alone():
         assert other is not None and not torch.equal(other, few.rotations)
 
 
+def test_stretched_digits_are_the_image_read_through_the_stretch():
+    g = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 28, 28, generator=g)
+    points = torch.nn.functional.normalize(torch.randn(50, 3, generator=g), dim=1)
+    twice = torch.diag(torch.tensor([2.0, 0.5])).expand(2, 2, 2)
+    found = project(image, points, None, twice)
+    # a point at (a, b) on the image plane shows what lies at (a / 2, 2 b)
+    near = points[:, 0] > 0
+    a, b = points[near, 1] / (1 + points[near, 0]) / 2, 2 * points[near, 2] / (1 + points[near, 0])
+    x = (1 - a * a - b * b) / (1 + a * a + b * b)
+    unstretched = torch.stack([x, a * (1 + x), b * (1 + x)], 1)
+    inside = a * a + b * b < 1
+    expected = project(image, unstretched[inside])
+    torch.testing.assert_close(found[:, near][:, inside], expected, rtol=0, atol=1e-5)
+    assert (found[:, ~near] == 0).all()
+
+
+def test_stretches_are_drawn_anew_and_keep_upright_and_turned_apart():
+    torch.manual_seed(0)
+    plain, drawn = (SphericalDigits("train", True, nside=8, size=4, stretch=s) for s in (0.0, 0.2))
+    one, other = drawn.maps(range(4)), drawn.maps(range(4))
+    assert (one - other).abs().max() > 0.1
+    s = drawn._stretches(4000)
+    assert s is not None
+    torch.testing.assert_close(s, s.mT, rtol=0, atol=1e-5)
+    assert abs(float(torch.linalg.eigvalsh(s).log().mean())) < 0.01
+    assert torch.equal(plain.maps(range(4)), plain.maps(range(4)))
+
+
 def test_splits_have_their_sizes_and_do_not_overlap():
     train, val, test = (SphericalDigits(split, False, nside=4) for split in ("train", "val", "test"))
     assert [len(train), len(val), len(test)] == [55_000, 5_000, 10_000]

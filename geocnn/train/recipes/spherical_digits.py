@@ -53,6 +53,7 @@ class SphericalDigitsSettings(LoopSettings):
     rings: int = setting(2, "radial functions of a kernel")
     radius: float = setting(5.0, "of a kernel, in point spacings of its level")
     stencil: str = setting("log", "log: sources where they lie; exp: interpolated on a polar grid")
+    stretch: float = setting(0.0, "training digits are stretched at random by about this share, never turned")
     refine: float = setting(
         0.0, "passes afterwards on an oversampled hierarchy, where rotations disturb less"
     )
@@ -63,6 +64,8 @@ class SphericalDigitsSettings(LoopSettings):
         super().__post_init__()
         if not self.refine >= 0:
             raise GeocnnError(f"the setting refine is a number of passes, 0 for none, got {self.refine}")
+        if not 0 <= self.stretch < 1:
+            raise GeocnnError(f"the setting stretch is a share, from 0 to below 1, got {self.stretch}")
         if self.convs:
             check_convs(self.widths, self.convs)
 
@@ -145,7 +148,7 @@ def _train_one(
         )
     outcome = fit(
         network,
-        _digits("train", training.rotated, settings, settings.train_size),
+        _digits("train", training.rotated, settings, settings.train_size, settings.stretch),
         _digits("val", training.rotated, settings, settings.val_size),
         schedule,
         home,
@@ -156,8 +159,10 @@ def _train_one(
     return outcome
 
 
-def _digits(split: str, rotated: bool, settings: SphericalDigitsSettings, size: int) -> SphericalDigits:
-    return SphericalDigits(split, rotated, nside=settings.nside, seed=settings.seed, size=size)
+def _digits(
+    split: str, rotated: bool, settings: SphericalDigitsSettings, size: int, stretch: float = 0.0
+) -> SphericalDigits:
+    return SphericalDigits(split, rotated, settings.nside, settings.seed, size, stretch)
 
 
 # -------------------------------------------------------------------------------------------------- reporting
