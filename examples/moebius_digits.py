@@ -1,16 +1,17 @@
 """Handwritten digits on a Möbius strip, read wherever they sit and whichever way they face.
 
-The strip has no place to start and no right side: slide a digit once around and it is its own mirror image.
-Features of group "reflection" do not notice. Both networks here learn from digits at one place, all facing
-one way, and are tested at any place, on digits facing either way. The other one is an ordinary CNN on the
-strip cut open.
+The strip has no place to start and no right side: slide a digit once around and it is its own mirror image,
+twice around and it is back. Features of group "reflection" do not notice. Both networks here learn from
+digits at one place, all facing one way, and are tested all along the way twice around. The other network is
+an ordinary CNN on the strip cut open.
 
-    python examples/moebius_digits.py                  runs in seconds, and has learnt next to nothing python
-    examples/moebius_digits.py --steps 600      prints accuracies, saves runs/moebius_digits.png (minutes)
+python examples/moebius_digits.py                  runs in seconds, and has learnt next to nothing
+python examples/moebius_digits.py --steps 600      prints accuracies, saves runs/moebius_digits.png (minutes)
 """
 
 import argparse
 import math
+import time
 from pathlib import Path
 
 import torch
@@ -21,23 +22,24 @@ from torch.nn.functional import cross_entropy
 from geocnn.data.spherical_digits import SphericalDigits
 from geocnn.geometry import mobius_strip
 from geocnn.nn import SurfaceEncoder
+from geocnn.viz import FAINT, INK, TRAINING_COLOURS
 
-H, W = 28, 96
+H, W, LEARNT = 28, 96, 34  # rows, columns, the column where digits begin in training
 parser = argparse.ArgumentParser()
 parser.add_argument("--steps", type=int, default=10, help="training steps, of 32 digits each")
 steps = parser.parse_args().steps
 
 
-def on_strip(images, place, mirrored):
-    """Images [B, H, 28] on the strip [B, H·W]: upside down where mirrored [B], `place` [B] columns along it.
+def on_strip(images, place):
+    """Images [B, H, 28] on the strip [B, H·W], their left edge `place` [B] columns along the way around it.
 
-    Rows of what has passed the seam count from the other edge.
+    What has passed the seam once, or three times, is upside down.
     """
-    images = torch.where(mirrored[:, None, None], images.flip(1), images)
     strip = torch.cat([images, images.new_zeros(len(images), H, W - 28)], 2)
     column = torch.arange(W) - place[:, None]
+    passed = column.div(W, rounding_mode="floor")
     strip = strip.gather(2, (column % W)[:, None].expand(-1, H, -1))
-    return torch.where(column[:, None] < 0, strip.flip(1), strip).flatten(1)
+    return torch.where(passed[:, None] % 2 == 1, strip.flip(1), strip).flatten(1)
 
 
 # Levels of 28 x 96, 14 x 48 and 7 x 24 cells. A scalar is even (0e) or changes sign when e2 does (0o).
@@ -69,10 +71,10 @@ class CutOpen(nn.Module):
 def train(network, digits):
     optimiser = torch.optim.AdamW(network.parameters(), lr=0.005)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01, total_steps=max(steps, 2))
-    here = torch.full((32,), 34), torch.zeros(32, dtype=torch.bool)  # in the middle, upright
+    here = torch.full((32,), LEARNT)
     for _ in range(steps):
         some = torch.randint(len(digits), (32,))
-        loss = cross_entropy(network(on_strip(digits.images[some] / 255, *here)), digits.labels[some])
+        loss = cross_entropy(network(on_strip(digits.images[some] / 255, here)), digits.labels[some])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -81,53 +83,64 @@ def train(network, digits):
 
 
 @torch.no_grad()
-def right(network, digits, place, mirrored):
-    """Which digits are read right, [n]."""
-    found = [
-        network(on_strip(images / 255, p, m)).argmax(1)
-        for images, p, m in zip(digits.images.split(64), place.split(64), mirrored.split(64), strict=True)
-    ]
-    return (torch.cat(found) == digits.labels).float()
+def right(network, digits, place):
+    """The share of digits read right, in per cent, that begin at `place`: one for all, or [n]."""
+    place = torch.as_tensor(place).expand(len(digits))
+    pairs = zip(digits.images.split(64), place.split(64), strict=True)
+    found = torch.cat([network(on_strip(images / 255, at)).argmax(1) for images, at in pairs])
+    return 100 * float((found == digits.labels).float().mean())
 
 
 torch.manual_seed(0)
 learnt = SphericalDigits("train", rotated=False)
 tested = SphericalDigits("test", rotated=False, size=min(2000, 10 * steps))
-n = len(tested)
-there, upright = torch.full((n,), 34), torch.zeros(n, dtype=torch.bool)
-place, mirrored = torch.randint(W, (n,)), torch.rand(n) < 0.5
+some = SphericalDigits("test", rotated=False, size=min(500, 2 * steps))
+anywhere, way = torch.randint(2 * W, (len(tested),)), range(0, 2 * W + 1, 6)
 
-figure = Figure(figsize=(9.0, 6.0), layout="constrained")
-by_place = figure.add_subplot(
-    2, 2, 4, xlabel="column of the digit's left edge", ylabel="right, %", ylim=(0, 100)
-)
+figure = Figure(figsize=(9.0, 6.8), layout="constrained")
+above, below = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+space, along = below.add_subplot(1, 2, 1, projection="3d"), below.add_subplot(1, 2, 2)
 print(
-    f"{'right of ' + str(n) + ' digits, in %':30}{'where learnt':>14}{'mirrored there':>16}{'anywhere':>10}"
+    f"{f'right of {len(tested)} digits, %':28}{'where learnt':>14}{'once around':>13}{'anywhere':>10}{'s':>6}"
 )
-for name, network in {"Möbius network": Moebius(), "CNN on the strip cut open": CutOpen()}.items():
+for name, network, colour in (
+    ("Möbius network", Moebius(), TRAINING_COLOURS[0]),
+    ("CNN on the strip cut open", CutOpen(), TRAINING_COLOURS[1]),
+):
+    start = time.perf_counter()
     train(network, learnt)
-    everywhere = right(network, tested, place, mirrored)
-    known, turned = (
-        right(network, tested, there, upright).mean(),
-        right(network, tested, there, ~upright).mean(),
-    )
-    print(f"{name:30}{100 * known:14.1f}{100 * turned:16.1f}{100 * everywhere.mean():10.1f}")
-    cells = [100 * everywhere[place // 12 == k].mean() for k in range(W // 12)]
-    by_place.plot(12 * torch.arange(W // 12) + 6, cells, "o-", label=name)
-by_place.legend()
+    seconds = time.perf_counter() - start
+    shares = [right(network, tested, place) for place in (LEARNT, LEARNT + W, anywhere)]
+    print("{:28}{:14.1f}{:13.1f}{:10.1f}{:6.0f}".format(name, *shares, seconds))
+    along.plot(way, [right(network, some, place) for place in way], color=colour, label=name)
+along.axvline(LEARNT, color=FAINT, linewidth=0.8, linestyle=":")
+along.set(xlim=(0, 2 * W), ylim=(0, 100), xticks=range(0, 2 * W + 1, 48))
+along.set_xlabel("columns along the strip, twice around (dotted: where learnt)", color=INK)
+along.set_title(f"right of {len(some)} digits, %", fontsize=10, loc="left", color=INK)
+along.legend(frameon=False, loc="lower left")
+along.grid(alpha=0.2)
+along.spines[["top", "right"]].set_visible(False)
 
-# one digit across the seam, on the strip cut open and in space
-strip = on_strip(tested.images[:1] / 255, torch.tensor([84]), torch.tensor([False])).view(H, W)
-figure.add_subplot(2, 1, 1, title="one digit, on the strip cut open").imshow(strip, cmap="gray_r")
+# one digit at three places: before the seam, across it, and past it
+strip = on_strip(tested.images[:1].expand(3, -1, -1) / 255, torch.tensor([20, 84, 148])).sum(0).view(H, W)
+axis = above.add_subplot(xticks=[0, 24, 48, 72, 95], yticks=[])
+axis.set_title("a digit slid 64 columns, and 64 more: the strip cut open", fontsize=10, loc="left", color=INK)
+axis.imshow(strip, cmap="gray_r")
 u = torch.linspace(0, 2 * math.pi, W + 1)
-v = torch.linspace(-0.5, 0.5, H + 1)[:, None]
-space = figure.add_subplot(2, 2, 3, projection="3d", title="and in space")
-x, y, z = (1 + v * (u / 2).cos()) * u.cos(), (1 + v * (u / 2).cos()) * u.sin(), v * (u / 2).sin()
-colours = (1 - strip[..., None].expand(-1, -1, 3)).numpy()
-space.plot_surface(x.numpy(), y.numpy(), z.numpy(), facecolors=colours, rstride=1, cstride=1, shade=False)
+v = torch.linspace(-0.36, 0.36, H + 1)[:, None]
+places = torch.stack(
+    [(1 + v * (u / 2).cos()) * u.cos(), (1 + v * (u / 2).cos()) * u.sin(), v * (u / 2).sin()]
+)
+across, ahead = (d[:, :H, :W] for d in (places.diff(dim=1), places.diff(dim=2)))
+normal = nn.functional.normalize(torch.linalg.cross(across, ahead, dim=0), dim=0)
+shade = 0.62 + 0.38 * torch.einsum("dij,d->ij", normal, torch.tensor([0.75, 0.1, 0.65])).abs()
+paper, ink = torch.tensor([0.99, 0.96, 0.88]), torch.tensor([0.13, 0.15, 0.17])
+colours = shade[..., None] * (paper + strip[..., None] * (ink - paper))
+space.plot_surface(*places.numpy(), facecolors=colours.numpy(), rstride=1, cstride=1, shade=False)
 space.set_axis_off()
-space.view_init(40, 10)
-space.set_box_aspect((1, 1, 0.5))
+space.view_init(48, 20)
+space.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-0.36, 0.36))
+space.set_box_aspect((1, 1, 0.36), zoom=1.1)
 Path("runs").mkdir(exist_ok=True)
 figure.savefig("runs/moebius_digits.png", dpi=130)
 print("saved runs/moebius_digits.png")
