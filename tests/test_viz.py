@@ -9,6 +9,7 @@ import torch
 from geocnn import viz
 from geocnn.data import SphericalDigits
 from geocnn.geometry.healpix import npix, pixel_to_vector
+from geocnn.viz.scene import Lines, arrows, oblique, paint, polyline, subdivided
 
 
 def drawn(figure):
@@ -120,3 +121,56 @@ def test_a_mesh_is_drawn_from_the_front_its_near_faces_last():
     expected = [tuple(int(viz.LABEL_COLOURS[k][i : i + 2], 16) / 255 for i in (1, 3, 5)) for k in (2, 1)]
     assert colours == [pytest.approx(colour) for colour in expected]
     assert drawn(figure) > 1000
+
+
+def test_a_scene_is_painted_from_back_to_front_without_lines_that_face_away():
+    from matplotlib.colors import to_hex
+    from matplotlib.figure import Figure
+
+    straight = torch.eye(3, dtype=torch.float64)
+    near = torch.tensor([[0, 0, 2], [1, 0, 2], [0, 1, 2]]).double()
+    corners, colours = (
+        torch.stack([near, near - 2 * straight[2]]),
+        torch.tensor([[1, 0, 0], [0, 1, 0]]).double(),
+    )
+    ends = torch.tensor([[0.2, 0.2, 0], [0.4, 0.2, 0]]).double()
+    on_far = Lines(torch.stack([ends, ends]), torch.stack([straight[2], -straight[2]]), "#0000ff")
+    axis = Figure().subplots()
+    paint(axis, straight, corners, colours, [on_far])
+    (collection,) = axis.collections
+    # the far face, the line on it that faces the viewer, the near face
+    assert [to_hex(c) for c in collection.get_facecolor()] == ["#00ff00", "#0000ff", "#ff0000"]
+
+
+def test_a_view_is_right_up_and_towards_the_viewer():
+    for turn in (0.0, 0.5, 4.0):
+        view = oblique(turn)
+        torch.testing.assert_close(view @ view.T, torch.eye(3, dtype=torch.float64))
+        assert torch.linalg.det(view) > 0 and view[1, 1] > 0 and view[2, 1] > 0
+
+
+def test_faces_are_cut_into_parts_that_cover_them():
+    g = torch.Generator().manual_seed(0)
+    corners = torch.rand(5, 3, 3, generator=g, dtype=torch.float64)
+    # a linear function's mean over a part is its value in the part's middle
+    parts, values = subdivided(corners, corners[..., 0] + 1j * corners[..., 1], 4)
+    torch.testing.assert_close(values, torch.complex(parts.mean(1)[:, 0], parts.mean(1)[:, 1]))
+
+    def area(faces):
+        return torch.linalg.cross(faces[:, 1] - faces[:, 0], faces[:, 2] - faces[:, 0], dim=1)
+
+    torch.testing.assert_close(area(parts).view(5, 16, 3), area(corners)[:, None].expand(5, 16, 3) / 16)
+
+
+def test_an_arrow_is_a_shaft_and_two_barbs_at_its_tip_and_a_polyline_joins_what_follows():
+    point, along, up = torch.eye(3, dtype=torch.float64).unbind(0)
+    drawn_arrow = arrows(point[None], 2 * along[None], up[None], "k")
+    tip = point + 2 * along
+    assert (drawn_arrow.ends[:, 0] == tip).all() and (drawn_arrow.ends[0, 1] == point).all()
+    assert (drawn_arrow.ends @ up == 0).all() and len(drawn_arrow.normals) == 3
+    left, right = drawn_arrow.ends[1:, 1] - tip
+    torch.testing.assert_close(left @ along, right @ along)
+    torch.testing.assert_close(left @ point, -right @ point)
+    points = torch.arange(24.0).view(2, 4, 3)
+    line = polyline(points, points, "k")
+    assert line.ends.shape == (6, 2, 3) and (line.ends[2, 1] == points[0, 3]).all()

@@ -11,6 +11,7 @@ from torch import Tensor
 from geocnn.geometry import Diagnosis, Mesh, OneSidedMesh, RawMesh, angle_defects, mesh
 from geocnn.geometry.defects import Defect, measurable_faces
 from geocnn.viz import FAINT, INK, RIGHT, WRONG
+from geocnn.viz.scene import oblique
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def inspection(raw: RawMesh, diagnosis: Diagnosis, title: str = "") -> Figure:
     for axis, turn in zip(axes, (0.5, 0.5 + math.pi), strict=True):
         axis.axis("off")
         axis.set_aspect("equal")
-        view = _oblique(turn)
+        view = oblique(turn)
         _draw_faces(axis, raw, view, shades)
         if surface is not None:
             _draw_frames(axis, surface, view)
@@ -66,14 +67,6 @@ def _curvature_colours(surface: Mesh | OneSidedMesh, figure: Figure) -> Tensor:
     scale = ScalarMappable(Normalize(-limit, limit), colormaps["RdBu_r"])
     figure.colorbar(scale, ax=figure.axes, label="Gaussian curvature, 1/length²", shrink=0.6, extend="both")
     return torch.from_numpy(scale.to_rgba(of_face.numpy())[:, :3])
-
-
-def _oblique(turn: float) -> Tensor:
-    """Right, up and towards the viewer, rows, for one who looks down a little, turned about +y."""
-    c, s, down = math.cos(turn), math.sin(turn), 0.35
-    right = torch.tensor([c, 0, -s], dtype=torch.float64)
-    towards = torch.tensor([s * math.cos(down), math.sin(down), c * math.cos(down)], dtype=torch.float64)
-    return torch.stack([right, torch.linalg.cross(towards, right, dim=0), towards])
 
 
 def _draw_faces(axis: Axes, raw: RawMesh, view: Tensor, shades: Tensor | None) -> None:
