@@ -57,10 +57,11 @@ def subdivided(corners: Tensor, values: Tensor, n: int) -> tuple[Tensor, Tensor]
     >>> subdivided(corners, values, 1)[1], len(subdivided(corners, values, 4)[0])
     (tensor([3.]), 16)
     """
-    i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
-    up, down = (x[i + j < n - k] for x, k in ((torch.stack([i, j], -1), 0), (torch.stack([i, j], -1) + 1, 1)))
+    at = torch.stack(torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij"), -1)
+    # parts that lie like the face, and those that lie upside down between them
+    upright, over = at[at.sum(-1) < n], at[at.sum(-1) < n - 1] + 1
     step = torch.tensor([[0, 0], [1, 0], [0, 1]])
-    grid = torch.cat([up[:, None] + step, down[:, None] - step]).to(corners) / n
+    grid = torch.cat([upright[:, None] + step, over[:, None] - step]).to(corners) / n
     share = torch.cat([1 - grid.sum(-1, keepdim=True), grid], -1)
     parts = torch.einsum("sbc,fcd->fsbd", share, corners).flatten(0, 1)
     return parts, torch.einsum("sc,fc->fs", share.mean(1).to(values), values).flatten()
