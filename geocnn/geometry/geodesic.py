@@ -53,6 +53,26 @@ def trace_from_vertices(t: Triangulation, vertex: Tensor, polar: Tensor, length:
     return trace(t, torch.where(h < 0, -1, h // 3), t.place[h.clamp_min(0)], direction, length)
 
 
+def trace_from_faces(
+    t: Triangulation, face: Tensor, place: Tensor, direction: Tensor, length: Tensor
+) -> Traced:
+    """As `trace`; but where a place is a corner of its face the direction is laid flat around the vertex, and
+    what it enters may be another face.
+    """
+    h = 3 * face[:, None] + torch.arange(3, device=face.device)
+    near = (place[:, None] - t.place[h]).abs() <= AT_VERTEX * t.length[h]
+    corner = h.gather(1, near.long().argmax(1, keepdim=True))[:, 0]
+    out, turned = t.enter(t.tail[corner], t.polar_at(corner, direction))
+    go = near.any(1) & (out >= 0) & (length > 0)
+    return trace(
+        t,
+        torch.where(go, out // 3, face),
+        torch.where(go, t.place[out.clamp_min(0)], place),
+        torch.where(go, turned, direction),
+        length,
+    )
+
+
 def trace(t: Triangulation, face: Tensor, place: Tensor, direction: Tensor, length: Tensor) -> Traced:
     """The straightest geodesics from places [K] in faces [K] along unit directions [K] (complex), of lengths
     [K].

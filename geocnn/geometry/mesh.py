@@ -18,14 +18,23 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, across_edges, along_edges, halves, pairs_once
 from geocnn.geometry.double_cover import double_cover, other_sense
-from geocnn.geometry.geodesic import Unfolded, corner_directions, correct, trace_from_vertices, unfold
+from geocnn.geometry.face_points import check_face_points, in_plane
+from geocnn.geometry.geodesic import (
+    Traced,
+    Unfolded,
+    corner_directions,
+    correct,
+    trace_from_faces,
+    trace_from_vertices,
+    unfold,
+)
 from geocnn.geometry.io import load_triangles
 from geocnn.geometry.manifold import check_triangles, components, wound_alike
 from geocnn.geometry.points import Reading, farthest_points, read_from
 from geocnn.geometry.quotient import Quotient
-from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
+from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface, SurfacePoint
 from geocnn.geometry.triangulation import Triangulation, triangulate
-from geocnn.groups.planar import O2, SO2, compose, inverse
+from geocnn.groups.planar import O2, SO2, Element, compose, inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +78,9 @@ class Mesh(Surface):
         )
 
     def _exp(self, base: Placed, vectors: Tensor) -> Exp:
-        t, start = self.triangulation, _vertex(base)
+        t, start, gauge = self.triangulation, _vertex(base), (base.anchor, base.flipped)
         z = torch.view_as_complex(vectors.contiguous())
-        polar, _ = compose(inverse((base.anchor, base.flipped)), (torch.angle(z), None))
+        polar, _ = compose(inverse(gauge), (torch.angle(z), None))
         end = trace_from_vertices(t, start, polar, z.abs())
         vertex, weight, parallel = corner_directions(t, end)
         angle = polar[:, None] - parallel
@@ -82,11 +91,28 @@ class Mesh(Surface):
             vertex = torch.where(entered[:, None], vertex, start[:, None])
             weight = torch.where(entered[:, None], weight, own)
             angle = torch.where(entered[:, None], angle, torch.zeros_like(angle))
-        points = (weight[..., None] * t.vertices[vertex]).sum(1)
+        end = end._replace(inside=end.inside | (~entered & (z.abs() == 0)))
+        return self._read(end, gauge, vertex, weight, angle)
+
+    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor) -> Exp:
+        t = self.triangulation
+        base = check_face_points(base, len(t.faces), self.points)
+        z = torch.view_as_complex(self._vectors(vectors, len(base.face)).contiguous())
+        straight = torch.angle(z)
+        direction = torch.polar(torch.ones_like(straight), straight)
+        end = trace_from_faces(t, base.face, in_plane(t, base), direction, z.abs())
+        vertex, weight, parallel = corner_directions(t, end)
+        in_face = torch.zeros_like(straight), None
+        return self._read(end, in_face, vertex, weight, straight[:, None] - parallel)
+
+    def _read(self, end: Traced, gauge: Element, vertex: Tensor, weight: Tensor, angle: Tensor) -> Exp:
+        """Ends whose fields are read at vertices [K, 3]; angle [K, 3] takes their axes to the bases', the
+        gauge [K] those to the bases' frames.
+        """
+        points = (weight[..., None] * self.triangulation.vertices[vertex]).sum(1)
         source, read, angle = self._sources(vertex, weight, angle)
-        angle, flip = self._seen(base, source, angle)
-        inside = end.inside | (~entered & (z.abs() == 0))
-        return Exp(points, source, read, angle, flip, inside, end.travelled, end.face, weight)
+        angle, flip = self._seen(gauge, source, angle)
+        return Exp(points, source, read, angle, flip, end.inside, end.travelled, end.face, weight)
 
     def _sources(self, vertex: Tensor, weight: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values at vertices [K, 3] as values at points [K, S]: (source, weight, angle between axes)."""
@@ -99,9 +125,9 @@ class Mesh(Surface):
             (angle[..., None] + r.angle[vertex]).flatten(1),
         )
 
-    def _seen(self, base: Placed, source: Tensor, angle: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Transporters [K, S] between axes as transporters between frames."""
-        at = base.anchor[:, None], None if base.flipped is None else base.flipped[:, None]
+    def _seen(self, gauge: Element, source: Tensor, angle: Tensor) -> Element:
+        """Transporters [K, S] between axes as transporters between frames, the bases' in the gauge [K]."""
+        at = gauge[0][:, None], None if gauge[1] is None else gauge[1][:, None]
         there = self.anchor[source], None if self.flipped is None else self.flipped[source]
         seen, flip = compose(at, compose((angle, None), inverse(there)))
         return _wrapped(seen), None if flip is None else flip.expand_as(seen)
@@ -163,7 +189,7 @@ class Mesh(Surface):
         vector, arrival, met = correct(t, start[found.base], found)
         own = start[found.base] == found.vertex
         angle = torch.where(own, torch.zeros_like(arrival), torch.angle(vector) - arrival)
-        angle, flip = self._seen(at, source[:, None], angle[:, None])
+        angle, flip = self._seen((at.anchor, at.flipped), source[:, None], angle[:, None])
         log = Log(
             _components(vector, (at.anchor, at.flipped)),
             angle[:, 0],
@@ -181,7 +207,8 @@ class Mesh(Surface):
         """
         if self.reading is None:
             tail, head, angle, _ = along_edges(self.triangulation, halves(self.triangulation))
-            angle, flip = self._seen(self.placed.take(tail), head[:, None], angle[:, None])
+            at = self.placed.take(tail)
+            angle, flip = self._seen((at.anchor, at.flipped), head[:, None], angle[:, None])
             return Connection(tail, head, angle[:, 0], None if flip is None else flip[:, 0])
         r = self.reading
         point = r.source.gather(1, r.weight.argmax(1, keepdim=True))[:, 0]
@@ -280,6 +307,11 @@ class OneSidedMesh(Quotient):
     def _log(self, base: Placed, target: Placed) -> Log:
         # both at once: the farther of the two need not be reached
         return self.cover._log_to_nearest(base, [target, self._image(target)])
+
+    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor) -> Exp:
+        # faces of the cover with these numbers are those here as given
+        base = check_face_points(base, len(self.faces), self.points)
+        return self._lowered(self.cover._exp_in_faces(base, vectors))
 
     def _folded(self, e: Exp) -> Exp:
         assert e.face is not None and e.barycentric is not None

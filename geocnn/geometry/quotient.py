@@ -45,7 +45,11 @@ class Quotient(Surface):
         """The end points in the cover as points of the quotient."""
 
     def _exp(self, base: Placed, vectors: Tensor) -> Exp:
-        e = self._folded(self.cover._exp(base, vectors))
+        return self._lowered(self.cover._exp(base, vectors))
+
+    def _lowered(self, e: Exp) -> Exp:
+        """Ends in the cover as ends here."""
+        e = self._folded(e)
         angle, flip = self._carried(e.source, e.angle, e.flip)
         return e._replace(source=self.point[e.source], angle=angle, flip=flip)
 

@@ -146,28 +146,33 @@ class Surface(ABC):
         """Whether both discretise one surface, so that stencils may lead from one point set to the other."""
         return type(other) is type(self)
 
-    def exp(self, base: Tensor, vectors: Tensor) -> Exp:
+    def exp(self, base: Tensor | SurfacePoint, vectors: Tensor) -> Exp:
         """Follow geodesics from points base [K] (ids) along vectors [K, 2], given in the base's frame, to
         their ends.
 
+        On a mesh the base may also be K SurfacePoints, on edges and at corners too: vectors and transporters
+        are then in the gauge of the face's plane, e₁ along its first edge, as in `transport`. At a corner a
+        vector that leads out of the face is meant as laid flat around the vertex.
+
         Law: log(p, exp_p(v)) = v while v stays short of the cut locus, on a mesh where log says met. Raises
-        GeometryError for ids out of range, shapes that do not fit, or vectors that are not finite.
+        GeometryError for ids out of range, points outside their faces, shapes that do not fit, or vectors
+        that are not finite.
 
         >>> import geocnn.geometry as geometry
         >>> e = geometry.torus((4, 4)).exp(torch.tensor([0]), torch.tensor([[1.0, 0.0]]))
         >>> e.points, int(e.source[0, e.weight[0].argmax()])
         (tensor([[1., 0.]], dtype=torch.float64), 1)
         """
-        base, vectors = self._ids(base, "base"), vectors.to(self.points)
-        if vectors.shape != (*base.shape, 2):
-            raise GeometryError(
-                f"one vector of 2 components a base point is needed, got {list(vectors.shape)} "
-                f"for {base.numel()} points"
-            )
-        bad = (~vectors.isfinite().all(-1)).nonzero()[:, 0]
-        if len(bad):
-            raise GeometryError(f"vectors {bad[:8].tolist()} are not finite; drop them or set them to zero")
-        return self._exp(self.placed.take(base), vectors)
+        if isinstance(base, SurfacePoint):
+            return self._exp_in_faces(base, vectors)
+        base = self._ids(base, "base")
+        return self._exp(self.placed.take(base), self._vectors(vectors, len(base)))
+
+    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor) -> Exp:
+        """exp from points in faces, in their faces' gauges; a mesh has them."""
+        raise GeometryError(
+            f"points in faces are points of a mesh, not of a {type(self).__name__}; give point ids"
+        )
 
     def log(self, base: Tensor, target: Tensor) -> Log:
         """The vectors at base [K] that lead to target [K] (ids), and the transport back along them.
@@ -215,6 +220,17 @@ class Surface(ABC):
         if len(wrong):
             raise GeometryError(f"{name} has ids outside 0..{self.n_points - 1}: {wrong[:8].tolist()}")
         return ids
+
+    def _vectors(self, vectors: Tensor, n: int) -> Tensor:
+        vectors = _real(vectors, "vectors", self.points)
+        if vectors.shape != (n, 2):
+            raise GeometryError(
+                f"one vector of 2 components a base point is needed, got {list(vectors.shape)} for {n} points"
+            )
+        bad = (~vectors.isfinite().all(-1)).nonzero()[:, 0]
+        if len(bad):
+            raise GeometryError(f"vectors {bad[:8].tolist()} are not finite; drop them or set them to zero")
+        return vectors
 
     def turn_frames(self, alpha: Tensor, flip: Tensor | None = None) -> Self:
         """The same surface in another gauge: frames turned by alpha [N] radians, then e₂ mirrored where
@@ -424,6 +440,17 @@ class Surface(ABC):
 
         radius = 2.5 * self.spacing if radius is None else radius
         return build(self, levels, radius, kind, samples, boundary, oversample)
+
+
+def _real(values: Tensor, name: str, like: Tensor) -> Tensor:
+    """Numbers, as a tensor, an array or lists, in the dtype and on the device of `like`."""
+    try:
+        values = torch.as_tensor(values, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as no_numbers:
+        raise GeometryError(f"{name} must be real numbers: {no_numbers}") from None
+    if values.is_complex():
+        raise GeometryError(f"{name} must be real numbers, got {values.dtype}; give two components each")
+    return values.to(like)
 
 
 def radial_quadrature(rings: int) -> tuple[Tensor, Tensor]:

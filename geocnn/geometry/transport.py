@@ -13,15 +13,10 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import hinge
+from geocnn.geometry.face_points import ON_EDGE, check_face_points
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.surface import Surface, SurfacePoint
-from geocnn.geometry.triangulation import Triangulation
 from geocnn.groups.planar import Element, product, wrapped
-
-ON_EDGE = 1e-6
-"""The barycentric coordinate below which a point of a face counts as on the edge opposite: float32 has seven
-digits.
-"""
 
 
 def transport(surface: Surface, path: Tensor | SurfacePoint) -> Element:
@@ -93,7 +88,7 @@ def _across_faces(surface: Surface, path: SurfacePoint) -> Element:
             f"points in faces are points of a mesh, not of a {type(surface).__name__}; give point ids"
         )
     t = surface.triangulation
-    check_face_points(t, path)
+    path = check_face_points(path, len(t.faces), t.vertices)
     here, there = path.face[:-1], path.face[1:]
     h = 3 * here[:, None] + torch.arange(3, device=here.device)
     twin = t.twin[h]
@@ -112,22 +107,3 @@ def _across_faces(surface: Surface, path: SurfacePoint) -> Element:
     over = h.gather(1, crosses.long().argmax(1, keepdim=True))[step, 0]
     # a hinge leads into the face of its half-edge
     return wrapped(-hinge(t, over).sum()), None
-
-
-def check_face_points(t: Triangulation, points: SurfacePoint) -> None:
-    """Raises GeometryError unless the faces exist and each point lies in its own."""
-    face, barycentric = points
-    if face.ndim != 1 or face.dtype != torch.int64 or barycentric.shape != (len(face), 3) or not len(face):
-        raise GeometryError(
-            "points in faces are face [K] int64 and barycentric [K, 3], K at least 1; got "
-            f"{list(face.shape)} {face.dtype} and {list(barycentric.shape)}"
-        )
-    wrong = face[(face < 0) | (face >= len(t.faces))]
-    if len(wrong):
-        raise GeometryError(f"faces outside 0..{len(t.faces) - 1}: {wrong[:8].tolist()}")
-    outside = ~((barycentric > -ON_EDGE).all(1) & ((barycentric.sum(1) - 1).abs() < ON_EDGE))
-    if bool(outside.any()):
-        raise GeometryError(
-            f"points {outside.nonzero()[:8, 0].tolist()} lie outside their faces: barycentric coordinates "
-            "are not negative and sum to 1"
-        )
