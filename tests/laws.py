@@ -296,6 +296,27 @@ def _curvature_of_triangles(case: Case, p: Tensor, q: Tensor, r: Tensor, sides: 
     return 4 * torch.atan(product.clamp_min(0).sqrt()) * torch.linalg.det(torch.stack(corners, 1)).sign()
 
 
+def discs_hold_the_points_within_the_radius_and_their_logs(case: Case) -> None:
+    """Not those an unfolded distance puts within rounding of the rim on either side of it."""
+    s, base = case.surface, torch.arange(case.surface.n_points - 1, 0, -max(1, case.surface.n_points // 12))
+    d = s.disc(case.radius, base)
+    first = torch.cat([torch.tensor([True]), d.base.diff() != 0])
+    assert torch.equal(d.base[first], base)
+    assert (d.log.distance <= case.radius * (1 + 1e-11)).all()
+    p, q = torch.cartesian_prod(base, torch.arange(s.n_points)).unbind(1)
+    log = s.log(p, q)
+    within = log.distance < case.radius * (1 - 1e-6)
+    assert within.sum() > 5 * len(base)
+    key, pair = d.base * s.n_points + d.source, (p * s.n_points + q)[within]
+    assert torch.isin(pair, key).all()
+    # of several ways to a point the shortest is log's
+    key, row = key.unique(return_inverse=True)
+    shortest = torch.full((len(key),), math.inf, dtype=torch.float64)
+    shortest.scatter_reduce_(0, row, d.log.distance, "amin")
+    found = shortest[torch.searchsorted(key, pair)]
+    case.close(found, log.distance[within], case.exact)
+
+
 # -------------------------------------------------------------------------------------------------------
 # gauge
 
@@ -467,6 +488,7 @@ LAWS = (
     areas_sum_to_the_surface,
     log_inverts_exp,
     transport_there_and_back_is_the_identity,
+    discs_hold_the_points_within_the_radius_and_their_logs,
     exp_and_log_are_gauge_covariant,
     stencils_are_gauge_covariant,
     samples_stay_where_they_are_when_frames_turn,

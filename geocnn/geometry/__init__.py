@@ -21,12 +21,13 @@ from geocnn.geometry.quotient import projective_plane
 from geocnn.geometry.repair import repair
 from geocnn.geometry.sphere import healpix, icosphere
 from geocnn.geometry.stencil import Stencil
-from geocnn.geometry.surface import Exp, Log, Surface, SurfacePoint
+from geocnn.geometry.surface import Disc, Exp, Log, Surface, SurfacePoint
 from geocnn.geometry.transport import transport
 
 __all__ = [
     "Connection",
     "Diagnosis",
+    "Disc",
     "Exp",
     "Hierarchy",
     "Log",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.manifold import components
+from geocnn.geometry.heat import drawn_axes, heat_solver, parts
 from geocnn.geometry.mesh import Mesh, OneSidedMesh
-from geocnn.geometry.triangulation import Triangulation
-from geocnn.groups.planar import compose, inverse, wrapped
+from geocnn.groups.planar import compose, inverse
 
 
 class ConnectionLaplacian(NamedTuple):
@@ -102,25 +100,19 @@ def extend_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
     >>> extend_vectors(square, torch.tensor([0]), torch.tensor([[3.0, 4.0]])).norm(dim=1).round(decimals=9)
     tensor([5., 5., 5., 5.], dtype=torch.float64)
     """
-    try:
-        from potpourri3d import MeshVectorHeatSolver
-    except ImportError as missing:
-        raise GeometryError(
-            "the vector heat method needs potpourri3d: pip install 'geocnn[mesh]'"
-        ) from missing
     vectors = _check_vectors(mesh, base, vectors)
     t, vertex = mesh.triangulation, mesh.vertex[base]
     # a component without a base has no heat and would be NaN
-    part = components(len(t.vertices), t.tail, t.faces.roll(-1, 1).reshape(-1))
+    part = parts(t)
     kept = t.faces[torch.isin(part[t.faces[:, 0]], part[vertex])]
     used, faces = kept.unique(return_inverse=True)
     bare = ~torch.isin(vertex, used)
     if bool(bare.any()):
         raise GeometryError(f"points {base[bare][:8].tolist()} have no faces: nothing leads away from them")
-    solver = MeshVectorHeatSolver(t.vertices[used].cpu().numpy(), faces.cpu().numpy())
+    solver = heat_solver(t.vertices[used], faces)
     first = torch.as_tensor(solver.get_tangent_frames()[0]).to(t.vertices)
     to_axis = torch.zeros_like(t.scale)
-    to_axis[used] = _polar_of(t, used, first)
+    to_axis[used] = drawn_axes(t, used, first)
     # their components → directions from our axis → components in the present frames
     out = compose((mesh.anchor, mesh.flipped), (to_axis[mesh.vertex], None))
     into, flip = inverse(out)
@@ -150,22 +142,6 @@ def _check_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
             f"the vectors at points {bad[:8].tolist()} are zero or not finite; leave them out"
         )
     return vectors
-
-
-def _polar_of(t: Triangulation, vertex: Tensor, first: Tensor) -> Tensor:
-    """The polar directions [K] at vertices of potpourri3d's first axes [K, 3].
-
-    Inside they lie along a half-edge, and are drawn to within a few degrees of it; on the boundary, where
-    potpourri3d rescales angles to π and we do not, the drawn direction is what the two have in common.
-    """
-    drawn = torch.zeros_like(t.scale)
-    e1, e2 = t.frames()[vertex].unbind(1)
-    drawn[vertex] = torch.atan2((first * e2).sum(-1), (first * e1).sum(-1))
-    off = wrapped(t.polar - drawn[t.tail]).abs()
-    least = torch.full_like(drawn, math.inf).scatter_reduce_(0, t.tail, off, "amin")
-    nearest = (off == least[t.tail]) & ~t.boundary[t.tail]
-    drawn[t.tail[nearest]] = t.polar[nearest]
-    return drawn[vertex]
 
 
 def _act(angle: Tensor, flip: Tensor | None, vectors: Tensor) -> Tensor:

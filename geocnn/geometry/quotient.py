@@ -72,7 +72,10 @@ class Quotient(Surface):
         return self.cover._curvature()[~self.other]
 
     def _log(self, base: Placed, target: Placed) -> Log:
-        here, there = self.cover._log(base, target), self.cover._log(base, self._image(target))
+        return self._nearer(self.cover._log(base, target), self.cover._log(base, self._image(target)))
+
+    def _nearer(self, here: Log, there: Log) -> Log:
+        """Of the logs to the two points of each pair the shorter one."""
         nearer = there.vectors.norm(dim=-1) < here.vectors.norm(dim=-1) * (1 - 1e-12)
         use = there.reached & (nearer | ~here.reached)
 

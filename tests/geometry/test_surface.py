@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from geocnn.errors import GeometryError
-from geocnn.geometry import healpix, icosphere, plane, torus
+from geocnn.geometry import cone, healpix, icosphere, mesh, plane, torus
 from geocnn.geometry.surface import radial_quadrature
 from geocnn.groups import O2, SO2, TRIVIAL, cyclic, dihedral
 from tests.laws import operator, random_gauge
+from tests.shapes import beside, jittered_sphere
 
 
 def test_radial_quadrature_is_exact_to_its_degree_and_not_beyond():
@@ -144,6 +145,21 @@ def test_turning_back_gives_the_surface_again():
     assert not back.flipped.any()
 
 
+def test_what_log_does_not_reach_has_no_distance():
+    """A sphere's antipodes, what lies behind a cone's apex, another component or no component of a mesh."""
+    v, f = beside(jittered_sphere(40), jittered_sphere(40, seed=1))
+    meshed = mesh(torch.cat([v, torch.zeros(1, 3).double()]), f)
+    for s, base, target, expected in (
+        (healpix(1, nested=False), [4, 4], [6, 5], [False, True]),
+        (cone(4 * math.pi, 4), [0, 0], [3, 1], [False, True]),
+        (meshed, [0, 0, 0, 80, 80], [1, 40, 80, 0, 80], [True, False, False, False, True]),
+    ):
+        l = s.log(torch.tensor(base), torch.tensor(target))
+        assert l.reached.tolist() == expected
+        assert torch.equal(l.distance.isnan(), ~l.reached)
+        assert torch.equal(l.distance[l.reached], l.vectors[l.reached].norm(dim=1))
+
+
 ids = torch.tensor([0, 1])
 BAD = {
     "radius": (lambda s: s.stencil(0.0), "radius .* positive .* 0.0"),
@@ -172,6 +188,9 @@ BAD = {
         lambda s: s.turn_frames(torch.zeros(48), torch.zeros(3, dtype=torch.bool)),
         r"\[3\] flips",
     ),
+    "disc radius": (lambda s: s.disc(-1.0), "radius .* positive .* -1.0"),
+    "disc radius text": (lambda s: s.disc("a"), "radius .* positive .* 'a'"),
+    "disc ids": (lambda s: s.disc(1.0, torch.tensor([48])), r"base has ids outside 0..47: \[48\]"),
     "hierarchy radius": (lambda s: s.hierarchy(levels=1, radius=0.0), "radius"),
 }
 
