@@ -32,8 +32,8 @@ from import_time import cpu_name
 from scipy.spatial import ConvexHull
 from torch import Tensor
 
-from geocnn.geometry.geodesic import corner_directions, trace_from_vertices
 from geocnn.geometry.mesh import Mesh, mesh
+from geocnn.geometry.tracing import corner_directions, trace_from_vertices
 
 ROOT = Path(__file__).resolve().parents[1]
 VERTICES, DIRECTIONS, EDGES, SAMPLE = 10_000, 24, 3, 100

@@ -19,9 +19,10 @@ from geocnn.geometry.laplacian import connection_laplacian, extend_vectors
 from geocnn.geometry.mesh import Mesh, OneSidedMesh, load, mesh
 from geocnn.geometry.quotient import projective_plane
 from geocnn.geometry.repair import repair
+from geocnn.geometry.results import Disc, Exp, Log, SurfacePoint
 from geocnn.geometry.sphere import healpix, icosphere
 from geocnn.geometry.stencil import Stencil
-from geocnn.geometry.surface import Disc, Exp, Log, Surface, SurfacePoint
+from geocnn.geometry.surface import Surface
 from geocnn.geometry.transport import transport
 
 __all__ = [

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
-from geocnn.groups.planar import compose, inverse, smallest_group
+from geocnn.geometry.results import Disc, Exp, Log, Placed
+from geocnn.geometry.surface import Surface
+from geocnn.groups.planar import Element, compose, inverse, smallest_group
 
 AT_APEX = 1e-12
 """A geodesic that passes the apex by this share of its start's distance goes through it, within rounding."""
@@ -47,17 +48,49 @@ class Cone(Surface):
     rings: int
     step: float
 
-    def _exp(self, base: Placed, vectors: Tensor) -> Exp:
+    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
         start, v = self._polar(base.points), _in_axes(base, vectors)
         portion, inside, at_apex = self._until_edge(start.place, v)
-        end = start.place + portion * v
+        place = start.place + portion * v
         # straight on, one turns by less than a half around the apex
-        turned = torch.where(at_apex, 0.0, torch.angle(end * start.place.conj()))
-        end = _Polar(torch.where(at_apex, 0.0, end.abs()), start.phi + turned)
+        turned = torch.where(at_apex, 0.0, torch.angle(place * start.place.conj()))
+        end = _Polar(torch.where(at_apex, 0.0, place.abs()), start.phi + turned)
+        travelled, mirrored = portion * v.abs(), None
+        if reflect:
+            on = ~inside & ~at_apex
+            there, further, (turn, odd) = self._reflected(end, v, (1 - portion) * v.abs())
+            end = _Polar(torch.where(on, there.r, end.r), torch.where(on, there.phi, end.phi))
+            travelled = travelled + torch.where(on, further, 0.0)
+            inside = inside | (on & (there.r > 0))
+            mirrored = torch.where(on, turn, 0.0)[:, None], (on & odd)[:, None]
         source, weight, angle = self._read(end)
-        angle, flip = _seen(base, self.placed.take(source), angle)
+        angle, flip = _seen(base, self.placed.take(source), angle, mirrored)
         points, _ = embed(end.r, end.phi, self.angle)
-        return Exp(points, source, weight, angle, flip, inside, portion * v.abs())
+        return Exp(points, source, weight, angle, flip, inside, travelled)
+
+    def _reflected(
+        self, rim: _Polar, v: Tensor, left: Tensor
+    ) -> tuple[_Polar, Tensor, tuple[Tensor, Tensor]]:
+        """Where rays that reach the rim at `rim` along v end after a further way `left`, mirrored in it: all
+        chords are as long and turn as far. The end, what is gone of the way, which ends in the apex where a
+        chord meets it, and the element from the end's directions to those at the start; all [K].
+        """
+        outward = torch.polar(torch.ones_like(rim.phi), rim.phi)
+        u = v / v.abs().clamp_min(1e-300)
+        # how steeply it meets the rim, and into what it is mirrored there
+        steep, leaves = (outward.conj() * u).real.clamp_min(1e-9), -outward.square() * u.conj()
+        through_apex = (outward.conj() * u).imag.abs() <= AT_APEX
+        chord = 2 * rim.r * steep
+        gone = torch.where(through_apex, left.minimum(rim.r), left)
+        chords = torch.where(through_apex, 0.0, (gone / chord).floor())
+        around = torch.angle((outward * rim.r + chord * leaves) * outward.conj())
+        last = rim.r + (gone - chords * chord) * leaves * outward.conj()
+        at_apex = through_apex & (left >= rim.r)
+        turned = chords * around + torch.where(at_apex, 0.0, torch.angle(last))
+        end = _Polar(torch.where(at_apex, 0.0, last.abs()), rim.phi + turned)
+        # of the directions along the ray, at the start and at the end
+        first, ahead, flip = torch.angle(u), torch.angle(leaves) + chords * around, chords % 2 == 0
+        return end, gone, (torch.where(flip, first + ahead, first - ahead), flip)
 
     def _polar(self, points: Tensor) -> _Polar:
         around = torch.atan2(points[..., 1], points[..., 0]).remainder(2 * math.pi)
@@ -163,9 +196,12 @@ def _in_frames(base: Placed, z: Tensor) -> Tensor:
     return torch.view_as_real(torch.polar(z.abs(), direction))
 
 
-def _seen(base: Placed, other: Placed, angle: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Transporters [K, S] between axes as those from the frames of `other` [K, S] to the base's [K]."""
+def _seen(base: Placed, other: Placed, angle: Tensor, mirrored: Element | None = None) -> Element:
+    """Transporters [K, S] between axes, `mirrored` [K, 1] after that, as those from the frames of `other`
+    [K, S] to the base's [K].
+    """
     at = base.anchor[:, None], None if base.flipped is None else base.flipped[:, None]
+    at = at if mirrored is None else compose(at, mirrored)
     seen, flip = compose(at, compose((angle, None), inverse((other.anchor, other.flipped))))
     return seen, None if flip is None else flip.expand_as(seen)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.surface import SurfacePoint
+from geocnn.geometry.results import SurfacePoint
 from geocnn.geometry.triangulation import Triangulation
 
 ON_EDGE = 1e-6

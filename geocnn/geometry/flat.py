@@ -18,8 +18,9 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection
-from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
-from geocnn.groups.planar import REFLECTION, TRIVIAL, compose
+from geocnn.geometry.results import Disc, Exp, Log, Placed
+from geocnn.geometry.surface import Surface
+from geocnn.groups.planar import REFLECTION, TRIVIAL, Element, compose
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,14 +41,18 @@ class Flat(Surface):
         """Width and height."""
         return self.points.new_tensor([self.shape[1], self.shape[0]]) * self.step
 
-    def _exp(self, base: Placed, vectors: Tensor) -> Exp:
+    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
         v = (vectors[..., None] * base.frames).sum(1)
-        portion, inside = self._until_edge(base.points, v)
+        if reflect:
+            portion, inside = torch.ones_like(v[:, 0]), torch.ones_like(v[:, 0], dtype=torch.bool)
+        else:
+            portion, inside = self._until_edge(base.points, v)
         end = base.points + portion[:, None] * v
-        source, weight, passed = self._bilinear(end)
-        angle, flip = self._turn(base, self.placed.take(source), passed)
+        source, weight, mirror = self._bilinear(end, reflect)
+        angle, flip = self._turn(base, self.placed.take(source), mirror)
         length = portion * vectors.norm(dim=-1)
-        return Exp(self._reduced(end), source, weight, angle, flip, inside, length)
+        folded, _ = self._folded(end + 0.5, self._size, reflect)
+        return Exp(folded - 0.5, source, weight, angle, flip, inside, length)
 
     def _until_edge(self, p: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """The portion of each segment p + t v, t in [0, 1], before an edge, and whether that is all of it."""
@@ -57,18 +62,26 @@ class Flat(Surface):
         portion = (room / v.abs().clamp_min(1e-300)).amin(-1) * (1 + 1e-12)
         return portion.clamp(max=1), portion >= 1
 
-    def _reduced(self, points: Tensor) -> Tensor:
-        """Points [K, 2] of the unrolled plane, in the rectangle."""
-        size, glued = self._size, torch.tensor(self.glued, device=points.device)
-        turns = torch.where(glued, ((points + 0.5) / size).floor(), 0.0)
-        x, y = (points - turns * size).unbind(-1)
-        if self.mirrored:
-            y = torch.where(turns[:, 0] % 2 == 1, size[1] - 1 - y, y)
-        return torch.stack([x, y], -1)
+    def _folded(self, places: Tensor, size: Tensor, reflect: bool) -> tuple[Tensor, Tensor | None]:
+        """Places [..., 2] of the unrolled plane, counted from the rectangle's corner, in a rectangle of that
+        size; and the signs [..., 2] that vectors get on the way, None where no surface like this has any.
 
-    def _bilinear(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The four cells around points [K, 2] of the unrolled plane, their weights, and how often the sides x
-        are passed on the way there, [K, 4] each. Beyond an edge there is no cell, and the weight is zero.
+        Sides that reflect are passed into the rectangle's mirror image; those that stop are not passed.
+        """
+        turns = (places / size).floor()
+        glued = torch.tensor(self.glued, device=places.device)
+        there = torch.where(glued | reflect, places - turns * size, places)
+        odd = turns.remainder(2) == 1
+        mirrored = odd & ~glued & reflect
+        if self.mirrored:
+            mirrored = torch.stack([mirrored[..., 0], mirrored[..., 1] ^ odd[..., 0]], -1)
+        there = torch.where(mirrored, size - there, there)
+        return there, 1 - 2 * mirrored.to(places) if self.mirrored or reflect else None
+
+    def _bilinear(self, points: Tensor, reflect: bool = False) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The four cells around points [K, 2] of the unrolled plane, their weights, [K, 4] each, and the
+        signs [K, 4, 2] of vectors on the way there. Beyond an edge that stops there is no cell, and the
+        weight is zero; beyond one that reflects lie the mirror images.
         """
         h, w = self.shape
         cell = (points + 0.5) / self.step - 0.5
@@ -76,30 +89,21 @@ class Flat(Surface):
         t = cell - low
         corner = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=points.device)
         weight = torch.where(corner == 1, t[:, None], 1 - t[:, None]).prod(-1)
-        column, row = (low.to(torch.int64)[:, None] + corner).unbind(-1)
-        passed = torch.zeros_like(column)
-        if self.glued[0]:
-            passed = column.div(w, rounding_mode="floor")
-            column = column - passed * w
-        if self.glued[1]:
-            row = row.remainder(h)
+        middle, mirror = self._folded(low[:, None] + corner + 0.5, self._size / self.step, reflect)
+        column, row = middle.floor().to(torch.int64).unbind(-1)
         weight = weight * ((column >= 0) & (column < w) & (row >= 0) & (row < h))
-        column, row = column.clamp(0, w - 1), row.clamp(0, h - 1)
-        if self.mirrored:
-            row = torch.where(passed % 2 == 1, h - 1 - row, row)
-        return row * w + column, weight, passed
+        return row.clamp(0, h - 1) * w + column.clamp(0, w - 1), weight, mirror
 
-    def _turn(self, base: Placed, other: Placed, passed: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(angle, flip) [K, S] from the gauge of `other` [K, S] to that of the base [K]: on the way back no
-        vector turns, and to pass mirrored sides an odd number of times mirrors all.
+    def _turn(self, base: Placed, other: Placed, mirror: Tensor | None) -> Element:
+        """(angle, flip) [K, S] from the gauge of `other` [K, S] to that of the base [K], the vectors' signs
+        changed by `mirror` [K, S, 2] on the way; none else turns.
         """
         e1, flips = other.frames[..., 0, :], [x for x in (other.flipped,) if x is not None]
         if base.flipped is not None:
             flips.append(base.flipped[:, None])
-        if self.mirrored:
-            odd = passed % 2 == 1
-            flips.append(odd)
-            e1 = torch.where(odd[..., None], e1 * e1.new_tensor([1.0, -1.0]), e1)
+        if mirror is not None:
+            e1 = e1 * mirror
+            flips.append(mirror.prod(-1) < 0)
         along = (base.frames[:, None] * e1[..., None, :]).sum(-1)
         flip = None
         for each in flips:
@@ -110,7 +114,10 @@ class Flat(Surface):
     def _log(self, base: Placed, target: Placed) -> Log:
         v, passed = self._difference(base.points, target.points)
         other = target.take(torch.arange(len(v), device=v.device)[:, None])
-        angle, flip = self._turn(base, other, passed[:, None])
+        mirror = None
+        if self.mirrored:
+            mirror = torch.stack([torch.ones_like(passed), 1 - 2 * passed.remainder(2)], -1)[:, None].to(v)
+        angle, flip = self._turn(base, other, mirror)
         vectors = (base.frames * v[:, None]).sum(-1)
         reached = torch.ones(len(v), dtype=torch.bool, device=v.device)
         return Log(vectors, angle[:, 0], None if flip is None else flip[:, 0], reached)

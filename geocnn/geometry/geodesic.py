@@ -1,9 +1,4 @@
-"""Geodesics on a triangulation, for all starts at once: straightest ones traced, shortest ones unfolded.
-
-A geodesic is straight in every face and across every edge laid flat; through a vertex it leaves equal polar
-angles on both sides (Polthier & Schmies 1998). Its direction is parallel along it, so the directions at its
-two ends say all there is to say about transport.
-"""
+"""Shortest geodesics on a triangulation, from all bases at once: unfolded, then corrected by tracing."""
 
 from __future__ import annotations
 
@@ -13,160 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geocnn.errors import GeometryError
+from geocnn.geometry.tracing import Traced, around_face, trace_from_vertices
 from geocnn.geometry.triangulation import Triangulation
-
-AT_VERTEX = 1e-9
-"""A geodesic that passes a vertex by this share of the edge it crosses goes through it: the rounding of a
-crossing is some 1e-14 of the edge, and a miss by less than this would leave the other side's directions to
-chance.
-"""
-
-AT_CORNER = 1e-7
-"""An end as near to a corner as this share of its edge is at it. Logs are corrected to 1e-9 of their way, so
-the direction from one's end to its vertex is chance.
-"""
 
 NEARER = 1e-5
 """The share of its distance a vertex must come nearer by for its neighbours to be unfolded again. Without it
 rounds of ever smaller gains follow each other; what is left is the correction's to remove.
 """
-
-
-class Traced(NamedTuple):
-    """K ends: face [K], place and direction [K] (complex, in the face's plane), travelled [K], inside [K].
-
-    inside is False where the boundary came first; place is then on it. The face is −1 where nothing was
-    entered.
-    """
-
-    face: Tensor
-    place: Tensor
-    direction: Tensor
-    travelled: Tensor
-    inside: Tensor
-
-
-def trace_from_vertices(t: Triangulation, vertex: Tensor, polar: Tensor, length: Tensor) -> Traced:
-    """The straightest geodesics from vertices [K] in polar directions [K], of lengths [K]."""
-    h, direction = t.enter(vertex, polar)
-    return trace(t, torch.where(h < 0, -1, h // 3), t.place[h.clamp_min(0)], direction, length)
-
-
-def trace_from_faces(
-    t: Triangulation, face: Tensor, place: Tensor, direction: Tensor, length: Tensor
-) -> Traced:
-    """As `trace`; but where a place is a corner of its face the direction is laid flat around the vertex, and
-    what it enters may be another face.
-    """
-    h = 3 * face[:, None] + torch.arange(3, device=face.device)
-    near = (place[:, None] - t.place[h]).abs() <= AT_VERTEX * t.length[h]
-    corner = h.gather(1, near.long().argmax(1, keepdim=True))[:, 0]
-    out, turned = t.enter(t.tail[corner], t.polar_at(corner, direction))
-    go = near.any(1) & (out >= 0) & (length > 0)
-    return trace(
-        t,
-        torch.where(go, out // 3, face),
-        torch.where(go, t.place[out.clamp_min(0)], place),
-        torch.where(go, turned, direction),
-        length,
-    )
-
-
-def trace(t: Triangulation, face: Tensor, place: Tensor, direction: Tensor, length: Tensor) -> Traced:
-    """The straightest geodesics from places [K] in faces [K] along unit directions [K] (complex), of lengths
-    [K].
-
-    All go in lockstep, one face a round; those that have ended wait. Cost: the faces crossed, about 60
-    float64 operations each. Raises GeometryError where one does not end, which takes a face of no width.
-    """
-    end = Traced(
-        face.clone(), place.clone(), direction.clone(), torch.zeros_like(length), (face >= 0) & (length >= 0)
-    )
-    active = end.inside.nonzero()[:, 0]
-    face, place, direction, left = (x[active] for x in (face, place, direction, length))
-    limit = 64 + 8 * math.ceil(float(length.max() / t.length.mean()) if length.numel() else 0.0)
-    for _ in range(limit * 16):
-        if not len(active):
-            return end
-        h, share, ahead = _exit(t, face, place, direction)
-        ends = ahead >= left * (1 - 1e-14)
-        gone = torch.where(ends, left, ahead)
-        place, left = place + gone * direction, left - gone
-        end.travelled[active] += gone
-        # a vertex that ends the way is not passed: the side it is reached from is kept
-        passes = ~ends & ((share < AT_VERTEX) | (share > 1 - AT_VERTEX)) & (left > AT_VERTEX * t.length[h])
-        stops = ~ends & ~passes & (t.twin[h] < 0)
-        new_face, new_place, new_direction = _across(t, h, share, direction)
-        if passes.any():
-            through = passes.nonzero()[:, 0]
-            out, turned = _through(t, h[through], share[through], direction[through])
-            blocked = out < 0
-            stops[through[blocked]] = True
-            go, out = through[~blocked], out[~blocked]
-            new_face[go], new_place[go], new_direction[go] = out // 3, t.place[out], turned[~blocked]
-        done = ends | stops
-        end.inside[active[stops]] = False
-        for name, value in (("face", face), ("place", place), ("direction", direction)):
-            getattr(end, name)[active[done]] = value[done]
-        on = ~done
-        active, left = active[on], left[on]
-        face, place, direction = new_face[on], new_place[on], new_direction[on]
-    raise GeometryError(
-        f"{len(active)} geodesics do not end, among them those in faces {face[:8].tolist()}: "
-        "look there for faces of no width"
-    )
-
-
-def _exit(t: Triangulation, face: Tensor, place: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(half-edge, share of it, distance) where rays leave their faces."""
-    h = 3 * face[:, None] + torch.arange(3, device=face.device)
-    side, offset = t.side[h], place[:, None] - t.place[h]
-    # of the half-edges that the ray leaves across, the first; a place outside by rounding is on the edge, and
-    # a ray along an edge within rounding does not cross it
-    outward = (direction[:, None].conj() * side).imag / t.length[h]
-    depth = (side.conj() * offset).imag.clamp_min(0) / t.length[h]
-    ahead = torch.where(outward > 1e-12, depth / outward.clamp_min(1e-12), math.inf)
-    ahead, k = ahead.min(1)
-    h = h.gather(1, k[:, None])[:, 0]
-    side = t.side[h]
-    along = (place + ahead * direction - t.place[h]) * side.conj()
-    return h, (along.real / t.length[h].square()).clamp(0, 1), ahead
-
-
-def _across(t: Triangulation, h: Tensor, share: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(face, place, direction) on the other side of half-edges; without meaning on the boundary."""
-    twin = t.twin[h].clamp_min(0)
-    turned = direction * (-t.side[twin] * t.side[h].conj()) / (t.length[twin] * t.length[h])
-    return twin // 3, t.place[twin] + (1 - share) * t.side[twin], turned / turned.abs()
-
-
-def _through(t: Triangulation, h: Tensor, share: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """Half-edges and directions behind the vertices at the nearer ends of h; −1 at the boundary."""
-    corner = torch.where(share < 0.5, h, h - 2 * (h % 3 == 2).long() + (h % 3 != 2).long())
-    vertex = t.tail[corner]
-    out, turned = t.enter(vertex, t.polar_at(corner, -direction) + math.pi)
-    return torch.where(t.boundary[vertex], -1, out), turned
-
-
-def corner_directions(t: Triangulation, end: Traced) -> tuple[Tensor, Tensor, Tensor]:
-    """(vertices [K, 3], barycentric coordinates [K, 3], angles [K, 3]) of the ends' faces.
-
-    The angle is the polar direction at the vertex of what is parallel to the geodesic at its end, carried
-    straight from the end to the vertex.
-    """
-    h = 3 * end.face.clamp_min(0)[:, None] + torch.arange(3, device=end.face.device)
-    opposite = end.place[:, None] - t.place[h.roll(-1, 1)]
-    weight = (t.side[h.roll(-1, 1)].conj() * opposite).imag.clamp_min(0)
-    weight = weight / weight.sum(1, keepdim=True)
-    seen = end.place[:, None] - t.place[h]
-    # at a vertex itself: the direction it is seen in is the one the geodesic came from, or sets out in
-    size = t.length[h]
-    arrival = torch.where(end.travelled > 0, -end.direction, end.direction)[:, None]
-    seen = torch.where(seen.abs() > AT_CORNER * size, seen, arrival)
-    here = t.polar_at(h, seen)
-    along = torch.angle(end.direction[:, None] * seen.conj())
-    return t.faces[end.face.clamp_min(0)], weight, here + along
 
 
 class Unfolded(NamedTuple):
@@ -253,7 +101,7 @@ def _first_ring(t: Triangulation, base: Tensor, radius: float) -> tuple[Tensor, 
     missed.
     """
     which, h = _fan(t, base)
-    following, previous = _turned(h, 1), _turned(h, 2)
+    following, previous = around_face(h, 1), around_face(h, 2)
     left = t.polar[h] + t.angle[h] * t.scale[base[which]]
     vector = torch.cat([torch.polar(t.length[h], t.polar[h]), torch.polar(t.length[previous], left)])
     arrival = torch.cat([t.polar_at(following, -t.side[h]), t.polar[previous]]) + math.pi
@@ -266,15 +114,15 @@ def _next_ring(t: Triangulation, pair: Tensor, known: _Table) -> _Proposals:
     """The third corners of all faces with two known corners, one of them of the pairs given."""
     n = len(t.vertices)
     which, h = _fan(t, pair % n)
-    edge, row = torch.cat([h, _turned(h, 2)]), (pair // n)[which].repeat(2) * n
-    u, v = row + t.tail[edge], row + t.tail[_turned(edge, 1)]
+    edge, row = torch.cat([h, around_face(h, 2)]), (pair // n)[which].repeat(2) * n
+    u, v = row + t.tail[edge], row + t.tail[around_face(edge, 1)]
     far, near = (
         torch.maximum(known.distance[u], known.distance[v]),
         torch.minimum(known.distance[u], known.distance[v]),
     )
     use = far.isfinite() & (near > 0)
     edge, row, u, v = edge[use], row[use], u[use], v[use]
-    at_u, at_v, opposite = known.vector[u], known.vector[v], _turned(edge, 2)
+    at_u, at_v, opposite = known.vector[u], known.vector[v], around_face(edge, 2)
     at_w = 0.5 * (at_u + at_v) + _turn(t, edge, at_u, at_v) * (
         t.place[opposite] - t.place[edge] - 0.5 * t.side[edge]
     )
@@ -286,7 +134,7 @@ def _next_ring(t: Triangulation, pair: Tensor, known: _Table) -> _Proposals:
     around_u = torch.where(blind, u_first, (at_w.conj() * at_u).imag < 0)
     around_v = torch.where(blind, ~u_first, (at_v.conj() * at_w).imag < 0)
     by_u = at_u * (1 + t.length[opposite] / known.distance[u])
-    by_v = at_v * (1 + t.length[_turned(edge, 1)] / known.distance[v])
+    by_v = at_v * (1 + t.length[around_face(edge, 1)] / known.distance[v])
     vector = torch.where(around_v, by_v, torch.where(around_u, by_u, at_w))
     return _Proposals(row + t.tail[opposite], vector, edge, torch.where(around_v, 2, around_u.long()))
 
@@ -300,7 +148,7 @@ def _turn(t: Triangulation, edge: Tensor, at_u: Tensor, at_v: Tensor) -> Tensor:
 def _arrivals(t: Triangulation, proposed: _Proposals, known: _Table) -> Tensor:
     """The polar directions at the vertices in which the proposals' geodesics arrive."""
     n, edge = len(t.vertices), proposed.edge
-    row, onward, opposite = proposed.pair // n * n, _turned(edge, 1), _turned(edge, 2)
+    row, onward, opposite = proposed.pair // n * n, around_face(edge, 1), around_face(edge, 2)
     u, v = row + t.tail[edge], row + t.tail[onward]
     turn = _turn(t, edge, known.vector[u], known.vector[v])
     straight = t.polar_at(opposite, -proposed.vector * turn.conj()) + math.pi
@@ -310,11 +158,6 @@ def _arrivals(t: Triangulation, proposed: _Proposals, known: _Table) -> Tensor:
     around_u = from_u + known.arrival[u] - t.polar[edge] - t.angle[edge] * t.scale[t.tail[edge]]
     around_v = from_v + known.arrival[v] - t.polar[onward]
     return torch.where(proposed.way == 2, around_v, torch.where(proposed.way == 1, around_u, straight))
-
-
-def _turned(h: Tensor, k: int) -> Tensor:
-    """The half-edge k places on around the face of h."""
-    return h - h % 3 + (h + k) % 3
 
 
 def correct(

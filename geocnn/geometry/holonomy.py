@@ -19,7 +19,8 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, hinge
 from geocnn.geometry.cycles import Cycles, closed_by, cotree_complement, fundamental_cycles, spanning_forest
 from geocnn.geometry.mesh import Mesh, OneSidedMesh
-from geocnn.geometry.surface import Surface, SurfacePoint
+from geocnn.geometry.results import SurfacePoint
+from geocnn.geometry.surface import Surface
 from geocnn.geometry.transport import transport
 from geocnn.groups.planar import Element, Group, wrapped
 

@@ -19,21 +19,15 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, across_edges, along_edges, halves, pairs_once
 from geocnn.geometry.double_cover import double_cover, other_sense
 from geocnn.geometry.face_points import check_face_points, in_plane
-from geocnn.geometry.geodesic import (
-    Traced,
-    Unfolded,
-    corner_directions,
-    correct,
-    trace_from_faces,
-    trace_from_vertices,
-    unfold,
-)
+from geocnn.geometry.geodesic import Unfolded, correct, unfold
 from geocnn.geometry.heat import log_by_heat
 from geocnn.geometry.io import load_triangles
 from geocnn.geometry.manifold import check_triangles, components, wound_alike
 from geocnn.geometry.points import Reading, farthest_points, read_from
 from geocnn.geometry.quotient import Quotient
-from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface, SurfacePoint
+from geocnn.geometry.results import Disc, Exp, Log, Placed, SurfacePoint
+from geocnn.geometry.surface import Surface
+from geocnn.geometry.tracing import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.triangulation import Triangulation, triangulate
 from geocnn.groups.planar import O2, SO2, Element, compose, inverse
 
@@ -80,13 +74,13 @@ class Mesh(Surface):
             torch.equal(ours.faces, theirs.faces) and torch.equal(ours.vertices, theirs.vertices)
         )
 
-    def _exp(self, base: Placed, vectors: Tensor) -> Exp:
+    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
         t, start, gauge = self.triangulation, _vertex(base), (base.anchor, base.flipped)
         z = torch.view_as_complex(vectors.contiguous())
         polar, _ = compose(inverse(gauge), (torch.angle(z), None))
-        end = trace_from_vertices(t, start, polar, z.abs())
+        end = trace_from_vertices(t, start, polar, z.abs(), reflect)
         vertex, weight, parallel = corner_directions(t, end)
-        angle = polar[:, None] - parallel
+        angle = _turn(polar, end, parallel)
         entered = end.face >= 0
         if not bool(entered.all()):
             # no face in that direction: the point stays where it is
@@ -97,24 +91,25 @@ class Mesh(Surface):
         end = end._replace(inside=end.inside | (~entered & (z.abs() == 0)))
         return self._read(end, gauge, vertex, weight, angle)
 
-    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor) -> Exp:
+    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor, reflect: bool) -> Exp:
         t = self.triangulation
         base = check_face_points(base, len(t.faces), self.points)
         z = torch.view_as_complex(self._vectors(vectors, len(base.face)).contiguous())
         straight = torch.angle(z)
         direction = torch.polar(torch.ones_like(straight), straight)
-        end = trace_from_faces(t, base.face, in_plane(t, base), direction, z.abs())
+        end = trace_from_faces(t, base.face, in_plane(t, base), direction, z.abs(), reflect)
         vertex, weight, parallel = corner_directions(t, end)
         in_face = torch.zeros_like(straight), None
-        return self._read(end, in_face, vertex, weight, straight[:, None] - parallel)
+        return self._read(end, in_face, vertex, weight, _turn(straight, end, parallel))
 
     def _read(self, end: Traced, gauge: Element, vertex: Tensor, weight: Tensor, angle: Tensor) -> Exp:
-        """Ends whose fields are read at vertices [K, 3]; angle [K, 3] takes their axes to the bases', the
-        gauge [K] those to the bases' frames.
+        """Ends whose fields are read at vertices [K, 3]; angle [K, 3], with the end's flips, takes their axes
+        to the bases', the gauge [K] those to the bases' frames.
         """
         points = (weight[..., None] * self.triangulation.vertices[vertex]).sum(1)
         source, read, angle = self._sources(vertex, weight, angle)
-        angle, flip = self._seen(gauge, source, angle)
+        flip = None if end.flipped is None else end.flipped[:, None]
+        angle, flip = self._seen(gauge, source, angle, flip)
         return Exp(points, source, read, angle, flip, end.inside, end.travelled, end.face, weight)
 
     def _sources(self, vertex: Tensor, weight: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -128,11 +123,11 @@ class Mesh(Surface):
             (angle[..., None] + r.angle[vertex]).flatten(1),
         )
 
-    def _seen(self, gauge: Element, source: Tensor, angle: Tensor) -> Element:
+    def _seen(self, gauge: Element, source: Tensor, angle: Tensor, flip: Tensor | None = None) -> Element:
         """Transporters [K, S] between axes as transporters between frames, the bases' in the gauge [K]."""
         at = gauge[0][:, None], None if gauge[1] is None else gauge[1][:, None]
         there = self.anchor[source], None if self.flipped is None else self.flipped[source]
-        seen, flip = compose(at, compose((angle, None), inverse(there)))
+        seen, flip = compose(at, compose((angle, flip), inverse(there)))
         return _wrapped(seen), None if flip is None else flip.expand_as(seen)
 
     def _log(self, base: Placed, target: Placed) -> Log:
@@ -325,10 +320,10 @@ class OneSidedMesh(Quotient):
         ]
         return self._nearer(*logs)
 
-    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor) -> Exp:
+    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor, reflect: bool) -> Exp:
         # faces of the cover with these numbers are those here as given
         base = check_face_points(base, len(self.faces), self.points)
-        return self._lowered(self.cover._exp_in_faces(base, vectors))
+        return self._lowered(self.cover._exp_in_faces(base, vectors, reflect))
 
     def _folded(self, e: Exp) -> Exp:
         assert e.face is not None and e.barycentric is not None
@@ -431,6 +426,15 @@ def _components(vector: Tensor, gauge: tuple[Tensor, Tensor | None]) -> Tensor:
     """Vectors [K] in the axes as components [K, 2] in frames that the gauge takes them to."""
     direction, _ = compose(gauge, (torch.angle(vector), None))
     return torch.view_as_real(torch.polar(vector.abs(), direction))
+
+
+def _turn(start: Tensor, end: Traced, parallel: Tensor) -> Tensor:
+    """The angles [K, 3] of the elements that take what is parallel to a geodesic at its end to its direction
+    at the start [K].
+    """
+    if end.flipped is None:
+        return start[:, None] - parallel
+    return start[:, None] + torch.where(end.flipped[:, None], parallel, -parallel)
 
 
 def _log_between(

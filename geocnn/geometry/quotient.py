@@ -17,8 +17,9 @@ from torch import Tensor
 
 from geocnn.geometry.connection import Connection
 from geocnn.geometry.healpix import nside_of, vector_to_pixel
+from geocnn.geometry.results import Disc, Exp, Log, Placed
 from geocnn.geometry.sphere import Sphere, healpix, sphere_frames
-from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
+from geocnn.geometry.surface import Surface
 from geocnn.groups.planar import REFLECTION, Element, compose, inverse
 
 
@@ -44,8 +45,8 @@ class Quotient(Surface):
     def _folded(self, e: Exp) -> Exp:
         """The end points in the cover as points of the quotient."""
 
-    def _exp(self, base: Placed, vectors: Tensor) -> Exp:
-        return self._lowered(self.cover._exp(base, vectors))
+    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
+        return self._lowered(self.cover._exp(base, vectors, reflect))
 
     def _lowered(self, e: Exp) -> Exp:
         """Ends in the cover as ends here."""

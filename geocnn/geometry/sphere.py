@@ -23,7 +23,8 @@ from geocnn.geometry.healpix import (
     pixel_to_vector,
 )
 from geocnn.geometry.icosahedron import Icosahedron
-from geocnn.geometry.surface import Disc, Exp, Log, Placed, Surface
+from geocnn.geometry.results import Disc, Exp, Log, Placed
+from geocnn.geometry.surface import Surface
 from geocnn.groups.planar import SO2
 
 
@@ -49,7 +50,7 @@ class Sphere(Surface):
 
     grid: Grid
 
-    def _exp(self, base: Placed, vectors: Tensor) -> Exp:
+    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
         p, r = base.points, vectors.norm(dim=-1)
         v = (vectors[..., None] * base.frames).sum(1)
         q = torch.cos(r)[:, None] * p + _sinc(r)[:, None] * v

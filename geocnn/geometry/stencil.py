@@ -214,10 +214,15 @@ _TENSORS = ("row_ptr", "source", "r", "theta", "weight", "angle", "flip")
 
 
 def check_gauge(points: str, n: int, alpha: Tensor, flip: Tensor | None) -> None:
-    """Raises GeometryError unless there are n angles and, if any, n flips."""
+    """Raises GeometryError unless there are n angles, all finite, and, if any, n flips."""
     if alpha.shape != (n,) or (flip is not None and flip.shape != (n,)):
         got = f"{list(alpha.shape)} angles" + ("" if flip is None else f" and {list(flip.shape)} flips")
         raise GeometryError(f"one angle (and one flip) a {points} point is needed, {n} in all, got {got}")
+    bad = (~alpha.isfinite()).nonzero()[:, 0]
+    if len(bad):
+        raise GeometryError(
+            f"the angles of {points} points {bad[:8].tolist()} are not finite; give 0 where nothing turns"
+        )
 
 
 def gauge_change(alpha: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | None]:

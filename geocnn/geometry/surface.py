@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, pairs_once
+from geocnn.geometry.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.stencil import Stencil, check_gauge, gauge_change
 from geocnn.groups.planar import Group, compose, smallest_group
 
@@ -22,90 +23,6 @@ if TYPE_CHECKING:
     from geocnn.geometry.hierarchy import Hierarchy
 
 Boundary = Literal["zero", "normalise"]
-
-
-class Exp(NamedTuple):
-    """exp_p(v) for K pairs, and how to read a field there.
-
-    points [K, d]; source, weight, angle [K, S], flip [K, S] or None: the value at the end point, in the gauge
-    of the base, is Σ_s weight · rho(angle, flip) x[source]. inside [K]: no boundary stopped it. travelled
-    [K]: the length gone. On a mesh also the end's face [K] (−1 where none was entered) and its barycentric
-    coordinates [K, 3].
-    """
-
-    points: Tensor
-    source: Tensor
-    weight: Tensor
-    angle: Tensor
-    flip: Tensor | None
-    inside: Tensor
-    travelled: Tensor
-    face: Tensor | None = None
-    barycentric: Tensor | None = None
-
-
-class Log(NamedTuple):
-    """log_p(q) for K pairs: vectors [K, 2] in the base's frame; (angle, flip) [K] takes q's gauge to p's;
-    reached [K].
-
-    Not reached is what no geodesic found leads to: points on another component, a sphere's antipodes, points
-    of a cone behind its apex. On a mesh met [K] says where exp leads back to q; elsewhere the vector is the
-    unfolded one, nearly right.
-    """
-
-    vectors: Tensor
-    angle: Tensor
-    flip: Tensor | None
-    reached: Tensor
-    met: Tensor | None = None
-
-    @property
-    def distance(self) -> Tensor:
-        """The lengths of the vectors [K]; NaN where not reached."""
-        return torch.where(self.reached, self.vectors.norm(dim=-1), math.nan)
-
-    def take(self, index: Tensor | slice) -> Log:
-        return Log(*(None if t is None else t[index] for t in self))  # type: ignore[arg-type]
-
-
-class SurfacePoint(NamedTuple):
-    """K points inside faces of a mesh: face [K] int64, barycentric [K, 3], weights of the face's corners."""
-
-    face: Tensor
-    barycentric: Tensor
-
-
-class Disc(NamedTuple):
-    """P pairs (base, source) no farther apart than a radius, sorted by base: base and source [P], the log of
-    each pair, and jacobian [P], the area element of exp over that of the tangent plane.
-
-    Within `_disc` bases are numbered by their place in the list, in `Surface.disc` by their ids.
-    """
-
-    base: Tensor
-    source: Tensor
-    log: Log
-    jacobian: Tensor
-
-    def take(self, index: Tensor) -> Disc:
-        return Disc(self.base[index], self.source[index], self.log.take(index), self.jacobian[index])
-
-
-class Placed(NamedTuple):
-    """Points with a gauge: points [K, d], frames [K, 2, d], axes [K, 2, d], and (anchor, flipped) [K], the
-    element that takes components in the axes to components in the frames; flipped may be None. On a mesh
-    also the vertex [K] each point is.
-    """
-
-    points: Tensor
-    frames: Tensor
-    axes: Tensor
-    anchor: Tensor
-    flipped: Tensor | None
-    vertex: Tensor | None = None
-
-    def take(self, index: Tensor) -> Placed:
-        return Placed(*(None if t is None else t[index] for t in self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +61,7 @@ class Surface(ABC):
         return Placed(self.points, self.frames, self.axes, self.anchor, self.flipped)
 
     @abstractmethod
-    def _exp(self, base: Placed, vectors: Tensor) -> Exp: ...
+    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp: ...
 
     @abstractmethod
     def _log(self, base: Placed, target: Placed) -> Log: ...
@@ -164,7 +81,12 @@ class Surface(ABC):
         """Whether both discretise one surface, so that stencils may lead from one point set to the other."""
         return type(other) is type(self)
 
-    def exp(self, base: Tensor | SurfacePoint, vectors: Tensor) -> Exp:
+    def exp(
+        self,
+        base: Tensor | SurfacePoint,
+        vectors: Tensor,
+        boundary: Literal["stop", "reflect"] = "stop",
+    ) -> Exp:
         """Follow geodesics from points base [K] (ids) along vectors [K, 2], given in the base's frame, to
         their ends.
 
@@ -173,20 +95,23 @@ class Surface(ABC):
         vector that leads out of the face is meant as laid flat around the vertex.
 
         Law: log(p, exp_p(v)) = v while v stays short of the cut locus, on a mesh where log says met. Raises
-        GeometryError for ids out of range, points outside their faces, shapes that do not fit, or vectors
-        that are not finite.
+        GeometryError for ids out of range, points outside their faces, shapes that do not fit, vectors that
+        are not finite, or another boundary.
 
         >>> import geocnn.geometry as geometry
         >>> e = geometry.torus((4, 4)).exp(torch.tensor([0]), torch.tensor([[1.0, 0.0]]))
         >>> e.points, int(e.source[0, e.weight[0].argmax()])
         (tensor([[1., 0.]], dtype=torch.float64), 1)
         """
+        if boundary not in ("stop", "reflect"):
+            raise GeometryError(f"boundary must be 'stop' or 'reflect', got {boundary!r}")
+        reflect = boundary == "reflect"
         if isinstance(base, SurfacePoint):
-            return self._exp_in_faces(base, vectors)
+            return self._exp_in_faces(base, vectors, reflect)
         base = self._ids(base, "base")
-        return self._exp(self.placed.take(base), self._vectors(vectors, len(base)))
+        return self._exp(self.placed.take(base), self._vectors(vectors, len(base)), reflect)
 
-    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor) -> Exp:
+    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor, reflect: bool) -> Exp:
         """exp from points in faces, in their faces' gauges; a mesh has them."""
         raise GeometryError(
             f"points in faces are points of a mesh, not of a {type(self).__name__}; give point ids"
@@ -296,10 +221,11 @@ class Surface(ABC):
         `flip` [N].
 
         Components of a frequency-n field change by e^{−inα}; anchors stay where they are on the surface.
-        Raises GeometryError unless there is one angle (and one flip) a point.
+        Raises GeometryError unless there is one angle, finite, (and one flip) a point.
         """
+        alpha = _real(alpha, "alpha", self.points)
+        flip = None if flip is None else torch.as_tensor(flip, device=alpha.device)
         check_gauge("surface", self.n_points, alpha, flip)
-        alpha = alpha.to(self.points)
         c, s = torch.cos(alpha)[:, None], torch.sin(alpha)[:, None]
         e1, e2 = self.frames.unbind(1)
         turned = torch.stack([c * e1 + s * e2, c * e2 - s * e1], 1)

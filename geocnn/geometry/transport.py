@@ -15,7 +15,8 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.connection import hinge
 from geocnn.geometry.face_points import ON_EDGE, check_face_points
 from geocnn.geometry.mesh import Mesh
-from geocnn.geometry.surface import Surface, SurfacePoint
+from geocnn.geometry.results import SurfacePoint
+from geocnn.geometry.surface import Surface
 from geocnn.groups.planar import Element, product, wrapped
 
 

@@ -107,15 +107,13 @@ class Triangulation:
         """
         start, count = self.fan_ptr[vertex], self.fan_ptr.diff()[vertex]
         inner = ~self.boundary[vertex]
-        polar = torch.where(
-            inner, polar.remainder(2 * math.pi), (polar + _LEAN).remainder(2 * math.pi) - _LEAN
-        )
+        polar = torch.where(inner, polar.remainder(2 * math.pi), (polar + LEAN).remainder(2 * math.pi) - LEAN)
         # a boundary fan may span more than 2π
         share = (polar / self.total[vertex].clamp_min(1e-300)).clamp(0, 1 - 1e-15)
         at = torch.searchsorted(self.fan_key, vertex + share, right=True) - 1
         at = torch.minimum(torch.maximum(at, start), start + count - 1).clamp_min(0)
         h = self.fan[at]
-        outside = (count == 0) | (~inner & ((polar < -_LEAN) | (polar > self.total[vertex] + _LEAN)))
+        outside = (count == 0) | (~inner & ((polar < -LEAN) | (polar > self.total[vertex] + LEAN)))
         a = ((polar - self.polar[h]) / self.scale[vertex]).clamp_min(0).minimum(self.angle[h])
         direction = self.side[h] / self.length[h] * torch.polar(torch.ones_like(a), a)
         return torch.where(outside, -1, h), direction
@@ -130,7 +128,7 @@ class Triangulation:
         return self.polar[h] + a * self.scale[self.tail[h]]
 
 
-_LEAN = 1e-9
+LEAN = 1e-9
 """Radians by which a direction may lean over a boundary edge and still run along it: angles summed round off.
 """
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from geocnn.data.meshes import mesh_file
-from geocnn.geometry.geodesic import Traced, corner_directions, correct, trace, trace_from_vertices, unfold
+from geocnn.geometry.geodesic import correct, unfold
 from geocnn.geometry.io import load_triangles
+from geocnn.geometry.tracing import Traced, corner_directions, trace, trace_from_vertices
 from geocnn.geometry.triangulation import Triangulation, triangulate
 from tests.shapes import beside, cube, jittered_sphere, sheet, tetrahedron, without
 
@@ -220,6 +221,16 @@ def test_a_length_of_zero_stays_and_a_start_outside_goes_nowhere():
     end = trace_from_vertices(t, torch.tensor([4, 0]), full(2, 4.0), torch.tensor([0.0, 1.0]).double())
     assert end.inside.tolist() == [True, False] and end.face[1] == -1
     assert end.travelled.tolist() == [0, 0]
+
+
+def test_a_small_component_beside_a_large_one_is_crossed_as_often_as_its_size_asks():
+    """Of a three-thousandth of the size: 800 of its edges, less than one of the other's, and no limit met."""
+    v, f = tetrahedron()
+    t = triangulate(*beside((v, f), (v / 3000, f)))
+    vertex = torch.tensor([0, 4])
+    end = trace_from_vertices(t, vertex, full(2, 0.3), full(2, 0.75))
+    assert end.inside.all()
+    torch.testing.assert_close(end.travelled, full(2, 0.75), rtol=0, atol=EXACT)
 
 
 # On the polyhedron inscribed in the unit sphere a way of length r covers an arc longer than r by the lean of

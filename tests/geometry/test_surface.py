@@ -184,6 +184,8 @@ BAD = {
     ),
     "log ids": (lambda s: s.log(ids, torch.tensor([0, 99])), "target has ids"),
     "turn": (lambda s: s.turn_frames(torch.zeros(47)), "48 in all"),
+    "turn nan": (lambda s: s.turn_frames([0.0] * 47 + [math.nan]), r"points \[47\] are not finite"),
+    "turn text": (lambda s: s.turn_frames("a"), "alpha must be real numbers"),
     "turn flips": (
         lambda s: s.turn_frames(torch.zeros(48), torch.zeros(3, dtype=torch.bool)),
         r"\[3\] flips",
