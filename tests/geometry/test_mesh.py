@@ -47,6 +47,13 @@ def test_what_is_no_surface_is_refused_with_its_faces():
         mesh(v, torch.cat([f, torch.tensor([[0, 1, 3]])]))
 
 
+def test_geometry_is_not_differentiated():
+    v, f = tetrahedron()
+    s = mesh(v.requires_grad_(), f)
+    e = s.exp(torch.tensor([0]), torch.tensor([[1.0, 0.0]]))
+    assert not any(t.requires_grad for t in (s.points, s.areas, e.points, e.angle))
+
+
 def test_exp_tells_face_and_barycentric_coordinates():
     s = mesh(*jittered_sphere(200))
     base = torch.arange(200).repeat_interleave(8)
