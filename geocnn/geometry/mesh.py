@@ -498,8 +498,10 @@ def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh | OneS
     Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they
     are. Where a component has only one side, like a Möbius band, it is a OneSidedMesh, whose features are of
     group O(2). Geometry is not differentiated: vertices are detached, and no gradient of an end point, a
-    transporter or a stencil flows back to them. Raises GeometryError, naming the elements, for what is no 2-manifold, or not wound alike where
-    it could be (see `check_triangles`).
+    transporter or a stencil flows back to them.
+
+    Raises GeometryError, naming the elements, for what is no 2-manifold, or not wound alike where it could be
+    (see `check_triangles`).
 
     >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
     >>> s.n_points, round(float(s.areas.sum()), 3)
