@@ -19,7 +19,6 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, across_edges, along_edges, halves, pairs_once
 from geocnn.geometry.double_cover import double_cover, other_sense
 from geocnn.geometry.face_points import check_face_points, in_plane
-from geocnn.geometry.geodesic import Unfolded, correct, unfold
 from geocnn.geometry.heat import log_by_heat
 from geocnn.geometry.io import load_triangles
 from geocnn.geometry.manifold import check_triangles, components, wound_alike
@@ -29,6 +28,7 @@ from geocnn.geometry.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.surface import Surface
 from geocnn.geometry.tracing import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.triangulation import Triangulation, triangulate
+from geocnn.geometry.unfolding import Unfolded, unfold
 from geocnn.groups.planar import O2, SO2, Element, compose, inverse
 
 
@@ -44,8 +44,6 @@ class Mesh(Surface):
     triangulation: Triangulation
     vertex: Tensor
     reading: Reading | None = None
-
-    margin = 1.2  # found: unfolded distances up to a fifth longer, a thousandth of them more than 7 %
 
     def __repr__(self) -> str:
         of = "" if self.reading is None else f" of {len(self.triangulation.vertices)} vertices"
@@ -143,8 +141,7 @@ class Mesh(Surface):
         bases, row = torch.unique(start, return_inverse=True)
         pair, which, found, reached = self._reach(bases, row, goals)
         goal = goals.gather(1, which[:, None])[:, 0]
-        chosen = Unfolded(row, goal, found.vector[pair], found.arrival[pair])
-        vector, arrival, met = correct(self.triangulation, start, chosen)
+        vector, arrival, met = found.vector[pair], found.arrival[pair], found.met[pair]
         here, there = (base.anchor, base.flipped), _gauge_of(targets, which)
         return _log_between(here, there, vector, arrival, reached, start == goal)._replace(met=met & reached)
 
@@ -184,16 +181,15 @@ class Mesh(Surface):
         found, jacobian = Unfolded(*(x[use] for x in found)), jacobian[use]
         source = point[found.vertex]
         at = base.take(found.base)
-        vector, arrival, met = correct(t, start[found.base], found)
         own = start[found.base] == found.vertex
-        angle = torch.where(own, torch.zeros_like(arrival), torch.angle(vector) - arrival)
+        angle = torch.where(own, torch.zeros_like(found.arrival), torch.angle(found.vector) - found.arrival)
         angle, flip = self._seen((at.anchor, at.flipped), source[:, None], angle[:, None])
         log = Log(
-            _components(vector, (at.anchor, at.flipped)),
+            _components(found.vector, (at.anchor, at.flipped)),
             angle[:, 0],
             None if flip is None else flip[:, 0],
             torch.ones_like(own),
-            met,
+            found.met,
         )
         return Disc(found.base, source, log, jacobian)
 
@@ -264,8 +260,6 @@ class OneSidedMesh(Quotient):
     """
 
     cover: Mesh
-
-    margin = Mesh.margin
 
     def __repr__(self) -> str:
         of = "" if self.n_points == self.n_vertices else f" of {self.n_vertices} vertices"

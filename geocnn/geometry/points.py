@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geocnn.geometry.geodesic import Unfolded, correct, unfold
 from geocnn.geometry.triangulation import Triangulation
+from geocnn.geometry.unfolding import Unfolded, unfold
 
 
 class Reading(NamedTuple):
@@ -65,12 +65,11 @@ def read_from(t: Triangulation, vertex: Tensor, radius: float) -> Reading:
     n = len(t.vertices)
     while True:
         found = unfold(t, vertex, radius)
-        vector, arrival, _ = correct(t, vertex[found.base], found)
         covered = torch.bincount(found.vertex, minlength=n) > 0
         if bool((covered | (t.fan_ptr.diff() == 0)).all()) or radius > 64 * float(t.length.sum()):
             break
         radius = 2 * radius
-    own = vertex[found.base] == found.vertex
+    vector, arrival, own = found.vector, found.arrival, vertex[found.base] == found.vertex
     # the geodesic seen from the vertex: back the way it arrived
     back = torch.polar(vector.abs(), arrival + math.pi)
     angle = torch.where(own, torch.zeros_like(arrival), arrival - torch.angle(vector))

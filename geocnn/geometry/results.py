@@ -34,8 +34,8 @@ class Log(NamedTuple):
     reached [K].
 
     Not reached is what no geodesic found leads to: points on another component, a sphere's antipodes, points
-    of a cone behind its apex. On a mesh met [K] says where exp leads back to q; elsewhere the vector is the
-    unfolded one, nearly right.
+    of a cone behind its apex. On a mesh the vector is the shortest path's: its length, in the direction it
+    sets out in. met [K] says where exp leads back to q; elsewhere the path bends around vertices.
     """
 
     vectors: Tensor
@@ -71,9 +71,6 @@ class Disc(NamedTuple):
     source: Tensor
     log: Log
     jacobian: Tensor
-
-    def take(self, index: Tensor) -> Disc:
-        return Disc(self.base[index], self.source[index], self.log.take(index), self.jacobian[index])
 
 
 class Placed(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from torch import Tensor
@@ -40,9 +40,6 @@ class Surface(ABC):
     anchor: Tensor
     flipped: Tensor | None
     group: Group
-
-    margin: ClassVar[float] = 1.0
-    """How much longer than the log the distance by which `_disc` chooses may be."""
 
     @property
     def n_points(self) -> int:
@@ -169,9 +166,7 @@ class Surface(ABC):
         if base is not None:
             base = self._ids(base, "base")
             placed = placed.take(base)
-        found = self._disc(placed, self.margin * radius)
-        if self.margin > 1:
-            found = found.take(found.log.distance <= radius * (1 + 1e-12))
+        found = self._disc(placed, radius)
         return found if base is None else found._replace(base=base[found.base])
 
     def connection(self) -> Connection:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -50,6 +51,17 @@ class Triangulation:
     def tail(self) -> Tensor:
         """The vertex each half-edge leaves, [H]."""
         return self.faces.reshape(-1)
+
+    @cached_property
+    def beyond(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the face a, c, b on the other side of each half-edge a → b: its half-edges a → c and c → b [H],
+        −1 on the boundary, and c − b as a multiple [H] (complex) of a − b.
+        """
+        twin = self.twin.clamp_min(0)
+        corner = twin - twin % 3
+        onward, back = corner + (twin + 1) % 3, corner + (twin + 2) % 3
+        share = (self.place[back] - self.place[twin]) / self.side[twin]
+        return torch.where(self.twin < 0, -1, onward), torch.where(self.twin < 0, -1, back), share
 
     @property
     def face_areas(self) -> Tensor:

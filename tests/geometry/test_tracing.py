@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from geocnn.data.meshes import mesh_file
-from geocnn.geometry.geodesic import correct, unfold
 from geocnn.geometry.io import load_triangles
 from geocnn.geometry.tracing import Traced, corner_directions, trace, trace_from_vertices
 from geocnn.geometry.triangulation import Triangulation, triangulate
-from tests.shapes import beside, cube, jittered_sphere, sheet, tetrahedron, without
+from tests.shapes import beside, cube, jittered_sphere, sheet, tetrahedron
 
 # sums over a few faces of numbers near 1 to 10
 EXACT = 1e-12
@@ -253,132 +252,3 @@ def test_distances_on_an_irregular_sphere_of_10000_vertices_are_within_2e_4():
 def test_distances_on_a_sphere_converge_quadratically():
     coarse, fine = (float(arc_errors(triangulate(*jittered_sphere(n)), 5000, 9).mean()) for n in (600, 2400))
     assert 1.8 < math.log2(coarse / fine) < 2.2
-
-
-# ---------------------------------------------------------------------------------------------------- logs
-
-
-def within_rings(t: Triangulation, count: int, k: int) -> tuple[Tensor, Tensor]:
-    """Pairs of `count` random vertices and all others at most k edges away."""
-    from scipy.sparse import coo_array
-
-    n, tail, head = len(t.vertices), t.tail.numpy(), t.faces.roll(-1, 1).reshape(-1).numpy()
-    i, j = np.concatenate([tail, head]), np.concatenate([head, tail])
-    near = coo_array((np.ones(len(i), dtype=bool), (i, j)), (n, n)).tocsr()
-    base = torch.randperm(n, generator=torch.Generator().manual_seed(10))[:count].sort().values
-    reached = coo_array((np.ones(count, dtype=bool), (np.arange(count), base.numpy())), (count, n)).tocsr()
-    for _ in range(k):
-        reached = reached + reached @ near
-    row, column = (torch.from_numpy(x.astype(np.int64)) for x in reached.nonzero())
-    keep = base[row] != column
-    return base[row[keep]], column[keep]
-
-
-def logs(t: Triangulation, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(vector, whether a straightest geodesic meets q, relative miss of exp(log))."""
-    base, row = p.unique(return_inverse=True)
-    radius = 1.5 * float((t.vertices[p] - t.vertices[q]).norm(dim=1).max())
-    found = unfold(t, base, radius)
-    key = found.base * len(t.vertices) + found.vertex
-    wanted = row * len(t.vertices) + q
-    pair = torch.searchsorted(key, wanted).clamp_max(len(key) - 1)
-    assert torch.equal(key[pair], wanted)
-    chosen = type(found)(*(x[pair] for x in found))
-    vector, _, met = correct(t, p, chosen)
-    end = trace_from_vertices(t, p, torch.angle(vector), vector.abs())
-    return vector, met, (in_space(t, end.face, end.place) - t.vertices[q]).norm(dim=1) / vector.abs()
-
-
-# How many vertices are met depends on the curvature: behind a vertex of more than 2π lies a shadow that no
-# straightest geodesic enters. Found: 91 %, 99.8 %.
-@pytest.mark.parametrize(("name", "met_share"), [("bunny", 0.9), ("irregular sphere", 0.99)])
-def test_exp_of_log_is_there_within_four_rings(name, met_share):
-    """Asked for: a median miss of 0.2 %. Where a geodesic meets the vertex, the miss is 1e-9 of the way."""
-    t = shape(name)
-    _, met, miss = logs(t, *within_rings(t, 300, 4))
-    assert miss.median() < 2e-3
-    assert miss[met].max() < 1e-8
-    assert met.double().mean() > met_share
-
-
-def test_on_a_flat_sheet_logs_are_differences():
-    t = triangulate(*sheet(12, 9, 0.3, seed=1))
-    p, q = within_rings(t, 117, 5)
-    vector, _, _ = logs(t, p, q)
-    there = torch.view_as_real(vector)[:, :, None] * t.frames()[p]
-    torch.testing.assert_close(there.sum(1), t.vertices[q] - t.vertices[p], rtol=0, atol=1e-9)
-
-
-def test_a_hole_is_walked_around_and_its_far_side_reached_the_shorter_way():
-    """Past the corners (2, 2) and (4, 2) of a square hole of side 2 leads the way from (1, 3) to (5, 3)."""
-    vertices, faces = sheet(6, 6)
-    hole = (vertices[:, :2] - 3).abs().amax(1) < 1
-    t = triangulate(*without((vertices, faces), hole))
-    base, target = 1 + 7 * 3, 5 + 7 * 3
-    found = unfold(t, torch.tensor([base]), 10.0)
-    distance = found.vector.abs()[found.vertex == target]
-    assert float(distance) == pytest.approx(2 * math.sqrt(2) + 2, abs=1e-9)
-
-
-@pytest.mark.parametrize("name", ["bunny", "hand", "spot", "irregular sphere"])
-def test_no_log_is_shorter_than_the_exact_distance(name):
-    """Of those that a geodesic meets; all but 2 % of them are as long (found: all but 1.4 % on the hand)."""
-    exact = pytest.importorskip("pygeodesic.geodesic")
-    t = shape(name)
-    p, q = within_rings(t, 40, 4)
-    vector, met, _ = logs(t, p, q)
-    solver = exact.PyGeodesicAlgorithmExact(t.vertices.numpy(), t.faces.numpy())
-    shortest = torch.empty(len(p), dtype=torch.float64)
-    for base in p.unique().tolist():
-        distances, _ = solver.geodesicDistances(np.array([base]), None)
-        shortest[p == base] = torch.from_numpy(distances)[q[p == base]]
-    excess = vector.abs()[met] / shortest[met] - 1
-    assert excess.min() > -1e-8
-    assert (excess > 1e-5).double().mean() < 0.02
-
-
-@pytest.mark.parametrize("name", ["bunny", "irregular sphere"])
-def test_logs_agree_with_the_vector_heat_method(name):
-    """AffineLocal, itself an approximation: on the irregular sphere 0.25 % off in the median, on the bunny
-    2.2 %, whose edges of curvature it smoothes.
-    """
-    from potpourri3d import MeshVectorHeatSolver
-
-    t = shape(name)
-    p, q = within_rings(t, 60, 4)
-    vector, _, _ = logs(t, p, q)
-    solver = MeshVectorHeatSolver(t.vertices.numpy(), t.faces.numpy())
-    first, _, _ = solver.get_tangent_frames()
-    off = []
-    frames = t.frames()
-    for base in p.unique().tolist():
-        here = p == base
-        e = frames[base] @ torch.from_numpy(first[base])
-        log = torch.from_numpy(solver.compute_log_map(base, "AffineLocal").copy())[q[here]]
-        theirs = torch.view_as_complex(log) * unit(torch.atan2(e[1], e[0]))
-        off.append((theirs - vector[here]).abs() / vector[here].abs())
-    assert torch.cat(off).median() < {"bunny": 0.03, "irregular sphere": 0.004}[name]
-
-
-def test_unfolding_goes_no_farther_than_the_radius_and_not_to_another_component():
-    v, f = beside(jittered_sphere(100), jittered_sphere(100, seed=1))
-    t = triangulate(torch.cat([v, torch.zeros(1, 3).double()]), f)
-    found = unfold(t, torch.tensor([0, 150, 200]), 0.8)
-    assert found.vector.abs().max() <= 0.8
-    assert (found.vertex[found.base == 0] < 100).all()
-    second = found.vertex[found.base == 1]
-    assert ((second >= 100) & (second < 200)).all()
-    assert found.vertex[found.base == 2].tolist() == [200]
-    everything = unfold(t, torch.tensor([0]), 100.0)
-    assert torch.equal(everything.vertex, torch.arange(100))
-
-
-def test_a_base_finds_alone_what_it_finds_among_others():
-    t = shape("irregular sphere")
-    base = torch.arange(0, 2500, 7)
-    found = unfold(t, base, 0.1)
-    for k in (0, 100, len(base) - 1):
-        alone = unfold(t, base[k : k + 1], 0.1)
-        assert torch.equal(found.vertex[found.base == k], alone.vertex)
-        torch.testing.assert_close(found.vector[found.base == k], alone.vector, rtol=0, atol=EXACT)
-        torch.testing.assert_close(found.arrival[found.base == k], alone.arrival, rtol=0, atol=EXACT)
