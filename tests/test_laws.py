@@ -147,7 +147,7 @@ def triangles(
     surface, finest = mesh(*small), mesh(*fine)
     a, b, c = small[0][small[1]].unbind(1)
     area = 0.5 * float(torch.linalg.cross(b - a, c - a).norm(dim=1).sum())
-    # geodesics are corrected to 1e-9 of their way
+    # logs lead to their vertices up to rounding, which grows with every vertex passed on one side
     exact = {"exact": 1e-8, "own_weight": 1e-8, "share": share}
     pair = finest.coarser().coarser(), finest.coarser()
     reach = 2.5 * surface.spacing

@@ -197,7 +197,7 @@ def test_to_wind_faces_otherwise_changes_the_gauge_alone(kind):
         GaugeConv("O2: 2x1", "O2: 1x0e", rings=2).double(),
     )
     x = torch.randn(len(vertices), 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    # logs are corrected to 1e-9 of their way
+    # rounding may choose another of two paths that are as long
     one, other = (mesh(vertices, f).stencil(0.4, kind=kind, **_samples(kind)) for f in (faces, turned))
     torch.testing.assert_close(layer(x, one), layer(x, other), rtol=0, atol=1e-7)
     deep = [twice[1](twice[0](x, st), st) for st in (one, other)]

@@ -103,7 +103,7 @@ def test_an_answer_belongs_to_a_point_of_the_shape(moved):
     else:
         faces = faces[torch.randperm(len(faces), generator=torch.Generator().manual_seed(1))].roll(1, 1)
     after = answers(vertices, faces, model)
-    # logs are corrected to 1e-9 of their length; eigenvectors of the Laplacian are found to 1e-12 or so
+    # logs are exact to rounding; eigenvectors of the Laplacian are found to 1e-12 or so
     assert (after - before[same]).abs().max() < 1e-6 * before.abs().max()
 
 
