@@ -17,7 +17,7 @@ from geocnn.equivariance import rotation_error
 from geocnn.geometry import healpix
 from geocnn.groups.rotations import random_rotations
 from geocnn.groups.wigner import rotate_coefficients
-from geocnn.harmonics import analysis, random_coefficients, synthesis
+from geocnn.harmonics import analysis, healpix_grid, random_coefficients, synthesis
 from geocnn.nn import GaugeConv
 from geocnn.viz import orthographic
 
@@ -34,15 +34,15 @@ def network(x, stencil):
 figure = Figure(figsize=(7.6, 5.0), layout="constrained")
 
 for row, nside in zip(figure.subplots(2, 3), (16, 32), strict=True):
-    stencil = healpix(nside).stencil(RADIUS, samples=(3, 12))
+    stencil, grid = healpix(nside).stencil(RADIUS, samples=(3, 12)), healpix_grid(nside)
     error = rotation_error(network, stencil, "1x0", "1x0", DEGREE, random)
     print(f"nside {nside}: {100 * error.mean:.2f} % mean of 8 rotations, {100 * error.max:.2f} % at most")
 
-    turned = synthesis(rotate_coefficients(coefficients, rotation), nside)
+    turned = synthesis(rotate_coefficients(coefficients, rotation), grid)
     with torch.no_grad():
         turned_first = network(turned.mT, stencil).mT
-        spectrum = analysis(network(synthesis(coefficients, nside).mT, stencil).mT, lmax=2 * nside)
-    turned_last = synthesis(rotate_coefficients(spectrum, rotation), nside)
+        spectrum = analysis(network(synthesis(coefficients, grid).mT, stencil).mT, grid, lmax=2 * nside)
+    turned_last = synthesis(rotate_coefficients(spectrum, rotation), grid)
     difference = 100 * (turned_first - turned_last) / turned_last.abs().max()
 
     titles = f"turned input, nside {nside}", "convolved", "difference of the two orders"

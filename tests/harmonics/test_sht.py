@@ -17,10 +17,9 @@ from geocnn.harmonics import (
     alm_from_healpy,
     alm_to_healpy,
     analysis,
+    healpix_grid,
     power_spectrum,
     random_coefficients,
-    spin_analysis,
-    spin_synthesis,
     synthesis,
 )
 
@@ -45,7 +44,7 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
 def test_synthesis_is_healpys_alm2map(nside, lmax):
     """Also far above the band limit of the grid, where orders fold onto each other."""
     alm = fields(lmax, 2)
-    found = synthesis(alm, nside)
+    found = synthesis(alm, healpix_grid(nside))
     for i in range(2):
         expected = hp.alm2map(alm_to_healpy(alm[i]).numpy(), nside, lmax=lmax)
         np.testing.assert_allclose(found[i].numpy(), expected, rtol=0, atol=1e-10)
@@ -57,7 +56,7 @@ def test_analysis_is_healpys_map2alm(nside, lmax, iterations):
     """On white noise, which no band limit helps."""
     noise = torch.randn(12 * nside**2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     expected = hp.map2alm(noise.numpy(), lmax=lmax, iter=iterations, use_pixel_weights=False)
-    found = alm_to_healpy(analysis(noise, lmax, iterations)).numpy()
+    found = alm_to_healpy(analysis(noise, healpix_grid(nside), lmax, iterations=iterations)).numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
 
 
@@ -70,7 +69,7 @@ def test_synthesis_is_the_sum_of_scipys_harmonics():
         for m in range(l + 1):
             harmonic = torch.tensor(sph_harm_y(l, m, theta.numpy(), phi.numpy()))
             expected += (1 if m == 0 else 2) * (alm[l, m] * harmonic).real
-    torch.testing.assert_close(synthesis(alm, nside), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(synthesis(alm, healpix_grid(nside)), expected, rtol=0, atol=1e-12)
 
 
 def test_constant_and_cosine():
@@ -79,18 +78,20 @@ def test_constant_and_cosine():
     alm[1, 1, 0] = math.sqrt(4 * math.pi / 3)
     theta, _ = pixel_to_angle(8, torch.arange(768))
     expected = torch.stack([torch.ones_like(theta), torch.cos(theta)])
-    torch.testing.assert_close(synthesis(alm, 8), expected, rtol=0, atol=1e-14)
+    torch.testing.assert_close(synthesis(alm, healpix_grid(8)), expected, rtol=0, atol=1e-14)
     # Equal weights integrate degree 2 to 1e-3 at nside 8; every iteration gains as much again.
-    torch.testing.assert_close(analysis(expected, 1, iterations=6), alm, rtol=0, atol=1e-10)
+    torch.testing.assert_close(analysis(expected, healpix_grid(8), 1, iterations=6), alm, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("nside, without, with_three", [(32, 5.0e-3, 8.5e-6), (64, 2.3e-3, 3.6e-6)])
 def test_analysis_error_is_that_of_the_method(nside, without, with_three):
     """Published for map2alm at lmax = 2 nside; the draw of the field moves it by up to a factor of two."""
-    alm = fields(2 * nside, 3)
-    values = synthesis(alm, nside)
-    assert without / 2.5 < relative_error(analysis(values, 2 * nside, iterations=0), alm) < 1.5 * without
-    assert with_three / 2.5 < relative_error(analysis(values, 2 * nside), alm) < 1.5 * with_three
+    alm, grid = fields(2 * nside, 3), healpix_grid(nside)
+    values = synthesis(alm, grid)
+    assert (
+        without / 2.5 < relative_error(analysis(values, grid, 2 * nside, iterations=0), alm) < 1.5 * without
+    )
+    assert with_three / 2.5 < relative_error(analysis(values, grid, 2 * nside), alm) < 1.5 * with_three
 
 
 def test_rotated_coefficients_give_the_rotated_function():
@@ -100,11 +101,11 @@ def test_rotated_coefficients_give_the_rotated_function():
     alm[1, 0] = math.sqrt(4 * math.pi / 3) * v[2]
     alm[1, 1] = -math.sqrt(2 * math.pi / 3) * torch.complex(v[0], -v[1])
     points = pixel_to_vector(8, torch.arange(768))
-    torch.testing.assert_close(synthesis(alm, 8), points @ v, rtol=0, atol=1e-14)
+    torch.testing.assert_close(synthesis(alm, healpix_grid(8)), points @ v, rtol=0, atol=1e-14)
     rotations = random_rotations(3, torch.Generator().manual_seed(2))
     expected = torch.stack([(points @ r) @ v for r in rotations])
     torch.testing.assert_close(
-        synthesis(rotate_coefficients(alm, rotations), 8), expected, rtol=0, atol=1e-13
+        synthesis(rotate_coefficients(alm, rotations), healpix_grid(8)), expected, rtol=0, atol=1e-13
     )
 
 
@@ -127,9 +128,9 @@ def test_spin_transform_is_healpys(spin):
     alm = -(signed(gradient) + 1j * signed(curl))
     packed = [alm_to_healpy(gradient).numpy(), alm_to_healpy(curl).numpy()]
     real, imaginary = hp.alm2map_spin(packed, nside, spin, lmax)
-    values = spin_synthesis(alm, spin, nside)
+    values = synthesis(alm, healpix_grid(nside), spin)
     np.testing.assert_allclose(values.numpy(), real + 1j * imaginary, rtol=0, atol=1e-10)
-    found = spin_analysis(values, spin, lmax, iterations=0)
+    found = analysis(values, healpix_grid(nside), lmax, spin, iterations=0)
     packed = hp.map2alm_spin([real, imaginary], spin, lmax=lmax)
     gradient, curl = (signed(alm_from_healpy(torch.tensor(part))) for part in packed)
     torch.testing.assert_close(found, -(gradient + 1j * curl), rtol=0, atol=1e-10)
@@ -142,16 +143,16 @@ def test_spin_transform_inverts(spin):
     alm = torch.randn(2, lmax + 1, 2 * lmax + 1, dtype=torch.complex128, generator=generator)
     degree, order = torch.arange(lmax + 1)[:, None], torch.arange(-lmax, lmax + 1)
     alm = torch.where((order.abs() <= degree) & (degree >= abs(spin)), alm, 0)
-    values = spin_synthesis(alm, spin, 16, nested=True)
+    values = synthesis(alm, healpix_grid(16, nested=True), spin)
     # At lmax = nside every iteration gains three digits.
-    found = spin_analysis(values, spin, lmax, iterations=8, nested=True)
+    found = analysis(values, healpix_grid(16, nested=True), lmax, spin, iterations=8)
     torch.testing.assert_close(found, alm, rtol=0, atol=1e-10)
 
 
 def test_spin_zero_is_the_complex_scalar_transform():
     real, imaginary = fields(10, 2)
-    values = spin_synthesis(signed(real) + 1j * signed(imaginary), 0, 8)
-    expected = torch.complex(synthesis(real, 8), synthesis(imaginary, 8))
+    values = synthesis(signed(real) + 1j * signed(imaginary), healpix_grid(8), 0)
+    expected = torch.complex(synthesis(real, healpix_grid(8)), synthesis(imaginary, healpix_grid(8)))
     torch.testing.assert_close(values, expected, rtol=0, atol=1e-12)
 
 
@@ -168,49 +169,53 @@ def test_rotated_gradient_is_the_gradient_of_the_rotated_function():
     south = torch.stack([theta.cos() * phi.cos(), theta.cos() * phi.sin(), -theta.sin()], dim=-1)
     east = torch.stack([-phi.sin(), phi.cos(), zero], dim=-1)
     expected = torch.complex(south @ rotation @ v, east @ rotation @ v)
-    found = spin_synthesis(rotate_coefficients(-math.sqrt(2) * alm, rotation), 1, 8)
+    found = synthesis(rotate_coefficients(-math.sqrt(2) * alm, rotation), healpix_grid(8), 1)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
 
 
 def test_nested_is_the_same_map_in_another_order():
     alm = fields(20, 2)
-    ring = synthesis(alm, 16)
-    nested = synthesis(alm, 16, nested=True)
+    in_rings, in_nest = healpix_grid(16), healpix_grid(16, nested=True)
+    ring, nested = synthesis(alm, in_rings), synthesis(alm, in_nest)
     torch.testing.assert_close(nested, ring[:, nested_to_ring(16, torch.arange(3072))], rtol=0, atol=0)
-    torch.testing.assert_close(analysis(nested, 20, nested=True), analysis(ring, 20), rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        analysis(nested, in_nest, 20), analysis(ring, in_rings, 20), rtol=0, atol=1e-13
+    )
 
 
 def test_any_leading_dimensions():
-    alm = fields(5, 6)
-    values = synthesis(alm, 4)
-    torch.testing.assert_close(synthesis(alm.reshape(2, 3, 6, 6), 4), values.reshape(2, 3, -1))
-    torch.testing.assert_close(synthesis(alm[0], 4), values[0])
-    torch.testing.assert_close(analysis(values.reshape(3, 2, -1), 5), analysis(values, 5).reshape(3, 2, 6, 6))
+    alm, grid = fields(5, 6), healpix_grid(4)
+    values = synthesis(alm, grid)
+    torch.testing.assert_close(synthesis(alm.reshape(2, 3, 6, 6), grid), values.reshape(2, 3, -1))
+    torch.testing.assert_close(synthesis(alm[0], grid), values[0])
+    torch.testing.assert_close(
+        analysis(values.reshape(3, 2, -1), grid, 5), analysis(values, grid, 5).reshape(3, 2, 6, 6)
+    )
 
 
 def test_single_precision_stays_single():
     alm = fields(16, 1)
-    values = synthesis(alm.to(torch.complex64), 8)
+    values = synthesis(alm.to(torch.complex64), healpix_grid(8))
     assert values.dtype == torch.float32
     # 17^2 terms of size one, rounded to 6e-8 each.
-    torch.testing.assert_close(values.double(), synthesis(alm, 8), rtol=0, atol=1e-4)
-    assert analysis(values, 16).dtype == torch.complex64
+    torch.testing.assert_close(values.double(), synthesis(alm, healpix_grid(8)), rtol=0, atol=1e-4)
+    assert analysis(values, healpix_grid(8), 16).dtype == torch.complex64
 
 
 def test_tables_made_in_inference_mode_serve_autograd():
     with torch.inference_mode():
-        synthesis(fields(7, 1), 2)
+        synthesis(fields(7, 1), healpix_grid(2))
     alm = fields(7, 1).requires_grad_()
-    synthesis(alm, 2).square().sum().backward()
+    synthesis(alm, healpix_grid(2)).square().sum().backward()
     assert alm.grad is not None and alm.grad.isfinite().all()
 
 
 def test_derivatives():
     alm = fields(3, 1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a: synthesis(a, 2), alm)
+    assert torch.autograd.gradcheck(lambda a: synthesis(a, healpix_grid(2)), alm)
     generator = torch.Generator().manual_seed(6)
     values = torch.randn(1, 48, dtype=torch.float64, generator=generator).requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: analysis(v, 3, iterations=1), values)
+    assert torch.autograd.gradcheck(lambda v: analysis(v, healpix_grid(2), 3, iterations=1), values)
 
 
 def test_random_coefficients_are_white():
@@ -245,26 +250,26 @@ def test_healpy_layout():
 
 def test_bad_input_is_named():
     with pytest.raises(MapError, match="float64"):
-        synthesis(torch.zeros(3, 3, dtype=torch.float64), 2)
+        synthesis(torch.zeros(3, 3, dtype=torch.float64), healpix_grid(2))
     with pytest.raises(MapError, match=r"\(3, 5\)"):
-        synthesis(torch.zeros(3, 5, dtype=torch.complex128), 2)
+        synthesis(torch.zeros(3, 5, dtype=torch.complex128), healpix_grid(2))
     with pytest.raises(MapError, match=r"2 lmax \+ 1"):
-        spin_synthesis(torch.zeros(3, 3, dtype=torch.complex128), 1, 2)
+        synthesis(torch.zeros(3, 3, dtype=torch.complex128), healpix_grid(2), 1)
     with pytest.raises(GeometryError, match="nside"):
-        synthesis(torch.zeros(3, 3, dtype=torch.complex128), 3)
+        healpix_grid(3)
     with pytest.raises(MapError, match="int64"):
-        analysis(torch.zeros(48, dtype=torch.int64), 2)
+        analysis(torch.zeros(48, dtype=torch.int64), healpix_grid(2), 2)
     with pytest.raises(MapError, match="47"):
-        analysis(torch.zeros(47, dtype=torch.float64), 2)
+        analysis(torch.zeros(47, dtype=torch.float64), healpix_grid(2), 2)
     with pytest.raises(MapError, match="UNSEEN"):
-        analysis(torch.full((48,), hp.UNSEEN, dtype=torch.float64), 2)
+        analysis(torch.full((48,), hp.UNSEEN, dtype=torch.float64), healpix_grid(2), 2)
     with pytest.raises(MapError, match="NaN"):
-        spin_analysis(torch.full((48,), math.nan, dtype=torch.complex128), 1, 2)
+        analysis(torch.full((48,), math.nan, dtype=torch.complex128), healpix_grid(2), 2, spin=1)
     with pytest.raises(MapError, match="float64"):
-        spin_analysis(torch.zeros(48, dtype=torch.float64), 1, 2)
+        analysis(torch.zeros(48, dtype=torch.float64), healpix_grid(2), 2, spin=1)
     with pytest.raises(GeometryError, match="lmax=6"):
-        analysis(torch.zeros(48, dtype=torch.float64), 6)
+        analysis(torch.zeros(48, dtype=torch.float64), healpix_grid(2), 6)
     with pytest.raises(GeometryError, match="iterations=-1"):
-        analysis(torch.zeros(48, dtype=torch.float64), 2, iterations=-1)
+        analysis(torch.zeros(48, dtype=torch.float64), healpix_grid(2), 2, iterations=-1)
     with pytest.raises(MapError, match="4 coefficients"):
         alm_from_healpy(torch.zeros(4, dtype=torch.complex128))

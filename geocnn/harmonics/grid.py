@@ -1,0 +1,255 @@
+"""Iso-latitude ring grids: HEALPix, Gauss-Legendre and equiangular, one value for every transform.
+
+A grid is a list of rings of equal colatitude, ring j having n_phi[j] samples at phi0[j] + 2 pi k / n_phi[j].
+Values on a grid are flat, [..., n_points], ring after ring from the north, eastward along each (HEALPix in
+nested order: as its pixels are numbered). Where all rings have the same length that is [lat, lon], row after
+row: `values.flatten(-2)` and `values.unflatten(-1, grid.shape)` go back and forth without a copy.
+
+Every grid is its own mirror image in the equator: transforms use that parity.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.healpix import check_nside, ring_to_nested, rings
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RingGrid:
+    """An iso-latitude grid; made by `healpix_grid`, `gauss_legendre` and `equiangular`, compared by identity.
+
+    All tensors are float64 or int64 on the CPU; transforms move what they need.
+    """
+
+    name: str
+    theta: Tensor
+    """[R], colatitude of the rings in radians, increasing."""
+    n_phi: tuple[int, ...]
+    """R numbers of samples."""
+    phi0: Tensor
+    """[R], longitude of the first sample of each ring in radians."""
+    weight: Tensor
+    """[R], quadrature weight of one sample of each ring; over all samples they sum to 4 pi."""
+    lmax: int
+    """The largest degree the grid resolves: `analysis` refuses more."""
+    exact: bool
+    """Does analysis recover functions of degree up to lmax but for rounding?"""
+    latitude_rule: Tensor | None = None
+    """[2, G, R] or None: trigonometric interpolation from the rings to the colatitudes `fine_theta` of even
+    and odd functions of theta, with which analysis integrates where plain weights would not be exact."""
+    fine_theta: Tensor | None = None
+    """[G], Gauss-Legendre colatitudes; their weights are part of latitude_rule."""
+    pixel: Tensor | None = None
+    """[n_points], the flat position of every sample in ring order; None where that is the identity."""
+
+    @property
+    def n_points(self) -> int:
+        return sum(self.n_phi)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rings, samples of a ring). Raises GeometryError where rings differ in length."""
+        if not self.is_product:
+            raise GeometryError(f"the rings of {self!r} differ in length, so it has no shape [lat, lon]")
+        return len(self.n_phi), self.n_phi[0]
+
+    @property
+    def is_product(self) -> bool:
+        """Do flat values reshape to [lat, lon]?"""
+        return len(set(self.n_phi)) == 1 and self.pixel is None
+
+    @cached_property
+    def start(self) -> Tensor:
+        """[R], the first sample of each ring in ring order."""
+        count = torch.tensor(self.n_phi)
+        return count.cumsum(0) - count
+
+    def ring_values(self, per_ring: Tensor) -> Tensor:
+        """A value a ring [R] spread over its samples: flat [n_points].
+
+        >>> gauss_legendre(2, 3).ring_values(torch.tensor([1, 2])).tolist()
+        [1, 1, 1, 2, 2, 2]
+        """
+        samples = per_ring.repeat_interleave(torch.tensor(self.n_phi, device=per_ring.device))
+        if self.pixel is None:
+            return samples
+        flat = torch.empty_like(samples)
+        flat[self.pixel.to(per_ring.device)] = samples
+        return flat
+
+    def angles(self) -> tuple[Tensor, Tensor]:
+        """Colatitude and longitude of every point, flat [n_points], in radians.
+
+        >>> theta, phi = equiangular(3, 4, poles=True).angles()
+        >>> (phi / torch.pi).tolist()
+        [0.0, 0.5, 1.0, 1.5, 0.0, 0.5, 1.0, 1.5, 0.0, 0.5, 1.0, 1.5]
+        """
+        count = torch.tensor(self.n_phi)
+        number = torch.arange(self.n_points) - self.start.repeat_interleave(count)
+        step = 2 * math.pi / count.double()
+        longitude = self.phi0.repeat_interleave(count) + number * step.repeat_interleave(count)
+        if self.pixel is not None:
+            longitude = torch.empty_like(longitude).index_copy_(0, self.pixel, longitude)
+        return self.ring_values(self.theta), longitude
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {len(self.n_phi)} rings, {self.n_points} points, lmax {self.lmax}"
+
+
+@lru_cache(maxsize=32)
+def healpix_grid(nside: int, nested: bool = False) -> RingGrid:
+    """The HEALPix grid (Gorski et al. 2005) with equal weights 4 pi / npix, in ring or nested order.
+
+    Quadrature is approximate: analysis improves it by iterations. lmax is 3 nside - 1.
+
+    Raises:
+        GeometryError: nside is not a power of two.
+
+    >>> healpix_grid(2)
+    healpix(2): 7 rings, 48 points, lmax 5
+    """
+    layout = rings(check_nside(nside))
+    n = 12 * nside**2
+    return RingGrid(
+        f"healpix({nside}{', nested' if nested else ''})",
+        layout.theta,
+        tuple(layout.n_phi.tolist()),
+        layout.phi0,
+        torch.full((4 * nside - 1,), 4 * math.pi / n, dtype=torch.float64),
+        lmax=3 * nside - 1,
+        exact=False,
+        pixel=ring_to_nested(nside, torch.arange(n)) if nested else None,
+    )
+
+
+@lru_cache(maxsize=32)
+def gauss_legendre(n_lat: int, n_lon: int | None = None) -> RingGrid:
+    """Gauss-Legendre colatitudes, exact for degrees l < n_lat with 2l < n_lon.
+
+    Args:
+        n_lat: number of rings.
+        n_lon: samples of each ring, at longitudes 2 pi k / n_lon; 2 n_lat by default.
+
+    Raises:
+        GeometryError: a number is below one.
+
+    >>> gauss_legendre(64)
+    gauss_legendre(64, 128): 64 rings, 8192 points, lmax 63
+    """
+    n_lon = _checked_size(n_lat, n_lon, least=1)
+    theta, weight = _gauss_legendre_nodes(n_lat)
+    return _product_grid("gauss_legendre", theta, weight, n_lon, min(n_lat - 1, (n_lon - 1) // 2))
+
+
+@lru_cache(maxsize=32)
+def equiangular(n_lat: int, n_lon: int | None = None, poles: bool = False) -> RingGrid:
+    """Equally spaced colatitudes, exact for degrees l < n_lat (with poles: l < n_lat - 1) with 2l < n_lon.
+
+    Analysis integrates the trigonometric interpolant in theta against the harmonics exactly, so degree l
+    needs l + 1 rings, as on a Gauss-Legendre grid (l + 2 with poles); plain weights would need 2l + 1.
+    `weight` are these plain weights (Fejer's first rule; Clenshaw-Curtis with poles), exact for integrals of
+    functions of degree below n_lat.
+
+    Args:
+        n_lat: number of rings, at (j + 1/2) pi / n_lat; with poles at j pi / (n_lat - 1).
+        n_lon: samples of each ring, at longitudes 2 pi k / n_lon; 2 n_lat by default.
+        poles: whether the first and last ring are the poles, as in climate data.
+
+    Raises:
+        GeometryError: n_lat is below one, or three with poles; n_lon is below one.
+
+    Source: Swarztrauber 1979, SIAM J. Numer. Anal. 16:934 (the Z functions of SPHEREPACK): the interpolant of
+    a function of degree below n_lat is that function.
+
+    >>> equiangular(73, 144, poles=True)
+    equiangular(73, 144, poles): 73 rings, 10512 points, lmax 71
+    """
+    n_lon = _checked_size(n_lat, n_lon, least=3 if poles else 1)
+    steps = n_lat - 1 if poles else n_lat
+    theta = math.pi * (torch.arange(n_lat, dtype=torch.float64) + (0.0 if poles else 0.5)) / steps
+    fine_theta, fine_weight = _gauss_legendre_nodes(n_lat + n_lat % 2)
+    rule = fine_weight[:, None] * _trigonometric_interpolation(theta, fine_theta, steps, poles)
+    return _product_grid(
+        "equiangular", theta, rule[0].sum(0), n_lon, min(steps - 1, (n_lon - 1) // 2), rule, fine_theta, poles
+    )
+
+
+def _product_grid(
+    name: str,
+    theta: Tensor,
+    weight: Tensor,
+    n_lon: int,
+    lmax: int,
+    rule: Tensor | None = None,
+    fine_theta: Tensor | None = None,
+    poles: bool = False,
+) -> RingGrid:
+    n_lat = len(theta)
+    return RingGrid(
+        f"{name}({n_lat}, {n_lon}{', poles' if poles else ''})",
+        theta,
+        (n_lon,) * n_lat,
+        torch.zeros(n_lat, dtype=torch.float64),
+        weight * (2 * math.pi / n_lon),
+        lmax,
+        True,
+        rule if rule is None else rule * (2 * math.pi / n_lon),
+        fine_theta,
+    )
+
+
+def _checked_size(n_lat: int, n_lon: int | None, least: int) -> int:
+    n_lon = 2 * n_lat if n_lon is None else n_lon
+    if n_lat < least or n_lon < 1:
+        raise GeometryError(
+            f"a grid of {n_lat} rings of {n_lon} samples; give at least {least} rings of at least one sample"
+        )
+    return n_lon
+
+
+def _gauss_legendre_nodes(n: int) -> tuple[Tensor, Tensor]:
+    """Colatitudes and weights (sum 2) of n points by Newton's iteration from Tricomi's guess, symmetric."""
+    k = torch.arange(1, n // 2 + 1, dtype=torch.float64)
+    theta = math.pi * (4 * k - 1) / (4 * n + 2)
+    theta = theta + 1 / (8 * n**2) / torch.tan(theta)
+    if n % 2:
+        theta = torch.cat([theta, torch.tensor([math.pi / 2], dtype=torch.float64)])
+    slope = torch.ones_like(theta)
+    for _ in range(4):
+        value, slope = _legendre(n, theta)
+        theta = theta - value / slope
+    if n % 2:
+        theta[-1] = math.pi / 2
+    weight = 2 / slope**2
+    south = slice(0, n // 2)
+    return torch.cat([theta, math.pi - theta[south].flip(0)]), torch.cat([weight, weight[south].flip(0)])
+
+
+def _legendre(n: int, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """P_n(cos theta) and its derivative by theta; 2 / derivative^2 at a zero is the Gauss-Legendre weight."""
+    z = torch.cos(theta)
+    before, value = torch.zeros_like(z), torch.ones_like(z)
+    for l in range(n):
+        before, value = value, ((2 * l + 1) * z * value - l * before) / (l + 1)
+    return value, n * (z * value - before) / torch.sin(theta)
+
+
+def _trigonometric_interpolation(theta: Tensor, fine_theta: Tensor, steps: int, poles: bool) -> Tensor:
+    """[2, G, R]: values at fine_theta of the cosine (even) and sine (odd) series through values at theta."""
+    degree = torch.arange(len(theta) + (0 if poles else 1), dtype=torch.float64)
+    half_degree = torch.where((degree == 0) | (degree == steps), 0.5, 1.0)
+    half_end = torch.ones_like(theta)
+    if poles:
+        half_end[0] = half_end[-1] = 0.5
+    series = []
+    for wave in (torch.cos, torch.sin):
+        forward = wave(degree[:, None] * theta) * half_end
+        series.append((wave(fine_theta[:, None] * degree) * half_degree) @ forward * (2 / steps))
+    return torch.stack(series)

@@ -1,0 +1,178 @@
+"""The transform in colatitude: one small matrix product an order, on tables of spin-weighted harmonics.
+
+The harmonics are lambda_lm(theta) = sYlm(theta, 0) = (-1)^s sqrt((2l + 1) / 4 pi) d^l_{m,-s}(theta). Rings
+enter as pairs, a northern ring and its mirror image in the equator, whose Fourier coefficients lie in F[m, 0]
+and F[m, 1] (`longitude`). Two consequences of d^l_{m,-s}(pi - theta) = (-1)^(l+s) d^l_{-m,-s}(theta):
+
+- only the northern half of the harmonics is computed;
+- for real functions, where lambda is even or odd in cos(theta) with l + m, F holds the sum and the difference
+  of the pair instead, and each parity of l meets one of them: half the products.
+
+Tables are cut into blocks of orders, each with the degrees l >= |m| that its orders have. Small tables are
+kept in the working precision; large ones are computed block by block, by recurrence in float64, at every use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from geocnn.groups.wigner import wigner_d_column
+from geocnn.harmonics.grid import RingGrid
+
+KEPT_BYTES = 1 << 28  # a larger table is not kept
+BLOCK_BYTES = 1 << 26  # what a block of a table not kept may take in float64
+LEAST_BLOCKS = 8  # the more, the less is multiplied by the zeros l < |m|
+
+
+class Key(NamedTuple):
+    """What a table depends on."""
+
+    grid: RingGrid
+    lmax: int
+    spin: int | None
+    """None: real functions, orders m >= 0; otherwise all orders -lmax .. lmax of functions of this spin."""
+    weighted: bool
+    """True: quadrature weights included (analysis). False: real functions have m > 0 doubled (synthesis)."""
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def n_orders(self) -> int:
+        return self.lmax + 1 if self.spin is None else 2 * self.lmax + 1
+
+    @property
+    def pairs(self) -> int:
+        """Rings from the north down to the equator."""
+        return (len(self.grid.n_phi) + 1) // 2
+
+
+class Block(NamedTuple):
+    """Harmonics of consecutive orders: rows `start` .. of F and of coefficients, degrees from `degree`."""
+
+    start: int
+    degree: int
+    table: Tensor
+    """[orders, degrees, pairs] for real functions, otherwise [orders, degrees, 2 pairs]."""
+
+
+def project(key: Key, fourier: Tensor) -> Tensor:
+    """sum over rings of table times F: complex [orders, 2, pairs, B] -> [orders, lmax + 1, B]."""
+    count = fourier.shape[-1]
+    rings = torch.view_as_real(fourier).flatten(-2)
+    alm = rings.new_zeros(key.n_orders, key.lmax + 1, 2 * count)
+    for start, first, table in _blocks(key):
+        stop = start + len(table)
+        if key.spin is not None:
+            torch.bmm(table, rings[start:stop].flatten(1, 2), out=alm[start:stop, first:])
+            continue
+        for odd_order, odd_degree in _PARITIES:
+            order, parity = slice(start + odd_order, stop, 2), (start + odd_order + first + odd_degree) % 2
+            part, target = table[odd_order::2, odd_degree::2], alm[order, first + odd_degree :: 2]
+            if target.numel():
+                torch.bmm(part, rings[order, parity], out=target)
+    return torch.view_as_complex(alm.unflatten(-1, (count, 2)))
+
+
+def expand(key: Key, alm: Tensor) -> Tensor:
+    """The transpose of `project`, for real functions halved: [orders, degrees, B] -> [orders, 2, pairs, B]."""
+    count = alm.shape[-1]
+    coefficients = torch.view_as_real(alm).flatten(-2)
+    rings = coefficients.new_zeros(key.n_orders, 2, key.pairs, 2 * count)
+    for start, first, table in _blocks(key):
+        stop = start + len(table)
+        if key.spin is not None:
+            torch.bmm(table.mT, coefficients[start:stop, first:], out=rings[start:stop].flatten(1, 2))
+            continue
+        for odd_order, odd_degree in _PARITIES:
+            order, parity = slice(start + odd_order, stop, 2), (start + odd_order + first + odd_degree) % 2
+            part, source = table[odd_order::2, odd_degree::2], coefficients[order, first + odd_degree :: 2]
+            target = rings[order, parity]
+            if source.numel():
+                torch.baddbmm(target, part.mT, source, beta=0, alpha=0.5, out=target)
+    return torch.view_as_complex(rings.unflatten(-1, (count, 2)))
+
+
+_PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+def _blocks(key: Key) -> Iterable[Block]:
+    rings = key.pairs if key.spin is None else 2 * key.pairs
+    size = key.n_orders * (key.lmax + 1) * rings * key.dtype.itemsize
+    return _kept(key) if size <= KEPT_BYTES else _computed(key)
+
+
+# Tables outlive the call that makes them, so they must not be inference tensors, which autograd refuses.
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _kept(key: Key) -> tuple[Block, ...]:
+    return tuple(_computed(key))
+
+
+@torch.no_grad()
+def _computed(key: Key) -> Iterator[Block]:
+    grid, lmax, spin = key.grid, key.lmax, key.spin
+    fine = grid.fine_theta if key.weighted else None
+    theta = (grid.theta[: key.pairs] if fine is None else fine[: len(fine) // 2]).to(key.device)
+    size = max(1, min(-(-(lmax + 1) // LEAST_BLOCKS), BLOCK_BYTES // (8 * (lmax + 1) * len(theta))))
+    for start in range(0, lmax + 1, size):
+        order = torch.arange(start, min(start + size, lmax + 1), device=key.device)
+        if spin is None:
+            north = _north(lmax, order, 0, theta, start)
+            yield Block(start, start, _finished(key, order, start, north))
+            continue
+        first = max(start, min(abs(spin), lmax))
+        east, west = (_north(lmax, sign * order, spin, theta, first) for sign in (1, -1))
+        mirror = _sign(torch.arange(first, lmax + 1, device=key.device) + spin)[:, None]
+        both = torch.cat([east, mirror * west], -1)
+        yield Block(lmax + start, first, _finished(key, order, first, both))
+        negative = order[order > 0].flip(0)
+        if len(negative):
+            both = torch.cat([west, mirror * east], -1)[-len(negative) :].flip(0)
+            yield Block(lmax - int(negative[0]), first, _finished(key, -negative, first, both))
+
+
+def _north(lmax: int, order: Tensor, spin: int, theta: Tensor, first: int) -> Tensor:
+    """lambda_lm(theta) [orders, l - first, rings] in float64."""
+    degree = torch.arange(first, lmax + 1, dtype=torch.float64, device=theta.device)
+    norm = (-1) ** spin * torch.sqrt((2 * degree + 1) / (4 * math.pi))
+    column = wigner_d_column(lmax, order[:, None], -spin, theta)[..., first:]
+    return column.mT * norm[:, None]
+
+
+def _finished(key: Key, order: Tensor, first: int, table: Tensor) -> Tensor:
+    """The harmonics with what analysis or synthesis multiplies them by, in the working precision."""
+    if not key.weighted:
+        if key.spin is None:
+            table = table * torch.where(order == 0, 1.0, 2.0)[:, None, None]
+    elif key.grid.latitude_rule is None:
+        weight = key.grid.weight[: key.pairs].to(table)
+        table = table * (weight if key.spin is None else weight.repeat(2))
+    else:
+        if key.spin is None:
+            degree = torch.arange(first, key.lmax + 1, device=key.device)
+            table = torch.cat([table, _sign(degree + order[:, None])[..., None] * table], -1)
+        rules = _paired_rule(key).to(table)
+        table = torch.stack(
+            [t @ rules[(int(m) + (key.spin or 0)) % 2] for m, t in zip(order, table, strict=True)]
+        )
+    return table.to(key.dtype).contiguous()
+
+
+def _paired_rule(key: Key) -> Tensor:
+    """The grid's latitude rule between pairs of rings: [2, G, pairs] or, for a spin, [2, G, 2 pairs]."""
+    assert key.grid.latitude_rule is not None
+    rule = key.grid.latitude_rule
+    half = rule.shape[1] // 2
+    rule = torch.cat([rule[:, :half], rule[:, half:].flip(1)], 1)
+    north, south = rule[..., : key.pairs], rule.flip(-1)[..., : key.pairs]
+    return north if key.spin is None else torch.cat([north, south], -1)
+
+
+def _sign(power: Tensor) -> Tensor:
+    return (1 - 2 * (power % 2)).to(torch.float64)
