@@ -47,64 +47,81 @@ class Key(NamedTuple):
         return self.lmax + 1 if self.spin is None else 2 * self.lmax + 1
 
     @property
+    def first_order(self) -> int:
+        return 0 if self.spin is None else -self.lmax
+
+    @property
+    def kept(self) -> bool:
+        """Is the table small enough to be kept?"""
+        rings = self.pairs if self.spin is None else 2 * self.pairs
+        return self.n_orders * (self.lmax + 1) * rings * self.dtype.itemsize <= KEPT_BYTES
+
+    @property
     def pairs(self) -> int:
         """Rings from the north down to the equator."""
         return (len(self.grid.n_phi) + 1) // 2
 
 
 class Block(NamedTuple):
-    """Harmonics of consecutive orders: rows `start` .. of F and of coefficients, degrees from `degree`."""
+    """Harmonics of consecutive orders from `order`, all negative or none, and of degrees from `degree`."""
 
-    start: int
+    order: int
     degree: int
     table: Tensor
     """[orders, degrees, pairs] for real functions, otherwise [orders, degrees, 2 pairs]."""
 
 
 def project(key: Key, fourier: Tensor) -> Tensor:
-    """sum over rings of table times F: complex [orders, 2, pairs, B] -> [orders, lmax + 1, B]."""
+    """sum over rings of table times F: complex [size, 2, pairs, B] -> [orders, lmax + 1, B]."""
     count = fourier.shape[-1]
     rings = torch.view_as_real(fourier).flatten(-2)
     alm = rings.new_zeros(key.n_orders, key.lmax + 1, 2 * count)
     for start, first, table in _blocks(key):
-        stop = start + len(table)
+        order, target = _rows(start, table, len(rings)), alm[start - key.first_order :][: len(table), first:]
         if key.spin is not None:
-            torch.bmm(table, rings[start:stop].flatten(1, 2), out=alm[start:stop, first:])
+            torch.bmm(table, rings[order].flatten(1, 2), out=target)
             continue
-        for odd_order, odd_degree in _PARITIES:
-            order, parity = slice(start + odd_order, stop, 2), (start + odd_order + first + odd_degree) % 2
-            part, target = table[odd_order::2, odd_degree::2], alm[order, first + odd_degree :: 2]
-            if target.numel():
-                torch.bmm(part, rings[order, parity], out=target)
+        for m, l in _PARITIES:
+            if target[m::2, l::2].numel():
+                parity = (start + m + first + l) % 2
+                torch.bmm(table[m::2, l::2], rings[order][m::2, parity], out=target[m::2, l::2])
     return torch.view_as_complex(alm.unflatten(-1, (count, 2)))
 
 
-def expand(key: Key, alm: Tensor) -> Tensor:
-    """The transpose of `project`, for real functions halved: [orders, degrees, B] -> [orders, 2, pairs, B]."""
+def expand(key: Key, alm: Tensor, size: int) -> Tensor:
+    """The transpose of `project`: complex [orders, lmax + 1, B] -> [size, 2, pairs, B].
+
+    Of real functions m > 0 is halved.
+    """
     count = alm.shape[-1]
     coefficients = torch.view_as_real(alm).flatten(-2)
-    rings = coefficients.new_zeros(key.n_orders, 2, key.pairs, 2 * count)
+    # The memory of the product's transposition: rings, orders, batch.
+    rings = coefficients.new_zeros(2, key.pairs, size, 2 * count).permute(2, 0, 1, 3)
     for start, first, table in _blocks(key):
-        stop = start + len(table)
+        target = rings[_rows(start, table, size)]
+        source = coefficients[start - key.first_order :][: len(table), first:]
         if key.spin is not None:
-            torch.bmm(table.mT, coefficients[start:stop, first:], out=rings[start:stop].flatten(1, 2))
+            torch.bmm(table.mT, source, out=target.flatten(1, 2))
             continue
-        for odd_order, odd_degree in _PARITIES:
-            order, parity = slice(start + odd_order, stop, 2), (start + odd_order + first + odd_degree) % 2
-            part, source = table[odd_order::2, odd_degree::2], coefficients[order, first + odd_degree :: 2]
-            target = rings[order, parity]
-            if source.numel():
-                torch.baddbmm(target, part.mT, source, beta=0, alpha=0.5, out=target)
+        for m, l in _PARITIES:
+            if source[m::2, l::2].numel():
+                part = target[m::2, (start + m + first + l) % 2]
+                torch.baddbmm(part, table[m::2, l::2].mT, source[m::2, l::2], beta=0, alpha=0.5, out=part)
+    if key.spin is None:
+        rings[0] *= 2
     return torch.view_as_complex(rings.unflatten(-1, (count, 2)))
+
+
+def _rows(start: int, table: Tensor, size: int) -> slice:
+    """Consecutive orders, all negative or none, where order m lies at m modulo size."""
+    return slice(start % size, start % size + len(table))
 
 
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 def _blocks(key: Key) -> Iterable[Block]:
-    rings = key.pairs if key.spin is None else 2 * key.pairs
-    size = key.n_orders * (key.lmax + 1) * rings * key.dtype.itemsize
-    return _kept(key) if size <= KEPT_BYTES else _computed(key)
+    return _kept(key) if key.kept else _computed(key)
 
 
 # Tables outlive the call that makes them, so they must not be inference tensors, which autograd refuses.
@@ -130,11 +147,11 @@ def _computed(key: Key) -> Iterator[Block]:
         east, west = (_north(lmax, sign * order, spin, theta, first) for sign in (1, -1))
         mirror = _sign(torch.arange(first, lmax + 1, device=key.device) + spin)[:, None]
         both = torch.cat([east, mirror * west], -1)
-        yield Block(lmax + start, first, _finished(key, order, first, both))
+        yield Block(start, first, _finished(key, order, first, both))
         negative = order[order > 0].flip(0)
         if len(negative):
             both = torch.cat([west, mirror * east], -1)[-len(negative) :].flip(0)
-            yield Block(lmax - int(negative[0]), first, _finished(key, -negative, first, both))
+            yield Block(-int(negative[0]), first, _finished(key, -negative, first, both))
 
 
 def _north(lmax: int, order: Tensor, spin: int, theta: Tensor, first: int) -> Tensor:

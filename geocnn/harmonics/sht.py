@@ -25,7 +25,9 @@ from geocnn.geometry.healpix import check_map
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.latitude import Key, expand, project
-from geocnn.harmonics.longitude import from_fourier, to_fourier
+from geocnn.harmonics.longitude import from_fourier, spectrum_size, to_fourier
+
+PART_BYTES = 1 << 21  # of values transformed at once on a processor
 
 
 def synthesis(alm: Tensor, grid: RingGrid, spin: int | None = None) -> Tensor:
@@ -133,32 +135,39 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(tangent, *ctx.maps)
 
 
-def _orders(key: Key) -> range:
-    return range(key.lmax + 1) if key.spin is None else range(-key.lmax, key.lmax + 1)
-
-
 def _project(key: Key) -> Callable[[Tensor], Tensor]:
     def apply(values: Tensor) -> Tensor:
         flat = values[None].flatten(0, -2).resolve_conj()
-        alm = project(key, to_fourier(key.grid, _orders(key), flat))
-        # Batch first, order before degree: this way round the transposition is one of matrices.
-        alm = alm.flatten(0, 1).T.contiguous().unflatten(1, alm.shape[:2]).mT
-        return alm.unflatten(0, (1, *values.shape[:-1]))[0]
+        alm = flat.new_empty(len(flat), key.n_orders, key.lmax + 1, dtype=key.dtype.to_complex())
+        for part, target in zip(_parts(key, flat), _parts(key, alm.flatten(1)), strict=True):
+            found = project(key, to_fourier(key.grid, key.lmax, part))
+            # The transposition of one matrix, which is why the order comes before the degree in memory.
+            target.copy_(found.flatten(0, 1).T)
+        return alm.mT.unflatten(0, (1, *values.shape[:-1]))[0]
 
     return apply
 
 
 def _expand(key: Key) -> Callable[[Tensor], Tensor]:
     def apply(alm: Tensor) -> Tensor:
-        flat = alm[None].flatten(0, -3).permute(2, 1, 0).resolve_conj().contiguous()
+        flat = alm[None].flatten(0, -3).resolve_conj().mT
         real = key.spin is None
-        fourier = expand(key, flat)
-        if real:
-            fourier[0] *= 2
-        values = from_fourier(key.grid, _orders(key), fourier, real)
+        size = spectrum_size(key.grid, key.lmax, real)
+        dtype = key.dtype if real else key.dtype.to_complex()
+        values = torch.empty(len(flat), key.grid.n_points, dtype=dtype, device=alm.device)
+        for part, target in zip(_parts(key, flat), _parts(key, values), strict=True):
+            batch_last = part.flatten(1).T.contiguous().unflatten(0, part.shape[1:])
+            target.copy_(from_fourier(key.grid, key.lmax, expand(key, batch_last, size), real))
         return values.unflatten(0, (1, *alm.shape[:-2]))[0]
 
     return apply
+
+
+def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
+    """A batch in parts whose intermediate values stay in a processor's cache; whole where tables are costly."""
+    if batch.device.type != "cpu" or not key.kept:
+        return (batch,)
+    return batch.split(max(1, PART_BYTES // (key.dtype.itemsize * key.grid.n_points)))
 
 
 def _check_count(values: Tensor, grid: RingGrid) -> None:
