@@ -27,7 +27,7 @@ from geocnn.harmonics.grid import RingGrid
 
 KEPT_BYTES = 1 << 28  # a larger table is not kept
 BLOCK_BYTES = 1 << 26  # what a block of a table not kept may take in float64
-LEAST_BLOCKS = 8  # the more, the less is multiplied by the zeros l < |m|
+BLOCK_ORDERS = 16  # fewer orders a block multiply less by the zeros l < |m| but take more calls
 
 
 class Key(NamedTuple):
@@ -136,7 +136,8 @@ def _computed(key: Key) -> Iterator[Block]:
     grid, lmax, spin = key.grid, key.lmax, key.spin
     fine = grid.fine_theta if key.weighted else None
     theta = (grid.theta[: key.pairs] if fine is None else fine[: len(fine) // 2]).to(key.device)
-    size = max(1, min(-(-(lmax + 1) // LEAST_BLOCKS), BLOCK_BYTES // (8 * (lmax + 1) * len(theta))))
+    size = max(BLOCK_ORDERS, (lmax + 1) // 8)
+    size = max(1, min(size, BLOCK_BYTES // (8 * (lmax + 1) * len(theta))))
     for start in range(0, lmax + 1, size):
         order = torch.arange(start, min(start + size, lmax + 1), device=key.device)
         if spin is None:

@@ -27,7 +27,7 @@ from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.latitude import Key, expand, project
 from geocnn.harmonics.longitude import from_fourier, spectrum_size, to_fourier
 
-PART_BYTES = 1 << 21  # of values transformed at once on a processor
+PART_BYTES = 1 << 23  # of values transformed at once on a processor
 
 
 def synthesis(alm: Tensor, grid: RingGrid, spin: int | None = None) -> Tensor:
@@ -164,7 +164,7 @@ def _expand(key: Key) -> Callable[[Tensor], Tensor]:
 
 
 def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
-    """A batch in parts whose intermediate values stay in a processor's cache; whole where tables are costly."""
+    """A batch in parts whose intermediate values stay in the cache; whole where tables are costly."""
     if batch.device.type != "cpu" or not key.kept:
         return (batch,)
     return batch.split(max(1, PART_BYTES // (key.dtype.itemsize * key.grid.n_points)))
