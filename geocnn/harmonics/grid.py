@@ -19,6 +19,7 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.healpix import check_nside, ring_to_nested, rings
+from geocnn.groups.wigner import wigner_d_column
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,10 +105,17 @@ class RingGrid:
 
 
 @lru_cache(maxsize=32)
-def healpix_grid(nside: int, nested: bool = False) -> RingGrid:
-    """The HEALPix grid (Gorski et al. 2005) with equal weights 4 pi / npix, in ring or nested order.
+def healpix_grid(nside: int, nested: bool = False, ring_weights: bool = False) -> RingGrid:
+    """The HEALPix grid (Gorski et al. 2005) in ring or nested order. lmax is 3 nside - 1.
 
-    Quadrature is approximate: analysis improves it by iterations. lmax is 3 nside - 1.
+    Quadrature is approximate: analysis improves it by iterations.
+
+    Args:
+        nside: a power of two.
+        nested: pixels in nested instead of ring order.
+        ring_weights: instead of equal weights 4 pi / npix those of least change that integrate zonal
+            functions of degree up to 3 nside exactly. healpy's stored ones are these at nside 8, 16 and 256;
+            elsewhere they stop at another degree.
 
     Raises:
         GeometryError: nside is not a power of two.
@@ -117,16 +125,29 @@ def healpix_grid(nside: int, nested: bool = False) -> RingGrid:
     """
     layout = rings(check_nside(nside))
     n = 12 * nside**2
+    weight = torch.full((4 * nside - 1,), 4 * math.pi / n, dtype=torch.float64)
+    options = ", nested" * nested + ", ring weights" * ring_weights
     return RingGrid(
-        f"healpix({nside}{', nested' if nested else ''})",
+        f"healpix({nside}{options})",
         layout.theta,
         tuple(layout.n_phi.tolist()),
         layout.phi0,
-        torch.full((4 * nside - 1,), 4 * math.pi / n, dtype=torch.float64),
+        weight * (1 + _ring_weight_changes(nside, layout.theta, layout.n_phi)) if ring_weights else weight,
         lmax=3 * nside - 1,
         exact=False,
         pixel=ring_to_nested(nside, torch.arange(n)) if nested else None,
     )
+
+
+def _ring_weight_changes(nside: int, theta: Tensor, n_phi: Tensor) -> Tensor:
+    """Changes c with sum_r n_r (1 + c_r) P_l(z_r) = 12 nside^2 delta_l0 and the least sum of (n_r c_r)^2."""
+    count = n_phi[: 2 * nside].double()
+    count[:-1] *= 2  # odd degrees vanish between a ring and its mirror image
+    legendre = wigner_d_column(3 * nside, 0, 0, theta[: 2 * nside])[:, ::2].T
+    missing = -legendre @ count
+    missing[0] += 12 * nside**2
+    change = torch.linalg.lstsq(legendre, missing[:, None], driver="gelsd").solution[:, 0] / count
+    return torch.cat([change, change[:-1].flip(0)])
 
 
 @lru_cache(maxsize=32)

@@ -123,7 +123,6 @@ def _rows(start: int, table: Tensor, size: int) -> slice:
 
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
-
 _kept: dict[Key, tuple[Block, ...]] = {}  # the last used last
 
 
@@ -134,7 +133,7 @@ def _blocks(key: Key) -> Iterable[Block]:
     with torch.inference_mode(False):
         blocks = _kept.pop(key, None) or tuple(_computed(key))
     _kept[key] = blocks
-    while sum(kept.bytes for kept in _kept) > KEPT_BYTES:
+    while sum(kept.bytes for kept in tuple(_kept)) > KEPT_BYTES:
         del _kept[next(iter(_kept))]
     return blocks
 

@@ -70,6 +70,24 @@ def test_synthesis_is_the_sum_of_scipys_harmonics():
     torch.testing.assert_close(synthesis(alm, healpix_grid(nside)), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("nside", [8, 16])
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_ring_weights_are_healpys(nside, iterations):
+    grid, lmax = healpix_grid(nside, ring_weights=True), 2 * nside
+    noise = torch.randn(12 * nside**2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    expected = hp.map2alm(noise.numpy(), lmax=lmax, iter=iterations, use_weights=True)
+    found = alm_to_healpy(analysis(noise, grid, lmax, iterations=iterations)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+
+
+def test_ring_weights_help():
+    """Without iterations, at degree nside."""
+    alm, plain, better = fields(16, 3), healpix_grid(16), healpix_grid(16, ring_weights=True)
+    values = synthesis(alm, plain)
+    errors = [relative_error(analysis(values, grid, 16, iterations=0), alm) for grid in (plain, better)]
+    assert errors[1] < 0.5 * errors[0]
+
+
 def test_constant_and_cosine():
     alm = torch.zeros(2, 2, 2, dtype=torch.complex128)
     alm[0, 0, 0] = math.sqrt(4 * math.pi)
@@ -81,7 +99,9 @@ def test_constant_and_cosine():
     torch.testing.assert_close(analysis(expected, healpix_grid(8), 1, iterations=6), alm, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("nside, without, with_three", [(32, 5.0e-3, 8.5e-6), (64, 2.3e-3, 3.6e-6)])
+@pytest.mark.parametrize(
+    "nside, without, with_three", [(32, 5.0e-3, 8.5e-6), (64, 2.3e-3, 3.6e-6), (128, 1.0e-3, 1.3e-6)]
+)
 def test_analysis_error_is_that_of_the_method(nside, without, with_three):
     """Published for map2alm at lmax = 2 nside; the draw of the field moves it by up to a factor of two."""
     alm, grid = fields(2 * nside, 3), healpix_grid(nside)
@@ -227,6 +247,16 @@ def test_parts_and_blocks_do_not_show(monkeypatch):
     torch.testing.assert_close(synthesis(alm, grid), values, rtol=0, atol=1e-13)
     torch.testing.assert_close(synthesis(spin, grid, 1), spin_values, rtol=0, atol=1e-13)
     torch.testing.assert_close(analysis(spin_values, grid, 32, 1), spin, rtol=0, atol=1e-13)
+
+
+def test_tables_kept_stay_within_their_budget(monkeypatch):
+    grids, alm = [gauss_legendre(n) for n in (9, 10, 11)], fields(8, 1)
+    one = latitude.Key(grids[0], 8, None, False, torch.float64, alm.device).bytes
+    monkeypatch.setattr(latitude, "_kept", {})
+    monkeypatch.setattr(latitude, "KEPT_BYTES", 3 * one)
+    for grid in grids:
+        synthesis(alm, grid)
+    assert [key.grid for key in latitude._kept] == grids[1:]
 
 
 def test_rotated_coefficients_give_the_rotated_function():
