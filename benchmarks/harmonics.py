@@ -6,7 +6,7 @@
 - degree 1024: synthesis and analysis of one map in a process of its own, peak memory above that of imports
   and input. Table: what all degrees, orders and northern rings would take.
 
-Rivals take turns; times are medians. Both sides run on as many threads as OMP_NUM_THREADS says.
+Rivals take turns; times are medians, ratios are of processor time. Threads are what OMP_NUM_THREADS says.
 
 python benchmarks/harmonics.py [folder]      prints, and writes benchmarks/harmonics.csv (minutes)
 
