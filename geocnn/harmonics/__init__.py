@@ -13,6 +13,7 @@ from geocnn.harmonics.coefficients import (
     spin_from_eb,
     spin_from_polarisation,
 )
+from geocnn.harmonics.fields import field_analysis, field_synthesis
 from geocnn.harmonics.grid import RingGrid, equiangular, gauss_legendre, healpix_grid
 from geocnn.harmonics.sht import analysis, integral, synthesis
 from geocnn.harmonics.so3 import so3_analysis, so3_synthesis
@@ -34,6 +35,8 @@ __all__ = [
     "divergence",
     "eb_from_spin",
     "equiangular",
+    "field_analysis",
+    "field_synthesis",
     "gauss_legendre",
     "gradient",
     "healpix_grid",

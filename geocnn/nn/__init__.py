@@ -8,6 +8,7 @@ from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.nn.nonlinearity import Gated, NormNonlinearity
 from geocnn.nn.norm import FieldNorm
 from geocnn.nn.pool import Pool, surface_mean
+from geocnn.nn.so3_correlation import SO3Correlation
 
 __all__ = [
     "ConvBlock",
@@ -19,6 +20,7 @@ __all__ = [
     "NormNonlinearity",
     "Pool",
     "ResidualBlock",
+    "SO3Correlation",
     "SurfaceEncoder",
     "SurfaceUNet",
     "surface_mean",

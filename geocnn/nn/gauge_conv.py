@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, ir
 from geocnn.groups.steerable import Moment, radial_basis
 from geocnn.nn.linear import real_matrix
 from geocnn.ops.gather import MomentBasis, check_input, gather
+
+if TYPE_CHECKING:
+    from geocnn.nn.so3_correlation import SO3Correlation
 
 
 class GaugeConv(nn.Module):
@@ -127,6 +131,24 @@ class GaugeConv(nn.Module):
             for source, weight in zip(self.basis.sources, parts, strict=True):
                 found[target, source] = real_matrix(weight)
         return found
+
+    def to_harmonic(self, radius: float, lmax: int) -> SO3Correlation:
+        """The same map on the sphere, for stencils of that radius (radians), by harmonics up to degree lmax.
+
+        It has this layer's parameters, not copies. The two agree as the grid is refined. Raises
+        FieldTypeError for a group other than SO(2) and GeometryError for a radius above π.
+
+        >>> GaugeConv("1x0", "4x0 + 2x1").to_harmonic(radius=0.6, lmax=15)
+        SO3Correlation(1x0 -> 4x0 + 2x1, lmax=15, rings=3, radius=0.6)
+        """
+        from geocnn.nn.so3_correlation import SO3Correlation
+
+        basis, bias = self.basis, self.bias is not None
+        made = SO3Correlation(
+            self.in_type, self.out_type, lmax, basis.rings, radius, basis.max_frequency, bias
+        )
+        made.weight, made.bias = self.weight, self.bias
+        return made.to(next(self.parameters()).device)
 
     def _check(self, x: Tensor, stencil: Stencil) -> None:
         check_input(x, stencil, self.in_type)

@@ -1,0 +1,216 @@
+"""SO3Correlation: the equivariant linear maps between fields on the sphere, degree by degree."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from geocnn.errors import FieldTypeError, GeometryError
+from geocnn.geometry.surface import radial_quadrature
+from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.steerable import radial_basis
+from geocnn.groups.wigner import wigner_d_column
+from geocnn.harmonics.fields import checked, conjugate, field_analysis, field_synthesis
+from geocnn.harmonics.grid import RingGrid
+from geocnn.nn.gauge_conv import GaugeConv
+
+
+class _Path(NamedTuple):
+    """From a source irrep, or its conjugate, to a target irrep; the kernel's angular frequency; which of the
+    moments between them it is, and the first row of their weights.
+    """
+
+    target: Irrep
+    source: Irrep
+    conjugated: bool
+    frequency: int
+    moment: int
+    start: int
+
+    def profile(self, lmax: int, rings: int, radius: float | None) -> Tensor:
+        """[lmax + 1, rings]: (2/R²) ∫ R_ring(r/R) d^l_mn(r) r dr; of free weights 1 where l ≥ |m|, |n|."""
+        m, n = self.target.frequency, self.source.frequency * (-1 if self.conjugated else 1)
+        if radius is None:
+            return (torch.arange(lmax + 1) >= max(m, abs(n))).double()[:, None]
+        t, weight = _between_knots(rings if self.frequency == 0 else rings + 1, 24 + math.ceil(lmax * radius))
+        d = wigner_d_column(lmax, m, n, radius * t)
+        return d.mT @ (weight[:, None] * radial_basis(t, rings, self.frequency))
+
+
+def _between_knots(n: int, order: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights for ∫₀¹ f(t) 2t dt of functions that are smooth between multiples of 1/n."""
+    t, weight = radial_quadrature(order)
+    # its weights hold 2t dt
+    nodes = (t + torch.arange(n)[:, None]).flatten() / n
+    return nodes, (weight / (2 * t)).repeat(n) * 2 * nodes / n
+
+
+class SO3Correlation(nn.Module):
+    """Correlation with a kernel on SO(3), in the harmonic domain of the sphere.
+
+        y^m_lk = Σ_n W^mn_l x^n_lk + V^mn_l (x̄^n)_lk
+        x [..., n_points, D_in], grid -> [..., n_points, D_out]
+
+    over all frequencies n of the input, m of the output, degrees l up to `lmax` and orders k; x^n are a
+    frequency-n field's spin-n coefficients. Between scalars that is a zonal kernel's correlation on S², from
+    scalars to all frequencies S² → SO(3), in general SO(3) → SO(3): the frequencies of a field are the third
+    angle of a function on SO(3). By Schur's lemma no other linear map commutes with all rotations (Cohen et
+    al. 2018, section 3; Esteves et al. 2020, section 3).
+
+    W and V are free numbers a degree; with `rings` and `radius` they are those of the kernel that GaugeConv
+    has with as many rings on a stencil of that radius (radians), and the layer's weights are GaugeConv's:
+
+        W^mn_l = (2/R²) ∫₀ᴿ a(r) d^l_mn(r) r dr         V^mn_l with b(r) and d^l_m,-n
+
+    `max_frequency` bounds that kernel's angular frequency. The output has degrees up to lmax and lies on
+    `out_grid`, by default the input's grid; the bias acts on invariant channels.
+
+    Raises FieldTypeError (types, group), GeometryError (rings, radius; lmax the grid cannot carry) and
+    MapError (values).
+
+    >>> from geocnn.harmonics import gauss_legendre
+    >>> layer = SO3Correlation("1x0", "4x0 + 2x1", lmax=7)
+    >>> layer(torch.randn(5, 128, 1), gauss_legendre(8, 16)).shape
+    torch.Size([5, 128, 8])
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        out_type: FieldType | str,
+        lmax: int,
+        rings: int | None = None,
+        radius: float | None = None,
+        max_frequency: int | None = None,
+        bias: bool = True,
+    ):
+        super().__init__()
+        self.in_type, self.out_type = checked(in_type), checked(out_type)
+        self.lmax, self.radius = lmax, radius
+        if (rings is None) != (radius is None):
+            raise GeometryError("a local kernel has both rings and a radius, a free one neither")
+        if lmax < self.in_type.max_frequency or lmax < self.out_type.max_frequency:
+            raise FieldTypeError(
+                f"a field of frequency n has degrees from n on: {self.in_type} -> {self.out_type} needs "
+                f"lmax ≥ {max(self.in_type.max_frequency, self.out_type.max_frequency)}, got {lmax}"
+            )
+        if radius is not None and not 0 < radius <= math.pi:
+            raise GeometryError(f"a kernel's radius lies between 0 and π radians, got {radius}")
+        local = GaugeConv(self.in_type, self.out_type, rings or 1, max_frequency, bias)
+        self.basis, self.bias = local.basis, local.bias
+        self.register_buffer("_invariant", local._invariant, persistent=False)
+        self.weight = local.weight if rings is not None else nn.ParameterDict(_free(local, lmax))
+        # float64 whatever the layer is cast to, so no buffers
+        self._profiles = {path: path.profile(lmax, self.basis.rings, radius) for path in self._paths()}
+
+    _invariant: Tensor
+
+    def to_local(self) -> GaugeConv:
+        """The GaugeConv with this layer's parameters, for stencils of its radius.
+
+        Raises FieldTypeError where the layer has free weights: they are those of no one kernel of `rings`.
+        """
+        if self.radius is None:
+            raise FieldTypeError(
+                "free weights a degree belong to no kernel on rings; give rings and radius to have one"
+            )
+        basis, bias = self.basis, self.bias is not None
+        made = GaugeConv(self.in_type, self.out_type, basis.rings, basis.max_frequency, bias)
+        made.weight, made.bias = self.weight, self.bias
+        return made.to(next(self.parameters()).device)
+
+    def forward(self, x: Tensor, grid: RingGrid, out_grid: RingGrid | None = None) -> Tensor:
+        alm = field_analysis(x, self.in_type, grid, self.lmax)
+        y = field_synthesis(self.correlate(alm), self.out_type, out_grid or grid)
+        if self.bias is None:
+            return y
+        return y + y.new_zeros(self.out_type.dim).index_copy(0, self._invariant, self.bias.to(y.dtype))
+
+    def correlate(self, alm: Tensor) -> Tensor:
+        """Coefficients [..., copies, lmax + 1, 2 lmax + 1] of the input to those of the output."""
+        parts = alm.split([self.in_type.multiplicity(i) for i in self.in_type.irreps], -3)
+        seen = []
+        for irrep, part in zip(self.in_type.irreps, parts, strict=True):
+            seen += [part, conjugate(part, irrep.frequency)] if irrep.frequency else [part]
+        stacked = torch.cat(seen, -3)
+        batch = stacked.shape[:-3]
+        columns = stacked.flatten(0, -4) if batch else stacked[None]
+        # one product a degree: [degree, batch · order, copies] by [degree, copies, copies]
+        columns = columns.permute(2, 0, 3, 1)
+        found = torch.bmm(columns.flatten(1, 2), self.matrices().to(alm.dtype))
+        found = found.unflatten(1, columns.shape[1:3]).permute(1, 3, 0, 2)
+        return found.reshape(*batch, *found.shape[1:])
+
+    def matrices(self) -> Tensor:
+        """[lmax + 1, rows, copies out] complex. Rows: the copies of each input irrep, and unless its frequency
+        is 0 their conjugates.
+        """
+        paths = {(p.target, p.source, p.conjugated): p for p in self._profiles}
+        columns = []
+        for target in self.out_type.irreps:
+            rows = []
+            for source in self.in_type.irreps:
+                for conjugated in (False, True)[: 1 + (source.frequency > 0)]:
+                    copies = self.in_type.multiplicity(source), self.out_type.multiplicity(target)
+                    path = paths.get((target, source, conjugated))
+                    rows.append(self._none(*copies) if path is None else self._block(path, *copies))
+            columns.append(torch.cat(rows, 1))
+        return torch.cat(columns, 2)
+
+    def _none(self, copies: int, copies_out: int) -> Tensor:
+        first = next(iter(self.weight.values()))
+        return first.new_zeros(self.lmax + 1, copies, copies_out, dtype=first.dtype.to_complex())
+
+    def _block(self, path: _Path, copies: int, copies_out: int) -> Tensor:
+        """[lmax + 1, copies, copies_out]: the weights of a path over its profile."""
+        weight = self.weight[str(path.target)]
+        profile, count = self._profiles[path].to(weight), self.basis.rings * copies
+
+        def kernel(part: int, moment: int) -> Tensor:
+            start = path.start + moment * count
+            rows = weight[..., part, start : start + count, :].unflatten(-2, (self.basis.rings, copies))
+            # free weights have a row a degree and no rings
+            return torch.einsum("lr,rio->lio" if rows.ndim == 3 else "lr,lrio->lio", profile, rows)
+
+        if path.target.frequency:
+            return torch.complex(kernel(0, path.moment), kernel(1, path.moment))
+        real = kernel(0, path.moment)
+        # the real part of (v − iw) u is v Re u + w Im u
+        imaginary = -kernel(0, path.moment + 1) if path.source.frequency else torch.zeros_like(real)
+        return torch.complex(real, imaginary)
+
+    def _paths(self) -> list[_Path]:
+        """All ways from an input irrep, or its conjugate, to an output irrep."""
+        found = []
+        for target in self.out_type.irreps:
+            start = 0
+            for source in self.basis.sources:
+                moments = self.basis.of(source, target)
+                for k, m in enumerate(moments):
+                    conjugated = m.frequency + source.frequency < 0
+                    # the second moment of a scalar target is the imaginary part of the first
+                    if target.frequency or k == 0:
+                        found.append(_Path(target, source, conjugated, m.frequency, k, start))
+                start += len(moments) * self.basis.rings * self.in_type.multiplicity(source)
+        return found
+
+    def extra_repr(self) -> str:
+        kernel = "" if self.radius is None else f", rings={self.basis.rings}, radius={self.radius:.4g}"
+        return f"{self.in_type} -> {self.out_type}, lmax={self.lmax}{kernel}"
+
+
+def _free(local: GaugeConv, lmax: int) -> dict[str, nn.Parameter]:
+    """Weights a degree in place of a local layer's one ring; white input of unit variance keeps it."""
+    found = {}
+    for irrep in local.out_type.irreps:
+        power = 0
+        for source in local.basis.sources:
+            # a frequency-n field has two components, and a complex weight mixes both
+            both = 2 if irrep.frequency and source.frequency else 1
+            power += both * len(local.basis.of(source, irrep)) * local.in_type.multiplicity(source)
+        weight = torch.randn(lmax + 1, *local.weight[str(irrep)].shape) / math.sqrt(power)
+        found[str(irrep)] = nn.Parameter(weight)
+    return found
