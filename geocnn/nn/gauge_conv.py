@@ -138,8 +138,8 @@ class GaugeConv(nn.Module):
         It has this layer's parameters, not copies. The two agree as the grid is refined. Raises
         FieldTypeError for a group other than SO(2) and GeometryError for a radius above π.
 
-        >>> GaugeConv("1x0", "4x0 + 2x1").to_harmonic(radius=0.6, lmax=15)
-        SO3Correlation(1x0 -> 4x0 + 2x1, lmax=15, rings=3, radius=0.6)
+        >>> GaugeConv("1x0", "4x0 + 2x1").to_harmonic(radius=0.6, lmax=15).matrices().shape
+        torch.Size([16, 1, 6])
         """
         from geocnn.nn.so3_correlation import SO3Correlation
 

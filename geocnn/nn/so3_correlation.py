@@ -145,8 +145,8 @@ class SO3Correlation(nn.Module):
         return found.reshape(*batch, *found.shape[1:])
 
     def matrices(self) -> Tensor:
-        """[lmax + 1, rows, copies out] complex. Rows: the copies of each input irrep, and unless its frequency
-        is 0 their conjugates.
+        """[lmax + 1, rows, copies out] complex. The rows are the copies of each input irrep and, but for
+        frequency 0, their conjugates.
         """
         paths = {(p.target, p.source, p.conjugated): p for p in self._profiles}
         columns = []
