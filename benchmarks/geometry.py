@@ -24,10 +24,10 @@ python benchmarks/geometry.py --million   exp and log of 1,000,000 vertices, a c
 
 from __future__ import annotations
 
+import argparse
 import csv
 import math
 import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -221,8 +221,15 @@ def line(row: dict) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--million", action="store_true", help="a million vertices in chunks, added to the table"
+    )
+    million = parser.parse_args().million
     print(line({key: key for key in COLUMNS}))
-    if "--million" in sys.argv[1:]:
+    if million:
         with TABLE.open(newline="") as file:
             kept = [r for r in csv.DictReader(file) if r["vertices"] != str(MILLION)]
         rows = kept + million_rows()
