@@ -15,6 +15,7 @@ from geocnn.harmonics.coefficients import (
 )
 from geocnn.harmonics.fields import field_analysis, field_synthesis
 from geocnn.harmonics.grid import RingGrid, equiangular, gauss_legendre, healpix_grid
+from geocnn.harmonics.invariants import bispectrum
 from geocnn.harmonics.sht import analysis, integral, synthesis
 from geocnn.harmonics.so3 import so3_analysis, so3_synthesis
 from geocnn.harmonics.vector import (
@@ -32,6 +33,7 @@ __all__ = [
     "alm_from_healpy",
     "alm_to_healpy",
     "analysis",
+    "bispectrum",
     "divergence",
     "eb_from_spin",
     "equiangular",

@@ -2,6 +2,7 @@
 
 from geocnn.nn.blocks import ConvBlock, ResidualBlock
 from geocnn.nn.dropout import FieldDropout
+from geocnn.nn.fourier import FourierNonlinearity
 from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.nn.linear import FieldLinear
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
@@ -15,6 +16,7 @@ __all__ = [
     "FieldDropout",
     "FieldLinear",
     "FieldNorm",
+    "FourierNonlinearity",
     "Gated",
     "GaugeConv",
     "NormNonlinearity",

@@ -1,0 +1,101 @@
+"""Fourier nonlinearity: a pointwise function of a feature's values on the fibre."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from geocnn.errors import FieldTypeError
+from geocnn.groups.field_type import FieldType, Irrep, irrep_dim
+
+
+class FourierNonlinearity(nn.Module):
+    """Features as functions on the fibre, sampled at `samples` angles, through `activation`, and projected
+    back.
+
+        f(γ) = x⁰ + √2 Σ_n Re(xⁿ e^{−inγ})        x [..., N, D] -> [..., N, D]
+
+    Frequencies 0 to n are the coefficients of one function, so each must occur equally often: "8x0 + 8x1 +
+    8x2" is eight functions. Turning a frame shifts γ; shifts by 2π/samples commute exactly, others as far as
+    the samples tell the activated function from its aliases (Cohen et al. 2018; de Haan et al. 2021). By
+    default samples = 4n + 4. What a call with random input is off by, relative, at a random turn:
+
+        order n   activation   2n + 1   2n + 3   4n + 4   8n + 8 samples
+        1         relu         0.30     0.060    0.020    0.0049
+        1         silu         0.32     0.034    0.0031   0.00003
+        2         relu         0.31     0.092    0.027    0.0064
+        2         silu         0.34     0.077    0.011    0.0002
+        3         relu         0.32     0.15     0.031    0.0072
+        3         silu         0.34     0.17     0.018    0.0007
+
+    For C_N with samples a multiple of N, as by default, it is exact. Raises FieldTypeError for groups with
+    flips, irreps that do not occur equally often or leave one out, fewer samples than frequencies need, and
+    another feature dimension.
+
+    >>> FourierNonlinearity("4x0 + 4x1 + 4x2")(torch.randn(3, 10, 20)).shape
+    torch.Size([3, 10, 20])
+    """
+
+    def __init__(
+        self,
+        field_type: FieldType | str,
+        activation: Callable[[Tensor], Tensor] = nn.functional.silu,
+        samples: int | None = None,
+    ):
+        super().__init__()
+        self.in_type = self.out_type = FieldType(field_type)
+        self.activation = activation
+        self.irreps = _fibre(self.in_type)
+        order, turns = self.irreps[-1].frequency, self.in_type.group.rotations
+        if samples is None:
+            samples = 4 * order + 4 if turns is None else turns * math.ceil((4 * order + 4) / turns)
+        if samples < 2 * order + 1 and samples != turns:
+            raise FieldTypeError(
+                f"frequencies up to {order} need at least {2 * order + 1} samples, got {samples}"
+            )
+        self.register_buffer("_waves", self._fibre_waves(samples), persistent=False)
+
+    _waves: Tensor
+
+    def _fibre_waves(self, samples: int) -> Tensor:
+        """[samples, D of one function], orthogonal columns of mean square 1."""
+        gamma = 2 * math.pi * torch.arange(samples, dtype=torch.float64) / samples
+        columns = []
+        for irrep in self.irreps:
+            wave = irrep.frequency * gamma
+            if irrep_dim(irrep, self.in_type.group) == 1:
+                columns.append(torch.cos(wave))
+            else:
+                columns += [math.sqrt(2) * torch.cos(wave), math.sqrt(2) * torch.sin(wave)]
+        return torch.stack(columns, -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.in_type.check(x)
+        waves = self._waves.to(x.dtype)
+        coefficients = torch.cat([self.in_type.select(x, irrep) for irrep in self.irreps], -2)
+        values = self.activation(torch.einsum("sd,...dc->...sc", waves, coefficients))
+        found = torch.einsum("sd,...sc->...dc", waves, values) / len(waves)
+        dims = [irrep_dim(irrep, self.in_type.group) for irrep in self.irreps]
+        return self.in_type.join(dict(zip(self.irreps, found.split(dims, -2), strict=True)))
+
+    def extra_repr(self) -> str:
+        return f"{self.in_type}, samples={len(self._waves)}"
+
+
+def _fibre(field_type: FieldType) -> list[Irrep]:
+    """The irreps of functions on the fibre, from frequency 0 up."""
+    group = field_type.group
+    if group.flips:
+        raise FieldTypeError(f"{group} flips, its fibre is no circle; use NormNonlinearity or Gated")
+    found = sorted(field_type.irreps)
+    wanted = [Irrep(n) for n in range(len(found))]
+    copies = {str(irrep): field_type.multiplicity(irrep) for irrep in found}
+    if found != wanted or len(set(copies.values())) > 1:
+        raise FieldTypeError(
+            f"{field_type} is no sum of functions on the fibre: frequencies 0, 1, … must occur equally "
+            "often, as in 8x0 + 8x1 + 8x2"
+        )
+    return found
