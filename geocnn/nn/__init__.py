@@ -4,6 +4,7 @@ from geocnn.nn.blocks import ConvBlock, ResidualBlock
 from geocnn.nn.dropout import FieldDropout
 from geocnn.nn.fourier import FourierNonlinearity
 from geocnn.nn.gauge_conv import GaugeConv
+from geocnn.nn.harmonic import HarmonicBlock, HarmonicEncoder, spectral_pool, sphere_mean
 from geocnn.nn.linear import FieldLinear
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.nn.nonlinearity import Gated, NormNonlinearity
@@ -19,11 +20,15 @@ __all__ = [
     "FourierNonlinearity",
     "Gated",
     "GaugeConv",
+    "HarmonicBlock",
+    "HarmonicEncoder",
     "NormNonlinearity",
     "Pool",
     "ResidualBlock",
     "SO3Correlation",
     "SurfaceEncoder",
     "SurfaceUNet",
+    "spectral_pool",
+    "sphere_mean",
     "surface_mean",
 ]

@@ -1,0 +1,126 @@
+"""Blocks and a network whose convolutions are harmonic, alone or beside local ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from geocnn.errors import FieldTypeError
+from geocnn.geometry.stencil import Stencil
+from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.harmonics.fields import field_analysis, field_synthesis
+from geocnn.harmonics.grid import RingGrid
+from geocnn.harmonics.sht import integral
+from geocnn.nn.fourier import FourierNonlinearity
+from geocnn.nn.gauge_conv import GaugeConv
+from geocnn.nn.norm import FieldNorm
+from geocnn.nn.so3_correlation import SO3Correlation
+
+
+def spectral_pool(x: Tensor, field_type: FieldType | str, grid: RingGrid, out_grid: RingGrid) -> Tensor:
+    """Features x [..., n_points, D] read on another grid, without the degrees that it cannot carry.
+
+    Equivariant but for the quadrature of the first grid. Raises as `field_analysis` does.
+
+    >>> from geocnn.harmonics import gauss_legendre
+    >>> spectral_pool(torch.randn(128, 3), "1x0 + 1x1", gauss_legendre(8, 16), gauss_legendre(4, 8)).shape
+    torch.Size([32, 3])
+    """
+    alm = field_analysis(x, field_type, grid, min(grid.lmax, out_grid.lmax))
+    return field_synthesis(alm, field_type, out_grid)
+
+
+def sphere_mean(x: Tensor, field_type: FieldType | str, grid: RingGrid) -> Tensor:
+    """The mean of functions on SO(3), [..., C]: of x [..., n_points, D] its C copies of frequency 0, over the
+    sphere.
+
+    >>> from geocnn.harmonics import gauss_legendre
+    >>> sphere_mean(torch.ones(128, 4), "2x0 + 1x1", gauss_legendre(8, 16)).round(decimals=5)
+    tensor([1., 1.])
+    """
+    scalars = FieldType(field_type).select(x, Irrep(0)).squeeze(-2)
+    return integral(scalars.mT, grid) / (4 * torch.pi)
+
+
+class HarmonicBlock(nn.Module):
+    """SO3Correlation, FieldNorm, FourierNonlinearity: x [..., n_points, D_in], grid, out_grid ->
+    [..., n_out, D_out].
+
+    With `rings` a GaugeConv is added to the correlation, over a stencil from the points of `grid` to those of
+    `out_grid`: what is near and what is far in one layer. The nonlinearity makes higher degrees; a grid with
+    room for more than `lmax` keeps them from becoming lower ones (`samples`: the same on the fibre).
+
+    >>> from geocnn.harmonics import gauss_legendre
+    >>> block = HarmonicBlock("1x0", "4x0 + 4x1", lmax=5)
+    >>> block(torch.randn(3, 128, 1), gauss_legendre(8, 16)).shape
+    torch.Size([3, 128, 12])
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        out_type: FieldType | str,
+        lmax: int,
+        rings: int | None = None,
+        activation: Callable[[Tensor], Tensor] = nn.functional.silu,
+        samples: int | None = None,
+    ):
+        super().__init__()
+        self.act = FourierNonlinearity(out_type, activation, samples)
+        self.far = SO3Correlation(in_type, out_type, lmax, bias=False)
+        self.near = None if rings is None else GaugeConv(in_type, out_type, rings, bias=False)
+        self.norm = FieldNorm(self.act.in_type)
+
+    def forward(
+        self, x: Tensor, grid: RingGrid, out_grid: RingGrid | None = None, stencil: Stencil | None = None
+    ) -> Tensor:
+        y = self.far(x, grid, out_grid)
+        if (self.near is None) != (stencil is None):
+            raise FieldTypeError("a block with rings needs a stencil, one without takes none")
+        if self.near is not None and stencil is not None:
+            y = y + self.near(x, stencil)
+        return self.act(self.norm(y))
+
+
+class HarmonicEncoder(nn.Module):
+    """One answer a sphere: harmonic blocks down a list of grids, then the mean over SO(3) and a small head.
+
+    x [..., n_points, D], grids (one a width, and the input's first) -> [..., n_out]. `lmax[i]` bounds the
+    degrees that block i passes on.
+
+    >>> from geocnn.harmonics import gauss_legendre
+    >>> grids = [gauss_legendre(n, 2 * n) for n in (16, 12, 8)]
+    >>> model = HarmonicEncoder("1x0", ["4x0 + 4x1", "8x0 + 8x1"], lmax=[7, 5], n_out=10)
+    >>> model(torch.randn(2, 512, 1), grids).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self, in_type: FieldType | str, widths: Sequence[FieldType | str], lmax: Sequence[int], n_out: int
+    ):
+        super().__init__()
+        if len(lmax) != len(widths):
+            raise FieldTypeError(f"lmax needs one degree a width: {len(widths)}, got {len(lmax)}")
+        types = [FieldType(in_type), *map(FieldType, widths)]
+        self.blocks = nn.ModuleList(
+            HarmonicBlock(a, b, l) for a, b, l in zip(types, types[1:], lmax, strict=False)
+        )
+        self.out_type = types[-1]
+        copies = self.out_type.multiplicity(Irrep(0))
+        self.head = nn.Sequential(
+            FieldNorm(FieldType(f"{copies}x0")),
+            nn.Linear(copies, 2 * copies),
+            nn.SiLU(),
+            nn.Linear(2 * copies, n_out),
+        )
+
+    def forward(self, x: Tensor, grids: Sequence[RingGrid]) -> Tensor:
+        if len(grids) != len(self.blocks) + 1:
+            raise FieldTypeError(
+                f"{len(self.blocks)} blocks lead over {len(self.blocks) + 1} grids, got {len(grids)}"
+            )
+        for block, grid, after in zip(self.blocks, grids, grids[1:], strict=False):
+            x = block(x, grid, after)
+        return self.head(sphere_mean(x, self.out_type, grids[-1]).unsqueeze(-2)).squeeze(-2)

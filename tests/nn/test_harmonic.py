@@ -1,0 +1,104 @@
+"""Harmonic blocks and networks commute with rotations as far as their grids have room."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from geocnn.errors import FieldTypeError
+from geocnn.geometry import healpix
+from geocnn.groups.rotations import random_rotations
+from geocnn.groups.wigner import rotate_coefficients
+from geocnn.harmonics import (
+    field_analysis,
+    field_synthesis,
+    gauss_legendre,
+    healpix_grid,
+    random_coefficients,
+    synthesis,
+)
+from geocnn.nn import GaugeConv, HarmonicBlock, HarmonicEncoder, spectral_pool, sphere_mean
+from tests.nn.test_so3_correlation import random_fields
+
+ROTATIONS = random_rotations(3, torch.Generator().manual_seed(1))
+
+
+def fields(alm, types, grid):
+    return field_synthesis(alm, types, grid)
+
+
+def test_a_block_commutes_the_better_the_more_room_there_is():
+    types, lmax, found = "4x0 + 4x1 + 4x2", 7, []
+    for room in (1, 2, 3):
+        grid = gauss_legendre(8 * room, 16 * room)
+        torch.manual_seed(0)
+        block = HarmonicBlock(types, types, lmax, samples=5 * room).double().eval()
+        alm = random_fields(types, lmax)
+        with torch.no_grad():
+            upright = field_analysis(block(fields(alm, types, grid), grid), types, grid, lmax)
+            errors = []
+            for rotation in ROTATIONS:
+                turned = block(fields(rotate_coefficients(alm, rotation), types, grid), grid)
+                off = field_analysis(turned, types, grid, lmax) - rotate_coefficients(upright, rotation)
+                errors.append(float(off.norm() / upright.norm()))
+        found.append(max(errors))
+    # what a smooth activation adds falls off faster than any power of the degree
+    assert found[1] < 0.1 * found[0] and found[2] < 0.25 * found[1], found
+
+
+def test_an_encoder_s_answer_does_not_turn():
+    grids = [gauss_legendre(n, 2 * n) for n in (24, 18, 12)]
+    torch.manual_seed(0)
+    model = HarmonicEncoder("1x0", ["6x0 + 6x1", "8x0 + 8x1"], [5, 4], n_out=3).double().eval()
+    alm = random_coefficients(5, 8, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        upright = model(synthesis(alm, grids[0])[..., None], grids)
+        for rotation in ROTATIONS:
+            turned = model(synthesis(rotate_coefficients(alm, rotation), grids[0])[..., None], grids)
+            # the fibre's 8 samples, twice (see FourierNonlinearity), averaged over the sphere
+            assert (turned - upright).norm() < 0.01 * (upright - upright.mean(0)).norm()
+
+
+def test_near_and_far_add_up():
+    grid, sphere = healpix_grid(8), healpix(8)
+    stencil = sphere.stencil(0.5, kind="log")
+    torch.manual_seed(0)
+    block = HarmonicBlock("2x0", "4x0 + 4x1", lmax=12, rings=2).double().eval()
+    x = torch.randn(3, 768, 2, dtype=torch.float64)
+    assert isinstance(block.near, GaugeConv)
+    expected = block.act(block.norm(block.far(x, grid) + block.near(x, stencil)))
+    torch.testing.assert_close(block(x, grid, stencil=stencil), expected)
+    # from a fine sphere to a coarse one
+    down = sphere.stencil(0.5, kind="log", targets=healpix(4))
+    assert block(x, grid, healpix_grid(4), down).shape == (3, 192, 12)
+    with pytest.raises(FieldTypeError, match="needs a stencil"):
+        block(x, grid)
+
+
+def test_spectral_pooling_keeps_what_the_coarse_grid_carries():
+    fine, coarse = gauss_legendre(16, 32), gauss_legendre(6, 12)
+    alm = random_fields("1x0 + 1x1", 15)
+    found = field_analysis(
+        spectral_pool(fields(alm, "1x0 + 1x1", fine), "1x0 + 1x1", fine, coarse), "1x0 + 1x1", coarse, 5
+    )
+    torch.testing.assert_close(found, alm[:, :6, 10:21], rtol=0, atol=1e-12)
+
+
+def test_the_mean_over_the_sphere_is_degree_zero():
+    alm = random_fields("3x0 + 1x2", 6)
+    found = sphere_mean(fields(alm, "3x0 + 1x2", gauss_legendre(8, 16)), "3x0 + 1x2", gauss_legendre(8, 16))
+    torch.testing.assert_close(found, alm[:3, 0, 6].real / (4 * torch.pi) ** 0.5)
+
+
+def test_training_moves_every_weight():
+    grids = [gauss_legendre(n, 2 * n) for n in (8, 6, 4)]
+    model = HarmonicEncoder("1x0", ["4x0 + 4x1", "4x0 + 4x1"], [5, 3], n_out=2)
+    model(torch.randn(4, 128, 1), grids).square().sum().backward()
+    assert all(p.grad is not None and bool((p.grad != 0).any()) for p in model.parameters())
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(FieldTypeError, match="one degree a width: 2, got 1"):
+        HarmonicEncoder("1x0", ["1x0", "1x0"], [3], 1)
+    with pytest.raises(FieldTypeError, match="3 grids, got 2"):
+        HarmonicEncoder("1x0", ["1x0", "1x0"], [3, 3], 1)(torch.randn(1, 32, 1), [gauss_legendre(4, 8)] * 2)
