@@ -73,9 +73,10 @@ class SphericalDigitsSettings(LoopSettings):
 PRESETS = {
     "quick": SphericalDigitsSettings(),
     "long": SphericalDigitsSettings(
-        widths=("12x0 + 8x1 + 8x2", "32x0 + 20x1 + 12x2", "64x0 + 32x1"),
+        widths=("12x0 + 8x1", "40x0 + 20x1", "64x0 + 32x1"),
         convs=(0, 0, 2),
-        epochs=6,
+        epochs=4,
+        refine=1.5,
         train_size=55_000,
         val_size=2_000,
         check_every=500,
