@@ -12,6 +12,7 @@ from geocnn.groups.planar import (
     dihedral,
     group,
     inverse,
+    product_table,
 )
 from geocnn.groups.steerable import null_space_basis, steerable_basis
 
@@ -31,5 +32,6 @@ __all__ = [
     "irrep_dim",
     "irreps",
     "null_space_basis",
+    "product_table",
     "steerable_basis",
 ]

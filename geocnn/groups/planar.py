@@ -189,3 +189,22 @@ def wrapped(angle: Tensor) -> Tensor:
     tensor([-3.1416,  0.7168])
     """
     return (angle + math.pi).remainder(2 * math.pi) - math.pi
+
+
+def product_table(group: Group) -> Tensor:
+    """The number of g∘h for all elements g, h of a finite group, numbered as in `Group.elements`: [n, n] int64.
+
+    Row g is the permutation by which g acts on the group itself, its regular representation; its argsort is
+    that of g⁻¹.
+
+    >>> product_table(cyclic(3)).tolist()
+    [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+    """
+    if group.rotations is None:
+        raise GroupError(f"{group} has infinitely many elements, and no table")
+    n = group.rotations
+    number = torch.arange(2 * n if group.flips else n)
+    step, flip = number % n, number // n
+    sense = 1 - 2 * flip
+    turned = (step[:, None] + sense[:, None] * step) % n
+    return turned + n * (flip[:, None] ^ flip)

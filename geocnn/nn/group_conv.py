@@ -1,0 +1,297 @@
+"""Group convolutions on pixel grids: rotations and flips next to the translations.
+
+A regular field holds one image for each element of C_N or D_N: x [B, C, |G|, H, W], elements in the order of
+`Group.elements()`. With x the column and y the row of a pixel, g moves a field by (g f)(v) = f(g⁻¹v), and the
+images of a regular field by (g f)_h(v) = f_{g⁻¹h}(g⁻¹v).
+
+    lifting     y_g(p) = Σ_v κ(g⁻¹v) x(p + v)               Cohen & Welling 2016, eq. 10
+    group       y_g(p) = Σ_h Σ_v κ_{g⁻¹h}(g⁻¹v) x_h(p + v)  the same, eq. 11
+
+What differs between groups is only the kernels' basis, turned by every element: single taps where the group
+maps pixels to pixels (rotations by multiples of 90°), else functions of the plane, sampled.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from geocnn.errors import GeometryError, GroupError
+from geocnn.groups import TRIVIAL, Group, Irrep, compose, inverse, product_table, steerable_basis
+from geocnn.groups import group as named_group
+from geocnn.groups.steerable import radial_basis
+from geocnn.nn.planar_conv import check_padding, convolve
+
+
+def maps_pixels(group: Group) -> bool:
+    """Whether every element takes a pixel grid to itself."""
+    return group.rotations in (1, 2, 4)
+
+
+def moved(x: Tensor, group: Group | str, element: int, fibre: bool = False) -> Tensor:
+    """x [..., H, W] moved by one element of C1, C2, C4, D1, D2, D4; with `fibre`, a regular field
+    [..., |G|, H, W].
+
+    Raises GroupError for a group that does not map pixels to pixels.
+
+    >>> moved(torch.tensor([[1, 2], [3, 4]]), "C4", 1).tolist()  # x, to the right, becomes y, downwards
+    [[3, 1], [4, 2]]
+    """
+    g = _finite(group)
+    if not maps_pixels(g):
+        raise GroupError(f"{g} does not map pixels to pixels; use C1, C2, C4, D1, D2 or D4")
+    angle, flip = g.elements()
+    if fibre:
+        # the image of h comes from that of g⁻¹h
+        table = product_table(g)
+        x = x.index_select(-3, table[element].argsort().to(x.device))
+    if flip is not None and bool(flip[element]):
+        x = x.flip(-2)
+    return x.rot90(round(float(angle[element]) / (torch.pi / 2)), (-1, -2))
+
+
+@cache
+def turned_basis(
+    group: Group, kernel_size: int, dtype: torch.dtype = torch.float64, device: torch.device | None = None
+) -> Tensor:
+    """Basis kernels B_b(g⁻¹v), v the taps' places, row by row: [|G|, b, k²], of norm 1; made in float64."""
+    reach = (kernel_size - 1) / 2
+    axis = torch.arange(kernel_size, dtype=torch.float64) - reach
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    r, theta = torch.hypot(x, y).flatten(), torch.atan2(y, x).flatten()
+    angle, flip = inverse(group.elements())
+    back, _ = compose((angle[:, None], None if flip is None else flip[:, None]), (theta, None))
+    if maps_pixels(group):
+        column, row = ((r * t + reach).round().long() for t in (back.cos(), back.sin()))
+        basis = nn.functional.one_hot(row * kernel_size + column, kernel_size**2).mT
+    else:
+        basis = _disc_functions(r, back, int(reach)).mT
+        basis = basis / basis.square().sum(-1).mean(0).sqrt()[:, None]
+    return basis.to(device, dtype)
+
+
+def _disc_functions(r: Tensor, theta: Tensor, reach: int) -> Tensor:
+    """Rings of integer radius times angular harmonics, at places r [P], theta [|G|, P]: [|G|, P, b].
+
+    The ring of radius c carries frequencies up to 2c, which its about 2πc pixels resolve.
+    """
+    t = r / (reach + 1)
+    found = [radial_basis(t, reach + 1, 0).expand(*theta.shape, -1)]
+    harmonics = steerable_basis(Irrep(0), Irrep(0), TRIVIAL, 2 * reach)
+    values = harmonics(theta)[..., 0, 0]
+    for b, frequency in enumerate(harmonics.frequency.tolist()):
+        if frequency:
+            rings = radial_basis(t, reach, frequency)[..., (frequency - 1) // 2 :]
+            found.append(values[..., b, None] * rings)
+    return torch.cat(found, -1)
+
+
+class LiftingConv(nn.Module):
+    """From images to regular fields of C_N or D_N.
+
+        x [B, C, H, W]  ->  [B, C', |G|, H', W']
+
+    padding: "same", "valid" or "full", padding_mode: "zeros", "circular" or "reflect", as in
+    `geocnn.nn.planar_conv`. Exact for C1, C2, C4, D1, D2 and D4 at every image size; for others as far as the
+    grid resolves the image.
+
+    Raises GroupError for a group that is not finite, GeometryError for an even kernel_size (it has no central
+    pixel), an unknown padding, and input of another shape.
+
+    >>> LiftingConv("C8", 1, 4, kernel_size=5)(torch.randn(2, 1, 16, 16)).shape
+    torch.Size([2, 4, 8, 16, 16])
+    """
+
+    def __init__(
+        self,
+        group: Group | str,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        padding: str = "same",
+        padding_mode: str = "zeros",
+        bias: bool = True,
+    ):
+        super().__init__()
+        self.group, self.kernel_size = _finite(group), kernel_size
+        self.padding, self.padding_mode = _checked(kernel_size, padding, padding_mode)
+        n_basis = turned_basis(self.group, kernel_size).shape[1]
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, n_basis))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        _reset(self.weight, self.bias)
+
+    def taps(self) -> Tensor:
+        """The kernels turned by every element: [C' · |G|, C, k, k]."""
+        k = self.kernel_size
+        basis = turned_basis(self.group, k, self.weight.dtype, self.weight.device)
+        return torch.einsum("oib,gbp->ogip", self.weight, basis).flatten(0, 1).unflatten(-1, (k, k))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _check_images(x, self.weight.shape[1:2])
+        return _regular(x, self.taps(), self.bias, self.group, self.padding, self.padding_mode)
+
+    def extra_repr(self) -> str:
+        return _repr(self, self.weight)
+
+
+class GroupConv(nn.Module):
+    """From regular fields of C_N or D_N to regular fields; arguments and errors as for `LiftingConv`.
+
+        x [B, C, |G|, H, W]  ->  [B, C', |G|, H', W']
+
+    >>> GroupConv("D4", 4, 8, kernel_size=3, padding="full")(torch.randn(2, 4, 8, 9, 9)).shape
+    torch.Size([2, 8, 8, 11, 11])
+    """
+
+    def __init__(
+        self,
+        group: Group | str,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        padding: str = "same",
+        padding_mode: str = "zeros",
+        bias: bool = True,
+    ):
+        super().__init__()
+        self.group, self.kernel_size = _finite(group), kernel_size
+        self.padding, self.padding_mode = _checked(kernel_size, padding, padding_mode)
+        order, n_basis, _ = turned_basis(self.group, kernel_size).shape
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, order, n_basis))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        _reset(self.weight, self.bias)
+
+    def taps(self) -> Tensor:
+        """The kernels turned by every element: [C' · |G|, C · |G|, k, k]."""
+        out_channels, in_channels, order, _ = self.weight.shape
+        k = self.kernel_size
+        basis = turned_basis(self.group, k, self.weight.dtype, self.weight.device)
+        every = torch.einsum("oinb,gbp->oingp", self.weight, basis).flatten(2, 3)
+        # of κ_n turned by g the pair (g, h) wants n = g⁻¹h
+        pair = _relative(self.group, every.device)
+        taps = every.index_select(2, pair).unflatten(2, (order, order))
+        return taps.movedim(2, 1).reshape(out_channels * order, in_channels * order, k, k)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _check_images(x, self.weight.shape[1:3])
+        return _regular(x.flatten(1, 2), self.taps(), self.bias, self.group, self.padding, self.padding_mode)
+
+    def extra_repr(self) -> str:
+        return _repr(self, self.weight)
+
+
+class GroupPool(nn.Module):
+    """The largest value over the group: regular fields [B, C, |G|, H, W] to images [B, C, H, W].
+
+    The images turn with the input. Pooled over pixels too, they are invariant.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax(-3)
+
+
+class IsotropicConv2d(nn.Module):
+    """Correlation with kernels a(r), (kernel_size + 1) / 2 rings: images to images.
+
+        x [B, C, H, W]  ->  [B, C', H', W']
+
+    The kernels that commute with all rotations and flips (`geocnn.groups.intertwiners`); exact under D4.
+    Arguments and errors as for `LiftingConv`.
+
+    >>> IsotropicConv2d(1, 4, kernel_size=5)(torch.randn(2, 1, 16, 16)).shape
+    torch.Size([2, 4, 16, 16])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        padding: str = "same",
+        padding_mode: str = "zeros",
+        bias: bool = True,
+    ):
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.padding, self.padding_mode = _checked(kernel_size, padding, padding_mode)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size // 2 + 1))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        _reset(self.weight, self.bias)
+
+    def taps(self) -> Tensor:
+        """[C', C, k, k]."""
+        k = self.kernel_size
+        rings = isotropic_basis(k, self.weight.dtype, self.weight.device)
+        return torch.einsum("oib,bp->oip", self.weight, rings).unflatten(-1, (k, k))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _check_images(x, self.weight.shape[1:2])
+        return convolve(x, self.taps(), self.bias, self.padding, self.padding_mode)
+
+    def extra_repr(self) -> str:
+        return _repr(self, self.weight)
+
+
+@cache
+def isotropic_basis(kernel_size: int, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
+    """The rings of radius 0 … k // 2 at the taps' places, [rings, k²], of norm 1."""
+    reach = kernel_size // 2
+    axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    r = torch.hypot(axis[:, None], axis).flatten()
+    rings = radial_basis(r / (reach + 1), reach + 1, 0).mT
+    return (rings / rings.norm(dim=1, keepdim=True)).to(device, dtype)
+
+
+@cache
+def _relative(group: Group, device: torch.device) -> Tensor:
+    """For each pair (g, h) the number of the pair (n = g⁻¹h, g), [|G|²]."""
+    table = product_table(group)
+    return (table.argsort(1) * len(table) + torch.arange(len(table))[:, None]).flatten().to(device)
+
+
+def _regular(
+    x: Tensor, taps: Tensor, bias: Tensor | None, group: Group, padding: str, padding_mode: str
+) -> Tensor:
+    order = len(product_table(group))
+    shared = None if bias is None else bias.repeat_interleave(order)
+    return convolve(x, taps, shared, padding, padding_mode).unflatten(1, (-1, order))
+
+
+def _finite(group: Group | str) -> Group:
+    g = named_group(group)
+    if not g.is_finite:
+        raise GroupError(f"a regular field of {g} needs infinitely many images; take a finite group, as C8")
+    return g
+
+
+def _checked(kernel_size: int, padding: str, padding_mode: str) -> tuple[str, str]:
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise GeometryError(
+            f"kernels turn about their central pixel: kernel_size must be odd, got {kernel_size}"
+        )
+    if not isinstance(padding, str):
+        raise GeometryError(f"padding must be 'full', 'same' or 'valid', got {padding!r}")
+    check_padding(padding, padding_mode)
+    return padding, padding_mode
+
+
+def _check_images(x: Tensor, channels: torch.Size) -> None:
+    if x.ndim != 3 + len(channels) or x.shape[1:-2] != channels:
+        wanted = ", ".join(map(str, channels))
+        raise GeometryError(f"the layer takes [B, {wanted}, rows, columns], got {list(x.shape)}")
+
+
+def _reset(weight: Tensor, bias: Tensor | None) -> None:
+    """Weights such that input of unit variance that is independent from one pixel to the next keeps it; basis
+    kernels have norm 1."""
+    nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+    if bias is not None:
+        nn.init.zeros_(bias)
+
+
+def _repr(layer: nn.Module, weight: Tensor) -> str:
+    group = getattr(layer, "group", "isotropic")
+    size = f"{weight.shape[1]} -> {weight.shape[0]}, kernel_size={layer.kernel_size}"
+    return f"{group}, {size}, padding={layer.padding!r}, padding_mode={layer.padding_mode!r}"
