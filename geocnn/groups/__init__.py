@@ -1,6 +1,13 @@
 """Symmetry: structure groups, feature types, and the kernels and maps they allow."""
 
 from geocnn.groups.field_type import FieldType, Irrep, irrep_dim, irreps
+from geocnn.groups.intertwiners import (
+    generated,
+    grid_symmetries,
+    intertwiners,
+    orbit_equivariant,
+    permutation_matrices,
+)
 from geocnn.groups.planar import (
     O2,
     REFLECTION,
@@ -27,11 +34,16 @@ __all__ = [
     "compose",
     "cyclic",
     "dihedral",
+    "generated",
+    "grid_symmetries",
     "group",
+    "intertwiners",
     "inverse",
     "irrep_dim",
     "irreps",
     "null_space_basis",
+    "orbit_equivariant",
+    "permutation_matrices",
     "product_table",
     "steerable_basis",
 ]

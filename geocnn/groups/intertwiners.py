@@ -1,0 +1,146 @@
+"""From equivariance to weight sharing: the linear maps that commute with a group, and any map made to.
+
+A group acts on the values at n places by matrices ρ(g), or, where it only moves places about, by permutations:
+row g of [|G|, n] says where g takes each place, and (g·x)[perm[g, j]] = x[j].
+
+    all linear maps that commute             intertwiners(rho_in, rho_out)
+    any map, fed all transformed copies      orbit_equivariant(f, group)
+
+For translations both are convolutions: that is why neural networks share weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from geocnn.errors import GroupError
+from geocnn.groups.planar import Group
+from geocnn.groups.planar import group as named_group
+
+ZERO, APPARENT = 1e-10, 1e-5
+"""Singular values up to the first, relative to the largest, are those of commuting maps: float64 leaves some
+1e-15 of them. Above the second they are not. Between the two no one can tell: generators in single precision
+leave 1e-7.
+"""
+
+
+def intertwiners(rho_in: Tensor, rho_out: Tensor) -> Tensor:
+    """A basis of all linear maps W with rho_out(g) W = W rho_in(g): the null space of those equations.
+
+    Args:
+        rho_in: [G, n, n], the matrices of generators of the group (all elements will do as well).
+        rho_out: [G, m, m], those of the same generators.
+
+    Returns:
+        [K, m, n] float64, orthonormal as vectors of m·n numbers. Time grows like (m n)³: 1,000 unknowns take
+        seconds.
+
+    Raises:
+        GroupError: shapes do not fit, or singular values lie where rounding and a broken symmetry look alike.
+
+    >>> shift = torch.eye(5).roll(1, 0)[None]  # generates the shifts of five places on a circle
+    >>> intertwiners(shift, shift).shape, intertwiners(torch.ones(1, 1, 1), shift).shape
+    (torch.Size([5, 5, 5]), torch.Size([1, 5, 1]))
+    """
+    for name, rho in (("rho_in", rho_in), ("rho_out", rho_out)):
+        if rho.ndim != 3 or rho.shape[1] != rho.shape[2]:
+            raise GroupError(f"{name} holds one square matrix a generator, [G, n, n], got {list(rho.shape)}")
+    if len(rho_in) != len(rho_out) or not len(rho_in):
+        raise GroupError(
+            f"rho_in has {len(rho_in)} matrices, rho_out {len(rho_out)}; give both those of the same generators"
+        )
+    a, b = (rho.to(torch.float64).contiguous() for rho in (rho_in, rho_out))  # torch.kron wants contiguous ones
+    n, m = a.shape[1], b.shape[1]
+    one_in, one_out = torch.eye(n, dtype=a.dtype, device=a.device), torch.eye(m, dtype=a.dtype, device=a.device)
+    # row by row as a vector, ρ_out W is (ρ_out ⊗ 1) W and W ρ_in is (1 ⊗ ρ_inᵀ) W
+    equations = [
+        torch.kron(out, one_in) - torch.kron(one_out, into.mT.contiguous())
+        for into, out in zip(a, b, strict=True)
+    ]
+    _, singular, vh = torch.linalg.svd(torch.cat(equations), full_matrices=False)
+    size = max(1.0, float(singular.max()))
+    unclear = singular[(singular > ZERO * size) & (singular < APPARENT * size)]
+    if len(unclear):
+        raise GroupError(
+            f"singular value {float(unclear.max()):.1e} of the equations is neither rounding in float64 nor "
+            "clearly another: compute the generators in float64"
+        )
+    return vh[singular <= ZERO * size].unflatten(1, (m, n))
+
+
+def permutation_matrices(permutations: Tensor) -> Tensor:
+    """The matrices by which permutations [G, n] act on values at n places, [G, n, n] float64.
+
+    >>> permutation_matrices(torch.tensor([[1, 2, 0]]))[0] @ torch.tensor([5.0, 6.0, 7.0]).double()
+    tensor([7., 5., 6.], dtype=torch.float64)
+    """
+    return torch.nn.functional.one_hot(permutations, permutations.shape[1]).mT.to(torch.float64)
+
+
+def generated(generators: Tensor) -> Tensor:
+    """All elements of the group that permutations [G, n] generate, [|G|, n], the identity first.
+
+    >>> len(generated(torch.tensor([[1, 0, 2], [1, 2, 0]])))
+    6
+    """
+    identity = torch.arange(generators.shape[1], device=generators.device)
+    found = {tuple(identity.tolist()): identity}
+    front = [identity]
+    while front:
+        after = torch.cat([g[torch.stack(front)] for g in generators])
+        front = [found.setdefault(k, p) for p in after if (k := tuple(p.tolist())) not in found]
+    return torch.stack(list(found.values()))
+
+
+def grid_symmetries(shape: Sequence[int], group: Group | str = "trivial") -> Tensor:
+    """Generators of the symmetries of a cyclic grid, as permutations [G, n] of its places (last axis fastest).
+
+    Shifts by one along each axis; with a `group`, on square grids of two axes, its rotation and its flip too:
+    C4 or D4, for example, about place 0.
+
+    Raises GroupError for a group that does not map the grid to itself.
+
+    >>> len(generated(grid_symmetries((3, 5)))), len(generated(grid_symmetries((3, 3), "D4")))
+    (15, 72)
+    """
+    g, places = named_group(group), torch.arange(torch.Size(shape).numel()).view(*shape)
+    found = [places.roll(-1, axis) for axis in range(len(shape))]
+    if (g.rotations, g.flips) != (1, False):
+        if len(shape) != 2 or g.rotations not in (1, 2, 4) or (g.rotations == 4 and shape[0] != shape[1]):
+            raise GroupError(f"{g} does not map a cyclic grid of {tuple(shape)} places to itself")
+        y, x = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
+        if g.rotations == 4:
+            found.append(places[x, -y])
+        elif g.rotations == 2:
+            found.append(places[-y, -x])
+        if g.flips:
+            found.append(places[-y, x])
+    return torch.stack(found).flatten(1)
+
+
+Answer = TypeVar("Answer")
+
+
+def orbit_equivariant(f: Callable[[Tensor], Answer], group: Tensor) -> Callable[[Tensor], Answer]:
+    """F(x)_g = f(g⁻¹ x): f fed all transformed copies of its input, the answers stored side by side.
+
+    F is equivariant whatever f is: F(h·x)_g = F(x)_{h⁻¹g}. With shifts and f linear it is a convolution.
+
+    Args:
+        f: takes values [..., n], all copies at once: it treats leading axes as a batch.
+        group: [|G|, n], every element as a permutation of the n places (`generated`).
+
+    Returns:
+        takes x [..., n] and gives f of the copies [..., |G|, n].
+
+    >>> shifts = generated(grid_symmetries((5,)))
+    >>> edges = orbit_equivariant(lambda x: torch.relu(x[..., 1] - x[..., 0]), shifts)
+    >>> edges(torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0]))
+    tensor([0., 1., 0., 0., 0.])
+    """
+    # (g⁻¹x)[j] = x[perm[g, j]]
+    return lambda x: f(x[..., group])
