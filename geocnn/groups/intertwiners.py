@@ -1,7 +1,7 @@
 """From equivariance to weight sharing: the linear maps that commute with a group, and any map made to.
 
-A group acts on the values at n places by matrices ρ(g), or, where it only moves places about, by permutations:
-row g of [|G|, n] says where g takes each place, and (g·x)[perm[g, j]] = x[j].
+A group acts on the values at n places by matrices ρ(g), or, where it only moves places about, by
+permutations: row g of [|G|, n] says where g takes each place, and (g·x)[perm[g, j]] = x[j].
 
     all linear maps that commute             intertwiners(rho_in, rho_out)
     any map, fed all transformed copies      orbit_equivariant(f, group)
@@ -51,11 +51,12 @@ def intertwiners(rho_in: Tensor, rho_out: Tensor) -> Tensor:
             raise GroupError(f"{name} holds one square matrix a generator, [G, n, n], got {list(rho.shape)}")
     if len(rho_in) != len(rho_out) or not len(rho_in):
         raise GroupError(
-            f"rho_in has {len(rho_in)} matrices, rho_out {len(rho_out)}; give both those of the same generators"
+            f"rho_in has {len(rho_in)} matrices, rho_out {len(rho_out)}; give both for the same generators"
         )
-    a, b = (rho.to(torch.float64).contiguous() for rho in (rho_in, rho_out))  # torch.kron wants contiguous ones
+    # torch.kron wants contiguous matrices
+    a, b = (rho.to(torch.float64).contiguous() for rho in (rho_in, rho_out))
     n, m = a.shape[1], b.shape[1]
-    one_in, one_out = torch.eye(n, dtype=a.dtype, device=a.device), torch.eye(m, dtype=a.dtype, device=a.device)
+    one_in, one_out = (torch.eye(k, dtype=a.dtype, device=a.device) for k in (n, m))
     # row by row as a vector, ρ_out W is (ρ_out ⊗ 1) W and W ρ_in is (1 ⊗ ρ_inᵀ) W
     equations = [
         torch.kron(out, one_in) - torch.kron(one_out, into.mT.contiguous())
@@ -97,7 +98,7 @@ def generated(generators: Tensor) -> Tensor:
 
 
 def grid_symmetries(shape: Sequence[int], group: Group | str = "trivial") -> Tensor:
-    """Generators of the symmetries of a cyclic grid, as permutations [G, n] of its places (last axis fastest).
+    """Generators of the symmetries of a cyclic grid: permutations [G, n] of its places (last axis fastest).
 
     Shifts by one along each axis; with a `group`, on square grids of two axes, its rotation and its flip too:
     C4 or D4, for example, about place 0.

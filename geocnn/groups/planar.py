@@ -192,7 +192,7 @@ def wrapped(angle: Tensor) -> Tensor:
 
 
 def product_table(group: Group) -> Tensor:
-    """The number of g∘h for all elements g, h of a finite group, numbered as in `Group.elements`: [n, n] int64.
+    """The number of g∘h for all elements of a finite group, in the order of `Group.elements`: [n, n] int64.
 
     Row g is the permutation by which g acts on the group itself, its regular representation; its argsort is
     that of g⁻¹.

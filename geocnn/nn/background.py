@@ -31,11 +31,11 @@ _OWN_STATISTICS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNor
 def to_full(module: nn.Module, background: float | Sequence[float] = 0.0) -> nn.Module:
     """A copy of a network whose convolutions are full ones over an unbounded canvas.
 
-    The images lie on an empty canvas of value `background` (one number, or one a channel). Each layer is padded
-    with what the layers before it make of that, so that biases and nonlinearities do not bring the border
-    back: followed by a global pooling the network is invariant to every integer shift that keeps the content
-    inside the image, to rounding. Parameters keep their names and shapes; strides stay, and break what they
-    broke. Converted are Conv1d to Conv3d, and this package's planar layers.
+    The images lie on an empty canvas of value `background` (one number, or one a channel). Each layer is
+    padded with what the layers before it make of that, so that biases and nonlinearities do not bring the
+    border back: followed by a global pooling the network is invariant to every integer shift that
+    keeps the content inside the image, to rounding. Parameters keep their names and shapes; strides stay,
+    and break what they broke. Converted are Conv1d to Conv3d, and this package's planar layers.
 
     In training the empty image is one more of the batch in a BatchNorm's statistics.
 
@@ -57,7 +57,7 @@ def to_full(module: nn.Module, background: float | Sequence[float] = 0.0) -> nn.
             part.padding, part.padding_mode = "full", "background"
         elif isinstance(part, tuple(_FULL)):
             # a layer used in several places stays one layer
-            full = replaced.setdefault(id(part), _converted(part))
+            full = replaced.setdefault(id(part), _converted(part))  # type: ignore[arg-type]
             if not name:
                 made = full
                 continue
@@ -80,7 +80,7 @@ def _check(name: str, part: nn.Module) -> None:
         )
     if isinstance(part, _OWN_STATISTICS):
         raise GeometryError(
-            f"{name} normalises each image by its own statistics, an empty one unlike the others; use BatchNorm"
+            f"{name} normalises each image by its own statistics, an empty one unlike others; use BatchNorm"
         )
     if isinstance(part, tuple(_FULL)) and is_parametrized(part):
         raise GeometryError(

@@ -75,16 +75,16 @@ def turned_basis(
 def _disc_functions(r: Tensor, theta: Tensor, reach: int) -> Tensor:
     """Rings of integer radius times angular harmonics, at places r [P], theta [|G|, P]: [|G|, P, b].
 
-    The ring of radius c carries frequencies up to 2c, which its about 2πc pixels resolve.
+    The harmonics end at frequency 2. Under its own quarter turns the grid confuses ℓ with ℓ − 4, and so
+    answers a gradient with frequency 3, a constant with 4: errors of lower order than those of 2 and −2.
     """
     t = r / (reach + 1)
     found = [radial_basis(t, reach + 1, 0).expand(*theta.shape, -1)]
-    harmonics = steerable_basis(Irrep(0), Irrep(0), TRIVIAL, 2 * reach)
+    harmonics = steerable_basis(Irrep(0), Irrep(0), TRIVIAL, 2)
     values = harmonics(theta)[..., 0, 0]
     for b, frequency in enumerate(harmonics.frequency.tolist()):
         if frequency:
-            rings = radial_basis(t, reach, frequency)[..., (frequency - 1) // 2 :]
-            found.append(values[..., b, None] * rings)
+            found.append(values[..., b, None] * radial_basis(t, reach, frequency))
     return torch.cat(found, -1)
 
 

@@ -116,19 +116,9 @@ class _Full:
         check_padding(padding, padding_mode)
         pixels = full_padding(kernel_size, dilation, self.axes) if padding == "full" else padding
         mode = "zeros" if padding_mode == "background" else padding_mode
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            pixels,
-            dilation,
-            groups,
-            bias,
-            mode,
-            device,
-            dtype,
-        )  # type: ignore[call-arg]  # the next class in line is torch's
+        sizes = kernel_size, stride, pixels, dilation
+        arguments = in_channels, out_channels, *sizes, groups, bias, mode, device, dtype
+        super().__init__(*arguments)  # type: ignore[call-arg]  # of torch's layer, the next in line
         self.padding_mode = padding_mode
 
     def forward(self, input: Tensor) -> Tensor:
@@ -143,8 +133,9 @@ class FullConv1d(_Full, nn.Conv1d):
 
         x [B, C, n]  ->  [B, C', n + dilation · (kernel_size − 1)]
 
-    Other paddings are torch's ("same", "valid", pixels), as are their padding modes. padding_mode="background"
-    continues every image by what the last one of the batch holds: see `geocnn.nn.to_full`.
+    Other paddings are torch's ("same", "valid", pixels), as are their padding modes.
+    padding_mode="background" continues every image by what the last one of the batch holds: see
+    `geocnn.nn.to_full`.
 
     Raises GeometryError for an unknown padding, and a padding mode that does not go with it.
 

@@ -16,8 +16,8 @@ class BlurPool2d(nn.Module):
 
         x [B, ..., H, W]  ->  [B, ..., ⌈H/stride⌉, ⌈W/stride⌉]
 
-    The blur's taps are the binomial coefficients of an even `order`, [1, 2, 1]/4 for 2. Shifts by less than the
-    stride change the answer by what is left above the coarse grid's band limit.
+    The blur's taps are the binomial coefficients of an even `order`, [1, 2, 1]/4 for 2. Shifts by less than
+    the stride change the answer by what is left above the coarse grid's band limit.
 
     Raises GeometryError for an odd order, and for a padding that is not one.
 

@@ -18,8 +18,9 @@ def taps(
     kind: Literal["exp", "log"] = "exp",
     samples: tuple[int, int] | None = None,
 ) -> Tensor:
-    """The taps [D_out, D_in, k, k], k = 2⌈radius⌉ + 1, by which the layer acts on plane(shape).stencil(radius,
-    kind, samples): conv2d with these, zero padding ⌈radius⌉ and the layer's bias on invariant channels.
+    """The taps [D_out, D_in, k, k], k = 2⌈radius⌉ + 1, by which the layer acts on
+    plane(shape).stencil(radius, kind, samples): conv2d with these, zero padding ⌈radius⌉ and the layer's
+    bias on invariant channels.
 
     The two agree everywhere for kind "log". For "exp" they do farther than the radius from the border: there
     the stencil drops samples that leave the plane, conv2d the pixels beyond it that they lie between.

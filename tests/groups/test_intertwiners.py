@@ -97,7 +97,7 @@ def test_pointwise_nonlinearities_must_be_shared():
 
 
 def test_pooling_windows_must_be_shared():
-    # all 15⁴ choices of a window for each of 4 places on a circle; those whose maximum commutes with the shift
+    # all 15⁴ choices of a window for each of 4 places on a circle: those whose maximum commutes with shifts
     n = 4
     window = torch.tensor([[bool(k >> j & 1) for j in range(n)] for k in range(1, 2**n)])
     x = randn(20, n)
@@ -149,7 +149,7 @@ def test_with_scalars_only_symmetric_kernels_remain_and_with_regular_fibres_all_
     scalar = permutation_matrices(generators)
     regular = permutation_matrices(on(generators, elements))
     kernels = intertwiners(scalar, scalar)
-    # one for each orbit of quarter turns about place 0 on the 16 places: {0}, {(2, 2)}, {(0, 2), (2, 0)}, 3 of four
+    # one for each orbit of quarter turns about place 0: {0}, {(2, 2)}, {(0, 2), (2, 0)}, three of four
     assert (len(elements), len(kernels)) == (64, 6)
     for rows in kernels[:, 0].view(-1, 4, 4):
         turned = rows.rot90().roll((1,), (0,))  # a quarter turn about place 0
@@ -224,7 +224,7 @@ def test_the_product_table_is_the_groups(g):
     torch.testing.assert_close(rho[table], rho[:, None] @ rho[None], rtol=0, atol=1e-12)
 
 
-# --------------------------------------------------------------------------------- any map, by storing answers
+# -------------------------------------------------------------------------------- any map, by storing answers
 
 
 def test_for_translations_it_is_a_convolution():
