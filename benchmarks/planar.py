@@ -1,7 +1,7 @@
 """GroupConv beside escnn's R2Conv, and beside the convolution of images that both end in.
 
-Regular fields of C8, 16 to 16, kernel 5 x 5, a batch of 8 images of 64 x 64 pixels, float32; gradients by input
-and weights. The three take turns in one run; medians.
+Regular fields of C8, 16 to 16, kernel 5 x 5, a batch of 8 images of 64 x 64 pixels, float32; gradients by
+input and weights. The three take turns in one run; medians.
 
     GroupConv    taps from basis and weights, then conv2d
     escnn        R2Conv of the same group, fields and kernel size, in training mode: the same plan
@@ -9,7 +9,8 @@ and weights. The three take turns in one run; medians.
 
 python benchmarks/planar.py FOLDER      prints, and writes benchmarks/planar.csv (1 to 2 minutes)
 
-FOLDER holds escnn without its dependencies: pip install --no-deps escnn==1.0.11 joblib cloudpickle --target FOLDER
+FOLDER holds escnn without its dependencies:
+pip install --no-deps escnn==1.0.11 joblib cloudpickle --target FOLDER
 """
 
 from __future__ import annotations
