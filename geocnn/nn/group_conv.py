@@ -13,8 +13,6 @@ maps pixels to pixels (rotations by multiples of 90°), else functions of the pl
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor, nn
 
@@ -52,11 +50,8 @@ def moved(x: Tensor, group: Group | str, element: int, fibre: bool = False) -> T
     return x.rot90(round(float(angle[element]) / (torch.pi / 2)), (-1, -2))
 
 
-@cache
-def turned_basis(
-    group: Group, kernel_size: int, dtype: torch.dtype = torch.float64, device: torch.device | None = None
-) -> Tensor:
-    """Basis kernels B_b(g⁻¹v), v the taps' places, row by row: [|G|, b, k²], of norm 1; made in float64."""
+def turned_basis(group: Group, kernel_size: int) -> Tensor:
+    """Basis kernels B_b(g⁻¹v), v the taps' places, row by row: [|G|, b, k²] float64, each of norm 1."""
     reach = (kernel_size - 1) / 2
     axis = torch.arange(kernel_size, dtype=torch.float64) - reach
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -69,7 +64,7 @@ def turned_basis(
     else:
         basis = _disc_functions(r, back, int(reach)).mT
         basis = basis / basis.square().sum(-1).mean(0).sqrt()[:, None]
-    return basis.to(device, dtype)
+    return basis.to(torch.float64)
 
 
 def _disc_functions(r: Tensor, theta: Tensor, reach: int) -> Tensor:
@@ -117,20 +112,23 @@ class LiftingConv(nn.Module):
         super().__init__()
         self.group, self.kernel_size = _finite(group), kernel_size
         self.padding, self.padding_mode = _checked(kernel_size, padding, padding_mode)
-        n_basis = turned_basis(self.group, kernel_size).shape[1]
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, n_basis))
+        # float64 until the module is cast as a whole
+        self.register_buffer("basis", turned_basis(self.group, kernel_size), persistent=False)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, self.basis.shape[1]))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         _reset(self.weight, self.bias)
+
+    basis: Tensor
 
     def taps(self) -> Tensor:
         """The kernels turned by every element: [C' · |G|, C, k, k]."""
         k = self.kernel_size
-        basis = turned_basis(self.group, k, self.weight.dtype, self.weight.device)
+        basis = self.basis.to(self.weight.dtype)
         return torch.einsum("oib,gbp->ogip", self.weight, basis).flatten(0, 1).unflatten(-1, (k, k))
 
     def forward(self, x: Tensor) -> Tensor:
         _check_images(x, self.weight.shape[1:2])
-        return _regular(x, self.taps(), self.bias, self.group, self.padding, self.padding_mode)
+        return _regular(x, self.taps(), self.bias, len(self.basis), self.padding, self.padding_mode)
 
     def extra_repr(self) -> str:
         return _repr(self, self.weight)
@@ -158,25 +156,31 @@ class GroupConv(nn.Module):
         super().__init__()
         self.group, self.kernel_size = _finite(group), kernel_size
         self.padding, self.padding_mode = _checked(kernel_size, padding, padding_mode)
-        order, n_basis, _ = turned_basis(self.group, kernel_size).shape
+        self.register_buffer("basis", turned_basis(self.group, kernel_size), persistent=False)
+        self.register_buffer("pair", _relative(self.group), persistent=False)
+        order, n_basis, _ = self.basis.shape
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, order, n_basis))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         _reset(self.weight, self.bias)
+
+    basis: Tensor
+    pair: Tensor
 
     def taps(self) -> Tensor:
         """The kernels turned by every element: [C' · |G|, C · |G|, k, k]."""
         out_channels, in_channels, order, _ = self.weight.shape
         k = self.kernel_size
-        basis = turned_basis(self.group, k, self.weight.dtype, self.weight.device)
+        basis = self.basis.to(self.weight.dtype)
         every = torch.einsum("oinb,gbp->oingp", self.weight, basis).flatten(2, 3)
         # of κ_n turned by g the pair (g, h) wants n = g⁻¹h
-        pair = _relative(self.group, every.device)
-        taps = every.index_select(2, pair).unflatten(2, (order, order))
+        taps = every.index_select(2, self.pair).unflatten(2, (order, order))
         return taps.movedim(2, 1).reshape(out_channels * order, in_channels * order, k, k)
 
     def forward(self, x: Tensor) -> Tensor:
         _check_images(x, self.weight.shape[1:3])
-        return _regular(x.flatten(1, 2), self.taps(), self.bias, self.group, self.padding, self.padding_mode)
+        return _regular(
+            x.flatten(1, 2), self.taps(), self.bias, len(self.basis), self.padding, self.padding_mode
+        )
 
     def extra_repr(self) -> str:
         return _repr(self, self.weight)
@@ -186,6 +190,9 @@ class GroupPool(nn.Module):
     """The largest value over the group: regular fields [B, C, |G|, H, W] to images [B, C, H, W].
 
     The images turn with the input. Pooled over pixels too, they are invariant.
+
+    >>> GroupPool()(torch.randn(2, 3, 4, 9, 9)).shape
+    torch.Size([2, 3, 9, 9])
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -216,15 +223,18 @@ class IsotropicConv2d(nn.Module):
         super().__init__()
         self.kernel_size = kernel_size
         self.padding, self.padding_mode = _checked(kernel_size, padding, padding_mode)
+        self.register_buffer("basis", isotropic_basis(kernel_size), persistent=False)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size // 2 + 1))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         _reset(self.weight, self.bias)
 
+    basis: Tensor
+
     def taps(self) -> Tensor:
         """[C', C, k, k]."""
         k = self.kernel_size
-        rings = isotropic_basis(k, self.weight.dtype, self.weight.device)
-        return torch.einsum("oib,bp->oip", self.weight, rings).unflatten(-1, (k, k))
+        basis = self.basis.to(self.weight.dtype)
+        return torch.einsum("oib,bp->oip", self.weight, basis).unflatten(-1, (k, k))
 
     def forward(self, x: Tensor) -> Tensor:
         _check_images(x, self.weight.shape[1:2])
@@ -234,27 +244,24 @@ class IsotropicConv2d(nn.Module):
         return _repr(self, self.weight)
 
 
-@cache
-def isotropic_basis(kernel_size: int, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
-    """The rings of radius 0 … k // 2 at the taps' places, [rings, k²], of norm 1."""
+def isotropic_basis(kernel_size: int) -> Tensor:
+    """The rings of radius 0 … k // 2 at the taps' places, [rings, k²] float64, each of norm 1."""
     reach = kernel_size // 2
     axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
     r = torch.hypot(axis[:, None], axis).flatten()
     rings = radial_basis(r / (reach + 1), reach + 1, 0).mT
-    return (rings / rings.norm(dim=1, keepdim=True)).to(device, dtype)
+    return rings / rings.norm(dim=1, keepdim=True)
 
 
-@cache
-def _relative(group: Group, device: torch.device) -> Tensor:
+def _relative(group: Group) -> Tensor:
     """For each pair (g, h) the number of the pair (n = g⁻¹h, g), [|G|²]."""
     table = product_table(group)
-    return (table.argsort(1) * len(table) + torch.arange(len(table))[:, None]).flatten().to(device)
+    return (table.argsort(1) * len(table) + torch.arange(len(table))[:, None]).flatten()
 
 
 def _regular(
-    x: Tensor, taps: Tensor, bias: Tensor | None, group: Group, padding: str, padding_mode: str
+    x: Tensor, taps: Tensor, bias: Tensor | None, order: int, padding: str, padding_mode: str
 ) -> Tensor:
-    order = len(product_table(group))
     shared = None if bias is None else bias.repeat_interleave(order)
     return convolve(x, taps, shared, padding, padding_mode).unflatten(1, (-1, order))
 

@@ -77,6 +77,17 @@ def test_exact_kernels_are_one_kernel_rotated_and_flipped(name):
         assert torch.equal(taps[:, g], moved(kernel, name, g))
 
 
+def test_layers_first_used_without_gradients_train_and_export():
+    network = nn.Sequential(LiftingConv("C8", 1, 2, 3), nn.ReLU(), GroupConv("C8", 2, 2, 3))
+    x = torch.randn(1, 1, 6, 6)
+    with torch.inference_mode():
+        network(x)
+    network(x).sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+    assert torch.equal(torch.export.export(network, (x,)).module()(x), network(x))
+    assert set(network.state_dict()) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+
+
 def test_lifting_and_group_convolution_are_the_sums_they_say():
     c4, x = "C4", randn(1, 1, 6, 6)
     lift, conv = LiftingConv(c4, 1, 1, 3, bias=False).to(F64), GroupConv(c4, 1, 1, 3, bias=False).to(F64)

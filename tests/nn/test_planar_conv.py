@@ -136,6 +136,21 @@ def test_invariant_to_every_shift_that_keeps_the_content_inside(body, pool, back
     assert spread(network, images) > 1e-3
 
 
+@pytest.mark.parametrize(("conv", "n"), [(nn.Conv1d, 1), (nn.Conv3d, 3)])
+def test_so_it_is_on_a_line_and_in_space(conv, n):
+    torch.manual_seed(0)
+    network = nn.Sequential(conv(1, 4, 3), nn.ReLU(), conv(4, 4, 3), nn.ReLU()).to(F64)
+    x = torch.zeros(1, 1, *[7] * n, dtype=F64)
+    x[(..., *[slice(2)] * n)] = randn(*[2] * n)
+    axes = tuple(range(2, n + 2))
+    for t in range(1, 6):
+        expected, found = (to_full(network)(image).sum(axes) for image in (x, x.roll((t,) * n, axes)))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)  # sums of up to 1,331 pixels
+    alone = nn.Sequential(*(to_full(part) if isinstance(part, conv) else part for part in network))
+    a, b = (alone(image).sum(axes) for image in (x, x.roll((3,) * n, axes)))
+    assert (a - b).abs().max() > 1e-5  # each layer by itself, with zeros beyond
+
+
 def test_in_training_the_empty_image_shares_the_batchs_statistics():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3)).to(F64)
