@@ -191,6 +191,11 @@ class Flat(Surface):
             raise GeometryError(f"a grid of {h} x {w} cells cannot be halved; use even sides or fewer levels")
         return _flat((h // 2, w // 2), self.glued, self.mirrored, 2 * self.step)
 
+    def finer(self) -> Flat:
+        """The same surface with every cell cut in four, of which `coarser` makes one again."""
+        h, w = self.shape
+        return _flat((2 * h, 2 * w), self.glued, self.mirrored, self.step / 2)
+
 
 def _flat(
     shape: tuple[int, int], glued: tuple[bool, bool], mirrored: bool = False, step: float = 1.0

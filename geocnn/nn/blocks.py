@@ -33,6 +33,7 @@ class ConvBlock(nn.Module):
         max_frequency: int | None = None,
     ):
         super().__init__()
+        self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.gated = Gated(out_type)
         self.conv = GaugeConv(in_type, self.gated.in_type, rings, max_frequency, bias=False)
         self.norm = FieldNorm(self.gated.in_type)
@@ -65,7 +66,7 @@ class ResidualBlock(nn.Module):
         max_frequency: int | None = None,
     ):
         super().__init__()
-        in_type, out_type = FieldType(in_type), FieldType(out_type)
+        self.in_type, self.out_type = in_type, out_type = FieldType(in_type), FieldType(out_type)
         self.block = ConvBlock(in_type, out_type, rings, max_frequency)
         self.mix = FieldLinear(out_type, out_type, bias=False)
         self.shortcut = nn.Identity() if in_type == out_type else FieldLinear(in_type, out_type, bias=False)

@@ -1,4 +1,4 @@
-"""Measure equivariance instead of claiming it: gauge, anchor and rotation errors of layers and models.
+"""Single errors of layers and models: gauge, anchor and rotation.
 
 A measured function is called as function(x, where), as layers and models are: x [..., N, D], `where` a
 `Stencil` or a `Hierarchy`. Its output is a field of `out_type` on the stencil's targets or the hierarchy's
@@ -18,9 +18,11 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from geocnn.errors import FieldTypeError, GeocnnError
+from geocnn.errors import FieldTypeError, GeocnnError, GeometryError
+from geocnn.geometry.flat import Flat
 from geocnn.geometry.healpix import nside_of
 from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.sphere import Sphere
 from geocnn.geometry.stencil import Stencil, gauge_change
 from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import FieldType
@@ -105,9 +107,9 @@ def gauge_error(
         if target is not None:
             target.check(y)
             y = target.act(y, *inverse(at_target))
-        outputs.append(_relative(y.detach(), expected.detach()))
+        outputs.append(relative(y.detach(), expected.detach()))
         if weights:
-            gradients.append(_relative(_gradient(y, cotangent, weights), expected_gradient))
+            gradients.append(relative(_gradient(y, cotangent, weights), expected_gradient))
     return GaugeError(Deviation(torch.stack(outputs)), Deviation(torch.stack(gradients)) if weights else None)
 
 
@@ -132,6 +134,7 @@ def anchor_error(
 
     Raises:
         GeocnnError: y is zero everywhere, so that nothing is relative to it.
+        GeometryError: the surface is neither flat nor a sphere.
 
     >>> import geocnn.geometry as geometry
     >>> from geocnn.nn import GaugeConv
@@ -144,8 +147,8 @@ def anchor_error(
     """
     with torch.no_grad():
         expected = function(x, build(surface))
-        found = [function(x, build(_reanchored(surface, generator))) for _ in range(anchors)]
-    return Deviation(torch.stack([_relative(y, expected) for y in found]))
+        found = [function(x, build(reanchored(surface, generator))) for _ in range(anchors)]
+    return Deviation(torch.stack([relative(y, expected) for y in found]))
 
 
 def rotation_error(
@@ -203,10 +206,10 @@ def rotation_error(
         grid = healpix_grid(nside, nested)
         coefficients = analysis(y[0].mT, grid, lmax=2 * nside, iterations=3)
         expected = synthesis(rotate_coefficients(coefficients, rotation[:, None]), grid).mT
-    return Deviation(torch.stack([_relative(a, b) for a, b in zip(y[1:], expected, strict=True)]))
+    return Deviation(torch.stack([relative(a, b) for a, b in zip(y[1:], expected, strict=True)]))
 
 
-def _relative(found: Tensor, expected: Tensor) -> Tensor:
+def relative(found: Tensor, expected: Tensor) -> Tensor:
     """‖found − expected‖₂ / ‖expected‖₂ over all entries, summed in float64."""
     found, expected = found.to("cpu", torch.float64), expected.to("cpu", torch.float64)
     size = torch.linalg.vector_norm(expected)
@@ -245,8 +248,16 @@ def _random_gauge(
     return where.turn_frames(*at_source, *at_target), gauge_change(*at_source), gauge_change(*at_target)
 
 
-def _reanchored(surface: Surface, generator: torch.Generator) -> Surface:
-    """The surface in its own frames with the axes of its sampling grids at random angles."""
+def reanchored(surface: Surface, generator: torch.Generator) -> Surface:
+    """The surface in its own frames with the axes of its sampling grids at random angles.
+
+    Raises GeometryError where they hang on more than frames: on a mesh, on edges.
+    """
+    if not isinstance(surface, Flat | Sphere):
+        raise GeometryError(
+            f"the sampling grids of a {type(surface).__name__} hang on its edges or its cover, and cannot be "
+            "turned; compare with more samples, or with a 'log' stencil"
+        )
     angle = 2 * torch.pi * torch.rand(surface.n_points, dtype=torch.float64, generator=generator)
     angle = angle.to(surface.anchor)
     anchor, flipped = compose((surface.anchor, surface.flipped), (angle, None))

@@ -1,0 +1,21 @@
+"""Measure equivariance instead of claiming it."""
+
+from geocnn.equivariance.errors import Deviation, GaugeError, anchor_error, gauge_error, rotation_error
+from geocnn.equivariance.findings import Finding, Measured, judged
+from geocnn.equivariance.report import Report, assert_equivariant, report
+from geocnn.equivariance.symmetries import SYMMETRIES
+
+__all__ = [
+    "SYMMETRIES",
+    "Deviation",
+    "Finding",
+    "GaugeError",
+    "Measured",
+    "Report",
+    "anchor_error",
+    "assert_equivariant",
+    "gauge_error",
+    "judged",
+    "report",
+    "rotation_error",
+]

@@ -1,0 +1,155 @@
+"""Fields to measure with: random ones, functions of the place that look alike on every grid, and their moves.
+
+A smooth field is one function, drawn from a seed, sampled wherever a surface has points: the same function on
+a finer grid. Scalars are sums of waves no shorter than `wavelength`; for frequency n, three (on flat
+surfaces two) of them are the components of a vector v, and z = v·e₁ + i v·e₂ gives zⁿ.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from geocnn.geometry.flat import Flat
+from geocnn.geometry.healpix import nside_of
+from geocnn.geometry.surface import Surface
+from geocnn.groups.field_type import Block, FieldType
+from geocnn.groups.wigner import rotate_coefficients
+from geocnn.harmonics.sht import (
+    analysis,
+    random_coefficients,
+    spin_analysis,
+    spin_synthesis,
+    synthesis,
+)
+
+WAVES = 24
+
+
+def noise(n: int, field_type: FieldType, seed: int) -> Tensor:
+    """Independent normal numbers [1, n, D]: every point differs from its neighbours."""
+    return torch.randn(
+        1, n, field_type.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
+
+
+def smooth(surface: Surface, field_type: FieldType, wavelength: float, seed: int) -> Tensor:
+    """A smooth field [1, N, D] on the surface, in its frames. On flat ones it closes where sides are glued,
+    and vanishes towards open sides, so that a move of up to an eighth keeps what there is inside.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    runs = []
+    for b in field_type.blocks:
+        shape = (b.multiplicity, 1 if b.irrep.frequency == 0 else surface.points.shape[1])
+        waves = _waves(surface, wavelength, math.prod(shape), generator).unflatten(-1, shape)
+        runs.append(_in_frames(b, waves, surface.frames).flatten(-2))
+    x = torch.cat(runs, -1)
+    return (x * _inside(surface)[:, None] if isinstance(surface, Flat) else x)[None]
+
+
+def _waves(surface: Surface, wavelength: float, n: int, generator: torch.Generator) -> Tensor:
+    """n sums of waves at the points, [N, n]."""
+    p = surface.points
+    phase = 2 * math.pi * torch.rand(WAVES, n, dtype=torch.float64, generator=generator)
+    direction = torch.randn(WAVES, p.shape[1], n, dtype=torch.float64, generator=generator)
+    direction = direction / direction.norm(dim=1, keepdim=True)
+    if isinstance(surface, Flat):
+        size = torch.tensor([surface.shape[1], surface.shape[0]], dtype=torch.float64) * surface.step
+        wave = 2 * math.pi * (direction * (size / wavelength)[:, None]).round() / size[:, None]
+    else:
+        wave = 2 * math.pi / wavelength * direction
+    return (torch.einsum("nd,kdc->nkc", p, wave) + phase).cos().sum(1) / math.sqrt(WAVES / 2)
+
+
+def _in_frames(b: Block, waves: Tensor, frames: Tensor) -> Tensor:
+    """A block's components [N, dim, multiplicity] of waves [N, multiplicity, 1 or d]."""
+    if b.irrep.frequency == 0:
+        return waves.mT
+    z = torch.view_as_complex(torch.einsum("nmd,nkd->nmk", waves, frames).contiguous())
+    z = z**b.irrep.frequency
+    return z.real[:, None] if b.dim == 1 else torch.stack([z.real, z.imag], 1)
+
+
+def _inside(s: Flat) -> Tensor:
+    """1 in the middle, falling smoothly to 0 a quarter before the open sides, [N]."""
+    found = torch.ones(s.n_points, dtype=torch.float64)
+    for axis, (cells, glued) in enumerate(zip((s.shape[1], s.shape[0]), s.glued, strict=True)):
+        if not glued:
+            t = (s.points[:, axis] + 0.5) / (cells * s.step)
+            found = found * torch.cos(math.pi * (2 * t - 1)).clamp_min(0).square()
+    return found
+
+
+# ----------------------------------------------------------------------- on HEALPix: rotated in the spectrum
+
+
+def random_spectrum(
+    nside: int, nested: bool, field_type: FieldType, degree: int, rotation: Tensor, seed: int
+) -> tuple[Tensor, Tensor]:
+    """A random field of harmonic degree `degree`, and the same rotated by R [3, 3], exactly: [1, npix, D]."""
+    generator = torch.Generator().manual_seed(seed)
+    runs, turned = [], []
+    for b in field_type.blocks:
+        if b.dim == 1:
+            alm = random_coefficients(degree, b.multiplicity, generator)
+            maps = [synthesis(a, nside, nested).mT for a in (alm, rotate_coefficients(alm, rotation))]
+        else:
+            n = b.irrep.frequency
+            shape = (b.multiplicity, degree + 1, 2 * degree + 1)
+            alm = torch.randn(shape, dtype=torch.complex128, generator=generator)
+            maps = [
+                _components(spin_synthesis(a, n, nside, nested))
+                for a in (alm, rotate_coefficients(alm, rotation))
+            ]
+        runs.append(maps[0])
+        turned.append(maps[1])
+    return torch.cat(runs, -1)[None], torch.cat(turned, -1)[None]
+
+
+def rotated(x: Tensor, field_type: FieldType, rotation: Tensor, nested: bool) -> Tensor:
+    """A field [..., npix, D] in the frames (south, east), rotated by R [3, 3] in its spectrum.
+
+    Frequency n is spin n. What lies beyond degree 2 nside is lost.
+    """
+    nside = nside_of(x.shape[-2])
+    runs = []
+    for b in field_type.blocks:
+        part = b.view(x.to("cpu", torch.float64)).movedim(-3, -1)  # [..., dim, multiplicity, npix]
+        if b.dim == 1:
+            alm = analysis(part[..., 0, :, :], 2 * nside, nested=nested)
+            runs.append(synthesis(rotate_coefficients(alm, rotation), nside, nested).mT)
+        else:
+            n = b.irrep.frequency
+            z = torch.complex(part[..., 0, :, :], part[..., 1, :, :])
+            alm = spin_analysis(z, n, 2 * nside, nested=nested)
+            runs.append(_components(spin_synthesis(rotate_coefficients(alm, rotation), n, nside, nested)))
+    return torch.cat(runs, -1).to(x)
+
+
+def _components(z: Tensor) -> Tensor:
+    """Complex [..., multiplicity, npix] as channels [..., npix, 2 multiplicity], component-major."""
+    return torch.cat([z.real, z.imag], -2).mT
+
+
+# --------------------------------------------------------------------------- on grids: shifted by any length
+
+
+def shifted(y: Tensor, by: tuple[float, float], glued: tuple[bool, bool]) -> Tensor:
+    """A grid y [..., h, w] moved by (x, y) cells: y'(p) = y(p − by).
+
+    Whole cells are moved as they are; where a side is open, what comes in repeats the edge. Parts of a cell
+    are a factor e^{−2πi k·by} in the Fourier transform.
+    """
+    for axis, amount, closes in ((-1, by[0], glued[0]), (-2, by[1], glued[1])):
+        n = y.shape[axis]
+        if float(amount).is_integer():
+            index = torch.arange(n, device=y.device) - int(amount)
+            y = y.index_select(axis, index.remainder(n) if closes else index.clamp(0, n - 1))
+        else:
+            k = torch.fft.rfftfreq(n, dtype=torch.float64, device=y.device)
+            turn = torch.exp(-2j * math.pi * amount * k)
+            turn = turn if axis == -1 else turn[:, None]
+            y = torch.fft.irfft(torch.fft.rfft(y.double(), dim=axis) * turn, n=n, dim=axis).to(y.dtype)
+    return y

@@ -1,0 +1,175 @@
+"""What is found about one symmetry: errors on one grid after another, of the model and of each layer.
+
+Three things can be behind an error. Rounding is as small as the number format allows. Discretisation falls as
+the grid is refined, with the model's radius in the surface's units as it is. What does neither is a broken
+symmetry.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from geocnn.equivariance.errors import relative
+from geocnn.equivariance.layers import layer_errors, recorded, run
+from geocnn.equivariance.symmetries import SYMMETRIES
+from geocnn.equivariance.trials import Setup, Trial, Where
+from geocnn.groups.field_type import FieldType
+
+Verdict = Literal["exact", "converging", "broken", "undecided"]
+
+EXACT = {torch.float64: 1e-10, torch.float32: 3e-5, torch.float16: 3e-3, torch.bfloat16: 3e-2}
+"""Relative errors below which all is rounding: some hundred units in the last place, through many layers."""
+
+LEAST_ORDER = 0.75
+"""Errors of an interpolation fall with order 1 or more; those along an edge, in the mean square, with 1/2; and
+a broken symmetry's not at all."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Relative errors [grids] of the whole model or of a layer, and what follows from them. `order` is that
+    of the last refinement: error ~ spacing^order.
+    """
+
+    name: str
+    errors: list[float]
+    order: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One symmetry. `layers` in the order they end; `own_error` is the error in the model's own number
+    format, and `own_verdict` whether that is its rounding; `layer` is the first that breaks the symmetry.
+    """
+
+    symmetry: str
+    meaning: str
+    model: Measured
+    layers: list[Measured]
+    own_error: float | None
+    own_verdict: Verdict | None
+    layer: str | None
+
+    @property
+    def broken(self) -> bool:
+        return "broken" in (self.model.verdict, self.own_verdict)
+
+
+def find(
+    name: str, model: Any, own: nn.Module | None, setups: list[Setup], out_type: FieldType | None
+) -> Finding | None:
+    trials_of, meaning, discretised = SYMMETRIES[name]
+    discretised = discretised and not setups[0].is_picture
+    in_type = setups[0].in_type
+    whole: list[float] = []
+    layers: dict[str, list[float]] = {}
+    trials: list[Trial] = []
+    for setup in setups if discretised else setups[:1]:
+        found = trials_of(setup)
+        if not found:
+            return None
+        trials = trials or found
+        error, errors = _measure(model, found, in_type, out_type)
+        whole.append(error)
+        for layer, error in errors.items():
+            layers.setdefault(layer, []).append(error)
+        if math.isnan(whole[0]):
+            return None
+        if whole[0] <= EXACT[torch.float64]:
+            break
+    measured = judged(name, whole, discretised)
+    parts = [
+        judged(layer, errors, discretised) for layer, errors in layers.items() if len(errors) == len(whole)
+    ]
+    layer = _culprit(parts) if measured.verdict == "broken" else None
+    if measured.verdict != "broken":
+        # some errors fall late; nothing is broken that the whole does not show
+        parts = [p if p.verdict != "broken" else replace(p, verdict="undecided") for p in parts]
+    own_error, own_verdict = None, None
+    if own is not None:
+        own_error, own_verdict, culprit = _in_own_format(own, trials, measured, in_type, out_type)
+        layer = layer or culprit
+    return Finding(name, meaning, measured, parts, own_error, own_verdict, layer)
+
+
+def _culprit(layers: list[Measured]) -> str | None:
+    """The first layer that is broken as badly as any, within a factor of two."""
+    broken = [p for p in layers if p.verdict == "broken"]
+    worst = max((p.errors[-1] for p in broken), default=0.0)
+    return next((p.name for p in broken if p.errors[-1] >= worst / 2), None)
+
+
+def _measure(
+    model: Any, trials: list[Trial], in_type: FieldType, out_type: FieldType | None
+) -> tuple[float, dict[str, float]]:
+    """The largest errors over the trials, of the whole model and of each layer; NaN where nothing says how
+    the answer moves.
+    """
+    whole: list[float] = []
+    layers: list[dict[str, float]] = []
+    for trial in trials:
+        y, calls = recorded(model, trial, in_type, out_type)
+        layers.append(layer_errors(model, trial, calls) if isinstance(model, nn.Module) else {})
+        expected = trial.act(y, out_type)
+        if expected is None:
+            return math.nan, {}
+        whole.append(float(relative(run(model, trial.moved_x, trial.moved_where), expected)))
+    return max(whole), {layer: max(errors.get(layer, 0.0) for errors in layers) for layer in layers[0]}
+
+
+def _in_own_format(
+    model: nn.Module,
+    trials: list[Trial],
+    measured: Measured,
+    in_type: FieldType,
+    out_type: FieldType | None,
+) -> tuple[float, Verdict | None, str | None]:
+    """The error in the model's own format; where float64 is exact, whether it is its rounding, and if not the
+    layer where it is largest.
+    """
+    cast = [_cast(t, model) for t in trials]
+    error, layers = _measure(model, cast, in_type, out_type)
+    if measured.verdict != "exact":
+        return error, None, None
+    bound = EXACT[cast[0].x.dtype]
+    if error <= bound:
+        return error, "exact", None
+    return error, "broken", max(layers, key=lambda layer: layers[layer], default=None)
+
+
+def judged(name: str, errors: list[float], discretised: bool) -> Measured:
+    """What errors on a grid and finer ones say; that of one grid is undecided where grids may disturb.
+
+    >>> judged("a", [1e-15], True).verdict, judged("b", [0.1, 0.025], True).order
+    ('exact', 2.0)
+    >>> judged("c", [0.8, 0.7], True).verdict
+    'broken'
+    """
+    if max(errors) <= EXACT[torch.float64]:
+        return Measured(name, errors, None, "exact")
+    if len(errors) == 1:
+        return Measured(name, errors, None, "undecided" if discretised else "broken")
+    order = math.log2(max(errors[-2], 1e-16) / max(errors[-1], 1e-16))
+    return Measured(name, errors, order, "converging" if order >= LEAST_ORDER else "broken")
+
+
+def _cast(trial: Trial, model: nn.Module) -> Trial:
+    """The trial in the model's dtype, on its device."""
+    p = next(p for p in model.parameters() if p.is_floating_point())
+
+    def cast(where: Where | None) -> Where | None:
+        return None if where is None else where.to(p.device, p.dtype)
+
+    return replace(
+        trial,
+        x=trial.x.to(p),
+        moved_x=trial.moved_x.to(p),
+        where=cast(trial.where),
+        moved_where=cast(trial.moved_where),
+    )

@@ -1,0 +1,121 @@
+"""Finer grids of one surface, and other triangulations of one mesh: where discretisation shows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.flat import Flat
+from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.mesh import Mesh, mesh
+from geocnn.geometry.sphere import HealpixGrid, IcosphereGrid, Sphere, healpix, icosphere
+from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.surface import Surface
+
+
+def finer(surface: Surface) -> Surface:
+    """The same surface with four times the points: HEALPix of double nside, a further icosphere level, plane
+    cells and mesh triangles cut in four.
+
+    Raises GeometryError where there is none.
+
+    >>> from geocnn.geometry import healpix
+    >>> finer(healpix(2)).n_points
+    192
+    """
+    if isinstance(surface, Flat):
+        return surface.finer()
+    if isinstance(surface, Sphere) and isinstance(surface.grid, HealpixGrid):
+        g = surface.grid
+        return healpix(2 * g.nside, g.nested, g.interpolation)  # type: ignore[arg-type]
+    if isinstance(surface, Sphere) and isinstance(surface.grid, IcosphereGrid):
+        return icosphere(surface.grid.solid.level + 1)
+    if isinstance(surface, Mesh) and surface.reading is None:
+        return _two_sided(*subdivided(surface))
+    raise GeometryError(f"a {type(surface).__name__} has no finer grid; give a finer surface itself")
+
+
+def subdivided(surface: Mesh) -> tuple[Tensor, Tensor]:
+    """Vertices and faces with each edge's midpoint as a new vertex and each face cut in four, flat as it was.
+
+    Old vertices keep their numbers; of face f, faces 4f + k begin with the half of half-edge 3f + k at its
+    corner k, and 4f + 3 is the middle.
+    """
+    t, n = surface.triangulation, len(surface.points)
+    h = torch.arange(len(t.twin))
+    _, middle = torch.unique(torch.where(t.twin < 0, h, torch.minimum(h, t.twin)), return_inverse=True)
+    head = t.faces.roll(-1, 1).reshape(-1)
+    midpoints = t.vertices.new_zeros(int(middle.max()) + 1, 3)
+    midpoints[middle] = (t.vertices[t.tail] + t.vertices[head]) / 2
+    m = n + middle.view(-1, 3)
+    corners = torch.stack([t.faces, m, m.roll(1, 1)], -1)
+    faces = torch.cat([corners, m[:, None]], 1).reshape(-1, 3)
+    return torch.cat([t.vertices, midpoints]), faces
+
+
+def remeshed(surface: Mesh, seed: int) -> tuple[Mesh, Mesh]:
+    """The mesh subdivided, and subdivided with one inner edge of each old face flipped at random.
+
+    A corner triangle and the middle one make a parallelogram, so nothing but the triangulation changes.
+    """
+    vertices, faces = subdivided(surface)
+    four = faces.view(-1, 4, 3).clone()
+    f, k = torch.arange(len(four)), torch.randint(3, (len(four),), generator=_seeded(seed))
+    corner, m = four[f, k, 0], four[:, 3]
+    one, two, three = (m[f, (k + j) % 3] for j in range(3))
+    four[f, k] = torch.stack([corner, one, two], -1)
+    four[:, 3] = torch.stack([corner, two, three], -1)
+    return _two_sided(vertices, faces), _two_sided(vertices, four.reshape(-1, 3))
+
+
+def turn_between(a: Mesh, b: Mesh) -> Tensor:
+    """The angle [N] by which components at the first N vertices of b, in its frames, turn those of a.
+
+    N is the number of a's vertices; both are triangulations of one surface, the edges at each vertex of a
+    begin along some of b's, those of one name or of the half of one that `subdivided` names.
+    """
+    s, t = a.triangulation, b.triangulation
+    if len(t.faces) == 4 * len(s.faces):
+        h = torch.arange(len(s.twin))
+        other = 3 * (4 * (h // 3) + h % 3)
+    else:
+        n = len(t.vertices)
+        key, order = (t.tail * n + t.faces.roll(-1, 1).reshape(-1)).sort()
+        wanted = s.tail * n + s.faces.roll(-1, 1).reshape(-1)
+        at = torch.searchsorted(key, wanted).clamp_max(len(key) - 1)
+        h = (key[at] == wanted).nonzero()[:, 0]
+        other = order[at[h]]
+    angle = torch.zeros(a.n_points, dtype=torch.float64)
+    angle[s.tail[h]] = t.polar[other] - s.polar[h]
+    return angle + b.anchor[: a.n_points] - a.anchor
+
+
+def levels(surface: Surface, where: Stencil | Hierarchy | None) -> list[Surface]:
+    """The surface and the coarser ones whose points `where` speaks of, finest first."""
+    wanted = sizes(where) if where is not None else {surface.n_points}
+    found = [surface]
+    while min(wanted) < found[-1].n_points:
+        found.append(found[-1].coarser())
+    return found
+
+
+def sizes(where: Stencil | Hierarchy) -> set[int]:
+    """The numbers of points of all point sets that stencils of `where` lead from or to."""
+    return {n for s in stencils(where) for n in (s.n_source, s.n_target)}
+
+
+def stencils(where: Stencil | Hierarchy) -> list[Stencil]:
+    if isinstance(where, Stencil):
+        return [where]
+    return [*where.stencils, *where.down, *where.up, *(r for r in where.readings if r is not None)]
+
+
+def _two_sided(vertices: Tensor, faces: Tensor) -> Mesh:
+    made = mesh(vertices, faces)
+    assert isinstance(made, Mesh)
+    return made
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,251 @@
+"""report(model, surface): what a model does under the symmetries it should have, and which layer breaks one."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from geocnn.equivariance.findings import Finding, find
+from geocnn.equivariance.layers import run
+from geocnn.equivariance.symmetries import SYMMETRIES
+from geocnn.equivariance.trials import Setup, Where
+from geocnn.errors import FieldTypeError, GeocnnError
+from geocnn.geometry.surface import Surface
+from geocnn.groups.field_type import FieldType
+from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings on a model; `points` and `spacings` of the grids measured on, `dtype` the model's own.
+
+    >>> from geocnn.geometry import torus
+    >>> from geocnn.nn import GaugeConv
+    >>> found = report(GaugeConv("1x0", "1x1"), torus((8, 8)))
+    >>> found["gauge"].model.verdict, found.broken
+    ('exact', [])
+    """
+
+    model: str
+    surface: str
+    points: list[int]
+    spacings: list[float]
+    dtype: str
+    findings: list[Finding]
+    left_out: dict[str, str]
+
+    def __getitem__(self, symmetry: str) -> Finding:
+        return next(f for f in self.findings if f.symmetry == symmetry)
+
+    @property
+    def broken(self) -> list[Finding]:
+        return [f for f in self.findings if f.broken]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self) | {"explanation": EXPLANATION}
+
+    def json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    def show(self, console: Console | None = None) -> None:
+        """Print it as a table (rich), by default to the terminal."""
+        from rich.console import Console
+
+        from geocnn.equivariance.page import print_report
+
+        print_report(self, console or Console())
+
+    def html(self, path: str | Path) -> None:
+        """Write it as one self-contained page with plots."""
+        from geocnn.equivariance.page import write_html
+
+        write_html(self, path)
+
+
+EXPLANATION = (
+    "exact: the error is rounding. converging: it falls as the grid is refined, at the order told; that is "
+    "discretisation. broken: it is not rounding and does not fall; no finer grid mends that. undecided: no "
+    "finer grid was tried. Errors are relative, of one draw each of random fields no finer than the coarsest "
+    "level resolves: a broken symmetry shows almost surely, but a fault smaller than the error of the grid "
+    "may hide below it, until a finer grid is tried."
+)
+
+
+def report(
+    model: nn.Module | Callable[..., Tensor],
+    surface: Surface,
+    build: Callable[[Surface], Where] | None = None,
+    in_type: FieldType | str | None = None,
+    out_type: FieldType | str | None = None,
+    symmetries: Sequence[str] | None = None,
+    refinements: int = 1,
+    seed: int = 0,
+) -> Report:
+    """Measures a model under the symmetries of a surface, in float64 and in the model's own number format.
+
+    Args:
+        model: called as model(x, where), or with a field alone: on flat surfaces as a picture [B, C, h, w],
+            elsewhere [B, N, C]. A module is copied, and measured as in evaluation.
+        surface: where it works, as fine as it will be used.
+        build: makes the stencil or hierarchy, of the same radius on every grid. By default a hierarchy of as
+            many levels as the model has, or a stencil, of radius 2.5 spacings of `surface`.
+        in_type, out_type: by default the model's own; out_type None: the answer belongs to no point.
+        symmetries: names, all by default (`SYMMETRIES`).
+        refinements: how many finer grids to try. Stencils grow sixteenfold with each.
+        seed: of fields, frames, numbers and rotations.
+
+    Raises FieldTypeError where the model has no in_type and none is given, or its answer is a field without
+    out_type; GeocnnError for a symmetry of another name, or an answer that is zero everywhere.
+
+    >>> from geocnn.geometry import healpix
+    >>> from geocnn.nn import GaugeConv
+    >>> found = report(GaugeConv("1x0", "1x0 + 1x1"), healpix(8), symmetries=["gauge", "rotation"])
+    >>> [f.model.verdict for f in found.findings]
+    ['exact', 'converging']
+    """
+    chosen = _checked(symmetries)
+    in_type = _type_of(model, "in_type", in_type)
+    if in_type is None:
+        raise FieldTypeError("the model has no in_type; give one, as in_type='3x0' for three scalars")
+    out_type = _type_of(model, "out_type", out_type)
+    build = _default_build(model, surface) if build is None else build
+    setup = _setup(surface, build, in_type, seed)
+    double, own, dtype = _copies(model)
+    _check_answer(double, setup, out_type)
+    setups, left_out = [setup], {}
+    for _ in range(refinements if setup.has_smooth else 0):
+        setups.append(setups[-1].finer)
+    findings = []
+    for name in chosen:
+        finding = find(name, double, own, setups, out_type)
+        if finding is None:
+            left_out[name] = "does not apply"
+        else:
+            findings.append(finding)
+    return Report(
+        model=type(model).__name__ if isinstance(model, nn.Module) else "function",
+        surface=repr(surface),
+        points=[s.surface.n_points for s in setups],
+        spacings=[s.surface.spacing for s in setups],
+        dtype=str(dtype).removeprefix("torch."),
+        findings=findings,
+        left_out=left_out,
+    )
+
+
+def assert_equivariant(
+    model: nn.Module | Callable[..., Tensor], surface: Surface, *, within: float = math.inf, **options: Any
+) -> Report:
+    """For test suites: raises AssertionError where `report` finds a broken symmetry, with the layer that
+    breaks it, or an error of more than `within` on the surface's own grid. `options` are those of `report`.
+
+    >>> from geocnn.geometry import torus
+    >>> from geocnn.nn import GaugeConv
+    >>> _ = assert_equivariant(GaugeConv("1x0", "1x1"), torus((8, 8)), within=0.1)
+    """
+    found = report(model, surface, **options)
+    said = [_sentence(f) for f in found.broken]
+    said += [
+        f"{f.symmetry}: the error {f.model.errors[0]:.2g} is more than {within:g}"
+        for f in found.findings
+        if not f.broken and f.model.errors[0] > within
+    ]
+    if said:
+        raise AssertionError("; ".join(said))
+    return found
+
+
+def _sentence(f: Finding) -> str:
+    layer = f" by {f.layer}" if f.layer else ""
+    if f.model.verdict == "broken":
+        return f"{f.symmetry} is broken{layer}: errors {', '.join(f'{e:.2g}' for e in f.model.errors)}"
+    return f"{f.symmetry} is broken{layer} by coarse arithmetic: error {f.own_error:.2g} (TF32?)"
+
+
+# ------------------------------------------------------------------------------------------------- the model
+
+
+def _checked(symmetries: Sequence[str] | None) -> list[str]:
+    unknown = [name for name in symmetries or () if name not in SYMMETRIES]
+    if unknown:
+        raise GeocnnError(f"there is no symmetry {unknown[0]!r}; there are {', '.join(SYMMETRIES)}")
+    return list(SYMMETRIES) if symmetries is None else list(symmetries)
+
+
+def _type_of(model: Any, name: str, given: FieldType | str | None) -> FieldType | None:
+    own = getattr(model, name, None) if given is None else given
+    return None if own is None else FieldType(own)
+
+
+def _takes_geometry(model: Any) -> bool:
+    called = model.forward if isinstance(model, nn.Module) else model
+    needed = [
+        p
+        for p in inspect.signature(called).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(needed) > 1
+
+
+def _default_build(model: Any, surface: Surface) -> Callable[[Surface], Where] | None:
+    """Of radius 2.5 spacings of the surface, on whichever grid, with as many rings of samples, but more on
+    each; None where the model takes no geometry.
+    """
+    if not _takes_geometry(model):
+        return None
+    radius = 2.5 * surface.spacing
+    rings = surface.default_samples(radius)[0]
+
+    def samples(s: Surface) -> tuple[int, int]:
+        return rings, s.default_samples(radius)[1]
+
+    if isinstance(model, SurfaceEncoder | SurfaceUNet):
+        n = len(model.within)
+        return lambda s: s.hierarchy(levels=n, radius=radius, samples=samples(s))
+    return lambda s: s.stencil(radius, samples=samples(s))
+
+
+def _setup(
+    surface: Surface, build: Callable[[Surface], Where] | None, in_type: FieldType, seed: int
+) -> Setup:
+    """With waves of at least six spacings of the coarsest level."""
+    setup = Setup(surface, build, in_type, 1.0, seed)
+    return replace(setup, wavelength=6 * max(level.spacing for level in setup.levels))
+
+
+def _copies(model: Any) -> tuple[Any, nn.Module | None, torch.dtype]:
+    """A copy in float64 for evaluation on the CPU; a copy as it is, unless that is the same; its dtype."""
+    if not isinstance(model, nn.Module):
+        return model, None, torch.float64
+    weights = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0).double())
+    double = copy.deepcopy(model).to("cpu", torch.float64).eval()
+    same = weights.dtype == torch.float64 and weights.device.type == "cpu"
+    return double, None if same else copy.deepcopy(model).eval(), weights.dtype
+
+
+def _check_answer(model: Any, setup: Setup, out_type: FieldType | None) -> None:
+    """Raises FieldTypeError for a field of unknown type."""
+    if setup.is_picture:
+        return
+    y = run(model, setup.field(), setup.where)
+    if out_type is None and y.shape[-2] in {level.n_points for level in setup.levels}:
+        raise FieldTypeError(
+            f"the answer is a field on {y.shape[-2]} points but the model has no out_type; "
+            "give it, as out_type='8x0' for eight scalars"
+        )
+    if out_type is not None:
+        out_type.check(y)

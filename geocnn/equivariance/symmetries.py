@@ -1,0 +1,336 @@
+"""The symmetries: each makes trials of a setup, or none where it does not apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from geocnn.equivariance.errors import reanchored
+from geocnn.equivariance.fields import noise, random_spectrum, rotated, shifted, smooth
+from geocnn.equivariance.grids import remeshed, sizes, stencils, turn_between
+from geocnn.equivariance.motions import Motion, motion, motions, slide
+from geocnn.equivariance.trials import Act, Setup, Trial, Where
+from geocnn.geometry.flat import Flat
+from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.mesh import Mesh, mesh
+from geocnn.geometry.sphere import HealpixGrid, Sphere
+from geocnn.geometry.stencil import Stencil, gauge_change
+from geocnn.geometry.surface import Surface
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.planar import TRIVIAL
+from geocnn.groups.rotations import random_rotations
+from geocnn.ops.gather import transported_mean
+
+# --------------------------------------------------------------- frames, numbers and anchors: of any surface
+
+
+def gauge(s: Setup) -> list[Trial]:
+    """Every point's frame turned at random, and mirrored where the group mirrors."""
+    if s.where is None or s.in_type.group == TRIVIAL:
+        return []
+    turns = {n: s.in_type.group.sample(n, s.random(n)) for n in sizes(s.where)}
+    x = noise(s.surface.n_points, s.in_type, s.seed)
+
+    def act(y: Tensor, t: FieldType | None) -> Tensor | None:
+        if y.shape[-2] not in turns:
+            return y
+        return None if t is None else t.act(y, *gauge_change(*turns[y.shape[-2]]))
+
+    def turned(stencil: Stencil) -> Stencil:
+        return stencil.turn_frames(*turns[stencil.n_source], *turns[stencil.n_target])
+
+    return [_trial(x, s.where, act, _each(s.where, turned), s.in_type)]
+
+
+def relabelling(s: Setup) -> list[Trial]:
+    """The points of every level numbered anew at random."""
+    if s.where is None:
+        return []
+    order = {n: torch.randperm(n, generator=s.random(n)) for n in sizes(s.where)}
+    x = noise(s.surface.n_points, s.in_type, s.seed)
+
+    def act(y: Tensor, t: FieldType | None) -> Tensor:
+        n = y.shape[-2]
+        return y[..., order[n].to(y.device), :] if n in order else y
+
+    moved = _each(s.where, lambda st: _renumbered(st, order[st.n_source], order[st.n_target]))
+    if isinstance(moved, Hierarchy):
+        moved = replace(moved, areas=[a[order[len(a)]] for a in moved.areas])
+    return [_trial(x, s.where, act, moved, s.in_type)]
+
+
+def _renumbered(s: Stencil, sources: Tensor, targets: Tensor) -> Stencil:
+    """Row i is that of old target targets[i]; old source sources[j] is now number j."""
+    counts = s.row_ptr.diff()[targets]
+    row_ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    inner = torch.arange(s.n_entries) - row_ptr[:-1].repeat_interleave(counts)
+    e = s.row_ptr[:-1][targets].repeat_interleave(counts) + inner
+    own = {name: getattr(s, name)[e] for name in ("r", "theta", "weight", "angle")}
+    flip = None if s.flip is None else s.flip[e]
+    return replace(s, row_ptr=row_ptr, source=sources.argsort()[s.source[e]], flip=flip, **own)
+
+
+def anchor(s: Setup) -> list[Trial]:
+    """Every sampling grid turned at random; the frames stay."""
+    if s.build is None or s.where is None or all(st.samples is None for st in stencils(s.where)):
+        return []
+    if not s.has_smooth or isinstance(s.surface, Mesh):
+        return []
+    moved = s.build(reanchored(s.surface, s.random()))
+    return [_trial(s.field(), s.where, lambda y, t: y, moved, s.in_type)]
+
+
+# ------------------------------------------------------------------------------------------------ isometries
+
+
+def isometry(s: Setup) -> list[Trial]:
+    """Rotations, turns and mirrors that take points to points, for models whose group holds them."""
+    if isinstance(s.surface, Mesh) and len(s.levels) > 1:
+        return []  # the farthest points of a symmetric mesh are not symmetric
+    names = motions(s.surface, s.in_type.group)
+    if s.is_picture:
+        return [_moved_picture(s, motion(s.surface, name)) for name in names]
+    return [_moved(s, {level.n_points: motion(level, name) for level in s.levels}) for name in names]
+
+
+def _moved(s: Setup, moves: dict[int, Motion]) -> Trial:
+    def act(y: Tensor, t: FieldType | None) -> Tensor | None:
+        if y.shape[-2] not in moves:
+            return y
+        return None if t is None else moves[y.shape[-2]].carry(y, t)
+
+    return _trial(s.field(), s.where, act, s.where, s.in_type)
+
+
+def _moved_picture(s: Setup, move: Motion) -> Trial:
+    assert isinstance(s.surface, Flat)
+    shape = s.surface.shape
+
+    def act(y: Tensor, t: FieldType | None) -> Tensor | None:
+        if y.ndim < 4:
+            return y
+        if t is None or tuple(y.shape[-2:]) != shape or y.shape[-3] != t.dim:
+            return None
+        return move.carry(y.flatten(-2).mT, t).mT.unflatten(-1, shape)
+
+    return _trial(_picture(s, s.field()), None, act, None, s.in_type)
+
+
+def rotation(s: Setup) -> list[Trial]:
+    """A rotation of the sphere drawn at random, exact in the spectrum; on HEALPix, in its own frames."""
+    grid = s.surface.grid if isinstance(s.surface, Sphere) else None
+    if not isinstance(grid, HealpixGrid) or s.surface.flipped is not None or bool(s.surface.anchor.any()):
+        return []
+    r = random_rotations(1, s.random())[0]
+    degree = max(1, round(2 * torch.pi / s.wavelength))
+    x, moved_x = random_spectrum(grid.nside, grid.nested, s.in_type, degree, r, s.seed)
+    places = {len(level.points) for level in s.levels}
+
+    def act(y: Tensor, t: FieldType | None) -> Tensor | None:
+        if y.shape[-2] not in places:
+            return y
+        return None if t is None else rotated(y, t, r, grid.nested)
+
+    return [Trial(x, s.where, moved_x, s.where, act)]
+
+
+def rigid_motion(s: Setup) -> list[Trial]:
+    """A mesh turned and moved in space, all its geometry computed again."""
+    if not isinstance(s.surface, Mesh) or s.build is None:
+        return []
+    r = random_rotations(1, s.random())[0]
+    away = s.surface.points.new_tensor([0.3, -0.7, 0.2]) * s.surface.points.std()
+    new = mesh(s.surface.triangulation.vertices @ r.mT + away, s.surface.faces)
+    assert isinstance(new, Mesh)
+    moved = replace(s, surface=new)
+    turn = {a.n_points: _same_vertices(a, b) for a, b in zip(s.levels, moved.levels, strict=True)}
+    return [_trial(s.field(), s.where, _turning(turn), moved.where, s.in_type)]
+
+
+def _same_vertices(a: Surface, b: Surface) -> Tensor | None:
+    """How components at the points of a mesh turn, where it is another drawing of the same; None where levels
+    have other vertices.
+    """
+    assert isinstance(a, Mesh) and isinstance(b, Mesh)
+    if not torch.equal(a.vertex, b.vertex):
+        return None
+    h = a.triangulation.fan[a.triangulation.fan_ptr[:-1]][a.vertex]
+    turn = b.triangulation.polar[h] - a.triangulation.polar[h]
+    return turn + b.anchor - a.anchor
+
+
+def _turning(turn: dict[int, Tensor | None]) -> Act:
+    """Fields whose components turn by an angle at each point; what lies on other points is not followed."""
+
+    def act(y: Tensor, t: FieldType | None) -> Tensor | None:
+        if y.shape[-2] not in turn:
+            return y
+        angle = turn[y.shape[-2]]
+        return None if t is None or angle is None else t.act(y[..., : len(angle), :], angle.to(y.device))
+
+    return act
+
+
+# ---------------------------------------------------------------------------------------------------- shifts
+
+SHIFTS = ((1, 0), (-3, 2))
+
+
+def shift(s: Setup) -> list[Trial]:
+    """Along a flat surface by whole cells, those of the coarsest grid where one side is glued mirrored."""
+    if not isinstance(s.surface, Flat):
+        return []
+    if s.is_picture:
+        return [_slid_picture(s, by) for by in SHIFTS]
+    if s.surface.mirrored:
+        step = 2 ** (len(s.levels) - 1)
+        return [_slid_mirrored(s, step), _slid_mirrored(s, 3 * step)]
+    return [_slid(s, by) for by in SHIFTS]
+
+
+def subpixel_shift(s: Setup) -> list[Trial]:
+    """Along the glued sides of a flat surface by parts of a cell, a phase in the Fourier transform."""
+    flat = s.surface
+    if not isinstance(flat, Flat) or flat.mirrored or not any(flat.glued) or bool(flat.anchor.any()):
+        return []
+    by = (0.5 * flat.glued[0], 0.3 * flat.glued[1])
+    return [_slid_picture(s, by) if s.is_picture else _slid(s, by)]
+
+
+def _slid_mirrored(s: Setup, columns: int) -> Trial:
+    moves, step = {}, s.surface.spacing
+    for level in s.levels:
+        assert isinstance(level, Flat)
+        moves[level.n_points] = slide(level, round(columns * step / level.step), 0)
+    return _moved(s, moves)
+
+
+def _slid(s: Setup, by: tuple[float, float]) -> Trial:
+    """By so many cells of the finest grid; frames all point alike, so components move as they are."""
+    assert isinstance(s.surface, Flat)
+    glued, step = s.surface.glued, s.surface.step
+    grids = {level.n_points: level for level in s.levels}
+
+    def act(y: Tensor, t: FieldType | None) -> Tensor | None:
+        level = grids.get(y.shape[-2])
+        if level is None:
+            return y
+        assert isinstance(level, Flat)
+        cells = by[0] * step / level.step, by[1] * step / level.step
+        return shifted(y.mT.unflatten(-1, level.shape), cells, glued).flatten(-2).mT
+
+    return _trial(s.field(), s.where, act, s.where, s.in_type)
+
+
+def _slid_picture(s: Setup, by: tuple[float, float]) -> Trial:
+    assert isinstance(s.surface, Flat)
+    glued, strides = s.surface.glued, {s.surface.shape: 1.0}
+
+    def act(y: Tensor, t: FieldType | None) -> Tensor | None:
+        if y.ndim < 4:
+            return y
+        stride = strides.get((y.shape[-2], y.shape[-1]))
+        return None if stride is None else shifted(y, (by[0] / stride, by[1] / stride), glued)
+
+    whole = all(float(b).is_integer() for b in by)
+    window = smooth(s.surface, FieldType("1x0"), s.wavelength, s.seed) != 0
+    x = noise(s.surface.n_points, s.in_type, s.seed) * window
+    x = x if whole else smooth(s.surface, s.in_type, s.wavelength, s.seed)
+    return _trial(_picture(s, x), None, act, None, s.in_type, strides)
+
+
+# ----------------------------------------------------------------------------------- other grids of the same
+
+
+def refinement(s: Setup) -> list[Trial]:
+    """The answer on the finer grid, read at the points of this one, against the answer here."""
+    if s.build is None or not s.has_smooth:
+        return []
+    fine = s.finer
+    if isinstance(s.surface, Mesh):
+        assert isinstance(fine.surface, Mesh)
+        turn: dict[int, Tensor | None] = {level.n_points: None for level in fine.levels}
+        turn[fine.surface.n_points] = -turn_between(s.surface, fine.surface)
+        return [_trial(fine.field(), fine.where, _turning(turn), s.where, s.in_type)]
+    read = {a.n_points: a.interpolation(b) for a, b in zip(fine.levels, s.levels, strict=True)}
+
+    def act(y: Tensor, t: FieldType | None) -> Tensor | None:
+        reading = read.get(y.shape[-2])
+        if reading is None or t is None:
+            return y if reading is None else None
+        reading = reading.to(y.device, y.dtype)
+        flat = transported_mean(y.reshape(-1, *y.shape[-2:]), reading, t)
+        return flat.reshape(*y.shape[:-2], reading.n_target, t.dim)
+
+    return [Trial(fine.field(), fine.where, s.field(), s.where, act)]
+
+
+def remeshing(s: Setup) -> list[Trial]:
+    """The same mesh, cut twice as fine into triangles in two ways."""
+    if s.build is None or not isinstance(s.surface, Mesh) or s.surface.reading is not None:
+        return []
+    one, two = (replace(s, surface=m) for m in remeshed(s.surface, s.seed))
+    assert isinstance(one.surface, Mesh) and isinstance(two.surface, Mesh)
+    turn: dict[int, Tensor | None] = {level.n_points: None for level in one.levels}
+    turn[one.surface.n_points] = turn_between(one.surface, two.surface)
+    return [_trial(one.field(), one.where, _turning(turn), two.where, s.in_type)]
+
+
+def _trial(
+    x: Tensor,
+    where: Where | None,
+    act: Act,
+    moved_where: Where | None,
+    in_type: FieldType,
+    strides: dict[tuple[int, int], float] | None = None,
+) -> Trial:
+    moved = act(x, in_type)
+    assert moved is not None
+    return Trial(x, where, moved, moved_where, act, strides)
+
+
+def _picture(s: Setup, x: Tensor) -> Tensor:
+    """A field [1, N, D] as a picture [1, D, h, w]."""
+    assert isinstance(s.surface, Flat)
+    return x.mT.unflatten(-1, s.surface.shape)
+
+
+def _each(where: Where, change: Callable[[Stencil], Stencil]) -> Where:
+    """Every stencil changed."""
+    if isinstance(where, Stencil):
+        return change(where)
+    return replace(
+        where,
+        stencils=[change(s) for s in where.stencils],
+        down=[change(s) for s in where.down],
+        up=[change(s) for s in where.up],
+        readings=[None if r is None else change(r) for r in where.readings],
+    )
+
+
+class Symmetry(NamedTuple):
+    """How its trials are made, what is done, and whether a grid may disturb it: frames, numbers and the place
+    in space are no part of one.
+    """
+
+    trials: Callable[[Setup], list[Trial]]
+    meaning: str
+    discretised: bool
+
+
+SYMMETRIES: dict[str, Symmetry] = {
+    "gauge": Symmetry(gauge, "frames turned at random", False),
+    "relabelling": Symmetry(relabelling, "points numbered anew", False),
+    "anchor": Symmetry(anchor, "sampling grids turned at random", True),
+    "isometry": Symmetry(isometry, "motions that take points to points", True),
+    "rotation": Symmetry(rotation, "the sphere turned by any angle", True),
+    "rigid motion": Symmetry(rigid_motion, "moved in space, geometry computed again", False),
+    "shift": Symmetry(shift, "by whole cells", True),
+    "sub-pixel shift": Symmetry(subpixel_shift, "by parts of a cell", True),
+    "refinement": Symmetry(refinement, "the answer on a grid twice as fine", True),
+    "remeshing": Symmetry(remeshing, "the answer on other triangles", True),
+}

@@ -1,0 +1,99 @@
+"""Trials: a field and the geometry it lies on, before and after a symmetry acts, and how all fields follow.
+
+If a model is equivariant, model(moved_x, moved_where) is act(model(x, where)); so is each of its layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from geocnn.equivariance.fields import noise, smooth
+from geocnn.equivariance.grids import finer, levels
+from geocnn.geometry.flat import Flat
+from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.sphere import Sphere
+from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.surface import Surface
+from geocnn.groups.field_type import FieldType
+
+Where = Stencil | Hierarchy
+Act = Callable[[Tensor, FieldType | None], Tensor | None]
+"""(field, its type or None where unknown) -> the field moved, or None where that cannot be said."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`where` is None for a model of one argument. `strides` is how many of the input's cells a cell of a
+    picture [..., h, w] spans; those of layers are found as they run.
+    """
+
+    x: Tensor
+    where: Where | None
+    moved_x: Tensor
+    moved_where: Where | None
+    act: Act
+    strides: dict[tuple[int, int], float] | None = None
+
+    def follow(self, layer: nn.Module, x: Tensor, y: Tensor) -> None:
+        """Notes the stride of what a layer has made of a picture x [..., h, w]."""
+        if self.strides is None or x.ndim < 4 or y.ndim < 4:
+            return
+        before, after = (x.shape[-2], x.shape[-1]), (y.shape[-2], y.shape[-1])
+        if before in self.strides and after not in self.strides:
+            own = getattr(layer, "stride", None)
+            own = max(1, round(before[0] / after[0])) if own is None else own
+            own = own[0] if isinstance(own, tuple) else own
+            self.strides[after] = self.strides[before] * (1 / own if getattr(layer, "transposed", 0) else own)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A surface, what the model is given of it, and the fields to try: no wave is shorter than `wavelength`.
+
+    `build` makes the stencil or hierarchy; None where the model takes a field alone: on a flat surface as a
+    picture [B, C, h, w], elsewhere as [B, N, C].
+    """
+
+    surface: Surface
+    build: Callable[[Surface], Where] | None
+    in_type: FieldType
+    wavelength: float
+    seed: int = 0
+
+    @cached_property
+    def where(self) -> Where | None:
+        return None if self.build is None else self.build(self.surface)
+
+    @cached_property
+    def levels(self) -> list[Surface]:
+        return levels(self.surface, self.where)
+
+    @property
+    def is_picture(self) -> bool:
+        return self.build is None and isinstance(self.surface, Flat)
+
+    @property
+    def has_smooth(self) -> bool:
+        """Whether smooth fields are known there, and a finer grid."""
+        s = self.surface
+        flat = isinstance(s, Flat) and not s.mirrored and not self.is_picture
+        return flat or isinstance(s, Sphere) or (isinstance(s, Mesh) and s.reading is None)
+
+    @cached_property
+    def finer(self) -> Setup:
+        return replace(self, surface=finer(self.surface))
+
+    def field(self) -> Tensor:
+        """Smooth where that is possible, [1, N, D]; noise where not."""
+        if self.has_smooth:
+            return smooth(self.surface, self.in_type, self.wavelength, self.seed)
+        return noise(self.surface.n_points, self.in_type, self.seed)
+
+    def random(self, salt: int = 0) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed + 1 + salt)
