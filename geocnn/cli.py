@@ -1,4 +1,4 @@
-"""The command line: geocnn recipes | train | predict | inspect | cache.
+"""The command line: geocnn recipes | train | predict | equivariance | inspect | cache.
 
 Bad input ends with one red line and exit code 2, never a traceback.
 """
@@ -27,6 +27,7 @@ except ImportError as error:
     raise SystemExit(f"the geocnn command needs {error.name}: pip install 'geocnn[train,plot]'") from None
 
 from geocnn.doctor import inspect_file, show_cache
+from geocnn.equivariance import SYMMETRIES, report
 from geocnn.errors import GeocnnError
 from geocnn.geometry.repair import REPAIRS
 from geocnn.train.files import read_json
@@ -110,6 +111,56 @@ def predict(
     """Let a trained network read a file: prints what it finds, writes it beside the file and draws it."""
     recipe = find_recipe(str(_describe(model).get("recipe")))
     recipe.predict(Request(model, file, examples, nested, out), Console())
+
+
+@app.command(
+    "equivariance",
+    epilog="Examples: geocnn equivariance runs/spherical-digits-1 --html report.html; "
+    "geocnn equivariance runs/spherical-digits-1/nr/last.ckpt --only gauge --only rotation",
+)
+def equivariance(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_OR_CHECKPOINT",
+            help="run folder, any folder with model.json and model.safetensors, or another .safetensors or "
+            ".ckpt file in one",
+        ),
+    ],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"a symmetry, may be repeated: {', '.join(SYMMETRIES)}", show_default="the recipe's"
+        ),
+    ] = None,
+    refinements: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="finer grids to try; each takes many times as long", show_default="the recipe's"
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="HTML", help="write a page with plots and all layers")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
+) -> None:
+    """Measure a trained network under every symmetry of its surface, layer by layer.
+
+    Ends with exit code 0 if none is broken, 1 if one is.
+    """
+    if page is not None and importlib.util.find_spec("matplotlib") is None:
+        raise GeocnnError("the page's plots need matplotlib: pip install 'geocnn[plot]'")
+    s = find_recipe(str(_describe(model).get("recipe"))).subject(model)
+    steps = s.refinements if refinements is None else refinements
+    found = report(s.model, s.surface, s.build, s.in_type, None, only or s.symmetries, steps)
+    if as_json:
+        print(found.json())
+    else:
+        found.show()
+    if page is not None:
+        found.html(page)
+    if found.broken:
+        raise typer.Exit(1)
 
 
 @app.command(
@@ -274,6 +325,7 @@ for _recipe in RECIPES.values():
 
 
 def _describe(model: Path) -> dict[str, Any]:
+    model = model.parent if model.is_file() else model
     if not (model / "model.json").is_file():
         raise GeocnnError(
             f"there is no model.json in {model}; name the folder of a finished run (geocnn train prints it)"

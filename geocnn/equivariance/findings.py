@@ -26,7 +26,7 @@ EXACT = {torch.float64: 1e-10, torch.float32: 3e-5, torch.float16: 3e-3, torch.b
 """Relative errors below which all is rounding: some hundred units in the last place, through many layers."""
 
 LEAST_ORDER = 0.75
-"""Errors of an interpolation fall with order 1 or more; those along an edge, in the mean square, with 1/2; and
+"""Errors of an interpolation fall with order 1 or more; those along an edge, in the mean square, with 1/2;
 a broken symmetry's not at all."""
 
 
@@ -87,10 +87,14 @@ def find(
     parts = [
         judged(layer, errors, discretised) for layer, errors in layers.items() if len(errors) == len(whole)
     ]
-    layer = _culprit(parts) if measured.verdict == "broken" else None
+    layer = _culprit(parts)
+    if measured.verdict == "converging" and layer is not None:
+        # errors that have yet to fall below a grid's own, or one whose fall hides a fault
+        kept = next(p for p in parts if p.name == layer).errors[-1] >= whole[-1]
+        measured, layer = (replace(measured, verdict="undecided"), layer) if kept else (measured, None)
     if measured.verdict != "broken":
-        # some errors fall late; nothing is broken that the whole does not show
         parts = [p if p.verdict != "broken" else replace(p, verdict="undecided") for p in parts]
+        layer = layer if measured.verdict == "undecided" else None
     own_error, own_verdict = None, None
     if own is not None:
         own_error, own_verdict, culprit = _in_own_format(own, trials, measured, in_type, out_type)

@@ -24,8 +24,8 @@ def print_report(report: Report, console: Console) -> None:
 
     points = " → ".join(map(str, report.points))
     table = Table(
-        "symmetry", "verdict", f"error in float64, {points} points", "order", f"in {report.dtype}", "layer",
-        title=f"{report.model} on {report.surface}",
+        "symmetry", "verdict", "error in float64", "order", f"in {report.dtype}", "layer",
+        title=f"{report.model} on {report.surface}, {points} points",
         title_justify="left",
     )  # fmt: skip
     for f in report.findings:
@@ -36,9 +36,9 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def row(f: Finding) -> list[str]:
-    """A finding in words: symmetry, verdict, errors, order, error in the model's format, layer."""
+    """A finding in words: its symmetry, verdict, errors, order, error in the model's format, layer."""
     return [
-        f"{f.symmetry}: {f.meaning}",
+        f.symmetry,
         "broken" if f.broken else f.model.verdict,
         " → ".join(f"{e:.1e}" for e in f.model.errors),
         "" if f.model.order is None else f"{f.model.order:.1f}",
@@ -109,7 +109,9 @@ def _html_row(f: Finding) -> str:
         f"<td>{' → '.join(f'{e:.1e}' for e in p.errors)}</td></tr>"
         for p in f.layers
     )
-    details = f"<details><summary>{_safe(name)}</summary><table>{layers}</table></details>"
+    details = (
+        f"<details><summary>{_safe(name)}: {_safe(f.meaning)}</summary><table>{layers}</table></details>"
+    )
     return f'<tr><td>{details}</td><td style="color:{INK[verdict]}"><b>{verdict}</b></td>{shown}</tr>'
 
 

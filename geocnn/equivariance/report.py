@@ -1,4 +1,4 @@
-"""report(model, surface): what a model does under the symmetries it should have, and which layer breaks one."""
+"""report(model, surface): what a model does under the symmetries it should have, and what breaks one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Report:
     spacings: list[float]
     dtype: str
     findings: list[Finding]
-    left_out: dict[str, str]
+    left_out: list[str]
 
     def __getitem__(self, symmetry: str) -> Finding:
         return next(f for f in self.findings if f.symmetry == symmetry)
@@ -79,7 +79,7 @@ class Report:
 EXPLANATION = (
     "exact: the error is rounding. converging: it falls as the grid is refined, at the order told; that is "
     "discretisation. broken: it is not rounding and does not fall; no finer grid mends that. undecided: no "
-    "finer grid was tried. Errors are relative, of one draw each of random fields no finer than the coarsest "
+    "finer grid was tried, or the error falls but not that of the layer named. Errors are relative, of one draw each of random fields no finer than the coarsest "
     "level resolves: a broken symmetry shows almost surely, but a fault smaller than the error of the grid "
     "may hide below it, until a finer grid is tried."
 )
@@ -126,14 +126,14 @@ def report(
     setup = _setup(surface, build, in_type, seed)
     double, own, dtype = _copies(model)
     _check_answer(double, setup, out_type)
-    setups, left_out = [setup], {}
+    setups, left_out = [setup], []
     for _ in range(refinements if setup.has_smooth else 0):
         setups.append(setups[-1].finer)
     findings = []
     for name in chosen:
         finding = find(name, double, own, setups, out_type)
         if finding is None:
-            left_out[name] = "does not apply"
+            left_out.append(name)
         else:
             findings.append(finding)
     return Report(

@@ -313,8 +313,8 @@ def _each(where: Where, change: Callable[[Stencil], Stencil]) -> Where:
 
 
 class Symmetry(NamedTuple):
-    """How its trials are made, what is done, and whether a grid may disturb it: frames, numbers and the place
-    in space are no part of one.
+    """How its trials are made, what is done, and whether a grid may disturb it: frames and numbers are no
+    part of one, but where distances tie, rounding picks the points of a mesh's coarser levels.
     """
 
     trials: Callable[[Setup], list[Trial]]
@@ -328,7 +328,7 @@ SYMMETRIES: dict[str, Symmetry] = {
     "anchor": Symmetry(anchor, "sampling grids turned at random", True),
     "isometry": Symmetry(isometry, "motions that take points to points", True),
     "rotation": Symmetry(rotation, "the sphere turned by any angle", True),
-    "rigid motion": Symmetry(rigid_motion, "moved in space, geometry computed again", False),
+    "rigid motion": Symmetry(rigid_motion, "moved in space, geometry computed again", True),
     "shift": Symmetry(shift, "by whole cells", True),
     "sub-pixel shift": Symmetry(subpixel_shift, "by parts of a cell", True),
     "refinement": Symmetry(refinement, "the answer on a grid twice as fine", True),

@@ -6,8 +6,10 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import torch
 from torch import nn
 
 from geocnn.errors import CheckpointError
@@ -32,13 +34,21 @@ def save_weights(network: nn.Module, file: Path) -> None:
 
 
 def load_weights(network: nn.Module, file: Path) -> None:
-    """Load a safetensors file into a network of the same shape. Raises CheckpointError if it does not fit."""
+    """Load a safetensors file, or a checkpoint of the loop (.ckpt), into a network of the same shape.
+
+    Raises CheckpointError if it does not fit.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        network.load_state_dict(load_file(file))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        if file.suffix == ".ckpt":
+            state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
+            state = {name.removeprefix("network."): tensor for name, tensor in state.items()}
+        else:
+            state = load_file(file)
+        network.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError, KeyError, UnpicklingError) as error:
         raise CheckpointError(f"the weights {file} cannot be loaded: {error}") from error
 
 
@@ -67,13 +77,16 @@ def load_model(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A trained network, in evaluation mode, and its model.json; `build` makes it from its description.
 
-    Raises CheckpointError if the folder holds no model of that format.
+    Instead of the folder a file of other weights in it may be named. Raises CheckpointError if the folder
+    holds no model of that format.
     """
+    weights = folder if folder.is_file() else folder / "model.safetensors"
+    folder = weights.parent
     model = read_json(folder / "model.json")
     if model.get("format") != format:
         raise CheckpointError(
             f"{folder / 'model.json'} has format {model.get('format')!r}, expected {format!r}"
         )
     network = build(model["network"])
-    load_weights(network, folder / "model.safetensors")
+    load_weights(network, weights)
     return network.eval(), model

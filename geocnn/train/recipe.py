@@ -16,6 +16,8 @@ from geocnn.train.settings import LoopSettings, load_settings, resumed_settings,
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from geocnn.geometry import Surface
+
 RUN_VARIABLE = "GEOCNN_RUN"
 """Names the run folder to the processes Lightning starts for further devices by running the same command."""
 
@@ -41,6 +43,20 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What `geocnn equivariance` measures of a trained network; the fields are arguments of
+    `equivariance.report`.
+    """
+
+    model: Any
+    surface: Surface
+    build: Callable[[Surface], Any] | None
+    in_type: str | None = None
+    symmetries: tuple[str, ...] | None = None
+    refinements: int = 1
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A complete training on shipped data."""
 
@@ -53,6 +69,8 @@ class Recipe:
     """(settings, run folder, console): train what is not yet trained there, then evaluate and report."""
     predict: Callable[[Request, Console], None]
     """(what is asked, console): write the answer's files and tell of them."""
+    subject: Callable[[Path], Subject]
+    """Of the model in a folder, or of a checkpoint beside its model.json."""
 
     @property
     def default(self) -> LoopSettings:

@@ -27,8 +27,9 @@ from geocnn.geometry.io import load_triangles, save_ply
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.rotations import random_rotations
 from geocnn.train.loop import Outcome, finished, fit, fit_each, inference_device, is_main_process
-from geocnn.train.recipe import Recipe, Request
+from geocnn.train.recipe import Recipe, Request, Subject
 from geocnn.train.recipes.part_networks import (
+    PartsNetwork,
     build_network,
     load_network,
     parameters,
@@ -485,10 +486,31 @@ def _print_shares(share: Tensor, found: Tensor, areas: Tensor, console: Console)
     console.print(table)
 
 
+# ----------------------------------------------------------------------------------------------- equivariance
+
+
+def subject(folder: Path) -> Subject:
+    """The network on the first test body. Finer meshes take minutes and are tried only on request.
+
+    Raises CheckpointError if the folder holds no network of this recipe, GeocnnError if one of areas alone.
+    """
+    check_libraries()
+    network, model = load_network(folder)
+    if not isinstance(network, PartsNetwork):
+        raise GeocnnError("the network of vertex areas takes no field on a surface: nothing to measure")
+    body = bodies("test")[0]
+    surface = standard_mesh(body.vertices, body.faces)
+    quick = ("gauge", "relabelling", "rigid motion")
+    return Subject(
+        network.unet, surface, lambda s: s.hierarchy(**model["geometry"]), symmetries=quick, refinements=0
+    )
+
+
 RECIPE = Recipe(
     name="body-parts",
     summary="parts of human bodies on triangle meshes; tested on unseen people in unseen poses",
     presets=PRESETS,
     train=train,
     predict=predict,
+    subject=subject,
 )

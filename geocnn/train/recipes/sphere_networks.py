@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.geometry import Hierarchy, healpix
-from geocnn.geometry.healpix import bilinear_weights, nested_to_ring, npix
+from geocnn.geometry.healpix import bilinear_weights, nested_to_ring, npix, nside_of
 from geocnn.nn import SurfaceEncoder
 from geocnn.train.files import load_model, save_model
 from geocnn.train.settings import tuples
@@ -98,6 +99,17 @@ class PlanarNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         picture = (x.squeeze(-1)[:, self.pixel] * self.weight).sum(-1)
         return self.layers(picture.unsqueeze(1))
+
+    def at_any_nside(self) -> Callable[[Tensor], Tensor]:
+        """The same network in float64 as a function of maps of every resolution."""
+
+        @cache
+        def network(nside: int) -> nn.Module:
+            made = PlanarNetwork(nside=nside)
+            made.load_state_dict(self.state_dict())
+            return made.double().eval()
+
+        return lambda x: network(nside_of(x.shape[-2]))(x)
 
 
 def build_network(description: dict[str, Any]) -> nn.Module:

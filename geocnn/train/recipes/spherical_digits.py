@@ -25,8 +25,14 @@ from geocnn.geometry import healpix
 from geocnn.geometry.healpix import check_map
 from geocnn.train.files import load_weights
 from geocnn.train.loop import Outcome, fit, fit_each, inference_device, is_main_process, predict_logits
-from geocnn.train.recipe import Recipe, Request
-from geocnn.train.recipes.sphere_networks import CLASSES, build_network, load_network, save_network
+from geocnn.train.recipe import Recipe, Request, Subject
+from geocnn.train.recipes.sphere_networks import (
+    CLASSES,
+    PlanarNetwork,
+    build_network,
+    load_network,
+    save_network,
+)
 from geocnn.train.results import read_metrics, write_metrics, write_results
 from geocnn.train.settings import LoopSettings, check_convs, setting
 
@@ -356,10 +362,35 @@ def _print_predictions(
         console.print(f"{right} of {len(truth)} right")
 
 
+# ----------------------------------------------------------------------------------------------- equivariance
+
+
+def subject(folder: Path) -> Subject:
+    """The network on HEALPix at half its resolution and at its own; the baseline takes maps, not frames.
+
+    Raises CheckpointError if the folder holds no network of this recipe.
+    """
+    network, described = load_network(folder)
+    nside = described["nside"]
+    coarse = healpix(max(nside // 2, 1))
+    if isinstance(network, PlanarNetwork):
+        return Subject(network.at_any_nside(), coarse, None, "1x0")
+    cubic = described.get("oversample", False)
+    fine = healpix(nside, nested=True, interpolation="cubic" if cubic else "bilinear")
+    radius = described["radius"] * fine.spacing
+    options = {"kind": described["stencil"], "oversample": cubic}
+    return Subject(
+        network.encoder,
+        fine.coarser(),
+        lambda s: s.hierarchy(len(described["widths"]), radius, **options),
+    )
+
+
 RECIPE = Recipe(
     name="spherical-digits",
     summary="handwritten digits on the HEALPix sphere; trained upright, read in any orientation",
     presets=PRESETS,
     train=train,
     predict=predict,
+    subject=subject,
 )
