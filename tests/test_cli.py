@@ -140,6 +140,23 @@ def test_an_answer_that_cannot_be_written_is_one_line(finished_run, tmp_path, ca
     assert f"cannot read or write {tmp_path / 'taken'}" in said
 
 
+def test_a_trained_network_breaks_no_symmetry_and_the_planar_one_does(finished_run, tmp_path, capsys):
+    page = tmp_path / "report.html"
+    assert run("equivariance", finished_run, "--html", page, "--only", "gauge", "--only", "rotation") == 0
+    assert "gauge" in capsys.readouterr().out and "down.0.conv" in page.read_text()
+    assert run("equivariance", finished_run / "planar", "--json") == 1
+    found = {f["symmetry"]: f["model"] for f in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["rotation"]["verdict"] == "broken"
+
+
+def test_weights_of_a_checkpoint_are_measured(finished_run, capsys):
+    for name in ("nr/last.ckpt", "nr/best.safetensors"):
+        assert run("equivariance", finished_run / name, "--only", "gauge", "--refinements", 0) == 0
+        assert "exact" in capsys.readouterr().out
+    assert "no symmetry 'guage'" in refused(capsys, "equivariance", finished_run, "--only", "guage")
+    assert "cannot be loaded" in refused(capsys, "equivariance", finished_run / "results.json")
+
+
 def refused(capsys, *arguments):
     assert run(*arguments) == 2
     said = capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,15 @@ from geocnn.equivariance.findings import Finding
 from geocnn.equivariance.report import EXPLANATION, Report
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from rich.console import Console
 
 COLOURS = {"exact": "green", "converging": "blue", "broken": "red", "undecided": "yellow"}
 INK = {"exact": "#2a7", "converging": "#36c", "broken": "#c22", "undecided": "#b80"}
+
+LEAST = 1e-17
+"""What a zero error is drawn as."""
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -76,29 +81,39 @@ def figure(report: Report) -> Figure:
     """Left, the model's error against the point spacing, a line a symmetry; right, each layer's own error."""
     from matplotlib.figure import Figure
 
-    findings = report.findings
-    drawn = Figure(figsize=(12, 3.5 + 0.12 * max((len(f.layers) for f in findings), default=0)))
-    drawn.set_layout_engine("constrained")
+    # calls that arrive as they should say nothing of the model
+    names = dict.fromkeys(
+        p.name for f in report.findings for p in f.layers if "(before" not in p.name or p.errors[-1] > 1e-10
+    )
+    drawn = Figure(figsize=(12, 3.5 + 0.12 * len(names)), layout="constrained")
     left, right = drawn.subplots(1, 2, width_ratios=(2, 3))
-    for f in findings:
-        verdict = "broken" if f.broken else f.model.verdict
-        errors = [max(e, 1e-17) for e in f.model.errors]
-        left.loglog(report.spacings[: len(errors)], errors, "o-", color=INK[verdict])
-        left.annotate(f.symmetry, (report.spacings[0], errors[0]), (6, -3), textcoords="offset points")
-    left.set(xlabel="point spacing", ylabel="relative error", title="the model", ylim=(1e-17, 10))
-    left.margins(x=0.35)
-    names = list(dict.fromkeys(p.name for f in findings for p in f.layers))
-    for f in findings:
-        for p in f.layers:
-            right.plot(max(p.errors[-1], 1e-17), names.index(p.name), ".", color=INK[p.verdict], markersize=9)
+    _draw_model(left, report)
+    for height, name in enumerate(names):
+        for p in (p for f in report.findings for p in f.layers if p.name == name):
+            right.plot(max(p.errors[-1], LEAST), height, ".", color=INK[p.verdict], markersize=9)
     right.set_xscale("log")
-    right.set(xlabel="relative error on the finest grid", title="each layer by itself", xlim=(1e-17, 10))
-    right.set_yticks(range(len(names)), names, fontsize=7)
+    right.set(xlabel="relative error on the finest grid", title="each layer by itself", xlim=(LEAST / 3, 10))
+    right.set_yticks(range(len(names)), list(names), fontsize=8)
     right.invert_yaxis()
     for verdict, ink in INK.items():
         right.plot([], [], "o", color=ink, label=verdict)
-    right.legend(loc="upper center", fontsize=8)
+    right.legend(loc="center", fontsize=8)
     return drawn
+
+
+def _draw_model(axes: Axes, report: Report) -> None:
+    lowest = -math.inf
+    for f in sorted(report.findings, key=lambda f: f.model.errors[0]):
+        errors = [max(e, LEAST) for e in f.model.errors]
+        ink = INK["broken" if f.broken else f.model.verdict]
+        axes.loglog(report.spacings[: len(errors)], errors, "o-", color=ink)
+        # at least a decade apart, to be read
+        lowest = max(math.log10(errors[0]), lowest + 1)
+        axes.annotate(
+            f.symmetry, (report.spacings[0], 10**lowest), (8, -3), textcoords="offset points", color=ink
+        )
+    axes.set(xlabel="point spacing", ylabel="relative error", title="the model", ylim=(LEAST / 3, 1e4))
+    axes.margins(x=0.4)
 
 
 def _html_row(f: Finding) -> str:

@@ -79,9 +79,9 @@ class Report:
 EXPLANATION = (
     "exact: the error is rounding. converging: it falls as the grid is refined, at the order told; that is "
     "discretisation. broken: it is not rounding and does not fall; no finer grid mends that. undecided: no "
-    "finer grid was tried, or the error falls but not that of the layer named. Errors are relative, of one draw each of random fields no finer than the coarsest "
-    "level resolves: a broken symmetry shows almost surely, but a fault smaller than the error of the grid "
-    "may hide below it, until a finer grid is tried."
+    "finer grid was tried, or the error falls but not that of the layer named. Errors are relative, of one "
+    "draw each of random fields no finer than the coarsest level resolves: a broken symmetry shows almost "
+    "surely, but a fault smaller than the error of the grid may hide below it, until a finer grid is tried."
 )
 
 

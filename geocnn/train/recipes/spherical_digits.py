@@ -372,9 +372,8 @@ def subject(folder: Path) -> Subject:
     """
     network, described = load_network(folder)
     nside = described["nside"]
-    coarse = healpix(max(nside // 2, 1))
     if isinstance(network, PlanarNetwork):
-        return Subject(network.at_any_nside(), coarse, None, "1x0")
+        return Subject(network.at_any_nside(), healpix(nside).coarser(), None, "1x0")
     cubic = described.get("oversample", False)
     fine = healpix(nside, nested=True, interpolation="cubic" if cubic else "bilinear")
     radius = described["radius"] * fine.spacing
