@@ -17,11 +17,10 @@ from geocnn.geometry.healpix import nside_of
 from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import Block, FieldType
 from geocnn.groups.wigner import rotate_coefficients
-from geocnn.harmonics.sht import (
+from geocnn.harmonics import (
     analysis,
+    healpix_grid,
     random_coefficients,
-    spin_analysis,
-    spin_synthesis,
     synthesis,
 )
 
@@ -90,19 +89,16 @@ def random_spectrum(
 ) -> tuple[Tensor, Tensor]:
     """A random field of harmonic degree `degree`, and the same rotated by R [3, 3], exactly: [1, npix, D]."""
     generator = torch.Generator().manual_seed(seed)
-    runs, turned = [], []
+    grid, runs, turned = healpix_grid(nside, nested), [], []
     for b in field_type.blocks:
         if b.dim == 1:
             alm = random_coefficients(degree, b.multiplicity, generator)
-            maps = [synthesis(a, nside, nested).mT for a in (alm, rotate_coefficients(alm, rotation))]
+            maps = [synthesis(a, grid).mT for a in (alm, rotate_coefficients(alm, rotation))]
         else:
             n = b.irrep.frequency
             shape = (b.multiplicity, degree + 1, 2 * degree + 1)
             alm = torch.randn(shape, dtype=torch.complex128, generator=generator)
-            maps = [
-                _components(spin_synthesis(a, n, nside, nested))
-                for a in (alm, rotate_coefficients(alm, rotation))
-            ]
+            maps = [_components(synthesis(a, grid, n)) for a in (alm, rotate_coefficients(alm, rotation))]
         runs.append(maps[0])
         turned.append(maps[1])
     return torch.cat(runs, -1)[None], torch.cat(turned, -1)[None]
@@ -114,17 +110,17 @@ def rotated(x: Tensor, field_type: FieldType, rotation: Tensor, nested: bool) ->
     Frequency n is spin n. What lies beyond degree 2 nside is lost.
     """
     nside = nside_of(x.shape[-2])
-    runs = []
+    grid, runs = healpix_grid(nside, nested), []
     for b in field_type.blocks:
         part = b.view(x.to("cpu", torch.float64)).movedim(-3, -1)  # [..., dim, multiplicity, npix]
         if b.dim == 1:
-            alm = analysis(part[..., 0, :, :], 2 * nside, nested=nested)
-            runs.append(synthesis(rotate_coefficients(alm, rotation), nside, nested).mT)
+            alm = analysis(part[..., 0, :, :], grid, 2 * nside)
+            runs.append(synthesis(rotate_coefficients(alm, rotation), grid).mT)
         else:
             n = b.irrep.frequency
             z = torch.complex(part[..., 0, :, :], part[..., 1, :, :])
-            alm = spin_analysis(z, n, 2 * nside, nested=nested)
-            runs.append(_components(spin_synthesis(rotate_coefficients(alm, rotation), n, nside, nested)))
+            alm = analysis(z, grid, 2 * nside, n)
+            runs.append(_components(synthesis(rotate_coefficients(alm, rotation), grid, n)))
     return torch.cat(runs, -1).to(x)
 
 

@@ -266,15 +266,15 @@ def cone(angle: float, rings: int) -> Cone:
     geodesic that meets it stops there. Two points whose shortest way leads through it are not reached by log.
     Its group is cyclic(N / gcd(k, N)) for angle = 2πk/N with that order at most 24, SO(2) for any other.
 
-    Raises GeometryError unless the angle is positive and finite, and rings a positive integer.
+    Raises GeometryError unless the angle lies between 0.01 and 100, and rings is a positive integer.
 
     >>> s = cone(2 * torch.pi * 5 / 6, rings=8); s.group
     group('C6')
     >>> round(float(s.areas.sum() / torch.pi), 9)  # angle · rings² / 2
     53.333333333
     """
-    if not isinstance(angle, (int, float)) or not (math.isfinite(angle) and angle > 0):
-        raise GeometryError(f"a cone's total angle is a positive number of radians, got {angle!r}")
+    if not isinstance(angle, (int, float)) or not 0.01 <= angle <= 100:
+        raise GeometryError(f"a cone's total angle is a number of radians from 0.01 to 100, got {angle!r}")
     if not isinstance(rings, int) or rings < 1:
         raise GeometryError(f"rings must be a positive integer, got {rings!r}")
     return _cone(float(angle), rings, 1.0)

@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.mesh import Mesh, OneSidedMesh
+from geocnn.geometry.mesh import Mesh, OneSidedMesh, check_mesh
 from geocnn.geometry.quotient import ProjectivePlane
 from geocnn.geometry.sphere import Sphere
 from geocnn.geometry.surface import Surface
@@ -19,6 +19,7 @@ def angle_defects(mesh: Mesh | OneSidedMesh) -> Tensor:
 
     Inside it is the curvature that sits in the vertex, on the boundary the angle by which the boundary turns.
     """
+    check_mesh(mesh, "angle defects")
     return mesh.triangulation.defect[: mesh.n_vertices]
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, hinge
 from geocnn.geometry.cycles import Cycles, closed_by, cotree_complement, fundamental_cycles, spanning_forest
-from geocnn.geometry.mesh import Mesh, OneSidedMesh
+from geocnn.geometry.mesh import Mesh, OneSidedMesh, check_mesh
 from geocnn.geometry.results import SurfacePoint
 from geocnn.geometry.surface import Surface
 from geocnn.geometry.transport import transport
@@ -58,6 +58,7 @@ def face_holonomy(mesh: Mesh | OneSidedMesh) -> Tensor:
     >>> round(float(face_holonomy(s).sum() / torch.pi), 12)
     4.0
     """
+    check_mesh(mesh, "loops around faces")
     t = mesh.triangulation
     return ((t.angle * t.scale[t.tail]).view(-1, 3).sum(1) - math.pi)[: len(mesh.faces)]
 
@@ -66,6 +67,7 @@ def vertex_holonomy(mesh: Mesh | OneSidedMesh) -> Tensor:
     """The holonomy around every vertex of a mesh between the planes of its faces, counter-clockwise, [V],
     from −π up to π: the angle defect, less whole turns. NaN on the boundary, which no such loop surrounds.
     """
+    check_mesh(mesh, "loops around vertices")
     t = mesh.triangulation
     h = (t.twin >= 0).nonzero()[:, 0]
     around = torch.zeros_like(t.scale).index_add_(0, t.tail[h], hinge(t, h))
@@ -92,6 +94,7 @@ def fundamental_group(mesh: Mesh | OneSidedMesh) -> Generators:
     >>> fundamental_group(mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])).loops
     []
     """
+    check_mesh(mesh, "generators of the fundamental group")
     if mesh.n_points < mesh.n_vertices:
         raise GeometryError("the loops run along mesh edges: ask the finest level, whose points are vertices")
     connection = mesh.connection()

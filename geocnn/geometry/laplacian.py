@@ -9,7 +9,7 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.heat import drawn_axes, heat_solver, parts
-from geocnn.geometry.mesh import Mesh, OneSidedMesh
+from geocnn.geometry.mesh import Mesh, OneSidedMesh, check_mesh
 from geocnn.groups.planar import compose, inverse
 
 
@@ -44,10 +44,11 @@ def connection_laplacian(mesh: Mesh | OneSidedMesh, frequency: int = 1) -> Conne
     >>> l = connection_laplacian(square); tuple(l.matrix.shape), l.matrix.values().numel()  # 5 edges
     ((8, 8), 56)
     """
+    check_mesh(mesh, "connection Laplacians")
     if mesh.n_points < mesh.n_vertices:
         raise GeometryError("a coarser level's points are not joined by edges; ask the finest level")
-    if frequency < 0:
-        raise GeometryError(f"a frequency is 0 or more, got {frequency}")
+    if not isinstance(frequency, int) or frequency < 0:
+        raise GeometryError(f"a frequency is a whole number, 0 or more, got {frequency}")
     n = mesh.n_points
     i, j, angle, flip = mesh.connection()
     w = edge_weights(mesh)
@@ -100,6 +101,8 @@ def extend_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
     >>> extend_vectors(square, torch.tensor([0]), torch.tensor([[3.0, 4.0]])).norm(dim=1).round(decimals=9)
     tensor([5., 5., 5., 5.], dtype=torch.float64)
     """
+    if not isinstance(mesh, Mesh):
+        raise GeometryError(f"the vector heat method takes a mesh of two sides, got a {type(mesh).__name__}")
     vectors = _check_vectors(mesh, base, vectors)
     t, vertex = mesh.triangulation, mesh.vertex[base]
     # a component without a base has no heat and would be NaN

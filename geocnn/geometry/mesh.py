@@ -31,6 +31,9 @@ from geocnn.geometry.triangulation import Triangulation, triangulate
 from geocnn.geometry.unfolding import Unfolded, unfold
 from geocnn.groups.planar import O2, SO2, Element, compose, inverse
 
+MOST_EDGES = 1e6
+"""Of a traced geodesic's length; its end is then off by some 1e-10 edges."""
+
 
 @dataclass(frozen=True, eq=False)
 class Mesh(Surface):
@@ -76,7 +79,7 @@ class Mesh(Surface):
         t, start, gauge = self.triangulation, _vertex(base), (base.anchor, base.flipped)
         z = torch.view_as_complex(vectors.contiguous())
         polar, _ = compose(inverse(gauge), (torch.angle(z), None))
-        end = trace_from_vertices(t, start, polar, z.abs(), reflect)
+        end = trace_from_vertices(t, start, polar, _traceable(t, z.abs()), reflect)
         vertex, weight, parallel = corner_directions(t, end)
         angle = _turn(polar, end, parallel)
         entered = end.face >= 0
@@ -95,7 +98,8 @@ class Mesh(Surface):
         z = torch.view_as_complex(self._vectors(vectors, len(base.face)).contiguous())
         straight = torch.angle(z)
         direction = torch.polar(torch.ones_like(straight), straight)
-        end = trace_from_faces(t, base.face, in_plane(t, base), direction, z.abs(), reflect)
+        length = _traceable(t, z.abs())
+        end = trace_from_faces(t, base.face, in_plane(t, base), direction, length, reflect)
         vertex, weight, parallel = corner_directions(t, end)
         in_face = torch.zeros_like(straight), None
         return self._read(end, in_face, vertex, weight, _turn(straight, end, parallel))
@@ -429,6 +433,23 @@ def _turn(start: Tensor, end: Traced, parallel: Tensor) -> Tensor:
     if end.flipped is None:
         return start[:, None] - parallel
     return start[:, None] + torch.where(end.flipped[:, None], parallel, -parallel)
+
+
+def _traceable(t: Triangulation, length: Tensor) -> Tensor:
+    """The lengths [K]. Raises GeometryError for those of more than MOST_EDGES mean edges."""
+    far = (length > MOST_EDGES * t.length.mean()).nonzero()[:, 0]
+    if len(far):
+        raise GeometryError(
+            f"vectors {far[:8].tolist()} are longer than {MOST_EDGES:g} mean edges: a geodesic takes a step "
+            "for every face it crosses; give shorter ones"
+        )
+    return length
+
+
+def check_mesh(surface: Surface, wanted: str) -> None:
+    """Raises GeometryError unless the surface is a triangle mesh, of one side or two."""
+    if not isinstance(surface, Mesh | OneSidedMesh):
+        raise GeometryError(f"{wanted} take a triangle mesh, got a {type(surface).__name__}")
 
 
 def _log_between(

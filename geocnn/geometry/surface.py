@@ -166,6 +166,10 @@ class Surface(ABC):
         if base is not None:
             base = self._ids(base, "base")
             placed = placed.take(base)
+        if base is not None and not len(base):
+            one = self.disc(radius, torch.zeros(1, dtype=torch.int64))
+            log = type(one.log)(*(None if x is None else x[:0] for x in one.log))  # type: ignore[arg-type]
+            return Disc(one.base[:0], one.source[:0], log, one.jacobian[:0])
         found = self._disc(placed, radius)
         return found if base is None else found._replace(base=base[found.base])
 

@@ -219,7 +219,8 @@ def _reflected(
     corner = torch.where(share < 0.5, h, around_face(h, 1))
     vertex = t.tail[corner]
     out, turned = t.enter(vertex, t.total[vertex] - t.polar_at(corner, -direction))
-    out = out.clamp_min(0)
+    # a ray that starts next to a vertex may pass it from outside the fan: it meets the edge alone
+    at_vertex, out = at_vertex & (out >= 0), out.clamp_min(0)
     unit = t.side[h] / t.length[h]
     mirrored = unit * unit * direction.conj()
     return (

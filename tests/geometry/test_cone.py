@@ -170,7 +170,7 @@ def test_a_layer_of_a_smaller_group_is_refused():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: cone(0.0, 4), "positive number of radians, got 0.0"),
+        (lambda: cone(0.0, 4), "radians from 0.01 to 100, got 0.0"),
         (lambda: cone(math.nan, 4), "nan"),
         (lambda: cone("a", 4), "'a'"),
         (lambda: cone(1.0, 0), "rings must be a positive integer, got 0"),

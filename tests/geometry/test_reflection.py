@@ -250,3 +250,20 @@ def test_without_an_edge_it_is_as_ever_and_other_words_are_refused():
         )
         with pytest.raises(GeometryError, match="'stop' or 'reflect', got 'mirror'"):
             s.exp(base, v, "mirror")
+
+
+def test_next_to_a_corner_rays_stay_there():
+    """Rays that start 1e-8 of an edge from a corner pass it from outside the fan; none is carried away."""
+    tri = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])
+    g = torch.Generator().manual_seed(0)
+    for share in (1e-6, 1e-8, 1e-10):
+        at = share * torch.rand(2000, 2, generator=g, dtype=torch.float64)
+        barycentric = torch.cat([at, 1 - at.sum(1, keepdim=True)], 1)
+        vectors = 1e-3 * torch.randn(2000, 2, generator=g, dtype=torch.float64)
+        e = tri.exp(
+            SurfacePoint(torch.zeros(2000, dtype=torch.int64), barycentric), vectors, boundary="reflect"
+        )
+        corner = torch.tensor([0.0, 1, 0], dtype=torch.float64)
+        far = (e.points - corner).norm(dim=1) - vectors.norm(dim=1)
+        # a start lies up to √2 shares from the corner, twice that after turning round it
+        assert float(far.max()) < 3 * max(share, 1e-9), share

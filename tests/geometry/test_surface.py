@@ -11,7 +11,18 @@ import pytest
 import torch
 
 from geocnn.errors import GeometryError
-from geocnn.geometry import cone, healpix, icosphere, mesh, plane, torus
+from geocnn.geometry import (
+    angle_defects,
+    cone,
+    face_holonomy,
+    fundamental_group,
+    healpix,
+    icosphere,
+    mesh,
+    mobius_strip,
+    plane,
+    torus,
+)
 from geocnn.geometry.surface import radial_quadrature
 from geocnn.groups import O2, SO2, TRIVIAL, cyclic, dihedral
 from tests.laws import operator, random_gauge
@@ -202,3 +213,20 @@ def test_bad_input_is_a_typed_error_that_says_what_to_do(name):
     call, message = BAD[name]
     with pytest.raises(GeometryError, match=message):
         call(healpix(2))
+
+
+def test_no_bases_have_no_neighbours_and_endless_vectors_are_refused():
+    none = torch.zeros(0, dtype=torch.int64)
+    for s in (
+        plane((3, 4)),
+        healpix(1),
+        cone(2.0, 3),
+        mobius_strip((3, 4)),
+    ):
+        assert len(s.disc(1.0, none).base) == 0
+    flat = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])
+    with pytest.raises(GeometryError, match=r"vectors \[0\] are longer than 1e\+06 mean edges"):
+        flat.exp(torch.tensor([0]), torch.tensor([[1e17, 0.0]], dtype=torch.float64), boundary="reflect")
+    for function in (angle_defects, face_holonomy, fundamental_group):
+        with pytest.raises(GeometryError, match="a triangle mesh, got a Flat"):
+            function(plane((3, 4)))
