@@ -92,6 +92,10 @@ def _check_wishes(file: Path, out: Path | None, fixes: Sequence[str], picture: P
         raise GeocnnError("--fix needs --repair NEW, the file that the mended mesh is written to")
     if out is not None and out.resolve() == file.resolve():
         raise GeocnnError(f"--repair {out} would overwrite the file itself; name another one")
+    if out is not None and _is_foreign(_map_of(out)):
+        raise GeocnnError(
+            f"{_map_of(out)}, where the maps would go, is another's; name another file than {out}"
+        )
     if picture is not None:
         if picture.suffix.lower() != ".png" or not picture.parent.is_dir():
             raise GeocnnError(
@@ -115,10 +119,26 @@ def _held(raw: RawMesh) -> dict[str, Any]:
 
 def _write(file: Path, out: Path, raw: RawMesh, report: Report) -> dict[str, Any]:
     left_out = write_mesh(out, raw)
-    map_file = out.with_suffix(".repair.json")
+    map_file = _map_of(out)
     said = {"from": str(file), "to": str(out), "left_out": left_out, **report.to_dict()}
     map_file.write_text(json.dumps(said), encoding="utf-8")
     return {"to": str(out), "map": str(map_file), "left_out": left_out, "changes": said["changes"]}
+
+
+def _map_of(out: Path) -> Path:
+    """Where a repair's changes and maps are written."""
+    return out.with_suffix(".repair.json")
+
+
+def _is_foreign(file: Path) -> bool:
+    """Whether something is there that no repair wrote."""
+    if not file.exists():
+        return False
+    try:
+        held = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return not (isinstance(held, dict) and "vertex_map" in held)
 
 
 # ------------------------------------------------------------------------------------------------- printing

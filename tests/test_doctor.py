@@ -64,6 +64,19 @@ def test_json_is_one_object(bad, tmp_path, capsys):
     assert len(read_mesh(new).faces) == 13
 
 
+def test_another_s_file_is_not_replaced_by_the_maps(bad, tmp_path, capsys):
+    mine = tmp_path / "new.repair.json"
+    mine.write_text('{"mine": 1}')
+    assert run("inspect", bad, "--repair", tmp_path / "new.ply", "--fix", "orient") == 2
+    assert "new.repair.json, where the maps would go, is another's" in capsys.readouterr().err
+    assert mine.read_text() == '{"mine": 1}' and not (tmp_path / "new.ply").exists()
+    # what a repair wrote itself it writes again
+    mine.unlink()
+    for _ in range(2):
+        assert run("inspect", bad, "--repair", tmp_path / "new.ply", "--fix", "orient") == 1
+    assert "vertex_map" in mine.read_text()
+
+
 def test_a_repair_without_fixes_only_cuts_polygons(tmp_path, capsys):
     (tmp_path / "a.off").write_text("OFF 5 1\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n7 7 7\n4 0 1 2 3\n")
     assert run("inspect", tmp_path / "a.off", "--repair", tmp_path / "b.off") == 0

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.results import Disc, Exp, Log, Placed
-from geocnn.geometry.surface import Surface
+from geocnn.geometry.surface import Surface, blocks
 from geocnn.groups.planar import Element, compose, inverse, smallest_group
 
 AT_APEX = 1e-12
@@ -154,8 +154,7 @@ class Cone(Surface):
         unrolled = q.phi[:, None] + turns * self.angle
         pairs = []
         size = max(1, 4_000_000 // unrolled.numel())
-        starts = range(0, len(base.points), size)
-        for k, block in zip(starts, base.points.split(size), strict=True):
+        for k, block in blocks(base.points, size):
             p = self._polar(block)
             apart = unrolled - p.phi[:, None, None]
             gap = torch.polar(q.r, apart.movedim(-1, 0)).movedim(0, -1) - p.r[:, None, None]

@@ -19,7 +19,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection
 from geocnn.geometry.results import Disc, Exp, Log, Placed
-from geocnn.geometry.surface import Surface
+from geocnn.geometry.surface import Surface, blocks
 from geocnn.groups.planar import REFLECTION, TRIVIAL, Element, compose
 
 
@@ -151,7 +151,7 @@ class Flat(Surface):
                 f"use kind='exp' or a radius up to {min(around) / 2:g}"
             )
         pairs = []
-        for k, block in zip(range(0, len(base.points), 1024), base.points.split(1024), strict=True):
+        for k, block in blocks(base.points, 1024):
             v, _ = self._difference(block[:, None], self.points)
             target, source = (v.norm(dim=-1) <= radius * (1 + 1e-12)).nonzero(as_tuple=True)
             pairs.append((target + k, source))

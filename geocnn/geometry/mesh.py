@@ -29,7 +29,7 @@ from geocnn.geometry.surface import Surface
 from geocnn.geometry.tracing import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.triangulation import Triangulation, triangulate
 from geocnn.geometry.unfolding import Unfolded, unfold
-from geocnn.groups.planar import O2, SO2, Element, compose, inverse
+from geocnn.groups.planar import O2, SO2, Element, compose, inverse, wrapped
 
 MOST_EDGES = 1e6
 """Of a traced geodesic's length; its end is then off by some 1e-10 edges."""
@@ -130,7 +130,7 @@ class Mesh(Surface):
         at = gauge[0][:, None], None if gauge[1] is None else gauge[1][:, None]
         there = self.anchor[source], None if self.flipped is None else self.flipped[source]
         seen, flip = compose(at, compose((angle, flip), inverse(there)))
-        return _wrapped(seen), None if flip is None else flip.expand_as(seen)
+        return wrapped(seen), None if flip is None else flip.expand_as(seen)
 
     def _log(self, base: Placed, target: Placed) -> Log:
         return self._log_to_nearest(base, [target])
@@ -400,11 +400,6 @@ def _thinned(t: Triangulation, vertex: Tensor, part: Tensor, found: Unfolded) ->
     return vertex[farthest_points(t.vertices[vertex], found, vertex, n)]
 
 
-def _wrapped(angle: Tensor) -> Tensor:
-    """The same angle from −π up to π."""
-    return (angle + math.pi).remainder(2 * math.pi) - math.pi
-
-
 def _vertex(base: Placed) -> Tensor:
     assert base.vertex is not None
     return base.vertex
@@ -461,7 +456,7 @@ def _log_between(
     vector = torch.where(reached, vector, torch.zeros_like(vector))
     angle = torch.where(own | ~reached, torch.zeros_like(arrival), torch.angle(vector) - arrival)
     angle, flip = compose(here, compose((angle, None), inverse(there)))
-    return Log(_components(vector, here), _wrapped(angle), flip, reached)
+    return Log(_components(vector, here), wrapped(angle), flip, reached)
 
 
 def _jacobian(t: Triangulation, found: Unfolded) -> Tensor:

@@ -24,7 +24,7 @@ from geocnn.geometry.healpix import (
 )
 from geocnn.geometry.icosahedron import Icosahedron
 from geocnn.geometry.results import Disc, Exp, Log, Placed
-from geocnn.geometry.surface import Surface
+from geocnn.geometry.surface import Surface, blocks
 from geocnn.groups.planar import SO2
 
 
@@ -111,7 +111,7 @@ class Sphere(Surface):
         pairs = [
             torch.stack(((block @ self.points.T) >= least).nonzero(as_tuple=True))
             + torch.tensor([[k], [0]], device=block.device)
-            for k, block in zip(range(0, len(base.points), 1024), base.points.split(1024), strict=True)
+            for k, block in blocks(base.points, 1024)
         ]
         target, source = torch.cat(pairs, 1)
         log = self._log(base.take(target), self.placed.take(source))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -117,7 +118,7 @@ class Surface(ABC):
     def log(self, base: Tensor, target: Tensor, method: Literal["heat"] | None = None) -> Log:
         """The vectors at base [K] that lead to target [K] (ids), and the transport back along them.
 
-        In closed form; on a mesh by unfolding triangles, corrected by tracing, exact where log says met, as
+        In closed form; on a mesh the shortest path over its faces, exact, and straight where log says met, as
         it does of most pairs within some ten spacings. For longer ways on a mesh there is `method="heat"`,
         the affine heat log map (Sharp, Soliman & Crane 2019, by potpourri3d): one factorisation a mesh, two
         solves for each distinct base. Nothing says met, and it is smooth rather than exact. Found on spheres
@@ -166,10 +167,6 @@ class Surface(ABC):
         if base is not None:
             base = self._ids(base, "base")
             placed = placed.take(base)
-        if base is not None and not len(base):
-            one = self.disc(radius, torch.zeros(1, dtype=torch.int64))
-            log = type(one.log)(*(None if x is None else x[:0] for x in one.log))  # type: ignore[arg-type]
-            return Disc(one.base[:0], one.source[:0], log, one.jacobian[:0])
         found = self._disc(placed, radius)
         return found if base is None else found._replace(base=base[found.base])
 
@@ -481,3 +478,12 @@ def _renormalised(stencil: Stencil) -> Stencil:
     total.index_add_(0, stencil.target, stencil.weight)
     safe = torch.where(total > 0, total, torch.ones_like(total))
     return replace(stencil, weight=stencil.weight / safe[stencil.target])
+
+
+def blocks(points: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
+    """Points [K, d] in blocks of at most `size`, each with the place of its first; of no points one, empty.
+
+    >>> [(k, len(block)) for k, block in blocks(torch.zeros(5, 2), 3)]
+    [(0, 3), (3, 2)]
+    """
+    return zip(range(0, max(1, len(points)), size), points.split(size), strict=True)

@@ -266,6 +266,17 @@ def test_npz_cut_or_changed_is_refused(tmp_path):
             PLY + POSITIONS.replace("9 9 9", "9 9") + "3 0 1 2\n3 0 1 2\n",
             "vertex 0: a number is missing",
         ),
+        (
+            "a.ply",
+            PLY + POSITIONS + "3 0 1 2\n3 0 1 2\n3 0 1 2\n",
+            "has 10 lines of elements, its header declares 9",
+        ),
+        (
+            "a.ply",
+            PLY.replace("end_header", "element face 1\nproperty list uchar int more\nend_header") + POSITIONS,
+            "declares an element twice",
+        ),
+        ("a.ply", PLY.replace("list uchar", "list double") + POSITIONS, "lengths that are no whole numbers"),
         ("a.ply", PLY.replace("int", "long"), "the line 'property list uchar long vertex_indices'"),
         ("a.ply", PLY.replace("format ascii 1.0\n", ""), "no line that says its format"),
         ("a.ply", PLY.replace("face 2", "tristrips 0") + POSITIONS, "it has vertex, tristrips"),

@@ -43,7 +43,7 @@ def read_ply(content: bytes) -> Polygons:
         held = _binary(content, end.end(), elements, "<" if layout == "binary_little_endian" else ">")
     points, faces = held.get("vertex", {}), held.get("face", {})
     corners = next((name for name in CORNERS if f"#{name}" in faces), None)
-    if not {"x", "y", "z"} <= points.keys() or corners is None:
+    if not {"x", "y", "z"} <= points.keys() or {"#x", "#y", "#z"} & points.keys() or corners is None:
         raise damaged(f"it needs x, y, z of vertex and vertex_indices of face, it has {', '.join(held)}")
     vertices = np.stack([points.pop(name).astype(np.float64) for name in "xyz"], axis=1)
     counts = faces.pop(f"#{corners}").astype(np.int64)
@@ -152,6 +152,11 @@ def _header(header: str) -> tuple[str, list[Element]]:
                 raise damaged(f"its header has the line '{line}'")
     if not layout:
         raise damaged("its header has no line that says its format")
+    if len({name for name, *_ in elements}) < len(elements):
+        raise damaged("its header declares an element twice")
+    odd = [name for name, _, p in elements if any(length and length[0] == "f" for *_, length in p)]
+    if odd:
+        raise damaged(f"the lists of {odd[0]} have lengths that are no whole numbers")
     names = [name for _, _, properties in elements for name in {name for name, *_ in properties}]
     if len(names) < sum(len(properties) for *_, properties in elements):
         raise damaged("its header declares a property of an element twice")
@@ -160,8 +165,11 @@ def _header(header: str) -> tuple[str, list[Element]]:
 
 def _text(body: bytes, elements: list[Element]) -> dict[str, Attributes]:
     found, widths = rows(re.sub(rb"\n\s+", b"\n", body.lstrip()))
-    if len(widths) < sum(count for _, count, _ in elements):
+    declared = sum(count for _, count, _ in elements)
+    if len(widths) < declared:
         raise damaged(f"it ends after {len(widths)} lines of its elements")
+    if len(widths) > declared:
+        raise damaged(f"it has {len(widths)} lines of elements, its header declares {declared}")
     ends, first, held = widths.cumsum(), 0, {}
     for element, count, properties in elements:
         stop = ends[first : first + count]
@@ -198,6 +206,8 @@ def _binary(content: bytes, at: int, elements: list[Element], order: str) -> dic
             held[element], at = _uneven(content, at, element, count, properties, order)
         else:
             raise damaged(f"it ends after {len(table)} of {count} rows of {element}")
+    if content[at:].strip():
+        raise damaged(f"{len(content) - at} bytes follow the elements that its header declares")
     return held
 
 
@@ -243,8 +253,6 @@ def _walk(
         (np.dtype(kind).itemsize, np.dtype(length).itemsize if length else 0, (length or "u")[0] == "i")
         for _, kind, length in properties
     ]
-    if any(length and length[0] == "f" for *_, length in properties):
-        raise damaged(f"the lists of {element} have lengths that are no whole numbers")
     starts: list[int] = []
     lengths: list[int] = []
     for row in range(count):
