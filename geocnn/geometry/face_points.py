@@ -22,14 +22,16 @@ def check_face_points(points: SurfacePoint, n_faces: int, like: Tensor) -> Surfa
     """
     try:
         face = torch.as_tensor(points.face, device=like.device)
-        barycentric = torch.as_tensor(points.barycentric, device=like.device).to(like)
+        barycentric = torch.as_tensor(points.barycentric, device=like.device)
     except (TypeError, ValueError, RuntimeError) as no_numbers:
         raise GeometryError(f"points in faces are face [K] and barycentric [K, 3]: {no_numbers}") from None
-    if face.ndim != 1 or face.dtype != torch.int64 or barycentric.shape != (len(face), 3) or not len(face):
+    sizes = face.ndim == 1 and barycentric.shape == (len(face), 3)
+    if not sizes or face.dtype != torch.int64 or barycentric.is_complex():
         raise GeometryError(
-            "points in faces are face [K] int64 and barycentric [K, 3], K at least 1; got "
-            f"{list(face.shape)} {face.dtype} and {list(barycentric.shape)}"
+            "points in faces are face [K] int64 and barycentric [K, 3], real; got "
+            f"{list(face.shape)} {face.dtype} and {list(barycentric.shape)} {barycentric.dtype}"
         )
+    barycentric = barycentric.to(like)
     wrong = face[(face < 0) | (face >= n_faces)]
     if len(wrong):
         raise GeometryError(f"faces outside 0..{n_faces - 1}: {wrong[:8].tolist()}")

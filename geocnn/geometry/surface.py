@@ -154,9 +154,9 @@ class Surface(ABC):
         """All pairs of points base [K] (ids, by default all) and points no farther away than the radius, in
         surface units, themselves included: ids, logs, distances (`log.distance`) and transporters.
 
-        Pairs come in the bases' order. Where several geodesics lead to a point, on a cone or a projective
-        plane, each is a pair. Raises GeometryError for ids out of range, and for a radius that is not
-        positive and finite, or so large that discs overlap themselves.
+        Pairs come in the bases' order; a mesh's vertices of no face have none. Where several geodesics lead to
+        a point, on a cone or a projective plane, each is a pair. Raises GeometryError for ids out of range, and
+        for a radius that is not positive and finite, or so large that discs overlap themselves.
 
         >>> import geocnn.geometry as geometry
         >>> d = geometry.torus((4, 6)).disc(1.0, torch.tensor([7])); d.source, d.log.distance
@@ -207,9 +207,11 @@ class Surface(ABC):
             raise GeometryError(
                 f"one vector of 2 components a base point is needed, got {list(vectors.shape)} for {n} points"
             )
-        bad = (~vectors.isfinite().all(-1)).nonzero()[:, 0]
+        bad = (~vectors.norm(dim=-1).isfinite()).nonzero()[:, 0]
         if len(bad):
-            raise GeometryError(f"vectors {bad[:8].tolist()} are not finite; drop them or set them to zero")
+            raise GeometryError(
+                f"vectors {bad[:8].tolist()} have no finite length; drop them or set them to zero"
+            )
         return vectors
 
     def turn_frames(self, alpha: Tensor, flip: Tensor | None = None) -> Self:

@@ -67,6 +67,23 @@ def test_stl_is_read_unwelded(tmp_path, content):
     assert raw.face_attributes["normal"].tolist() == [[0, 0.5, 1]] * 2
 
 
+def test_keywords_of_stl_may_be_capitals(tmp_path):
+    raw = read_mesh(write(tmp_path, "a.stl", stl_text().upper()))
+    assert len(raw.faces) == 2
+
+
+def test_places_in_vtp_are_whole_numbers(tmp_path):
+    path = write(tmp_path, "a.vtp", changed("ascii.vtp", "3 7 10", "3.5 7 10"))
+    with pytest.raises(GeometryError, match=r"end at places that are no whole numbers: 0;"):
+        read_mesh(path)
+
+
+def test_words_in_npz_are_left_out_and_told(tmp_path):
+    np.savez(tmp_path / "a.npz", v=VERTICES, f=FACES, name=np.array("bunny"))
+    raw = read_mesh(tmp_path / "a.npz")
+    assert raw.faces.tolist() == FACES and raw.left_out == ("array name of <U5",)
+
+
 def test_stl_of_several_solids_is_one_mesh(tmp_path):
     raw = read_mesh(write(tmp_path, "a.stl", stl_text() + stl_text().replace("solid a", "solid facet 1")))
     assert len(raw.faces) == 4

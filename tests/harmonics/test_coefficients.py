@@ -25,6 +25,7 @@ from geocnn.harmonics import (
     spin_from_polarisation,
     synthesis,
 )
+from geocnn.harmonics.fields import conjugate
 
 hp = pytest.importorskip("healpy")
 
@@ -73,6 +74,15 @@ def test_real_and_imaginary_part():
     both = signed_orders(a) + 1j * signed_orders(b)
     torch.testing.assert_close(real_part(both), a, rtol=0, atol=1e-15)
     torch.testing.assert_close(real_part(-1j * both), b, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("spin", [-1, 0, 1, 2])
+def test_conjugated_coefficients_are_those_of_the_conjugate(spin):
+    generator = torch.Generator().manual_seed(0)
+    alm = torch.randn(7, 13, dtype=torch.complex128, generator=generator)
+    grid = healpix_grid(4)
+    found = synthesis(conjugate(alm, spin), grid, -spin)
+    torch.testing.assert_close(found, synthesis(alm, grid, spin).conj(), rtol=0, atol=1e-13)
 
 
 def test_gradient_and_curl_come_back():

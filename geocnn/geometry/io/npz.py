@@ -19,7 +19,7 @@ def read_npz(content: bytes) -> Polygons:
     """Arrays named vertex_…, face_… and corner_… are attributes; so are others of N or F rows."""
     try:
         with ZipFile(BytesIO(content)) as archive:
-            held = {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
+            stored = {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
     except (
         ValueError,
         OSError,
@@ -30,16 +30,18 @@ def read_npz(content: bytes) -> Polygons:
         ZlibError,
     ) as broken:
         raise damaged(f"not an archive of plain arrays ({broken})") from broken
-    names = ("vertices", "faces") if "vertices" in held else ("v", "f")
+    held = {name: found for name, found in stored.items() if isinstance(found, np.ndarray)}
+    left_out = [f"array {name} of {dtype}" for name, dtype in stored.items() if isinstance(dtype, np.dtype)]
+    names = ("vertices", "faces") if "vertices" in stored else ("v", "f")
     v, f = (held.pop(name, None) for name in names)
     if v is None or f is None:
-        had = [name for name, array in zip(names, (v, f), strict=True) if array is not None]
         raise damaged(
-            f"it needs arrays vertices and faces (or v and f), it has {', '.join([*had, *held]) or 'none'}"
+            f"it needs arrays vertices and faces (or v and f) of numbers, it has {', '.join(stored) or 'none'}"
         )
     if v.ndim != 2 or v.shape[1] != 3 or f.ndim != 2 or {v.dtype.kind, f.dtype.kind} - set("iuf"):
         raise damaged(f"vertices are numbers [N, 3] and faces [F, 3], got {list(v.shape)}, {list(f.shape)}")
     found = Polygons(v.astype(np.float64), np.full(len(f), f.shape[1]), f.ravel())
+    found.left_out = left_out
     for name, values in held.items():
         _place(found, name, values, f.shape)
     return found
@@ -60,8 +62,8 @@ def npz_bytes(raw: RawMesh) -> bytes:
     return stream.getvalue()
 
 
-def _array(archive: ZipFile, name: str) -> np.ndarray:
-    """An array of numbers; its memory is taken only once its bytes are there."""
+def _array(archive: ZipFile, name: str) -> np.ndarray | np.dtype:
+    """An array of numbers, or the type of what are none; memory is taken only once the bytes are there."""
     with archive.open(name) as stream:
         version = npy.read_magic(stream)
         header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
@@ -69,7 +71,7 @@ def _array(archive: ZipFile, name: str) -> np.ndarray:
             raise ValueError(f"{name} is written in version {version}")
         shape, in_columns, dtype = header(stream)
         if dtype.kind not in "iufb":
-            raise ValueError(f"{name} has values of {dtype}")
+            return dtype
         size = math.prod(shape) * dtype.itemsize
         if size > archive.getinfo(name).file_size:
             raise ValueError(f"{name} is shorter than its shape {shape}")

@@ -23,8 +23,8 @@ def read_stl(content: bytes) -> Polygons:
         if facets["attribute"].any():
             polygons.face["attribute"] = facets["attribute"].copy()
         return polygons
-    if re.match(rb"\s*solid\b", content):
-        return _read_text(lines(content))
+    if re.match(rb"\s*solid\b", content, re.IGNORECASE):
+        return _read_text(lines(content).lower())
     raise damaged("it is neither text that begins with solid nor as long as its number of triangles says")
 
 

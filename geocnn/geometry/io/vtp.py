@@ -69,6 +69,8 @@ def _piece(piece: Element, arrays: _Arrays) -> Polygons:
     ends, ids = corners.get("offsets", np.empty(0, int)), corners.get("connectivity", np.empty(0, int))
     if vertices.shape != (n, 3) or vertices.dtype.kind not in "iuf" or len(ends) != m or ids.ndim != 1:
         raise damaged(f"{n} points and {m} polygons are declared, it has {list(vertices.shape)}, {len(ends)}")
+    if (ends != np.floor(ends)).any():
+        raise damaged(f"polygons end at places that are no whole numbers: {listed(ends != np.floor(ends))}")
     counts = np.diff(ends.astype(np.int64), prepend=0)
     if (counts < 0).any() or counts.sum() != len(ids):
         raise damaged(f"polygons end at {listed(counts < 0) or len(ids)}, where their corners do not")
