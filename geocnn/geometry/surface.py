@@ -154,9 +154,9 @@ class Surface(ABC):
         """All pairs of points base [K] (ids, by default all) and points no farther away than the radius, in
         surface units, themselves included: ids, logs, distances (`log.distance`) and transporters.
 
-        Pairs come in the bases' order; a mesh's vertices of no face have none. Where several geodesics lead to
-        a point, on a cone or a projective plane, each is a pair. Raises GeometryError for ids out of range, and
-        for a radius that is not positive and finite, or so large that discs overlap themselves.
+        Pairs come in the bases' order; a mesh's vertices of no face have none. Where several geodesics lead
+        to a point, on a cone or a projective plane, each is a pair. Raises GeometryError for ids out of
+        range, and for a radius that is not positive and finite, or so large that discs overlap themselves.
 
         >>> import geocnn.geometry as geometry
         >>> d = geometry.torus((4, 6)).disc(1.0, torch.tensor([7])); d.source, d.log.distance

@@ -35,9 +35,8 @@ def read_npz(content: bytes) -> Polygons:
     names = ("vertices", "faces") if "vertices" in stored else ("v", "f")
     v, f = (held.pop(name, None) for name in names)
     if v is None or f is None:
-        raise damaged(
-            f"it needs arrays vertices and faces (or v and f) of numbers, it has {', '.join(stored) or 'none'}"
-        )
+        had = ", ".join(stored) or "none"
+        raise damaged(f"it needs arrays vertices and faces (or v and f) of numbers, it has {had}")
     if v.ndim != 2 or v.shape[1] != 3 or f.ndim != 2 or {v.dtype.kind, f.dtype.kind} - set("iuf"):
         raise damaged(f"vertices are numbers [N, 3] and faces [F, 3], got {list(v.shape)}, {list(f.shape)}")
     found = Polygons(v.astype(np.float64), np.full(len(f), f.shape[1]), f.ravel())
