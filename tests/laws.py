@@ -17,7 +17,8 @@ from torch import Tensor
 from geocnn.geometry import Stencil, Surface
 from geocnn.geometry.cone import Cone
 from geocnn.geometry.flat import Flat
-from geocnn.geometry.mesh import Mesh, OneSidedMesh
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.one_sided import OneSidedMesh
 from geocnn.geometry.quotient import ProjectivePlane
 
 # Geometry is float64: a few dozen operations on numbers near 1, or on coordinates up to 24, of which rounding

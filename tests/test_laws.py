@@ -25,7 +25,7 @@ from geocnn.geometry import (
 )
 from geocnn.geometry.cone import embed
 from geocnn.geometry.icosahedron import Icosahedron
-from geocnn.geometry.mesh import mesh
+from geocnn.geometry.meshes import mesh
 from tests.laws import CONVERGENCE_LAWS, LAWS, LAWS_OF_SPHERE_AND_PLANE, Case, random_gauge
 from tests.shapes import Shape, beside, jittered_sphere, ring, sheet, twisted, without
 

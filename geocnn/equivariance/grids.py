@@ -8,7 +8,8 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.flat import Flat
 from geocnn.geometry.hierarchy import Hierarchy
-from geocnn.geometry.mesh import Mesh, mesh
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.meshes import mesh
 from geocnn.geometry.sphere import HealpixGrid, IcosphereGrid, Sphere, healpix, icosphere
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import Surface

@@ -16,7 +16,8 @@ from geocnn.equivariance.motions import Motion, motion, motions, slide
 from geocnn.equivariance.trials import Act, Setup, Trial, Where
 from geocnn.geometry.flat import Flat
 from geocnn.geometry.hierarchy import Hierarchy
-from geocnn.geometry.mesh import Mesh, mesh
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.meshes import mesh
 from geocnn.geometry.sphere import HealpixGrid, Sphere
 from geocnn.geometry.stencil import Stencil, gauge_change
 from geocnn.geometry.surface import Surface

@@ -16,7 +16,9 @@ from geocnn.geometry.holonomy import (
 from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
 from geocnn.geometry.kernels import invariant_kernels, transport_coefficients, transport_kernel
 from geocnn.geometry.laplacian import connection_laplacian, extend_vectors
-from geocnn.geometry.mesh import Mesh, OneSidedMesh, load, mesh
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.meshes import load, mesh
+from geocnn.geometry.one_sided import OneSidedMesh
 from geocnn.geometry.quotient import projective_plane
 from geocnn.geometry.repair import repair
 from geocnn.geometry.results import Disc, Exp, Log, SurfacePoint

@@ -27,7 +27,8 @@ from geocnn.geometry.stencil import load_tensors, save_tensors
 from geocnn.groups.field_type import FieldType
 
 if TYPE_CHECKING:
-    from geocnn.geometry.mesh import Mesh, OneSidedMesh
+    from geocnn.geometry.mesh import Mesh
+    from geocnn.geometry.one_sided import OneSidedMesh
 
 FORMAT = 1
 """A part of every key. Raise it with any change to what is computed: older files are then never met again."""

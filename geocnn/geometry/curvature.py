@@ -7,7 +7,9 @@ import math
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.mesh import Mesh, OneSidedMesh, check_mesh
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.meshes import check_mesh
+from geocnn.geometry.one_sided import OneSidedMesh
 from geocnn.geometry.quotient import ProjectivePlane
 from geocnn.geometry.sphere import Sphere
 from geocnn.geometry.surface import Surface

@@ -66,7 +66,7 @@ def shape_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
     >>> import geocnn.geometry as geometry                                                  # doctest: +SKIP
     >>> x, field_type = shape_features(geometry.load("bunny.ply"))                          # doctest: +SKIP
     """
-    from geocnn.geometry.mesh import OneSidedMesh
+    from geocnn.geometry.one_sided import OneSidedMesh
 
     if isinstance(mesh, OneSidedMesh):
         raise GeometryError(

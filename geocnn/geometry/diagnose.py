@@ -15,7 +15,7 @@ from geocnn.geometry import manifold
 from geocnn.geometry.defects import Defect, Sound, find_defects, sound_faces
 from geocnn.geometry.holonomy import HolonomyGroup, holonomy_group
 from geocnn.geometry.io import RawMesh, raw_mesh
-from geocnn.geometry.mesh import mesh
+from geocnn.geometry.meshes import mesh
 
 SPACINGS = 2.5
 """The radius suggested, in spacings of the points; what `hierarchy` takes by default."""

@@ -18,7 +18,9 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, hinge
 from geocnn.geometry.cycles import Cycles, closed_by, cotree_complement, fundamental_cycles, spanning_forest
-from geocnn.geometry.mesh import Mesh, OneSidedMesh, check_mesh
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.meshes import check_mesh
+from geocnn.geometry.one_sided import OneSidedMesh
 from geocnn.geometry.results import SurfacePoint
 from geocnn.geometry.surface import Surface
 from geocnn.geometry.transport import transport

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.heat import drawn_axes, heat_solver, parts
-from geocnn.geometry.mesh import Mesh, OneSidedMesh, check_mesh
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.meshes import check_mesh
+from geocnn.geometry.one_sided import OneSidedMesh
 from geocnn.groups.planar import compose, inverse
 
 

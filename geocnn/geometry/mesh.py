@@ -9,27 +9,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, across_edges, along_edges, halves, pairs_once
-from geocnn.geometry.double_cover import double_cover, other_sense
 from geocnn.geometry.face_points import check_face_points, in_plane
 from geocnn.geometry.heat import log_by_heat
-from geocnn.geometry.io import load_triangles
-from geocnn.geometry.manifold import check_triangles, components, wound_alike
+from geocnn.geometry.manifold import components
 from geocnn.geometry.points import Reading, farthest_points, read_from
-from geocnn.geometry.quotient import Quotient
 from geocnn.geometry.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.surface import Surface
 from geocnn.geometry.tracing import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.triangulation import Triangulation, triangulate
 from geocnn.geometry.unfolding import Unfolded, unfold
-from geocnn.groups.planar import O2, SO2, Element, compose, inverse, wrapped
+from geocnn.groups.planar import SO2, Element, compose, inverse, wrapped
 
 MOST_EDGES = 1e6
 """Of a traced geodesic's length; its end is then off by some 1e-10 edges."""
@@ -76,7 +71,7 @@ class Mesh(Surface):
         )
 
     def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
-        t, start, gauge = self.triangulation, _vertex(base), (base.anchor, base.flipped)
+        t, start, gauge = self.triangulation, vertex_of(base), (base.anchor, base.flipped)
         z = torch.view_as_complex(vectors.contiguous())
         polar, _ = compose(inverse(gauge), (torch.angle(z), None))
         end = trace_from_vertices(t, start, polar, _traceable(t, z.abs()), reflect)
@@ -137,7 +132,7 @@ class Mesh(Surface):
 
     def _log_to_nearest(self, base: Placed, targets: list[Placed]) -> Log:
         """The log of each base to the nearest of its targets, one in each of the lists."""
-        start, goals = _vertex(base), torch.stack([_vertex(t) for t in targets], 1)
+        start, goals = vertex_of(base), torch.stack([vertex_of(t) for t in targets], 1)
         if not len(start):
             none = base.anchor.new_zeros(0)
             flip = None if base.flipped is None and targets[0].flipped is None else none.bool()
@@ -147,12 +142,12 @@ class Mesh(Surface):
         goal = goals.gather(1, which[:, None])[:, 0]
         vector, arrival, met = found.vector[pair], found.arrival[pair], found.met[pair]
         here, there = (base.anchor, base.flipped), _gauge_of(targets, which)
-        return _log_between(here, there, vector, arrival, reached, start == goal)._replace(met=met & reached)
+        return log_between(here, there, vector, arrival, reached, start == goal)._replace(met=met & reached)
 
     def _log_by_heat(self, base: Placed, target: Placed) -> Log:
-        start, goal = _vertex(base), _vertex(target)
+        start, goal = vertex_of(base), vertex_of(target)
         here, there = (base.anchor, base.flipped), (target.anchor, target.flipped)
-        return _log_between(here, there, *log_by_heat(self.triangulation, start, goal), start == goal)
+        return log_between(here, there, *log_by_heat(self.triangulation, start, goal), start == goal)
 
     def _reach(self, bases: Tensor, row: Tensor, goals: Tensor) -> tuple[Tensor, Tensor, Unfolded, Tensor]:
         """Unfold from bases until one of the goals [K, G] of each row [K] is met, or the surface ends: (place
@@ -175,7 +170,7 @@ class Mesh(Surface):
             before, radius = len(key), 2 * radius
 
     def _disc(self, base: Placed, radius: float) -> Disc:
-        t, start = self.triangulation, _vertex(base)
+        t, start = self.triangulation, vertex_of(base)
         found = unfold(t, start, radius)
         jacobian = _jacobian(t, found)
         point = torch.full((len(t.vertices),), -1, dtype=torch.int64, device=start.device)
@@ -252,141 +247,10 @@ class Mesh(Surface):
         part = components(len(t.vertices), t.tail, t.faces.roll(-1, 1).reshape(-1))
         # farther than this no point is left uncovered by a quarter of them
         found = unfold(t, usable, 2.5 * self.spacing)
-        return _level(t, _thinned(t, usable, part, found), 2 * self.spacing)
+        return level(t, thinned(t, usable, part, found), 2 * self.spacing)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class OneSidedMesh(Quotient):
-    """A triangle mesh with only one side, or a component that has: its vertices, or some of them, as points.
-
-    The cover is a mesh of two sides, made of every face as given and turned over; its points are those here,
-    then their other copies. The gauge at a vertex is that of the first face there as it is given.
-    """
-
-    cover: Mesh
-
-    def __repr__(self) -> str:
-        of = "" if self.n_points == self.n_vertices else f" of {self.n_vertices} vertices"
-        size = f"{len(self.faces)} faces, area {float(self.areas.sum()):.4g}, spacing {self.spacing:.4g}"
-        return f"OneSidedMesh({self.n_points} points{of}, {size})"
-
-    @property
-    def triangulation(self) -> Triangulation:
-        """That of the cover: 2V vertices, v and v + V over vertex v, and 2F faces, f and f turned over."""
-        return self.cover.triangulation
-
-    @property
-    def vertex(self) -> Tensor:
-        """The vertices [N] that the points are."""
-        return self.cover.vertex[: self.n_points]
-
-    @property
-    def faces(self) -> Tensor:
-        """[F, 3] vertex ids as given; those of the points at the finest level."""
-        t = self.triangulation
-        return t.faces[: len(t.faces) // 2] % (len(t.vertices) // 2)
-
-    @property
-    def spacing(self) -> float:
-        """The side of a square of a point's mean area; vertices without faces do not count."""
-        return self.cover.spacing
-
-    @property
-    def placed(self) -> Placed:
-        return super().placed._replace(vertex=self.vertex)
-
-    def _image(self, placed: Placed) -> Placed:
-        t, n = self.triangulation, len(self.triangulation.vertices)
-        vertex = (_vertex(placed) + n // 2) % n
-        swap = other_sense(t)[vertex], torch.ones_like(vertex, dtype=torch.bool)
-        anchor, flipped = compose((placed.anchor, placed.flipped), swap)
-        return Placed(placed.points, placed.frames, t.frames()[vertex], anchor, flipped, vertex)
-
-    def _log(self, base: Placed, target: Placed) -> Log:
-        # both at once: the farther of the two need not be reached
-        return self.cover._log_to_nearest(base, [target, self._image(target)])
-
-    def _log_by_heat(self, base: Placed, target: Placed) -> Log:
-        start, gauge, ways = _vertex(base), (base.anchor, base.flipped), [target, self._image(target)]
-        goals = [_vertex(t) for t in ways]
-        # the two copies at once, for the sake of their common solves
-        found = log_by_heat(self.triangulation, start.repeat(2), torch.cat(goals))
-        halves = zip(*(x.chunk(2) for x in found), strict=True)
-        logs = [
-            _log_between(gauge, (way.anchor, way.flipped), vector, arrival, reached, start == goal)
-            for way, goal, (vector, arrival, reached) in zip(ways, goals, halves, strict=True)
-        ]
-        return self._nearer(*logs)
-
-    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor, reflect: bool) -> Exp:
-        # faces of the cover with these numbers are those here as given
-        base = check_face_points(base, len(self.faces), self.points)
-        return self._lowered(self.cover._exp_in_faces(base, vectors, reflect))
-
-    def _folded(self, e: Exp) -> Exp:
-        assert e.face is not None and e.barycentric is not None
-        over = e.face >= len(self.faces)
-        swapped = e.barycentric[:, [0, 2, 1]]
-        return e._replace(
-            face=torch.where(over, e.face - len(self.faces), e.face),
-            barycentric=torch.where(over[:, None], swapped, e.barycentric),
-        )
-
-    def connection(self) -> Connection:
-        """The edges, as those of a `Mesh`; between the points of a coarser level, those close together."""
-        if self.cover.reading is not None:
-            return super().connection()
-        return self._below(along_edges(self.triangulation, self.half_edges()[0]))
-
-    @property
-    def n_vertices(self) -> int:
-        """Of the surface; as many as points at the finest level."""
-        return len(self.triangulation.vertices) // 2
-
-    def face_connection(self) -> Connection:
-        """Faces as given, as those of a `Mesh`."""
-        t, f = self.triangulation, len(self.faces)
-        tail, head, angle, _ = across_edges(t, self.half_edges()[0])
-        # seen from its back, where the first edge is the third, a direction is the first corner less it
-        back = head >= f
-        turn = torch.where(back, t.angle[3 * (head % f)], torch.zeros_like(angle))
-        return Connection(tail, head % f, *compose((angle, None), (turn, back)))
-
-    def half_edges(self) -> tuple[Tensor, Tensor]:
-        """As those of a `Mesh`, of faces as given."""
-        t, n = self.triangulation, 3 * len(self.faces)
-        h, twin = torch.arange(n, device=t.twin.device), t.twin[:n]
-        # half-edge k of a face is half-edge 2 − k of the face turned over
-        beyond = torch.where(twin >= n, twin - n + 2 - 2 * (twin % 3), twin)
-        once = (beyond < 0) | (h < beyond)
-        return h[once], beyond[once]
-
-    def coarser(self) -> OneSidedMesh:
-        """As `Mesh.coarser`, which says how. Raises GeometryError where fewer than four points are left."""
-        t, n = self.triangulation, len(self.triangulation.vertices) // 2
-        usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
-        part = components(2 * n, t.tail % n, t.faces.roll(-1, 1).reshape(-1) % n)
-        found = unfold(t, usable, 2.5 * self.spacing)
-        chosen = _thinned(t, usable, part, found._replace(vertex=found.vertex % n))
-        return _one_sided(_level(t, torch.cat([chosen, chosen + n]), 2 * self.spacing))
-
-
-def _one_sided(cover: Mesh) -> OneSidedMesh:
-    n = cover.n_points // 2
-    other = torch.arange(2 * n, device=cover.points.device) >= n
-    swapped = other_sense(cover.triangulation)[cover.vertex]
-    return OneSidedMesh(
-        *(t[:n] for t in (cover.points, cover.frames, cover.axes, cover.areas, cover.anchor)),
-        flipped=None,
-        group=O2,
-        cover=cover,
-        point=torch.arange(2 * n, device=other.device) % n,
-        turn=torch.where(other, swapped.roll(n), 0.0),
-        other=other,
-    )
-
-
-def _thinned(t: Triangulation, vertex: Tensor, part: Tensor, found: Unfolded) -> Tensor:
+def thinned(t: Triangulation, vertex: Tensor, part: Tensor, found: Unfolded) -> Tensor:
     """A quarter of the vertices, farthest first, at least one of each part [V] of the surface.
 
     Raises GeometryError for fewer than four.
@@ -400,7 +264,7 @@ def _thinned(t: Triangulation, vertex: Tensor, part: Tensor, found: Unfolded) ->
     return vertex[farthest_points(t.vertices[vertex], found, vertex, n)]
 
 
-def _vertex(base: Placed) -> Tensor:
+def vertex_of(base: Placed) -> Tensor:
     assert base.vertex is not None
     return base.vertex
 
@@ -441,13 +305,7 @@ def _traceable(t: Triangulation, length: Tensor) -> Tensor:
     return length
 
 
-def check_mesh(surface: Surface, wanted: str) -> None:
-    """Raises GeometryError unless the surface is a triangle mesh, of one side or two."""
-    if not isinstance(surface, Mesh | OneSidedMesh):
-        raise GeometryError(f"{wanted} take a triangle mesh, got a {type(surface).__name__}")
-
-
-def _log_between(
+def log_between(
     here: Element, there: Element, vector: Tensor, arrival: Tensor, reached: Tensor, own: Tensor
 ) -> Log:
     """The log of vectors and directions of arrival [K] in the axes, seen in the gauges of base and target;
@@ -483,7 +341,7 @@ def _jacobian(t: Triangulation, found: Unfolded) -> Tensor:
     return out
 
 
-def _level(t: Triangulation, vertex: Tensor, spacing: float) -> Mesh:
+def level(t: Triangulation, vertex: Tensor, spacing: float) -> Mesh:
     """Some vertices of a triangulation as points, about `spacing` apart, in their own frames."""
     frames = t.frames()[vertex]
     reading = read_from(t, vertex, 1.6 * spacing)
@@ -493,39 +351,9 @@ def _level(t: Triangulation, vertex: Tensor, spacing: float) -> Mesh:
     return Mesh(t.vertices[vertex], frames, frames, areas, anchor, None, SO2, t, vertex, reading)
 
 
-def _mesh(vertices: Tensor, faces: Tensor) -> Mesh:
+def two_sided(vertices: Tensor, faces: Tensor) -> Mesh:
     t = triangulate(vertices, faces)
     frames, n = t.frames(), len(t.vertices)
     anchor = torch.zeros(n, dtype=torch.float64, device=frames.device)
     every = torch.arange(n, device=frames.device)
     return Mesh(t.vertices, frames, frames, t.vertex_areas, anchor, None, SO2, t, every)
-
-
-def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh | OneSidedMesh:
-    """A triangle mesh: vertices [N, 3] in any unit of length, faces [F, 3] vertex ids, counter-clockwise
-    from outside.
-
-    Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they
-    are. Where a component has only one side, like a Möbius band, it is a OneSidedMesh, whose features are of
-    group O(2). Geometry is not differentiated: vertices are detached, and no gradient of an end point, a
-    transporter or a stencil flows back to them.
-
-    Raises GeometryError, naming the elements, for what is no 2-manifold, or not wound alike where it could be
-    (see `check_triangles`).
-
-    >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
-    >>> s.n_points, round(float(s.areas.sum()), 3)
-    (4, 2.366)
-    """
-    v, f = check_triangles(vertices, faces)
-    if wound_alike(f, len(v)):
-        return _mesh(v, f)
-    return _one_sided(_mesh(v.repeat(2, 1), double_cover(f, len(v))))
-
-
-def load(path: str | Path) -> Mesh | OneSidedMesh:
-    """The mesh in a .ply, .obj, .off, .stl, .vtp, .gii or .npz file, vertex for vertex.
-
-    Raises GeometryError as `load_triangles` and `mesh` do.
-    """
-    return mesh(*load_triangles(path))

@@ -16,7 +16,8 @@ from geocnn.data.meshes import mesh_file
 from geocnn.errors import GeometryError
 from geocnn.geometry import Surface, healpix
 from geocnn.geometry.io import load_triangles
-from geocnn.geometry.mesh import Mesh, load, mesh
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.meshes import load, mesh
 from geocnn.geometry.sphere import transport
 from tests.shapes import Shape, beside, jittered_sphere, sheet, tetrahedron
 
