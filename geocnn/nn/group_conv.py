@@ -13,6 +13,8 @@ maps pixels to pixels (rotations by multiples of 90°), else functions of the pl
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -83,7 +85,49 @@ def _disc_functions(r: Tensor, theta: Tensor, reach: int) -> Tensor:
     return torch.cat(found, -1)
 
 
-class LiftingConv(nn.Module):
+class _TurnedConv(nn.Module):
+    """A convolution whose kernels are weighted sums of a basis, [..., k²], around their central pixel."""
+
+    basis: Tensor
+
+    def __init__(self, kernel_size: int, padding: str, padding_mode: str):
+        super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise GeometryError(
+                f"kernels turn about their central pixel: kernel_size must be odd, got {kernel_size}"
+            )
+        if not isinstance(padding, str):
+            raise GeometryError(f"padding must be 'full', 'same' or 'valid', got {padding!r}")
+        check_padding(padding, padding_mode)
+        self.kernel_size, self.padding, self.padding_mode = kernel_size, padding, padding_mode
+
+    def _learn(self, basis: Tensor, channels: tuple[int, ...], bias: bool) -> None:
+        """Weights [out, in, …, b] such that input of unit variance that is independent from one pixel to the
+        next keeps it; basis kernels have norm 1."""
+        # float64 until the module is cast as a whole
+        self.register_buffer("basis", basis, persistent=False)
+        self.weight = nn.Parameter(torch.empty(*channels, basis.shape[-2]))
+        self.bias = nn.Parameter(torch.zeros(channels[0])) if bias else None
+        nn.init.normal_(self.weight, std=self.weight[0].numel() ** -0.5)
+
+    @abstractmethod
+    def taps(self) -> Tensor:
+        """The kernels, of the layout of `torch.nn.Conv2d`."""
+
+    def _regular(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] to regular fields."""
+        order = len(self.basis)
+        shared = None if self.bias is None else self.bias.repeat_interleave(order)
+        y = convolve(x, self.taps(), shared, self.padding, self.padding_mode)
+        return y.unflatten(1, (-1, order))
+
+    def extra_repr(self) -> str:
+        group = getattr(self, "group", "isotropic")
+        size = f"{self.weight.shape[1]} -> {self.weight.shape[0]}, kernel_size={self.kernel_size}"
+        return f"{group}, {size}, padding={self.padding!r}, padding_mode={self.padding_mode!r}"
+
+
+class LiftingConv(_TurnedConv):
     """From images to regular fields of C_N or D_N.
 
         x [B, C, H, W]  ->  [B, C', |G|, H', W']
@@ -109,16 +153,9 @@ class LiftingConv(nn.Module):
         padding_mode: str = "zeros",
         bias: bool = True,
     ):
-        super().__init__()
-        self.group, self.kernel_size = _finite(group), kernel_size
-        self.padding, self.padding_mode = _checked(kernel_size, padding, padding_mode)
-        # float64 until the module is cast as a whole
-        self.register_buffer("basis", turned_basis(self.group, kernel_size), persistent=False)
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, self.basis.shape[1]))
-        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
-        _reset(self.weight, self.bias)
-
-    basis: Tensor
+        super().__init__(kernel_size, padding, padding_mode)
+        self.group = _finite(group)
+        self._learn(turned_basis(self.group, kernel_size), (out_channels, in_channels), bias)
 
     def taps(self) -> Tensor:
         """The kernels turned by every element: [C' · |G|, C, k, k]."""
@@ -128,13 +165,10 @@ class LiftingConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         _check_images(x, self.weight.shape[1:2])
-        return _regular(x, self.taps(), self.bias, len(self.basis), self.padding, self.padding_mode)
-
-    def extra_repr(self) -> str:
-        return _repr(self, self.weight)
+        return self._regular(x)
 
 
-class GroupConv(nn.Module):
+class GroupConv(_TurnedConv):
     """From regular fields of C_N or D_N to regular fields; arguments and errors as for `LiftingConv`.
 
         x [B, C, |G|, H, W]  ->  [B, C', |G|, H', W']
@@ -153,17 +187,12 @@ class GroupConv(nn.Module):
         padding_mode: str = "zeros",
         bias: bool = True,
     ):
-        super().__init__()
-        self.group, self.kernel_size = _finite(group), kernel_size
-        self.padding, self.padding_mode = _checked(kernel_size, padding, padding_mode)
-        self.register_buffer("basis", turned_basis(self.group, kernel_size), persistent=False)
+        super().__init__(kernel_size, padding, padding_mode)
+        self.group = _finite(group)
+        basis = turned_basis(self.group, kernel_size)
+        self._learn(basis, (out_channels, in_channels, len(basis)), bias)
         self.register_buffer("pair", _relative(self.group), persistent=False)
-        order, n_basis, _ = self.basis.shape
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, order, n_basis))
-        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
-        _reset(self.weight, self.bias)
 
-    basis: Tensor
     pair: Tensor
 
     def taps(self) -> Tensor:
@@ -178,12 +207,7 @@ class GroupConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         _check_images(x, self.weight.shape[1:3])
-        return _regular(
-            x.flatten(1, 2), self.taps(), self.bias, len(self.basis), self.padding, self.padding_mode
-        )
-
-    def extra_repr(self) -> str:
-        return _repr(self, self.weight)
+        return self._regular(x.flatten(1, 2))
 
 
 class GroupPool(nn.Module):
@@ -199,7 +223,7 @@ class GroupPool(nn.Module):
         return x.amax(-3)
 
 
-class IsotropicConv2d(nn.Module):
+class IsotropicConv2d(_TurnedConv):
     """Correlation with kernels a(r), (kernel_size + 1) / 2 rings: images to images.
 
         x [B, C, H, W]  ->  [B, C', H', W']
@@ -220,15 +244,8 @@ class IsotropicConv2d(nn.Module):
         padding_mode: str = "zeros",
         bias: bool = True,
     ):
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.padding, self.padding_mode = _checked(kernel_size, padding, padding_mode)
-        self.register_buffer("basis", isotropic_basis(kernel_size), persistent=False)
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size // 2 + 1))
-        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
-        _reset(self.weight, self.bias)
-
-    basis: Tensor
+        super().__init__(kernel_size, padding, padding_mode)
+        self._learn(isotropic_basis(kernel_size), (out_channels, in_channels), bias)
 
     def taps(self) -> Tensor:
         """[C', C, k, k]."""
@@ -239,9 +256,6 @@ class IsotropicConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         _check_images(x, self.weight.shape[1:2])
         return convolve(x, self.taps(), self.bias, self.padding, self.padding_mode)
-
-    def extra_repr(self) -> str:
-        return _repr(self, self.weight)
 
 
 def isotropic_basis(kernel_size: int) -> Tensor:
@@ -259,13 +273,6 @@ def _relative(group: Group) -> Tensor:
     return (table.argsort(1) * len(table) + torch.arange(len(table))[:, None]).flatten()
 
 
-def _regular(
-    x: Tensor, taps: Tensor, bias: Tensor | None, order: int, padding: str, padding_mode: str
-) -> Tensor:
-    shared = None if bias is None else bias.repeat_interleave(order)
-    return convolve(x, taps, shared, padding, padding_mode).unflatten(1, (-1, order))
-
-
 def _finite(group: Group | str) -> Group:
     g = named_group(group)
     if not g.is_finite:
@@ -273,32 +280,7 @@ def _finite(group: Group | str) -> Group:
     return g
 
 
-def _checked(kernel_size: int, padding: str, padding_mode: str) -> tuple[str, str]:
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise GeometryError(
-            f"kernels turn about their central pixel: kernel_size must be odd, got {kernel_size}"
-        )
-    if not isinstance(padding, str):
-        raise GeometryError(f"padding must be 'full', 'same' or 'valid', got {padding!r}")
-    check_padding(padding, padding_mode)
-    return padding, padding_mode
-
-
 def _check_images(x: Tensor, channels: torch.Size) -> None:
     if x.ndim != 3 + len(channels) or x.shape[1:-2] != channels:
         wanted = ", ".join(map(str, channels))
         raise GeometryError(f"the layer takes [B, {wanted}, rows, columns], got {list(x.shape)}")
-
-
-def _reset(weight: Tensor, bias: Tensor | None) -> None:
-    """Weights such that input of unit variance that is independent from one pixel to the next keeps it; basis
-    kernels have norm 1."""
-    nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
-    if bias is not None:
-        nn.init.zeros_(bias)
-
-
-def _repr(layer: nn.Module, weight: Tensor) -> str:
-    group = getattr(layer, "group", "isotropic")
-    size = f"{weight.shape[1]} -> {weight.shape[0]}, kernel_size={layer.kernel_size}"
-    return f"{group}, {size}, padding={layer.padding!r}, padding_mode={layer.padding_mode!r}"
