@@ -3,5 +3,16 @@
 from geocnn.data.maps import read_maps
 from geocnn.data.spherical_digits import SphericalDigits
 from geocnn.data.store import dataset_file, datasets_folder, describe
+from geocnn.data.winds import Winds, read_winds
+from geocnn.data.wmap import read_wmap
 
-__all__ = ["SphericalDigits", "dataset_file", "datasets_folder", "describe", "read_maps"]
+__all__ = [
+    "SphericalDigits",
+    "Winds",
+    "dataset_file",
+    "datasets_folder",
+    "describe",
+    "read_maps",
+    "read_winds",
+    "read_wmap",
+]

@@ -16,6 +16,7 @@ from geocnn.harmonics.coefficients import (
 from geocnn.harmonics.fields import field_analysis, field_synthesis
 from geocnn.harmonics.grid import RingGrid, equiangular, gauss_legendre, healpix_grid
 from geocnn.harmonics.invariants import bispectrum
+from geocnn.harmonics.points import evaluate
 from geocnn.harmonics.sht import analysis, integral, synthesis
 from geocnn.harmonics.so3 import so3_analysis, so3_synthesis
 from geocnn.harmonics.vector import (
@@ -37,6 +38,7 @@ __all__ = [
     "divergence",
     "eb_from_spin",
     "equiangular",
+    "evaluate",
     "field_analysis",
     "field_synthesis",
     "gauss_legendre",
