@@ -134,6 +134,8 @@ def draw(found: Mapping[tuple, Estimate]):
         for padding, colour in zip(PADDINGS, TRAINING_COLOURS, strict=False):
             draw_estimates(axis, found, (task, padding), color=colour, label=padding)
         dress(axis, title, xlabel="examples learnt from", xscale="log")
+        axis.set_xticks(ticks := sorted({key[-1] for key in found}), ticks)
+        axis.minorticks_off()
     axes[0].legend(fontsize=8, frameon=False)
     return figure
 

@@ -7,7 +7,7 @@ layer: for dilations d₁ … d_L and places of 4 x 4 pixels, from 4 (2 Σd − 
 random and frozen, or frozen and read from a local file: there they come from reading digits.
 
 python examples/quadrants.py             a few borders, saves runs/quadrants.png (half a minute)
-python examples/quadrants.py --large     docs/results/quadrants.csv, the table of docs/quadrants.md (an hour)
+python examples/quadrants.py --large     docs/results/quadrants.csv, the table of docs/quadrants.md (3 hours)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KINDS = ("digits", "photographs")
 BORDERS = (0, 4, 8, 16, 32, 48, 64, 128, 256, 512)
 TICKS = (0, 4, 16, 64, 256)
 FEW = {"images": 32, "steps": 15, "tested": 50}
-MANY = {"images": 256, "steps": 150, "tested": 250}
+MANY = {"images": 128, "steps": 100, "tested": 100}
 
 
 def reach(name: str) -> int:

@@ -110,11 +110,11 @@ class Estimate(NamedTuple):
 
     mean: float
     deviation: float
-    """Standard deviation of one run, with n − 1; 0 of a single one."""
+    """Standard deviation of the runs, with n − 1; 0 where there is one."""
     runs: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f} ± {self.deviation:.1f}"
+        return f"{self.mean:.1f} ± {self.deviation:.1f}" if self.runs > 1 else f"{self.mean:.1f}"
 
 
 def estimates(

@@ -72,7 +72,7 @@ def test_estimates_are_means_and_deviations():
         "| | 1 | 2 |",
         "|---|---|---|",
         "| a | 20.0 ± 14.1 |  |",
-        "| b |  | 50.0 ± 0.0 |",
+        "| b |  | 50.0 |",
     ]
 
 
