@@ -82,13 +82,15 @@ def classifier(classes: int) -> nn.Module:
 def digit_weights(name: str, folder: Path, steps: int) -> Path:
     """The file of a trunk that has learnt to read digits for `steps`, made if it is not there."""
     file = folder / f"quadrants-{name}-{steps}.safetensors"
-    if not file.is_file():
+    if file.is_file():
+        return file
+    digits = SphericalDigits("train", rotated=False)
+    with torch.random.fork_rng():  # what follows in a run is the same whether the file was there or not
         torch.manual_seed(0)
-        digits = SphericalDigits("train", rotated=False)
         network = nn.Sequential(trunk(name), classifier(10))
         descend(network, batches(digits.images[:, None] / 255, digits.labels, 64), steps, 0.01)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(network[0], file)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(network[0], file)
     return file
 
 
