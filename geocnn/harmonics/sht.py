@@ -113,7 +113,7 @@ def integral(values: Tensor, grid: RingGrid) -> Tensor:
     >>> round(integral(torch.ones(8, dtype=torch.float64), gauss_legendre(2)).item() / torch.pi, 12)
     4.0
     """
-    _check_count(values, grid)
+    check_count(values, grid)
     return values @ grid.ring_values(grid.weight).to(values)
 
 
@@ -170,7 +170,8 @@ def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
     return batch.split(max(1, PART_BYTES // (key.dtype.itemsize * key.grid.n_points)))
 
 
-def _check_count(values: Tensor, grid: RingGrid) -> None:
+def check_count(values: Tensor, grid: RingGrid) -> None:
+    """Raises MapError unless values [..., n_points] have one for each point of the grid."""
     if values.shape[-1:] != (grid.n_points,):
         raise MapError(
             f"values of shape {tuple(values.shape)} do not lie on {grid!r}; give [..., {grid.n_points}]"
@@ -183,7 +184,7 @@ def _check_values(values: Tensor, grid: RingGrid, spin: int | None) -> None:
     if values.dtype not in wanted:
         names = " or ".join(str(dtype) for dtype in wanted)
         raise MapError(f"values of {values.dtype} with spin={spin}; give {names}, or another spin")
-    _check_count(values, grid)
+    check_count(values, grid)
     # NaN spreads visibly; UNSEEN does not, and a single pixel of it drowns everything.
     if not grid.exact and values.numel() and not bool(values.detach().abs().amax() < 1e30):
         check_map(

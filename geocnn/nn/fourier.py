@@ -56,6 +56,7 @@ class FourierNonlinearity(nn.Module):
             raise FieldTypeError(
                 f"frequencies up to {order} need at least {2 * order + 1} samples, got {samples}"
             )
+        self._in_order = [b.irrep for b in self.in_type.blocks] == self.irreps
         self.register_buffer("_waves", self._fibre_waves(samples), persistent=False)
 
     _waves: Tensor
@@ -75,14 +76,32 @@ class FourierNonlinearity(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.in_type.check(x)
         waves = self._waves.to(x.dtype)
-        coefficients = torch.cat([self.in_type.select(x, irrep) for irrep in self.irreps], -2)
-        values = self.activation(torch.einsum("sd,...dc->...sc", waves, coefficients))
-        found = torch.einsum("sd,...sc->...dc", waves, values) / len(waves)
+        values = self.activation(_along(waves, self._functions(x)))
+        return self._features(_along(waves.mT / len(waves), values))
+
+    def _functions(self, x: Tensor) -> Tensor:
+        """Features [..., D] as coefficients of functions [..., d, c]."""
+        if self._in_order:
+            return x.unflatten(-1, (self._waves.shape[1], -1))
+        return torch.cat([self.in_type.select(x, irrep) for irrep in self.irreps], -2)
+
+    def _features(self, coefficients: Tensor) -> Tensor:
+        """The inverse of `_functions`."""
+        if self._in_order:
+            return coefficients.flatten(-2)
         dims = [irrep_dim(irrep, self.in_type.group) for irrep in self.irreps]
-        return self.in_type.join(dict(zip(self.irreps, found.split(dims, -2), strict=True)))
+        return self.in_type.join(dict(zip(self.irreps, coefficients.split(dims, -2), strict=True)))
 
     def extra_repr(self) -> str:
         return f"{self.in_type}, samples={len(self._waves)}"
+
+
+def _along(matrix: Tensor, x: Tensor) -> Tensor:
+    """A matrix [s, d] by x [..., d, c]: [..., s, c], in memory the batch where it was."""
+    if x.ndim == 4 and x.stride(0) == 1:
+        inner = x.movedim(0, -1)
+        return (matrix @ inner.flatten(-2)).unflatten(-1, inner.shape[-2:]).movedim(-1, 0)
+    return torch.einsum("sd,...dc->...sc", matrix, x)
 
 
 def _fibre(field_type: FieldType) -> list[Irrep]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +21,26 @@ from geocnn.nn.norm import FieldNorm
 from geocnn.nn.so3_correlation import SO3Correlation
 
 
-def spectral_pool(x: Tensor, field_type: FieldType | str, grid: RingGrid, out_grid: RingGrid) -> Tensor:
-    """Features x [..., n_points, D] read on another grid, without the degrees that it cannot carry.
+def spectral_pool(
+    x: Tensor,
+    field_type: FieldType | str,
+    grid: RingGrid,
+    out_grid: RingGrid,
+    lmax: int | None = None,
+    iterations: int | None = None,
+) -> Tensor:
+    """Features x [..., n_points, D] read on another grid, without degrees above lmax; by default those stay
+    that both grids carry.
 
-    Equivariant but for the quadrature of the first grid. Raises as `field_analysis` does.
+    Equivariant but for the quadrature of the first grid (`iterations` as in `analysis`). Raises as
+    `field_analysis` does.
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> spectral_pool(torch.randn(128, 3), "1x0 + 1x1", gauss_legendre(8, 16), gauss_legendre(4, 8)).shape
     torch.Size([32, 3])
     """
-    alm = field_analysis(x, field_type, grid, min(grid.lmax, out_grid.lmax))
+    lmax = min(grid.lmax, out_grid.lmax) if lmax is None else lmax
+    alm = field_analysis(x, field_type, grid, lmax, iterations)
     return field_synthesis(alm, field_type, out_grid)
 
 
@@ -48,7 +60,8 @@ class HarmonicBlock(nn.Module):
     """SO3Correlation, FieldNorm, FourierNonlinearity: x [..., n_points, D_in], grid, out_grid ->
     [..., n_out, D_out].
 
-    With `rings` a GaugeConv is added to the correlation, over a stencil from the points of `grid` to those of
+    The correlation has free weights a degree or, with `rings` and `radius`, those of a local kernel. With
+    `near` a GaugeConv of that many rings is added to it, over a stencil from the points of `grid` to those of
     `out_grid`: what is near and what is far in one layer. The nonlinearity makes higher degrees; a grid with
     room for more than `lmax` keeps them from becoming lower ones (`samples`: the same on the fibre).
 
@@ -64,13 +77,15 @@ class HarmonicBlock(nn.Module):
         out_type: FieldType | str,
         lmax: int,
         rings: int | None = None,
+        radius: float | None = None,
+        near: int | None = None,
         activation: Callable[[Tensor], Tensor] = nn.functional.silu,
         samples: int | None = None,
     ):
         super().__init__()
         self.act = FourierNonlinearity(out_type, activation, samples)
-        self.far = SO3Correlation(in_type, out_type, lmax, bias=False)
-        self.near = None if rings is None else GaugeConv(in_type, out_type, rings, bias=False)
+        self.far = SO3Correlation(in_type, out_type, lmax, rings, radius, bias=False)
+        self.near = None if near is None else GaugeConv(in_type, out_type, near, bias=False)
         self.norm = FieldNorm(self.act.in_type)
 
     def forward(
@@ -78,7 +93,7 @@ class HarmonicBlock(nn.Module):
     ) -> Tensor:
         y = self.far(x, grid, out_grid)
         if (self.near is None) != (stencil is None):
-            raise FieldTypeError("a block with rings needs a stencil, one without takes none")
+            raise FieldTypeError("a block with near needs a stencil, one without takes none")
         if self.near is not None and stencil is not None:
             y = y + self.near(x, stencil)
         return self.act(self.norm(y))
@@ -88,7 +103,8 @@ class HarmonicEncoder(nn.Module):
     """One answer a sphere: harmonic blocks down a list of grids, then the mean over SO(3) and a small head.
 
     x [..., n_points, D], grids (one a width, and the input's first) -> [..., n_out]. `lmax[i]` bounds the
-    degrees that block i passes on.
+    degrees that block i passes on. With `rings` its kernel is local, of radius `reach` π / lmax[i]: `reach`
+    times the smallest distance that these degrees tell apart. `dropout` acts within the head.
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> grids = [gauss_legendre(n, 2 * n) for n in (16, 12, 8)]
@@ -98,14 +114,22 @@ class HarmonicEncoder(nn.Module):
     """
 
     def __init__(
-        self, in_type: FieldType | str, widths: Sequence[FieldType | str], lmax: Sequence[int], n_out: int
+        self,
+        in_type: FieldType | str,
+        widths: Sequence[FieldType | str],
+        lmax: Sequence[int],
+        n_out: int,
+        rings: int | None = None,
+        reach: float = 3.0,
+        dropout: float = 0.0,
     ):
         super().__init__()
         if len(lmax) != len(widths):
             raise FieldTypeError(f"lmax needs one degree a width: {len(widths)}, got {len(lmax)}")
         types = [FieldType(in_type), *map(FieldType, widths)]
         self.blocks = nn.ModuleList(
-            HarmonicBlock(a, b, l) for a, b, l in zip(types, types[1:], lmax, strict=False)
+            HarmonicBlock(a, b, l, rings, None if rings is None else min(math.pi, reach * math.pi / l))
+            for (a, b), l in zip(pairwise(types), lmax, strict=True)
         )
         self.out_type = types[-1]
         copies = self.out_type.multiplicity(Irrep(0))
@@ -113,6 +137,7 @@ class HarmonicEncoder(nn.Module):
             FieldNorm(FieldType(f"{copies}x0")),
             nn.Linear(copies, 2 * copies),
             nn.SiLU(),
+            nn.Dropout(dropout),
             nn.Linear(2 * copies, n_out),
         )
 

@@ -59,13 +59,14 @@ class FieldNorm(nn.Module):
 
     def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means of the invariant channels; variances of those and mean squares of a component elsewhere."""
-        flat = x.reshape(-1, x.shape[-1])
-        square = torch.linalg.vector_norm(flat, dim=0).square() / flat.shape[0]
+        over, n = tuple(range(x.ndim - 1)), x.numel() // x.shape[-1]
+        mean = x.mean(over)
+        centre = torch.zeros_like(mean).index_copy(0, self._invariant, mean[self._invariant])
         # not E[x²] − E[x]², which loses all digits, and can be negative, where the mean is large
-        variance, centre = torch.var_mean(flat[:, self._invariant], 0, correction=0)
-        square = square.index_copy(0, self._invariant, variance)
+        square = (x - centre).square().sum(over) / n
         counts = torch.bincount(self._copy).to(square)
         power = torch.zeros_like(counts).index_add(0, self._copy, square) / counts
+        centre = centre[self._invariant]
         with torch.no_grad():
             self.running_mean.lerp_(centre.detach().to(self.running_mean), self.momentum)
             self.running_power.lerp_(power.detach().to(self.running_power), self.momentum)

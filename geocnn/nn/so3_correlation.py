@@ -13,6 +13,7 @@ from geocnn.geometry.surface import radial_quadrature
 from geocnn.groups.field_type import FieldType, Irrep
 from geocnn.groups.steerable import radial_basis
 from geocnn.groups.wigner import wigner_d_column
+from geocnn.harmonics.dense import dense_analysis, dense_synthesis, is_dense
 from geocnn.harmonics.fields import checked, conjugate, field_analysis, field_synthesis
 from geocnn.harmonics.grid import RingGrid
 from geocnn.nn.gauge_conv import GaugeConv
@@ -103,10 +104,12 @@ class SO3Correlation(nn.Module):
         self.basis, self.bias = local.basis, local.bias
         self.register_buffer("_invariant", local._invariant, persistent=False)
         self.weight = local.weight if rings is not None else nn.ParameterDict(_free(local, lmax))
-        # float64 whatever the layer is cast to, so no buffers
-        self._profiles = {path: path.profile(lmax, self.basis.rings, radius) for path in self._paths()}
+        self._path = {path: k for k, path in enumerate(self._paths())}
+        profiles = [path.profile(lmax, self.basis.rings, radius) for path in self._path]
+        self.register_buffer("_profiles", torch.stack(profiles), persistent=False)
 
     _invariant: Tensor
+    _profiles: Tensor
 
     def to_local(self) -> GaugeConv:
         """The GaugeConv with this layer's parameters, for stencils of its radius.
@@ -123,11 +126,24 @@ class SO3Correlation(nn.Module):
         return made.to(next(self.parameters()).device)
 
     def forward(self, x: Tensor, grid: RingGrid, out_grid: RingGrid | None = None) -> Tensor:
-        alm = field_analysis(x, self.in_type, grid, self.lmax)
-        y = field_synthesis(self.correlate(alm), self.out_type, out_grid or grid)
+        out_grid = out_grid or grid
+        if is_dense(grid, self.lmax) and is_dense(out_grid, self.lmax):
+            y = self._dense(x, grid, out_grid)
+        else:
+            alm = field_analysis(x, self.in_type, grid, self.lmax)
+            y = field_synthesis(self.correlate(alm), self.out_type, out_grid)
         if self.bias is None:
             return y
         return y + y.new_zeros(self.out_type.dim).index_copy(0, self._invariant, self.bias.to(y.dtype))
+
+    def _dense(self, x: Tensor, grid: RingGrid, out_grid: RingGrid) -> Tensor:
+        """The same, nearly an order of magnitude faster on short rings."""
+        self.in_type.check(x)
+        batch = x.shape[:-2]
+        parts = dense_analysis(x.reshape(-1, *x.shape[-2:]), self.in_type, grid, self.lmax)
+        found = torch.bmm(self.real_matrices().to(x.dtype), parts.flatten(2))
+        y = dense_synthesis(found.unflatten(-1, parts.shape[2:]), self.out_type, out_grid)
+        return y if len(batch) == 1 else y.unflatten(0, batch) if batch else y[0]
 
     def correlate(self, alm: Tensor) -> Tensor:
         """Coefficients [..., copies, lmax + 1, 2 lmax + 1] of the input to those of the output."""
@@ -148,7 +164,7 @@ class SO3Correlation(nn.Module):
         """[lmax + 1, rows, copies out] complex. The rows are the copies of each input irrep and, but for
         frequency 0, their conjugates.
         """
-        paths = {(p.target, p.source, p.conjugated): p for p in self._profiles}
+        paths = {(p.target, p.source, p.conjugated): p for p in self._path}
         columns = []
         for target in self.out_type.irreps:
             rows = []
@@ -160,6 +176,25 @@ class SO3Correlation(nn.Module):
             columns.append(torch.cat(rows, 1))
         return torch.cat(columns, 2)
 
+    def real_matrices(self) -> Tensor:
+        """[lmax + 1, D_out, D_in]: `matrices` between real functions, the parts of `dense_analysis`."""
+        complex_, sources, targets = self.matrices().mT, {}, {}
+        for irrep in self.in_type.irreps:
+            copies = self.in_type.multiplicity(irrep)
+            parts, complex_ = [complex_[..., :copies]], complex_[..., copies:]
+            if irrep.frequency:
+                # what a = -(E + iB) and its conjugate's -(-1)^n (E - iB) are multiplied by
+                w, v = parts[0], (-1) ** irrep.frequency * complex_[..., :copies]
+                parts, complex_ = [-(w + v), 1j * (v - w)], complex_[..., copies:]
+            sources[irrep] = torch.stack(parts, -2)
+        rows = self.in_type.join(sources).mT
+        for irrep in self.out_type.irreps:
+            copies = self.out_type.multiplicity(irrep)
+            part, rows = rows[..., :copies], rows[..., copies:]
+            parts = [-part.real, -part.imag] if irrep.frequency else [part.real]
+            targets[irrep] = torch.stack(parts, -2)
+        return self.out_type.join(targets).mT
+
     def _none(self, copies: int, copies_out: int) -> Tensor:
         first = next(iter(self.weight.values()))
         return first.new_zeros(self.lmax + 1, copies, copies_out, dtype=first.dtype.to_complex())
@@ -167,7 +202,7 @@ class SO3Correlation(nn.Module):
     def _block(self, path: _Path, copies: int, copies_out: int) -> Tensor:
         """[lmax + 1, copies, copies_out]: the weights of a path over its profile."""
         weight = self.weight[str(path.target)]
-        profile, count = self._profiles[path].to(weight), self.basis.rings * copies
+        profile, count = self._profiles[self._path[path]].to(weight), self.basis.rings * copies
 
         def kernel(part: int, moment: int) -> Tensor:
             start = path.start + moment * count

@@ -94,3 +94,12 @@ def test_what_is_no_function_on_the_fibre_is_refused():
         FourierNonlinearity("O2: 1x0e + 1x1")
     with pytest.raises(FieldTypeError, match="at least 5 samples"):
         FourierNonlinearity("1x0 + 1x1 + 1x2", samples=4)
+
+
+@pytest.mark.parametrize("text", ["4x0 + 4x1", "4x1 + 2x0 + 2x0"])
+def test_it_does_not_matter_how_a_batch_lies_in_memory(text):
+    layer = FourierNonlinearity(text).double()
+    x = torch.randn(5, 20, layer.in_type.dim, dtype=torch.float64)
+    node_major = x.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    assert node_major.stride(0) == 1
+    torch.testing.assert_close(layer(node_major), layer(x), rtol=0, atol=1e-14)

@@ -63,7 +63,7 @@ def test_near_and_far_add_up():
     grid, sphere = healpix_grid(8), healpix(8)
     stencil = sphere.stencil(0.5, kind="log")
     torch.manual_seed(0)
-    block = HarmonicBlock("2x0", "4x0 + 4x1", lmax=12, rings=2).double().eval()
+    block = HarmonicBlock("2x0", "4x0 + 4x1", lmax=12, near=2).double().eval()
     x = torch.randn(3, 768, 2, dtype=torch.float64)
     assert isinstance(block.near, GaugeConv)
     expected = block.act(block.norm(block.far(x, grid) + block.near(x, stencil)))

@@ -179,6 +179,28 @@ def test_the_answer_may_lie_on_another_grid():
     torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize(("in_type", "out_type"), [*LAYERS, ("1x1 + 2x0 + 1x1", "1x2 + 2x0 + 1x1 + 1x2")])
+@pytest.mark.parametrize("local", [False, True])
+def test_matrix_products_and_transforms_are_one_map(in_type, out_type, local, monkeypatch):
+    """On short rings forward takes the dense way; values and all derivatives are those of the other."""
+    torch.manual_seed(0)
+    layer = SO3Correlation(in_type, out_type, 6, *((2, 0.8) if local else ())).double()
+    nn.init.normal_(layer.bias)
+    grid, out_grid = gauss_legendre(8, 16), equiangular(9, 17)
+    x = torch.randn(2, 3, 128, layer.in_type.dim, dtype=torch.float64, requires_grad=True)
+    cotangent = torch.randn(2, 3, 153, layer.out_type.dim, dtype=torch.float64)
+
+    def answer():
+        y = layer(x, grid, out_grid)
+        return y, *torch.autograd.grad(y, [x, *layer.parameters()], cotangent)
+
+    dense = answer()
+    monkeypatch.setattr("geocnn.nn.so3_correlation.is_dense", lambda *_: False)
+    for a, b in zip(dense, answer(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+    torch.testing.assert_close(layer(x[0, 0], grid, out_grid), dense[0][0, 0], rtol=0, atol=1e-12)
+
+
 def test_gradients():
     grid = gauss_legendre(4, 8)
     layer = SO3Correlation("1x0 + 1x1", "1x0 + 1x1", 3, 2, 1.0).double()

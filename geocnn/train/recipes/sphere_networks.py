@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from geocnn.errors import GeocnnError
 from geocnn.geometry import Hierarchy, healpix
 from geocnn.geometry.healpix import bilinear_weights, nested_to_ring, npix, nside_of
-from geocnn.nn import SurfaceEncoder
+from geocnn.harmonics import gauss_legendre, healpix_grid
+from geocnn.nn import HarmonicEncoder, SurfaceEncoder, spectral_pool
 from geocnn.train.files import load_model, save_model
 from geocnn.train.settings import tuples
 
@@ -66,6 +69,43 @@ def _hierarchy(nside: int, levels: int, radius: float, stencil: str, oversample:
     return surface.hierarchy(levels, radius * surface.spacing, stencil, oversample=oversample)  # type: ignore[arg-type]
 
 
+class HarmonicNetwork(nn.Module):
+    """A HarmonicEncoder with the grids it works on: x [B, npix, 1] -> logits [B, 10], at any nside that holds
+    its degrees.
+
+    The maps are read by their coefficients, so from the first layer on it works on Gauss-Legendre grids, with
+    room for a fourth more degrees than each layer keeps.
+
+    Args:
+        nside, widths, lmax, dropout, rings, radius: as in SphericalDigitsSettings.
+
+    Raises GeocnnError where lmax is more than 2 nside.
+    """
+
+    def __init__(
+        self,
+        *,
+        nside: int,
+        widths: tuple[str, ...],
+        lmax: tuple[int, ...],
+        dropout: float,
+        rings: int,
+        radius: float,
+    ) -> None:
+        super().__init__()
+        if max(lmax) > 2 * nside:
+            raise GeocnnError(f"maps of nside {nside} hold degrees up to {2 * nside}, lmax has {max(lmax)}")
+        self.lmax = lmax
+        self.encoder = HarmonicEncoder("1x0", widths, lmax, len(CLASSES), rings, radius, dropout)
+        self.grids = [gauss_legendre(math.ceil(1.25 * (l + 1))) for l in (lmax[0], *lmax)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        # what one Jacobi iteration leaves of the quadrature's error is far below what the pixels blur
+        sky = healpix_grid(nside_of(x.shape[-2]))
+        first = spectral_pool(x, "1x0", sky, self.grids[0], self.lmax[0], iterations=1)
+        return self.encoder(first, self.grids)
+
+
 class PlanarNetwork(nn.Module):
     """The baseline: an ordinary CNN on the 60 x 60 latitude-longitude picture of the map.
 
@@ -113,10 +153,12 @@ class PlanarNetwork(nn.Module):
 
 
 def build_network(description: dict[str, Any]) -> nn.Module:
-    """The untrained network of a description: its "kind", "sphere" or "planar", and its arguments."""
+    """The untrained network of a description: its "kind", "sphere", "harmonic" or "planar", and its
+    arguments.
+    """
     arguments = tuples(description)
-    kind = arguments.pop("kind")
-    return SphereNetwork(**arguments) if kind == "sphere" else PlanarNetwork(**arguments)
+    kinds = {"sphere": SphereNetwork, "harmonic": HarmonicNetwork, "planar": PlanarNetwork}
+    return kinds[arguments.pop("kind")](**arguments)
 
 
 def save_network(network: nn.Module, description: dict[str, Any], folder: Path) -> None:

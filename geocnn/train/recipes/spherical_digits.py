@@ -28,6 +28,7 @@ from geocnn.train.loop import Outcome, fit, fit_each, inference_device, is_main_
 from geocnn.train.recipe import Recipe, Request, Subject
 from geocnn.train.recipes.sphere_networks import (
     CLASSES,
+    HarmonicNetwork,
     PlanarNetwork,
     build_network,
     load_network,
@@ -54,10 +55,13 @@ class SphericalDigitsSettings(LoopSettings):
         ("8x0 + 6x1 + 6x2", "24x0 + 16x1 + 8x2", "48x0 + 24x1"),
         "feature types, one a level, each at half the resolution",
     )
+    lmax: tuple[int, ...] = setting(
+        (), "makes the network harmonic, one layer a width; the largest degree that each keeps"
+    )
     convs: tuple[int, ...] = setting((0, 0, 1), "convolutions within each level besides those between levels")
     dropout: float = setting(0.0, "share of the readout's hidden units dropped in training")
     rings: int = setting(2, "radial functions of a kernel")
-    radius: float = setting(5.0, "of a kernel, in point spacings of its level")
+    radius: float = setting(5.0, "of a kernel, in point spacings of its level; harmonic: in π / lmax")
     stencil: str = setting("log", "log: sources where they lie; exp: interpolated on a polar grid")
     stretch: float = setting(0.0, "training digits are stretched at random by about this share, never turned")
     refine: float = setting(
@@ -72,6 +76,12 @@ class SphericalDigitsSettings(LoopSettings):
             raise GeocnnError(f"the setting refine is a number of passes, 0 for none, got {self.refine}")
         if not 0 <= self.stretch < 1:
             raise GeocnnError(f"the setting stretch is a share, from 0 to below 1, got {self.stretch}")
+        if self.lmax and (len(self.lmax) != len(self.widths) or self.convs or self.refine):
+            raise GeocnnError(
+                "a harmonic network has one lmax a width, no convs and no refine (try --preset harmonic): "
+                f"got {len(self.widths)} widths, {len(self.lmax)} lmax, {len(self.convs)} convs, "
+                f"refine = {self.refine:g}"
+            )
         if self.convs:
             check_convs(self.widths, self.convs)
 
@@ -83,6 +93,19 @@ PRESETS = {
         convs=(0, 0, 2),
         epochs=4,
         refine=1.5,
+        train_size=55_000,
+        val_size=2_000,
+        check_every=500,
+        max_minutes=110.0,
+        rotated=False,
+    ),
+    "harmonic": SphericalDigitsSettings(
+        widths=("8x0 + 8x1", "16x0 + 16x1", "24x0 + 24x1", "32x0 + 32x1", "40x0"),
+        lmax=(20, 16, 12, 8, 5),
+        convs=(),
+        rings=3,
+        radius=3.0,
+        epochs=8,
         train_size=55_000,
         val_size=2_000,
         check_every=500,
@@ -109,8 +132,9 @@ class Training:
 
 
 def trainings(settings: SphericalDigitsSettings) -> list[Training]:
-    names = ("nside", "widths", "convs", "dropout", "rings", "radius", "stencil")
-    sphere = {"kind": "sphere"} | {name: getattr(settings, name) for name in names}
+    kind, own = ("harmonic", ("lmax",)) if settings.lmax else ("sphere", ("convs", "stencil"))
+    names = ("nside", "widths", "dropout", "rings", "radius", *own)
+    sphere = {"kind": kind} | {name: getattr(settings, name) for name in names}
     planned = []
     for folder in ("nr", "r") if settings.rotated else ("nr",):
         rotated = folder == "r"
@@ -366,7 +390,8 @@ def _print_predictions(
 
 
 def subject(folder: Path) -> Subject:
-    """The network on HEALPix at half its resolution and at its own; the baseline takes maps, not frames.
+    """The network on HEALPix at half its resolution and at its own; the harmonic one at its own and twice
+    that. It and the baseline take maps, not frames.
 
     Raises CheckpointError if the folder holds no network of this recipe.
     """
@@ -374,6 +399,8 @@ def subject(folder: Path) -> Subject:
     nside = described["nside"]
     if isinstance(network, PlanarNetwork):
         return Subject(network.at_any_nside(), healpix(nside).coarser(), None, "1x0")
+    if isinstance(network, HarmonicNetwork):
+        return Subject(network.double(), healpix(nside), None, "1x0")
     cubic = described.get("oversample", False)
     fine = healpix(nside, nested=True, interpolation="cubic" if cubic else "bilinear")
     radius = described["radius"] * fine.spacing
