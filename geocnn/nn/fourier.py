@@ -21,7 +21,8 @@ class FourierNonlinearity(nn.Module):
     Frequencies 0 to n are the coefficients of one function, so each must occur equally often: "8x0 + 8x1 +
     8x2" is eight functions. Turning a frame shifts γ; shifts by 2π/samples commute exactly, others as far as
     the samples tell the activated function from its aliases (Cohen et al. 2018; de Haan et al. 2021). By
-    default samples = 4n + 4. What a call with random input is off by, relative, at a random turn:
+    default samples = 4n + 4, one for n = 0. What a call with random input is off by, relative, at a random
+    turn:
 
         order n   activation   2n + 1   2n + 3   4n + 4   8n + 8 samples
         1         relu         0.30     0.060    0.020    0.0049
@@ -51,7 +52,8 @@ class FourierNonlinearity(nn.Module):
         self.irreps = _fibre(self.in_type)
         order, turns = self.irreps[-1].frequency, self.in_type.group.rotations
         if samples is None:
-            samples = 4 * order + 4 if turns is None else turns * math.ceil((4 * order + 4) / turns)
+            samples = 4 * order + 4 if order else 1
+            samples = samples if turns is None else turns * math.ceil(samples / turns)
         if samples < 2 * order + 1 and samples != turns:
             raise FieldTypeError(
                 f"frequencies up to {order} need at least {2 * order + 1} samples, got {samples}"

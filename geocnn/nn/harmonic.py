@@ -104,7 +104,8 @@ class HarmonicEncoder(nn.Module):
 
     x [..., n_points, D], grids (one a width, and the input's first) -> [..., n_out]. `lmax[i]` bounds the
     degrees that block i passes on. With `rings` its kernel is local, of radius `reach` π / lmax[i]: `reach`
-    times the smallest distance that these degrees tell apart. `dropout` acts within the head.
+    times the smallest distance that these degrees tell apart. `dropout` acts within the head; `samples` as in
+    HarmonicBlock.
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> grids = [gauss_legendre(n, 2 * n) for n in (16, 12, 8)]
@@ -122,15 +123,16 @@ class HarmonicEncoder(nn.Module):
         rings: int | None = None,
         reach: float = 3.0,
         dropout: float = 0.0,
+        samples: int | None = None,
     ):
         super().__init__()
         if len(lmax) != len(widths):
             raise FieldTypeError(f"lmax needs one degree a width: {len(widths)}, got {len(lmax)}")
         types = [FieldType(in_type), *map(FieldType, widths)]
-        self.blocks = nn.ModuleList(
-            HarmonicBlock(a, b, l, rings, None if rings is None else min(math.pi, reach * math.pi / l))
-            for (a, b), l in zip(pairwise(types), lmax, strict=True)
-        )
+        self.blocks = nn.ModuleList()
+        for (before, after), l in zip(pairwise(types), lmax, strict=True):
+            radius = None if rings is None else min(math.pi, reach * math.pi / l)
+            self.blocks.append(HarmonicBlock(before, after, l, rings, radius, samples=samples))
         self.out_type = types[-1]
         copies = self.out_type.multiplicity(Irrep(0))
         self.head = nn.Sequential(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from geocnn.errors import GeocnnError
 from geocnn.geometry import Hierarchy, healpix
 from geocnn.geometry.healpix import bilinear_weights, nested_to_ring, npix, nside_of
+from geocnn.groups import FieldType
 from geocnn.harmonics import gauss_legendre, healpix_grid
 from geocnn.nn import HarmonicEncoder, SurfaceEncoder, spectral_pool
 from geocnn.train.files import load_model, save_model
@@ -78,6 +79,7 @@ class HarmonicNetwork(nn.Module):
 
     Args:
         nside, widths, lmax, dropout, rings, radius: as in SphericalDigitsSettings.
+        finer: times as many rings, and samples of the fibre; the weights are the same.
 
     Raises GeocnnError where lmax is more than 2 nside.
     """
@@ -91,13 +93,18 @@ class HarmonicNetwork(nn.Module):
         dropout: float,
         rings: int,
         radius: float,
+        finer: int = 1,
     ) -> None:
         super().__init__()
         if max(lmax) > 2 * nside:
             raise GeocnnError(f"maps of nside {nside} hold degrees up to {2 * nside}, lmax has {max(lmax)}")
         self.lmax = lmax
-        self.encoder = HarmonicEncoder("1x0", widths, lmax, len(CLASSES), rings, radius, dropout)
-        self.grids = [gauss_legendre(math.ceil(1.25 * (l + 1))) for l in (lmax[0], *lmax)]
+        order = max(FieldType(width).max_frequency for width in widths)
+        self.encoder = HarmonicEncoder(
+            "1x0", widths, lmax, len(CLASSES), rings, radius, dropout,
+            samples=None if finer == 1 else finer * (4 * order + 4),
+        )  # fmt: skip
+        self.grids = [gauss_legendre(math.ceil(finer * 1.25 * (l + 1))) for l in (lmax[0], *lmax)]
 
     def forward(self, x: Tensor) -> Tensor:
         # what one Jacobi iteration leaves of the quadrature's error is far below what the pixels blur
@@ -140,16 +147,22 @@ class PlanarNetwork(nn.Module):
         picture = (x.squeeze(-1)[:, self.pixel] * self.weight).sum(-1)
         return self.layers(picture.unsqueeze(1))
 
-    def at_any_nside(self) -> Callable[[Tensor], Tensor]:
-        """The same network in float64 as a function of maps of every resolution."""
 
-        @cache
-        def network(nside: int) -> nn.Module:
-            made = PlanarNetwork(nside=nside)
-            made.load_state_dict(self.state_dict())
-            return made.double().eval()
+def at_any_nside(network: nn.Module, description: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    """A harmonic or planar network in float64 as a function of maps of every resolution. On finer maps the
+    harmonic one works on grids as much finer.
+    """
 
-        return lambda x: network(nside_of(x.shape[-2]))(x)
+    @cache
+    def made(nside: int) -> nn.Module:
+        finer = {"nside": nside}
+        if description["kind"] == "harmonic":
+            finer["finer"] = max(1, nside // description["nside"])
+        found = build_network(description | finer)
+        found.load_state_dict(network.state_dict())
+        return found.double().eval()
+
+    return lambda x: made(nside_of(x.shape[-2]))(x)
 
 
 def build_network(description: dict[str, Any]) -> nn.Module:

@@ -28,8 +28,8 @@ from geocnn.train.loop import Outcome, fit, fit_each, inference_device, is_main_
 from geocnn.train.recipe import Recipe, Request, Subject
 from geocnn.train.recipes.sphere_networks import (
     CLASSES,
-    HarmonicNetwork,
-    PlanarNetwork,
+    SphereNetwork,
+    at_any_nside,
     build_network,
     load_network,
     save_network,
@@ -105,7 +105,8 @@ PRESETS = {
         convs=(),
         rings=3,
         radius=3.0,
-        epochs=8,
+        epochs=10,
+        stretch=0.1,
         train_size=55_000,
         val_size=2_000,
         check_every=500,
@@ -397,10 +398,9 @@ def subject(folder: Path) -> Subject:
     """
     network, described = load_network(folder)
     nside = described["nside"]
-    if isinstance(network, PlanarNetwork):
-        return Subject(network.at_any_nside(), healpix(nside).coarser(), None, "1x0")
-    if isinstance(network, HarmonicNetwork):
-        return Subject(network.double(), healpix(nside), None, "1x0")
+    if not isinstance(network, SphereNetwork):
+        coarsest = healpix(nside) if described["kind"] == "harmonic" else healpix(nside).coarser()
+        return Subject(at_any_nside(network, described), coarsest, None, "1x0")
     cubic = described.get("oversample", False)
     fine = healpix(nside, nested=True, interpolation="cubic" if cubic else "bilinear")
     radius = described["radius"] * fine.spacing
