@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
 
 import pytest
 import torch
@@ -73,13 +74,11 @@ def train(settings, folder):
 def test_a_stopped_run_goes_on_and_its_network_reads_digits(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
-    parts.mkdir()
     train(TINY, whole)
-    short = dataclasses.replace(TINY, max_minutes=1e-6)
-    train(short, parts)
-    assert json.loads((parts / "results.json").read_text())["networks"]["nr"]["stopped_by"] == "time cap"
-    (parts / "nr" / "training.json").unlink()
-    assert "continuing nr" in train(TINY, parts)
+    shutil.copytree(whole, parts)
+    for name in ("training.json", "last.ckpt", "best.safetensors"):
+        (parts / "nr" / name).unlink()
+    assert "continuing nr from" in train(TINY, parts)
     a, b = (load_file(folder / "model.safetensors") for folder in (whole, parts))
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     found = json.loads((whole / "results.json").read_text())
