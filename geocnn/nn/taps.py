@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from geocnn.geometry.flat import plane
+from geocnn.geometry.stencil import Stencil
 from geocnn.nn.gauge_conv import GaugeConv
 
 
@@ -36,14 +39,30 @@ def taps(
     >>> torch.allclose(y, z, atol=1e-5)
     True
     """
-    reach = math.ceil(radius)
-    k, d = 2 * reach + 1, layer.in_type.dim
     weight = next(iter(layer.weight.values()))
-    centre = torch.tensor([k * k // 2])
-    stencil = plane((k, k)).stencil(radius, kind, samples, targets=centre)
-    # one image for each pixel and channel, that one 1 and all else 0
-    impulses = torch.eye(k * k * d, dtype=weight.dtype, device=weight.device).unflatten(1, (k * k, d))
-    silent = impulses.new_zeros(1, k * k, d)
-    on = stencil.to(weight.device, weight.dtype)
-    y = layer(impulses, on) - layer(silent, on)
-    return y[:, 0].mT.unflatten(1, (k, k, d)).movedim(-1, 1)
+    on = _apart(radius, kind, samples, weight.dtype, weight.device)
+    # one pixel for each channel, that one 1 and all else 0
+    impulses = torch.eye(layer.in_type.dim, dtype=weight.dtype, device=weight.device)[:, None]
+    y = layer(impulses, on) - layer(torch.zeros_like(impulses[:1]), on)
+    return y.permute(2, 0, 1).unflatten(-1, 2 * [2 * math.ceil(radius) + 1])
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _apart(
+    radius: float,
+    kind: Literal["exp", "log"],
+    samples: tuple[int, int] | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Stencil:
+    """What the central pixel gathers from k x k, each pixel's entries gathered for themselves, from one that
+    stands for all."""
+    k = 2 * math.ceil(radius) + 1
+    whole = plane((k, k)).stencil(radius, kind, samples, targets=torch.tensor([k * k // 2]))
+    order = torch.argsort(whole.source, stable=True)
+    counts = torch.bincount(whole.source, minlength=k * k)
+    entries = {name: getattr(whole, name)[order] for name in ("r", "theta", "weight", "angle")}
+    row_ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    apart = replace(whole, row_ptr=row_ptr, source=torch.zeros_like(order), n_source=1, **entries)
+    return apart.to(device, dtype)
