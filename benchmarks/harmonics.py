@@ -1,4 +1,4 @@
-"""Spherical harmonic transforms beside torch-harmonics and healpy, and their memory at degree 1024.
+"""Harmonic transforms and correlation beside torch-harmonics, healpy and s2cnn; memory at degree 1024.
 
 - torch-harmonics 0.9.3, Gauss-Legendre grids, float32, batch 8, same lmax, forward + backward: RealSHT,
   InverseRealSHT and RealVectorSHT (whose two components are one spin-1 field here).
@@ -6,17 +6,23 @@
 - degree 1024: synthesis and analysis of one map in a process of its own, peak memory above that of imports
   and input. Table: what all degrees, orders and northern rings would take.
 
+- correlation, float32, batch 32, samples on SO(3) in and out, forward + backward with all gradients: beside
+  a loop over degrees of the same weights, and beside s2cnn (Cohen et al. 2018) on its own grid. "n ≤ 2": the
+  third angle's band limit, of ours and the loop's. Memory: what one forward + backward adds at most.
+
 Rivals take turns; times are medians, ratios are of processor time. Threads are what OMP_NUM_THREADS says.
 
-python benchmarks/harmonics.py [folder]      prints, and writes benchmarks/harmonics.csv (minutes)
+python benchmarks/harmonics.py [folders]      prints, and writes benchmarks/harmonics.csv (minutes)
 
-The folder is where torch-harmonics lies, if not among the installed packages:
-pip install --no-deps --target folder torch-harmonics==0.9.3
+The folders are where torch-harmonics and s2cnn lie, if not among the installed packages; without s2cnn its
+rows are left out. pip install --no-deps --target folder torch-harmonics==0.9.3
 """
 
 from __future__ import annotations
 
 import csv
+import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +30,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import correlation
 import torch
 from import_time import cpu_name
 from torch import Tensor
@@ -38,8 +45,8 @@ from geocnn.harmonics import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-BATCH, REPEATS = 8, 5
-COLUMNS = "task grid channels by wall_ms cpu_ms ratio difference cpu threads torch".split()
+BATCH, BATCH_CORRELATION, REPEATS = 8, 32, 5
+COLUMNS = "task grid channels by wall_ms cpu_ms ratio difference peak_mib cpu threads torch".split()
 
 
 def compete(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[list[float], list[float]]:
@@ -132,17 +139,36 @@ def memory(dtype: str) -> None:
     print(seconds, peak_mib() - before, float((found - alm).norm() / alm.norm()))
 
 
+def in_new_process(*arguments: str) -> str:
+    """What this script prints when called with the same folders and these arguments."""
+    command = [sys.executable, __file__, *sys.argv[1:], *arguments]
+    # what is freed goes back to the system at once, so peaks are of what lives
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
 def peak_mib() -> float:
     """The most memory this process has held at once (Linux)."""
     status = Path("/proc/self/status").read_text().split()
     return int(status[status.index("VmHWM:") + 1]) / 1024
 
 
+def correlation_memory(index: str, name: str) -> None:
+    """Prints how many MiB one forward + backward adds at most; run in a process of its own."""
+    _, step = correlation.contender(name, correlation.CASES[int(index)], BATCH_CORRELATION)
+    step()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = peak_mib()
+    step()
+    print(peak_mib() - before)
+
+
 def main(rows: list[dict]) -> None:
     machine = {"cpu": cpu_name(), "threads": torch.get_num_threads(), "torch": torch.__version__}
 
-    def report(task, grid, channels, peer, wall, cpu, difference, maps=1):
-        for by, w, c in zip(("geocnn", peer), wall, cpu, strict=True):
+    def report(task, grid, channels, peer, wall, cpu, difference, maps=1, peaks=("", "")):
+        off = "" if difference is None else f"{difference:.1e}"
+        for by, w, c, peak in zip(("geocnn", peer), wall, cpu, peaks, strict=True):
             share = maps if by == "geocnn" else 1
             ratio = f"{cpu[1] * maps / cpu[0]:.2f}" if by == "geocnn" else ""
             row = [
@@ -153,16 +179,20 @@ def main(rows: list[dict]) -> None:
                 f"{w / share:.2f}",
                 f"{c / share:.2f}",
                 ratio,
-                f"{difference:.1e}",
+                off,
+                peak,
             ]
             rows.append(dict(zip(COLUMNS, row, strict=False)) | machine)
         print(
-            f"{task:16s} {grid:>10s} {channels:>9s} {wall[0] / maps:9.1f} {wall[1]:9.1f} {cpu[0] / maps:9.1f}"
-            f" {cpu[1]:9.1f} {cpu[1] * maps / cpu[0]:6.2f}x {difference:9.1e}",
+            f"{task:22s} {grid:>14s} {channels:>8s} {wall[0] / maps:8.1f} {wall[1]:8.1f} {cpu[0] / maps:8.1f}"
+            f" {cpu[1]:8.1f} {cpu[1] * maps / cpu[0]:6.2f}x {off:>8s} {'/'.join(peaks):>8s}  {peer}",
             flush=True,
         )
 
-    print("task                   grid  channels   wall ms      peer    cpu ms      peer   ratio    differ")
+    titles = "grid", "channels", "wall ms", "peer", "cpu ms", "peer", "ratio", "differ", "MiB"
+    print(
+        "{:22s} {:>14s} {:>8s} {:>8s} {:>8s} {:>8s} {:>8s} {:>7s} {:>8s} {:>8s}  peer".format("task", *titles)
+    )
     for n_lat in (64, 128):
         for channels in (16, 32):
             for task, ours, theirs, difference in torch_harmonics_cases(n_lat, channels):
@@ -173,10 +203,18 @@ def main(rows: list[dict]) -> None:
             ours, theirs, difference = healpy_case(nside, maps)
             task = "map2alm" if maps == 1 else f"map2alm of {maps}"
             report(task, f"nside {nside}", "1", "healpy", *compete(ours, theirs), difference, maps)
+    rivals = ["degree loop", *(["s2cnn"] if importlib.util.find_spec("s2cnn") else [])]
+    for index, case in enumerate(correlation.CASES):
+        for rival in rivals if case.soft else rivals[:1]:
+            names = "geocnn", rival
+            steps = [correlation.contender(name, case, BATCH_CORRELATION)[1] for name in names]
+            peaks = [f"{float(in_new_process('--correlation', str(index), name)):.0f}" for name in names]
+            off = correlation.difference(case) if rival == "degree loop" else None
+            grid = "{}x{} -> {}x{}".format(*case.grids[0].shape, *case.grids[1].shape)
+            channels = "{} -> {}".format(*case.channels)
+            report(str(case), grid, channels, rival, *compete(*steps), off, peaks=peaks)
     for dtype, size in (("float32", 4), ("float64", 8)):
-        command = [sys.executable, __file__, "--memory", dtype]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        seconds, peak, error = map(float, done.stdout.split())
+        seconds, peak, error = map(float, in_new_process("--memory", dtype).split())
         table = 1025**2 * 513 * size / 2**20
         print(
             f"degree 1024, {dtype}: round trip {seconds:.1f} s, peak {peak:.0f} MiB (table {table:.0f} MiB), "
@@ -191,8 +229,11 @@ def main(rows: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    if "--memory" in sys.argv:
-        memory(sys.argv[-1])
+    arguments = sys.argv[1:]
+    sys.path[1:1] = [a for a in arguments if Path(a).is_dir()]
+    if "--memory" in arguments:
+        memory(arguments[-1])
+    elif "--correlation" in arguments:
+        correlation_memory(*arguments[-2:])
     else:
-        sys.path[1:1] = sys.argv[1:]
         main([])
