@@ -7,8 +7,9 @@
   and input. Table: what all degrees, orders and northern rings would take.
 
 - correlation, float32, batch 32, samples on SO(3) in and out, forward + backward with all gradients: beside
-  a loop over degrees of the same weights, and beside s2cnn (Cohen et al. 2018) on its own grid. "n ≤ 2": the
-  third angle's band limit, of ours and the loop's. Memory: what one forward + backward adds at most.
+  a loop over degrees of the same weights, and beside s2cnn (Cohen et al. 2018), which always has
+  2 bandwidth samples in every angle. First ours and the loop have its samples, then Gauss-Legendre ones, then
+  also n ≤ 2 in the third angle. Memory: what one forward + backward adds at most.
 
 Rivals take turns; times are medians, ratios are of processor time. Threads are what OMP_NUM_THREADS says.
 
@@ -205,7 +206,7 @@ def main(rows: list[dict]) -> None:
             report(task, f"nside {nside}", "1", "healpy", *compete(ours, theirs), difference, maps)
     rivals = ["degree loop", *(["s2cnn"] if importlib.util.find_spec("s2cnn") else [])]
     for index, case in enumerate(correlation.CASES):
-        for rival in rivals if case.soft else rivals[:1]:
+        for rival in rivals:
             names = "geocnn", rival
             steps = [correlation.contender(name, case, BATCH_CORRELATION)[1] for name in names]
             peaks = [f"{float(in_new_process('--correlation', str(index), name)):.0f}" for name in names]
