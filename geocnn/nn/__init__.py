@@ -6,7 +6,7 @@ from geocnn.nn.dropout import FieldDropout
 from geocnn.nn.fourier import FourierNonlinearity
 from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.nn.group_conv import GroupConv, GroupPool, IsotropicConv2d, LiftingConv
-from geocnn.nn.harmonic import HarmonicBlock, HarmonicEncoder, spectral_pool, sphere_mean
+from geocnn.nn.harmonic import HarmonicBlock, HarmonicEncoder, HarmonicUNet, spectral_pool, sphere_mean
 from geocnn.nn.linear import FieldLinear
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.nn.nonlinearity import Gated, NormNonlinearity
@@ -34,6 +34,7 @@ __all__ = [
     "GroupPool",
     "HarmonicBlock",
     "HarmonicEncoder",
+    "HarmonicUNet",
     "IsotropicConv2d",
     "LiftingConv",
     "NormNonlinearity",

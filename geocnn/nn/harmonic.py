@@ -1,4 +1,4 @@
-"""Blocks and a network whose convolutions are harmonic, alone or beside local ones."""
+"""Blocks and networks whose convolutions are harmonic, alone or beside local ones."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.sht import integral
 from geocnn.nn.fourier import FourierNonlinearity
 from geocnn.nn.gauge_conv import GaugeConv
+from geocnn.nn.linear import FieldLinear
 from geocnn.nn.norm import FieldNorm
 from geocnn.nn.so3_correlation import SO3Correlation
 
@@ -151,3 +152,64 @@ class HarmonicEncoder(nn.Module):
         for block, grid, after in zip(self.blocks, grids, grids[1:], strict=False):
             x = block(x, grid, after)
         return self.head(sphere_mean(x, self.out_type, grids[-1]).unsqueeze(-2)).squeeze(-2)
+
+
+class HarmonicUNet(nn.Module):
+    """One answer a point: harmonic blocks down a list of grids and up again (Ronneberger et al. 2015).
+
+    x [..., n_points, D], grids (one a width, fine to coarse) -> [..., n_points, D_out]. `widths[i]` and
+    `lmax[i]` are the feature type and the largest degree of level i, which has one HarmonicBlock on the way
+    down and, but for the coarsest, one on the way up, which also sees what the way down left there. Between
+    levels features are read by their harmonics. With `near` every block adds a GaugeConv of that many rings,
+    over `stencils`, one a grid: far and near at every level.
+
+    Raises FieldTypeError for other numbers of degrees, grids or stencils than of widths, and types that do
+    not fit.
+
+    >>> from geocnn.harmonics import gauss_legendre
+    >>> model = HarmonicUNet("1x0", ["4x0 + 4x1", "8x0 + 8x1"], lmax=[7, 3], out_type="1x0 + 1x1")
+    >>> model(torch.randn(2, 512, 1), [gauss_legendre(16, 32), gauss_legendre(8, 16)]).shape
+    torch.Size([2, 512, 3])
+    """
+
+    def __init__(
+        self,
+        in_type: FieldType | str,
+        widths: Sequence[FieldType | str],
+        lmax: Sequence[int],
+        out_type: FieldType | str,
+        near: int | None = None,
+        samples: int | None = None,
+    ):
+        super().__init__()
+        if len(lmax) != len(widths):
+            raise FieldTypeError(f"lmax needs one degree a width: {len(widths)}, got {len(lmax)}")
+        self.types, self.lmax = [FieldType(w) for w in widths], tuple(lmax)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for before, after, l in zip([FieldType(in_type), *self.types], self.types, lmax, strict=False):
+            self.down.append(HarmonicBlock(before, after, l, near=near, samples=samples))
+        for (fine, coarse), l in zip(pairwise(self.types), lmax, strict=False):
+            self.up.append(HarmonicBlock(coarse + fine, fine, l, near=near, samples=samples))
+        self.head = FieldLinear(self.types[0], out_type)
+
+    def forward(
+        self, x: Tensor, grids: Sequence[RingGrid], stencils: Sequence[Stencil] | None = None
+    ) -> Tensor:
+        n, found = len(self.down), len(grids)
+        near = [None] * n if stencils is None else stencils
+        if found != n or len(near) != n:
+            raise FieldTypeError(
+                f"a grid, and a stencil, is needed a width: {n}, got {found} and {len(near)}"
+            )
+        kept = []
+        for level, block in enumerate(self.down):
+            if level:
+                x = spectral_pool(x, self.types[level - 1], grids[level - 1], grids[level], self.lmax[level])
+            x = block(x, grids[level], stencil=near[level])
+            kept.append(x)
+        for level in reversed(range(n - 1)):
+            raised = spectral_pool(
+                x, self.types[level + 1], grids[level + 1], grids[level], self.lmax[level + 1]
+            )
+            x = self.up[level](torch.cat([raised, kept[level]], -1), grids[level], stencil=near[level])
+        return self.head(x)

@@ -17,7 +17,7 @@ from geocnn.harmonics import (
     random_coefficients,
     synthesis,
 )
-from geocnn.nn import GaugeConv, HarmonicBlock, HarmonicEncoder, spectral_pool, sphere_mean
+from geocnn.nn import GaugeConv, HarmonicBlock, HarmonicEncoder, HarmonicUNet, spectral_pool, sphere_mean
 from tests.nn.test_so3_correlation import random_fields
 
 ROTATIONS = random_rotations(3, torch.Generator().manual_seed(1))
@@ -57,6 +57,33 @@ def test_an_encoder_s_answer_does_not_turn():
             turned = model(synthesis(rotate_coefficients(alm, rotation), grids[0])[..., None], grids)
             # the fibre's 8 samples, twice (see FourierNonlinearity), averaged over the sphere
             assert (turned - upright).norm() < 0.01 * (upright - upright.mean(0)).norm()
+
+
+def test_a_u_net_s_fields_turn_with_its_input():
+    """The better the more room its grids and fibres have."""
+    out_type, rotation, found = "1x0 + 1x1", ROTATIONS[0], []
+    alm = random_fields("2x0", 7)
+    for room in (2, 4):
+        grids = [gauss_legendre(n * room, 2 * n * room) for n in (8, 4)]
+        torch.manual_seed(0)
+        model = HarmonicUNet("2x0", ["4x0 + 4x1", "6x0 + 6x1"], [7, 3], out_type, samples=6 * room)
+        model = model.double().eval()
+        with torch.no_grad():
+            upright = field_analysis(model(fields(alm, "2x0", grids[0]), grids), out_type, grids[0], 7)
+            turned = model(fields(rotate_coefficients(alm, rotation), "2x0", grids[0]), grids)
+        off = field_analysis(turned, out_type, grids[0], 7) - rotate_coefficients(upright, rotation)
+        found.append(float(off.norm() / upright.norm()))
+    assert found[1] < 0.1 * found[0] < 0.01, found
+
+
+def test_every_level_of_a_u_net_counts_near_and_far():
+    grids, spheres = [healpix_grid(8), healpix_grid(4)], [healpix(8), healpix(4)]
+    stencils = [s.stencil(3 * s.spacing, kind="log").to(dtype=torch.float32) for s in spheres]
+    model = HarmonicUNet("1x0", ["4x0 + 4x1", "4x0 + 4x1"], [8, 4], "1x0 + 1x1", near=2)
+    y = model(torch.randn(2, 768, 1), grids, stencils)
+    y.square().sum().backward()
+    assert y.shape == (2, 768, 3)
+    assert all(p.grad is not None and bool((p.grad != 0).any()) for p in model.parameters())
 
 
 def test_near_and_far_add_up():
@@ -100,5 +127,7 @@ def test_training_moves_every_weight():
 def test_what_does_not_fit_is_named():
     with pytest.raises(FieldTypeError, match="one degree a width: 2, got 1"):
         HarmonicEncoder("1x0", ["1x0", "1x0"], [3], 1)
+    with pytest.raises(FieldTypeError, match="needed a width: 2, got 1 and 2"):
+        HarmonicUNet("1x0", ["1x0", "1x0"], [3, 3], "1x0")(torch.randn(1, 32, 1), [gauss_legendre(4, 8)])
     with pytest.raises(FieldTypeError, match="3 grids, got 2"):
         HarmonicEncoder("1x0", ["1x0", "1x0"], [3, 3], 1)(torch.randn(1, 32, 1), [gauss_legendre(4, 8)] * 2)
