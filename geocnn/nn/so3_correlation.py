@@ -21,7 +21,7 @@ from geocnn.nn.gauge_conv import GaugeConv
 
 class _Path(NamedTuple):
     """From a source irrep, or its conjugate, to a target irrep; the kernel's angular frequency; which of the
-    moments between them it is, and the first row of their weights.
+    moments between them it is.
     """
 
     target: Irrep
@@ -29,7 +29,6 @@ class _Path(NamedTuple):
     conjugated: bool
     frequency: int
     moment: int
-    start: int
 
     def profile(self, lmax: int, rings: int, radius: float | None) -> Tensor:
         """[lmax + 1, rings]: (2/R²) ∫ R_ring(r/R) d^l_mn(r) r dr; of free weights 1 where l ≥ |m|, |n|."""
@@ -167,69 +166,81 @@ class SO3Correlation(nn.Module):
         paths = {(p.target, p.source, p.conjugated): p for p in self._path}
         columns = []
         for target in self.out_type.irreps:
-            rows = []
+            moments, rows = self._moments(target), []
             for source in self.in_type.irreps:
                 for conjugated in (False, True)[: 1 + (source.frequency > 0)]:
-                    copies = self.in_type.multiplicity(source), self.out_type.multiplicity(target)
                     path = paths.get((target, source, conjugated))
-                    rows.append(self._none(*copies) if path is None else self._block(path, *copies))
+                    none = path is None
+                    rows.append(self._none(source, target) if none else self._block(path, moments[source]))
             columns.append(torch.cat(rows, 1))
         return torch.cat(columns, 2)
 
     def real_matrices(self) -> Tensor:
         """[lmax + 1, D_out, D_in]: `matrices` between real functions, the parts of `dense_analysis`."""
-        complex_, sources, targets = self.matrices().mT, {}, {}
-        for irrep in self.in_type.irreps:
-            copies = self.in_type.multiplicity(irrep)
-            parts, complex_ = [complex_[..., :copies]], complex_[..., copies:]
+        sources, targets = {}, {}
+        copies = [self.in_type.multiplicity(irrep) for irrep in self.in_type.irreps]
+        counts = [c * (1 + (i.frequency > 0)) for c, i in zip(copies, self.in_type.irreps, strict=True)]
+        # splits: each slice's backward pass would be as large as the whole
+        parts = self.matrices().mT.split(counts, -1)
+        for irrep, count, part in zip(self.in_type.irreps, copies, parts, strict=True):
             if irrep.frequency:
                 # what a = -(E + iB) and its conjugate's -(-1)^n (E - iB) are multiplied by
-                w, v = parts[0], (-1) ** irrep.frequency * complex_[..., :copies]
-                parts, complex_ = [-(w + v), 1j * (v - w)], complex_[..., copies:]
-            sources[irrep] = torch.stack(parts, -2)
-        rows = self.in_type.join(sources).mT
-        for irrep in self.out_type.irreps:
-            copies = self.out_type.multiplicity(irrep)
-            part, rows = rows[..., :copies], rows[..., copies:]
+                w, v = part.split(count, -1)
+                v = (-1) ** irrep.frequency * v
+                sources[irrep] = torch.stack([-(w + v), 1j * (v - w)], -2)
+            else:
+                sources[irrep] = part.unsqueeze(-2)
+        copies = [self.out_type.multiplicity(irrep) for irrep in self.out_type.irreps]
+        columns = self.in_type.join(sources).mT.split(copies, -1)
+        for irrep, part in zip(self.out_type.irreps, columns, strict=True):
             parts = [-part.real, -part.imag] if irrep.frequency else [part.real]
             targets[irrep] = torch.stack(parts, -2)
         return self.out_type.join(targets).mT
 
-    def _none(self, copies: int, copies_out: int) -> Tensor:
+    def _none(self, source: Irrep, target: Irrep) -> Tensor:
         first = next(iter(self.weight.values()))
-        return first.new_zeros(self.lmax + 1, copies, copies_out, dtype=first.dtype.to_complex())
+        copies = self.in_type.multiplicity(source), self.out_type.multiplicity(target)
+        return first.new_zeros(self.lmax + 1, *copies, dtype=first.dtype.to_complex())
 
-    def _block(self, path: _Path, copies: int, copies_out: int) -> Tensor:
+    def _moments(self, target: Irrep) -> dict[Irrep, list[Tensor]]:
+        """Of each source the weights of its moments, [parts, rings, copies, copies out]; free ones have the
+        degree before that, and one ring.
+        """
+        sources = [source for source in self.basis.sources for _ in self.basis.of(source, target)]
+        sizes = [(self.basis.rings, self.in_type.multiplicity(source)) for source in sources]
+        rows = self.weight[str(target)].split([math.prod(size) for size in sizes], -2)
+        found = {source: [] for source in self.basis.sources}
+        for source, size, part in zip(sources, sizes, rows, strict=True):
+            found[source].append(part.unflatten(-2, size))
+        return found
+
+    def _block(self, path: _Path, moments: list[Tensor]) -> Tensor:
         """[lmax + 1, copies, copies_out]: the weights of a path over its profile."""
-        weight = self.weight[str(path.target)]
-        profile, count = self._profiles[self._path[path]].to(weight), self.basis.rings * copies
+        profile = self._profiles[self._path[path]].to(moments[0])
 
-        def kernel(part: int, moment: int) -> Tensor:
-            start = path.start + moment * count
-            rows = weight[..., part, start : start + count, :].unflatten(-2, (self.basis.rings, copies))
-            # free weights have a row a degree and no rings
-            return torch.einsum("lr,rio->lio" if rows.ndim == 3 else "lr,lrio->lio", profile, rows)
+        def kernel(moment: int) -> tuple[Tensor, ...]:
+            rows = moments[moment]
+            return torch.einsum(
+                "lr,prio->plio" if rows.ndim == 4 else "lr,lprio->plio", profile, rows
+            ).unbind()
 
         if path.target.frequency:
-            return torch.complex(kernel(0, path.moment), kernel(1, path.moment))
-        real = kernel(0, path.moment)
+            return torch.complex(*kernel(path.moment))
+        (real,) = kernel(path.moment)
         # the real part of (v − iw) u is v Re u + w Im u
-        imaginary = -kernel(0, path.moment + 1) if path.source.frequency else torch.zeros_like(real)
+        imaginary = -kernel(path.moment + 1)[0] if path.source.frequency else torch.zeros_like(real)
         return torch.complex(real, imaginary)
 
     def _paths(self) -> list[_Path]:
         """All ways from an input irrep, or its conjugate, to an output irrep."""
         found = []
         for target in self.out_type.irreps:
-            start = 0
             for source in self.basis.sources:
-                moments = self.basis.of(source, target)
-                for k, m in enumerate(moments):
+                for k, m in enumerate(self.basis.of(source, target)):
                     conjugated = m.frequency + source.frequency < 0
                     # the second moment of a scalar target is the imaginary part of the first
                     if target.frequency or k == 0:
-                        found.append(_Path(target, source, conjugated, m.frequency, k, start))
-                start += len(moments) * self.basis.rings * self.in_type.multiplicity(source)
+                        found.append(_Path(target, source, conjugated, m.frequency, k))
         return found
 
     def extra_repr(self) -> str:
