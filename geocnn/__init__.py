@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         mobius_strip,
         plane,
         projective_plane,
+        ring_grid,
         torus,
     )
     from geocnn.groups import FieldType
@@ -50,6 +51,7 @@ __all__ = [
     "mobius_strip",
     "plane",
     "projective_plane",
+    "ring_grid",
     "torus",
 ]
 

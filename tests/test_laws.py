@@ -21,6 +21,7 @@ from geocnn.geometry import (
     mobius_strip,
     plane,
     projective_plane,
+    ring_grid,
     torus,
 )
 from geocnn.geometry.cone import embed
@@ -191,6 +192,13 @@ CASES = {
         own_weight=1e-4,
     ),
     "icosphere": lambda: sphere(icosphere(2), icosphere(3).coarser(), icosphere(3), 1.8),
+    "Gauss-Legendre rings": lambda: sphere(ring_grid(8), ring_grid(24).coarser(), ring_grid(24), 1.7),
+    "equiangular rings": lambda: sphere(
+        ring_grid(7, 13, "equiangular"),
+        ring_grid(12, kind="equiangular"),
+        ring_grid(24, kind="equiangular"),
+        1.7,
+    ),
     "plane": lambda: flat(plane, 100.0),
     "cylinder": lambda: flat(cylinder, 12.0),
     "torus": lambda: flat(torus, 8.0),

@@ -10,14 +10,15 @@ from geocnn.geometry.flat import Flat
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.meshes import mesh
+from geocnn.geometry.ring_grid import Rings, ring_grid
 from geocnn.geometry.sphere import HealpixGrid, IcosphereGrid, Sphere, healpix, icosphere
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import Surface
 
 
 def finer(surface: Surface) -> Surface:
-    """The same surface with four times the points: HEALPix of double nside, a further icosphere level, plane
-    cells and mesh triangles cut in four.
+    """The same surface with four times the points: HEALPix of double nside, a further icosphere level, twice
+    the rings, plane cells and mesh triangles cut in four.
 
     Raises GeometryError where there is none.
 
@@ -32,6 +33,8 @@ def finer(surface: Surface) -> Surface:
         return healpix(2 * g.nside, g.nested, g.interpolation)  # type: ignore[arg-type]
     if isinstance(surface, Sphere) and isinstance(surface.grid, IcosphereGrid):
         return icosphere(surface.grid.solid.level + 1)
+    if isinstance(surface, Sphere) and isinstance(surface.grid, Rings):
+        return ring_grid(2 * len(surface.grid.theta), 2 * surface.grid.n_lon, surface.grid.kind)
     if isinstance(surface, Mesh) and surface.reading is None:
         return _two_sided(*subdivided(surface))
     raise GeometryError(f"a {type(surface).__name__} has no finer grid; give a finer surface itself")

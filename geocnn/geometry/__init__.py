@@ -22,6 +22,7 @@ from geocnn.geometry.one_sided import OneSidedMesh
 from geocnn.geometry.quotient import projective_plane
 from geocnn.geometry.repair import repair
 from geocnn.geometry.results import Disc, Exp, Log, SurfacePoint
+from geocnn.geometry.ring_grid import ring_grid
 from geocnn.geometry.sphere import healpix, icosphere
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import Surface
@@ -63,6 +64,7 @@ __all__ = [
     "projective_plane",
     "read_mesh",
     "repair",
+    "ring_grid",
     "torus",
     "transport",
     "transport_coefficients",

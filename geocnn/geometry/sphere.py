@@ -165,7 +165,8 @@ def sphere_frames(points: Tensor) -> Tensor:
     return torch.stack([south, east], -2)
 
 
-def _sphere(points: Tensor, areas: Tensor, grid: Grid) -> Sphere:
+def sphere_at(points: Tensor, areas: Tensor, grid: Grid) -> Sphere:
+    """The sphere at unit vectors [N, 3], in frames (south, east)."""
     frames, anchor = sphere_frames(points), torch.zeros(len(points), dtype=torch.float64)
     return Sphere(points, frames, frames, areas, anchor, None, SO2, grid)
 
@@ -214,7 +215,7 @@ def healpix(
     n = npix(nside)
     points = pixel_to_vector(nside, torch.arange(n), nested=nested)
     areas = torch.full((n,), 4 * math.pi / n, dtype=torch.float64)
-    return _sphere(points, areas, HealpixGrid(nside, nested, interpolation))
+    return sphere_at(points, areas, HealpixGrid(nside, nested, interpolation))
 
 
 def icosphere(level: int) -> Sphere:
@@ -228,7 +229,7 @@ def icosphere(level: int) -> Sphere:
     if not isinstance(level, int) or not 0 <= level <= 9:
         raise GeometryError(f"icosphere level must be an integer from 0 to 9, got {level!r}")
     solid = Icosahedron(level)
-    return _sphere(solid.points, solid.point_areas(), IcosphereGrid(solid))
+    return sphere_at(solid.points, solid.point_areas(), IcosphereGrid(solid))
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.healpix import check_nside, ring_to_nested, rings
+from geocnn.geometry.ring_grid import gauss_legendre_rings
 from geocnn.groups.wigner import wigner_d_column
 
 
@@ -165,7 +166,7 @@ def gauss_legendre(n_lat: int, n_lon: int | None = None) -> RingGrid:
     gauss_legendre(64, 128): 64 rings, 8192 points, lmax 63
     """
     n_lon = _checked_size(n_lat, n_lon, least=1)
-    theta, weight = _gauss_legendre_nodes(n_lat)
+    theta, weight = gauss_legendre_rings(n_lat)
     return _product_grid("gauss_legendre", theta, weight, n_lon, min(n_lat - 1, (n_lon - 1) // 2))
 
 
@@ -195,7 +196,7 @@ def equiangular(n_lat: int, n_lon: int | None = None, poles: bool = False) -> Ri
     n_lon = _checked_size(n_lat, n_lon, least=3 if poles else 1)
     steps = n_lat - 1 if poles else n_lat
     theta = math.pi * (torch.arange(n_lat, dtype=torch.float64) + (0.0 if poles else 0.5)) / steps
-    fine_theta, fine_weight = _gauss_legendre_nodes(n_lat + n_lat % 2)
+    fine_theta, fine_weight = gauss_legendre_rings(n_lat + n_lat % 2)
     rule = fine_weight[:, None] * _trigonometric_interpolation(theta, fine_theta, steps, poles)
     return _product_grid(
         "equiangular", theta, rule[0].sum(0), n_lon, min(steps - 1, (n_lon - 1) // 2), rule, fine_theta, poles
@@ -233,33 +234,6 @@ def _checked_size(n_lat: int, n_lon: int | None, least: int) -> int:
             f"a grid of {n_lat} rings of {n_lon} samples; give at least {least} rings of at least one sample"
         )
     return n_lon
-
-
-def _gauss_legendre_nodes(n: int) -> tuple[Tensor, Tensor]:
-    """Colatitudes and weights (sum 2) of n points by Newton's iteration from Tricomi's guess, symmetric."""
-    k = torch.arange(1, n // 2 + 1, dtype=torch.float64)
-    theta = math.pi * (4 * k - 1) / (4 * n + 2)
-    theta = theta + 1 / (8 * n**2) / torch.tan(theta)
-    if n % 2:
-        theta = torch.cat([theta, torch.tensor([math.pi / 2], dtype=torch.float64)])
-    slope = torch.ones_like(theta)
-    for _ in range(4):
-        value, slope = _legendre(n, theta)
-        theta = theta - value / slope
-    if n % 2:
-        theta[-1] = math.pi / 2
-    weight = 2 / slope**2
-    south = slice(0, n // 2)
-    return torch.cat([theta, math.pi - theta[south].flip(0)]), torch.cat([weight, weight[south].flip(0)])
-
-
-def _legendre(n: int, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """P_n(cos theta) and its derivative by theta; 2 / derivative^2 at a zero is the Gauss-Legendre weight."""
-    z = torch.cos(theta)
-    before, value = torch.zeros_like(z), torch.ones_like(z)
-    for l in range(n):
-        before, value = value, ((2 * l + 1) * z * value - l * before) / (l + 1)
-    return value, n * (z * value - before) / torch.sin(theta)
 
 
 def _trigonometric_interpolation(theta: Tensor, fine_theta: Tensor, steps: int, poles: bool) -> Tensor:

@@ -17,6 +17,7 @@ from geocnn.geometry import (
     mobius_strip,
     plane,
     projective_plane,
+    ring_grid,
     torus,
 )
 from geocnn.geometry.connection import Connection
@@ -29,6 +30,7 @@ SURFACES = {
     "healpix": lambda: healpix(4),
     "healpix nested": lambda: healpix(2, nested=True),
     "icosphere": lambda: icosphere(2),
+    "rings": lambda: ring_grid(4),
     "plane": lambda: plane((5, 7)),
     "coarser plane": lambda: plane((8, 6)).coarser(),
     "torus": lambda: torus((5, 6)),
