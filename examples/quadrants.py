@@ -161,13 +161,16 @@ def draw(found: Mapping[tuple, Estimate]):
             axis, f"{name}: told right, %", xlabel="black border, pixels; dotted: the reach", ylim=(45, 103)
         )
         axis.set_xscale("symlog", base=2, linthresh=4)
+        axis.set(xlim=(-1, 700))
         axis.set_xticks(TICKS, TICKS)
-    axes[0].legend(fontsize=8, frameon=False)
+    axes[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--large", action="store_true", help="all borders; goes on where it was stopped")
     parser.add_argument("--seeds", type=int, help="runs of each setting: 3 if large, otherwise 1")
     chosen = parser.parse_args()
