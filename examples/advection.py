@@ -128,7 +128,7 @@ def draw(found: dict[str, list[Found]]):
 
     from geocnn.viz import INK, RIGHT, TRAINING_COLOURS, WRONG
 
-    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    figure = Figure(figsize=(13, 3.5), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
     at = torch.arange(-4, 5)
     for k, place in enumerate((0.0, 0.5)):
@@ -153,14 +153,16 @@ def draw(found: dict[str, list[Found]]):
         right.fill_between(PLACES, errors.amin(0), errors.amax(0), color=colour, alpha=0.15, linewidth=0)
     right.set(xlabel="place of the bell, cells from a grid point", ylim=(0, None))
     right.set_title("error of a time step, relative", fontsize=10, color=INK)
-    right.legend(fontsize=8, frameon=False)
+    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     for axis in (left, middle, right):
         axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=1)
     seeds = parser.parse_args().seeds
     for place in (0.0, 0.5):

@@ -6,7 +6,7 @@ blow east. Then the same problems are tilted: by 90°, and the wind crosses the 
 layers on HEALPix nothing has changed; a CNN on the latitude-longitude picture has never seen the like.
 
 python examples/advection_sphere.py                                     ten steps (seconds)
-python examples/advection_sphere.py --nside 8 --steps 300               the table of docs/advection-sphere.md
+python examples/advection_sphere.py --nside 8 --steps 300               docs/advection-sphere.md (4 minutes)
 python examples/advection_sphere.py --nside 16 --steps 1000 --seeds 3   finer (hours of one core)
 """
 
@@ -213,7 +213,9 @@ def draw(errors: dict[str, Tensor], still: float, models: dict[str, nn.Module]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--nside", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10, help=f"training steps, of {BATCH} problems each")
     parser.add_argument("--seeds", type=int, default=1)

@@ -141,7 +141,9 @@ def draw(found: Mapping[tuple, Estimate]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--large", action="store_true", help="the page's table; goes on where it was stopped")
     parser.add_argument("--seeds", type=int, help="runs of each setting: 5 if large, otherwise 1")
     chosen = parser.parse_args()

@@ -117,7 +117,9 @@ def draw(found: dict[Callable[[Tensor], Tensor], dict[int, dict[str, Tensor]]]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--finest", type=int, default=4, help="k of the finest points, about 12 · 4^k")
     levels = range(2, parser.parse_args().finest + 1)
     found = {f: {k: {name: errors(s, f) for name, s in sums(k).items()} for k in levels} for f in MEANS}

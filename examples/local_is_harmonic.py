@@ -7,7 +7,7 @@ radius stays. Every pair of frequencies n -> m up to 2 is tried, kernels a (z ->
 The error is relative, at random target points; the twin's answer has no grid, as the input's coefficients are
 given.
 
-python examples/local_is_harmonic.py                 nside 16 and 32, saves runs/local_is_harmonic.png
+python examples/local_is_harmonic.py                 saves runs/local_is_harmonic.png (15 seconds)
 python examples/local_is_harmonic.py --nside 128 --csv docs/results/local-is-harmonic.csv    (5 GB, 3 minutes)
 """
 
@@ -115,7 +115,9 @@ def draw(sides: list[int], found: dict[str, dict[Kernel, list[float]]]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--nside", type=int, default=32, help="the finest grid, a power of two above 16")
     parser.add_argument("--csv", type=Path, help="also writes the errors to this file")
     arguments = parser.parse_args()

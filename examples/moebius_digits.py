@@ -25,7 +25,7 @@ from geocnn.nn import SurfaceEncoder
 from geocnn.viz import FAINT, INK, TRAINING_COLOURS
 
 H, W, LEARNT = 28, 96, 34  # rows, columns, the column where digits begin in training
-parser = argparse.ArgumentParser()
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--steps", type=int, default=10, help="training steps, of 32 digits each")
 steps = parser.parse_args().steps
 

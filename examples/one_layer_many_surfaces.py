@@ -4,7 +4,7 @@ The field is a smooth bump. On the three spheres, one of them a triangle mesh th
 round, the answers agree, though their points have little in common; then all tangent frames are turned at
 random, and the scalar output does not notice.
 
-    python examples/one_layer_many_surfaces.py
+python examples/one_layer_many_surfaces.py      prints the table (15 seconds)
 """
 
 import torch

@@ -3,7 +3,7 @@
 Three bodies to learn from and one to be tested on, in another pose; `geocnn train body-parts` does it in
 earnest. Geometry is computed once and kept in the cache (GEOCNN_CACHE says where).
 
-    python examples/parts_of_a_body.py
+python examples/parts_of_a_body.py      prints the share of the area right (half a minute)
 """
 
 import torch

@@ -193,7 +193,9 @@ def draw_lines(axis, z: Tensor, colour: str, length: float = 0.1) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--nside", type=int, default=16, help="of the finest local network, from 16 on")
     finest = parser.parse_args().nside
     rotation = galactic_to_equatorial()

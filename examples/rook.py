@@ -111,7 +111,9 @@ def draw(kernels: dict[str, Tensor], losses: dict[str, list[list[float]]]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=2)
     seeds = parser.parse_args().seeds
     print("one pixel and one tap: upper left, lower right")

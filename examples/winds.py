@@ -202,7 +202,9 @@ def show(title: str, errors: dict[str, float]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--level", type=int, default=5, help="of the finest icosphere, from 4 on")
     level = parser.parse_args().level
     print(f"{'error, relative':30}" + "".join(f"{name:>20}" for name in NAMES))
