@@ -5,8 +5,8 @@ of spin 1 give all four fields. On an icosphere, each point with a frame turned 
 along edges: the vectors at an edge's ends, each in its own frame, against the logs that lead along it.
 Between grids vectors are interpolated with transport; as two scalars they would be wrong next to the poles.
 
-python examples/winds.py                prints the errors, saves runs/winds.png (half a minute)
-python examples/winds.py --level 6      the table of docs/harmonics.md (three times as long)
+python examples/winds.py                prints the errors, saves runs/winds.png (seconds)
+python examples/winds.py --level 6      the table of docs/harmonics.md (20 CPU seconds)
 """
 
 from __future__ import annotations
