@@ -47,6 +47,8 @@ def read_maps(file: str | Path, nested: bool = False) -> Tensor:
         raise MapError(
             f"{file} holds {values.dtype} of shape {values.shape}; expected numbers [npix] or [n, npix]"
         )
+    if not values.size:
+        raise MapError(f"{file} holds no map, an array of shape {values.shape}")
     maps = torch.from_numpy(np.atleast_2d(values).astype(np.float32))
     check_map(maps)
     if nested:

@@ -41,6 +41,7 @@ def test_bad_files_are_refused(tmp_path):
         "unseen": (np.where(RAMP == 7, healpy.UNSEEN, RAMP), "UNSEEN"),
         "size": (np.zeros(100), "100"),
         "words": (np.array(["a"] * 192), "expected numbers"),
+        "empty": (np.zeros((0, 192)), "holds no map"),
         "cube": (np.zeros((2, 2, 192)), "expected numbers"),
     }
     for name, (values, message) in cases.items():
