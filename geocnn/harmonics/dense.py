@@ -27,7 +27,7 @@ from torch import Tensor
 from geocnn.groups.field_type import FieldType
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.latitude import Key, project
-from geocnn.harmonics.sht import check_count
+from geocnn.harmonics.sht import check_count, check_type
 
 LONGEST_RING = 128
 
@@ -42,12 +42,13 @@ def dense_analysis(x: Tensor, field_type: FieldType, grid: RingGrid, lmax: int) 
     """Features x [B, n_points, D] to real coefficients [lmax + 1, D, orders m >= 0, 2, B]: the parts of each
     degree l and order m, of all D functions.
 
-    Raises MapError where x does not lie on the grid.
+    Raises MapError where x does not lie on the grid or is neither float32 nor float64.
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> dense_analysis(torch.randn(5, 28, 3), FieldType("1x0 + 1x1"), gauss_legendre(4, 7), 3).shape
     torch.Size([4, 3, 4, 2, 5])
     """
+    check_type(x, None)
     check_count(x.mT, grid)
     rings = x.permute(1, 2, 0).unflatten(0, grid.shape)
     fourier = _longitude(grid, lmax, x.dtype, x.device).mT @ rings.flatten(2)

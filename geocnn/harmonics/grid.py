@@ -11,6 +11,7 @@ Every grid is its own mirror image in the equator: transforms use that parity.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -160,12 +161,12 @@ def gauss_legendre(n_lat: int, n_lon: int | None = None) -> RingGrid:
         n_lon: samples of each ring, at longitudes 2 pi k / n_lon; 2 n_lat by default.
 
     Raises:
-        GeometryError: a number is below one.
+        GeometryError: a number is not whole, or below one.
 
     >>> gauss_legendre(64)
     gauss_legendre(64, 128): 64 rings, 8192 points, lmax 63
     """
-    n_lon = _checked_size(n_lat, n_lon, least=1)
+    n_lat, n_lon = _checked_size(n_lat, n_lon, least=1)
     theta, weight = gauss_legendre_rings(n_lat)
     return _product_grid("gauss_legendre", theta, weight, n_lon, min(n_lat - 1, (n_lon - 1) // 2))
 
@@ -185,7 +186,7 @@ def equiangular(n_lat: int, n_lon: int | None = None, poles: bool = False) -> Ri
         poles: whether the first and last ring are the poles, as in climate data.
 
     Raises:
-        GeometryError: n_lat is below one, or three with poles; n_lon is below one.
+        GeometryError: a number is not whole; n_lat is below one, or three with poles; n_lon is below one.
 
     Source: Swarztrauber 1979, SIAM J. Numer. Anal. 16:934 (the Z functions of SPHEREPACK): the interpolant of
     a function of degree below n_lat is that function.
@@ -193,7 +194,7 @@ def equiangular(n_lat: int, n_lon: int | None = None, poles: bool = False) -> Ri
     >>> equiangular(73, 144, poles=True)
     equiangular(73, 144, poles): 73 rings, 10512 points, lmax 71
     """
-    n_lon = _checked_size(n_lat, n_lon, least=3 if poles else 1)
+    n_lat, n_lon = _checked_size(n_lat, n_lon, least=3 if poles else 1)
     steps = n_lat - 1 if poles else n_lat
     theta = math.pi * (torch.arange(n_lat, dtype=torch.float64) + (0.0 if poles else 0.5)) / steps
     fine_theta, fine_weight = gauss_legendre_rings(n_lat + n_lat % 2)
@@ -227,13 +228,17 @@ def _product_grid(
     )
 
 
-def _checked_size(n_lat: int, n_lon: int | None, least: int) -> int:
-    n_lon = 2 * n_lat if n_lon is None else n_lon
+def _checked_size(n_lat: int, n_lon: int | None, least: int) -> tuple[int, int]:
+    try:
+        # what equals an int finds its grid in the cache, and must not have put another one there
+        n_lat, n_lon = operator.index(n_lat), operator.index(2 * n_lat if n_lon is None else n_lon)
+    except TypeError as error:
+        raise GeometryError(f"a grid of {n_lat} rings of {n_lon} samples; give whole numbers") from error
     if n_lat < least or n_lon < 1:
         raise GeometryError(
             f"a grid of {n_lat} rings of {n_lon} samples; give at least {least} rings of at least one sample"
         )
-    return n_lon
+    return n_lat, n_lon
 
 
 def _trigonometric_interpolation(theta: Tensor, fine_theta: Tensor, steps: int, poles: bool) -> Tensor:

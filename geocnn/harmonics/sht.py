@@ -14,6 +14,7 @@ backward, and derivatives of any order exist.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -92,7 +93,7 @@ def analysis(
         raise GeometryError(f"lmax={lmax} is out of range on {grid!r}; use 0 <= lmax <= {grid.lmax}")
     if iterations < 0:
         raise GeometryError(f"iterations={iterations} is negative; use 0 for plain quadrature")
-    key = Key(grid, lmax, spin, True, values.real.dtype, values.device)
+    key = Key(grid, operator.index(lmax), spin, True, values.real.dtype, values.device)
     quadrature = _project(key), _expand(key)
     alm = _Linear.apply(values, *quadrature)
     for _ in range(iterations):
@@ -107,13 +108,15 @@ def integral(values: Tensor, grid: RingGrid) -> Tensor:
     below n_lon.
 
     Raises:
-        MapError: the number of values is not that of the grid.
+        MapError: the values are not real or complex numbers, or not as many as the grid has points.
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> round(integral(torch.ones(8, dtype=torch.float64), gauss_legendre(2)).item() / torch.pi, 12)
     4.0
     """
     check_count(values, grid)
+    if not (values.is_floating_point() or values.is_complex()):
+        raise MapError(f"values of {values.dtype} have no integral, weights are fractions; give .double()")
     return values @ grid.ring_values(grid.weight).to(values)
 
 
@@ -164,7 +167,11 @@ def _expand(key: Key) -> Callable[[Tensor], Tensor]:
 
 
 def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
-    """A batch in parts whose intermediate values stay in the cache; whole where tables are costly."""
+    """A batch in parts whose intermediate values stay in the cache; whole where tables are costly. An empty
+    batch has none: Fourier transforms refuse it.
+    """
+    if not len(batch):
+        return ()
     if batch.device.type != "cpu" or not key.kept:
         return (batch,)
     return batch.split(max(1, PART_BYTES // (key.dtype.itemsize * key.grid.n_points)))
@@ -179,11 +186,16 @@ def check_count(values: Tensor, grid: RingGrid) -> None:
         )
 
 
-def _check_values(values: Tensor, grid: RingGrid, spin: int | None) -> None:
+def check_type(values: Tensor, spin: int | None) -> None:
+    """Raises MapError unless values are real or, for a spin, complex, in single or double precision."""
     wanted = (torch.float32, torch.float64) if spin is None else (torch.complex64, torch.complex128)
     if values.dtype not in wanted:
         names = " or ".join(str(dtype) for dtype in wanted)
         raise MapError(f"values of {values.dtype} with spin={spin}; give {names}, or another spin")
+
+
+def _check_values(values: Tensor, grid: RingGrid, spin: int | None) -> None:
+    check_type(values, spin)
     check_count(values, grid)
     # NaN spreads visibly; UNSEEN does not, and a single pixel of it drowns everything.
     if not grid.exact and values.numel() and not bool(values.detach().abs().amax() < 1e30):

@@ -53,3 +53,9 @@ def test_only_direct_grids_of_short_rings_are_dense():
 def test_values_of_another_grid_are_refused():
     with pytest.raises(MapError, match="do not lie on"):
         dense_analysis(torch.randn(2, 100, 1), FieldType("1x0"), gauss_legendre(8, 16), 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.complex64])
+def test_only_single_and_double_precision(dtype):
+    with pytest.raises(MapError, match="float32"):
+        dense_analysis(torch.ones(2, 28, 3, dtype=dtype), FieldType("1x0 + 1x1"), gauss_legendre(4, 7), 3)

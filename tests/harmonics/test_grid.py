@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, MapError
 from geocnn.geometry.healpix import pixel_to_angle
 from geocnn.harmonics import equiangular, gauss_legendre, healpix_grid, integral
 
@@ -89,3 +89,16 @@ def test_impossible_grids_are_named():
         equiangular(2, poles=True)
     with pytest.raises(GeometryError, match="nside"):
         healpix_grid(3)
+
+
+@pytest.mark.parametrize("make", [gauss_legendre, equiangular])
+def test_numbers_that_equal_integers_leave_no_other_grid_in_the_cache(make):
+    with pytest.raises(GeometryError, match="whole"):
+        make(37, 41.0)
+    found = make(np.int64(37), np.int64(41))
+    assert make(37, 41) is found and {type(n) for n in found.n_phi} == {int}
+
+
+def test_integers_have_no_integral():
+    with pytest.raises(MapError, match="double"):
+        integral(torch.ones(32, dtype=torch.int64), gauss_legendre(4))

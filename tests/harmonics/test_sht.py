@@ -408,3 +408,19 @@ def test_bad_input_is_named():
         analysis(torch.zeros(48, dtype=torch.float64), healpix_grid(2), 2, iterations=-1)
     with pytest.raises(GeometryError, match="lmax=4"):
         analysis(torch.zeros(32, dtype=torch.float64), gauss_legendre(4), 4)
+
+
+@pytest.mark.parametrize("grid", [gauss_legendre(3, 5), healpix_grid(1)], ids=repr)
+@pytest.mark.parametrize("spin", [None, 1])
+def test_an_empty_batch_has_no_values(grid, spin):
+    values = torch.zeros(0, 2, grid.n_points, dtype=torch.float64 if spin is None else torch.complex128)
+    alm = analysis(values, grid, 1, spin)
+    assert alm.shape == (0, 2, 2, 2 if spin is None else 3)
+    assert synthesis(alm, grid, spin).shape == values.shape
+
+
+def test_a_degree_may_be_numpys():
+    values = torch.arange(32.0)
+    assert torch.equal(
+        analysis(values, gauss_legendre(4), np.int64(3)), analysis(values, gauss_legendre(4), 3)
+    )
