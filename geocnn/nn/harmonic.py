@@ -20,6 +20,7 @@ from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.nn.linear import FieldLinear
 from geocnn.nn.norm import FieldNorm
 from geocnn.nn.so3_correlation import SO3Correlation
+from geocnn.ops.gather import single_under_autocast
 
 
 def spectral_pool(
@@ -41,7 +42,7 @@ def spectral_pool(
     torch.Size([32, 3])
     """
     lmax = min(grid.lmax, out_grid.lmax) if lmax is None else lmax
-    alm = field_analysis(x, field_type, grid, lmax, iterations)
+    alm = field_analysis(single_under_autocast(x), field_type, grid, lmax, iterations)
     return field_synthesis(alm, field_type, out_grid)
 
 
@@ -53,8 +54,9 @@ def sphere_mean(x: Tensor, field_type: FieldType | str, grid: RingGrid) -> Tenso
     >>> sphere_mean(torch.ones(128, 4), "2x0 + 1x1", gauss_legendre(8, 16)).round(decimals=5)
     tensor([1., 1.])
     """
-    scalars = FieldType(field_type).select(x, Irrep(0)).squeeze(-2)
-    return integral(scalars.mT, grid) / (4 * torch.pi)
+    scalars = FieldType(field_type).select(single_under_autocast(x), Irrep(0)).squeeze(-2)
+    with torch.autocast(x.device.type, enabled=False):
+        return integral(scalars.mT, grid) / (4 * torch.pi)
 
 
 class HarmonicBlock(nn.Module):
@@ -132,7 +134,7 @@ class HarmonicEncoder(nn.Module):
         types = [FieldType(in_type), *map(FieldType, widths)]
         self.blocks = nn.ModuleList()
         for (before, after), l in zip(pairwise(types), lmax, strict=True):
-            radius = None if rings is None else min(math.pi, reach * math.pi / l)
+            radius = None if rings is None else min(math.pi, reach * math.pi / max(l, 1))
             self.blocks.append(HarmonicBlock(before, after, l, rings, radius, samples=samples))
         self.out_type = types[-1]
         copies = self.out_type.multiplicity(Irrep(0))
@@ -185,6 +187,14 @@ class HarmonicUNet(nn.Module):
         if len(lmax) != len(widths):
             raise FieldTypeError(f"lmax needs one degree a width: {len(widths)}, got {len(lmax)}")
         self.types, self.lmax = [FieldType(w) for w in widths], tuple(lmax)
+        if not self.types:
+            raise FieldTypeError("a network needs at least one width")
+        lacking = [i for i in FieldType(out_type).irreps if i not in self.types[0].irreps]
+        if lacking:
+            raise FieldTypeError(
+                f"the output {out_type} has irreps {', '.join(map(str, lacking))}, which the finest width "
+                f"{self.types[0]} lacks; add them there"
+            )
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for before, after, l in zip([FieldType(in_type), *self.types], self.types, lmax, strict=False):
             self.down.append(HarmonicBlock(before, after, l, near=near, samples=samples))

@@ -17,6 +17,7 @@ from geocnn.harmonics.dense import dense_analysis, dense_synthesis, is_dense
 from geocnn.harmonics.fields import checked, conjugate, field_analysis, field_synthesis
 from geocnn.harmonics.grid import RingGrid
 from geocnn.nn.gauge_conv import GaugeConv
+from geocnn.ops.gather import single_under_autocast
 
 
 class _Path(NamedTuple):
@@ -66,7 +67,8 @@ class SO3Correlation(nn.Module):
         W^mn_l = (2/R²) ∫₀ᴿ a(r) d^l_mn(r) r dr         V^mn_l with b(r) and d^l_m,-n
 
     `max_frequency` bounds that kernel's angular frequency. The output has degrees up to lmax and lies on
-    `out_grid`, by default the input's grid; the bias acts on invariant channels.
+    `out_grid`, by default the input's grid; the bias acts on invariant channels. Under autocast it computes
+    in float32.
 
     Raises FieldTypeError (types, group), GeometryError (rings, radius; lmax the grid cannot carry) and
     MapError (values).
@@ -99,7 +101,7 @@ class SO3Correlation(nn.Module):
             )
         if radius is not None and not 0 < radius <= math.pi:
             raise GeometryError(f"a kernel's radius lies between 0 and π radians, got {radius}")
-        local = GaugeConv(self.in_type, self.out_type, rings or 1, max_frequency, bias)
+        local = GaugeConv(self.in_type, self.out_type, 1 if rings is None else rings, max_frequency, bias)
         self.basis, self.bias = local.basis, local.bias
         self.register_buffer("_invariant", local._invariant, persistent=False)
         self.weight = local.weight if rings is not None else nn.ParameterDict(_free(local, lmax))
@@ -125,7 +127,11 @@ class SO3Correlation(nn.Module):
         return made.to(next(self.parameters()).device)
 
     def forward(self, x: Tensor, grid: RingGrid, out_grid: RingGrid | None = None) -> Tensor:
-        out_grid = out_grid or grid
+        x = single_under_autocast(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._correlated(x, grid, out_grid or grid)
+
+    def _correlated(self, x: Tensor, grid: RingGrid, out_grid: RingGrid) -> Tensor:
         if is_dense(grid, self.lmax) and is_dense(out_grid, self.lmax):
             y = self._dense(x, grid, out_grid)
         else:

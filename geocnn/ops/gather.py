@@ -88,7 +88,7 @@ def gather(
     `mix` holds for each target irrep and source irrep the matrix its moments are mixed by (see
     `GaugeConv.mix`).
     """
-    x = _single_under_autocast(x)
+    x = single_under_autocast(x)
     fields = [source.select(x, irrep).flatten(-2) for irrep in basis.sources]
     plan, weights, n_out = _plan(source, target, basis, mix)
 
@@ -134,7 +134,7 @@ def check_input(x: Tensor, stencil: Stencil, source: FieldType) -> None:
         )
 
 
-def _single_under_autocast(x: Tensor) -> Tensor:
+def single_under_autocast(x: Tensor) -> Tensor:
     """x in float32 where autocast made it less: operators are built in the precision of x."""
     low = x.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(x.device.type)
     return x.float() if low else x
@@ -315,7 +315,7 @@ def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tens
     """Σ_e w_e rho(g_e) x[source_e] / Σ_e w_e for x [B, n_source, D], as [B, n_target, D]; rows without
     entries give 0.
     """
-    x = _single_under_autocast(x)
+    x = single_under_autocast(x)
     group, key = field_type.group, (field_type.group, field_type.irreps, x.dtype)
     if key not in stencil.operators:
         total = stencil.weight.new_zeros(stencil.n_target).index_add_(0, stencil.target, stencil.weight)

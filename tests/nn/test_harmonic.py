@@ -124,7 +124,30 @@ def test_training_moves_every_weight():
     assert all(p.grad is not None and bool((p.grad != 0).any()) for p in model.parameters())
 
 
+def test_autocast_reaches_every_network():
+    grids = [gauss_legendre(8, 16), gauss_legendre(6, 12)]
+    u_net = HarmonicUNet("1x0", ["4x0 + 4x1"] * 2, [5, 3], "1x0").eval()
+    encoder = HarmonicEncoder("1x0", ["4x0 + 4x1"], [5], 3, rings=2).eval()
+    x = torch.randn(2, 128, 1)
+    for model in (u_net, encoder):
+        exact = model(x, grids)
+        with torch.autocast("cpu", torch.bfloat16):
+            y = model(x, grids).float()
+        # bfloat16 has 8 bits, and some ten operations add up
+        assert float((y - exact).detach().norm() / exact.detach().norm()) < 0.03
+        y.sum().backward()
+
+
+def test_degree_zero_alone_has_kernels_of_the_whole_sphere():
+    model = HarmonicEncoder("1x0", ["4x0"], [0], 2, rings=2)
+    assert model.blocks[0].far.radius == torch.pi
+
+
 def test_what_does_not_fit_is_named():
+    with pytest.raises(FieldTypeError, match="at least one width"):
+        HarmonicUNet("1x0", [], [], "1x0")
+    with pytest.raises(FieldTypeError, match="irreps 2, which the finest width 4x0 \\+ 4x1 lacks"):
+        HarmonicUNet("1x0", ["4x0 + 4x1"], [5], "1x0 + 1x2")
     with pytest.raises(FieldTypeError, match="one degree a width: 2, got 1"):
         HarmonicEncoder("1x0", ["1x0", "1x0"], [3], 1)
     with pytest.raises(FieldTypeError, match="needed a width: 2, got 1 and 2"):

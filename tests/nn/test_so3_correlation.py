@@ -222,6 +222,8 @@ def test_what_does_not_fit_is_refused():
         SO3Correlation("1x0", "1x0", 3, rings=2)
     with pytest.raises(GeometryError, match="between 0 and π"):
         SO3Correlation("1x0", "1x0", 3, rings=2, radius=4.0)
+    with pytest.raises(FieldTypeError, match="rings=0"):
+        SO3Correlation("1x0", "1x0", 3, rings=0, radius=0.5)
     layer, grid = SO3Correlation("1x0", "1x0", 9), gauss_legendre(8, 16)
     with pytest.raises(GeometryError, match="lmax=9"):
         layer(torch.randn(128, 1), grid)
@@ -229,3 +231,25 @@ def test_what_does_not_fit_is_refused():
         SO3Correlation("1x0", "1x0", 3)(torch.randn(128, 2), grid)
     with pytest.raises(MapError, match="do not lie on"):
         SO3Correlation("1x0", "1x0", 3)(torch.randn(100, 1), grid)
+    with pytest.raises(MapError, match="int64"):
+        SO3Correlation("1x0", "1x0", 3)(torch.ones(128, 1, dtype=torch.int64), grid)
+
+
+@pytest.mark.parametrize("grid", [gauss_legendre(8, 16), healpix_grid(4)], ids=repr)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_computes_in_float32(grid, dtype):
+    """On both ways, also where a layer before made the features less."""
+    layer = SO3Correlation("1x0 + 1x1", "2x0 + 1x1", 5, rings=2, radius=0.5)
+    x = torch.randn(2, grid.n_points, 3).to(dtype)
+    exact = layer(x.float(), grid)
+    with torch.autocast("cpu", dtype):
+        y = layer(x, grid)
+    assert torch.equal(y, exact)
+    y.sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in layer.parameters())
+
+
+@pytest.mark.parametrize("grid", [gauss_legendre(8, 16), healpix_grid(4)], ids=repr)
+def test_an_empty_batch_has_an_empty_answer(grid):
+    layer = SO3Correlation("1x0 + 1x1", "2x0 + 1x1", 5)
+    assert layer(torch.randn(0, grid.n_points, 3), grid).shape == (0, grid.n_points, 4)
