@@ -22,7 +22,7 @@ from geocnn.train.recipe import Request
 from geocnn.train.recipes import spherical_digits as recipe
 from geocnn.train.recipes.sphere_networks import build_network, load_network
 
-PRESET = recipe.PRESETS["harmonic"]
+PRESET = recipe.PRESETS["long"]
 TINY = dataclasses.replace(
     PRESET, widths=("2x0 + 2x1", "4x0"), lmax=(8, 4), nside=8, train_size=64, val_size=16, test_size=24,
     epochs=2, batch_size=16, check_every=2, devices="cpu", dropout=0.2,

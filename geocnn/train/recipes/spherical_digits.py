@@ -78,7 +78,7 @@ class SphericalDigitsSettings(LoopSettings):
             raise GeocnnError(f"the setting stretch is a share, from 0 to below 1, got {self.stretch}")
         if self.lmax and (len(self.lmax) != len(self.widths) or self.convs or self.refine):
             raise GeocnnError(
-                "a harmonic network has one lmax a width, no convs and no refine (try --preset harmonic): "
+                "a harmonic network has one lmax a width, no convs and no refine (try --preset long): "
                 f"got {len(self.widths)} widths, {len(self.lmax)} lmax, {len(self.convs)} convs, "
                 f"refine = {self.refine:g}"
             )
@@ -89,24 +89,24 @@ class SphericalDigitsSettings(LoopSettings):
 PRESETS = {
     "quick": SphericalDigitsSettings(),
     "long": SphericalDigitsSettings(
-        widths=("12x0 + 8x1", "40x0 + 20x1", "64x0 + 32x1"),
-        convs=(0, 0, 2),
-        epochs=4,
-        refine=1.5,
+        widths=("8x0 + 8x1", "16x0 + 16x1", "24x0 + 24x1", "32x0 + 32x1", "40x0"),
+        lmax=(26, 20, 14, 9, 5),
+        convs=(),
+        rings=3,
+        radius=3.0,
+        stretch=0.1,
+        epochs=10,
         train_size=55_000,
         val_size=2_000,
         check_every=500,
         max_minutes=110.0,
         rotated=False,
     ),
-    "harmonic": SphericalDigitsSettings(
-        widths=("8x0 + 8x1", "16x0 + 16x1", "24x0 + 24x1", "32x0 + 32x1", "40x0"),
-        lmax=(20, 16, 12, 8, 5),
-        convs=(),
-        rings=3,
-        radius=3.0,
-        epochs=10,
-        stretch=0.1,
+    "local": SphericalDigitsSettings(
+        widths=("12x0 + 8x1", "40x0 + 20x1", "64x0 + 32x1"),
+        convs=(0, 0, 2),
+        epochs=4,
+        refine=1.5,
         train_size=55_000,
         val_size=2_000,
         check_every=500,
