@@ -55,7 +55,7 @@ def zyz_from_matrix(rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         alpha, beta, gamma: radians, float64 [...], beta in [0, pi].
 
     Raises:
-        GroupError: the last two dimensions are not 3 by 3.
+        GroupError: the last two dimensions are not 3 by 3, or a matrix is no rotation.
 
     >>> angles = torch.tensor([0.3, 1e-9, -0.1], dtype=torch.float64)
     >>> alpha, beta, gamma = zyz_from_matrix(matrix_from_zyz(*angles))
@@ -158,6 +158,14 @@ def _quaternion_from_matrix(rotation: Tensor) -> Tensor:
     if rotation.shape[-2:] != (3, 3):
         raise GroupError(f"rotation has shape {tuple(rotation.shape)}; give matrices [..., 3, 3]")
     r = rotation.to(torch.float64)
+    off = (r @ r.mT - torch.eye(3, dtype=r.dtype, device=r.device)).abs().amax((-2, -1))
+    # 1e-3: products of many rotations in single precision are rotations
+    bad = ~(off < 1e-3) | (torch.linalg.det(r) < 0)
+    if bool(bad.any()):
+        raise GroupError(
+            f"matrices {bad.flatten().nonzero()[:8, 0].tolist()} are no rotations: rows of length 1 at right "
+            "angles, determinant 1"
+        )
     xx, yy, zz = r.diagonal(dim1=-2, dim2=-1).unbind(-1)
     wx, wy, wz = (r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1])
     xy, xz, yz = (r[..., 1, 0] + r[..., 0, 1], r[..., 0, 2] + r[..., 2, 0], r[..., 2, 1] + r[..., 1, 2])

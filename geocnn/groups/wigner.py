@@ -216,7 +216,7 @@ def rotate_coefficients(alm: Tensor, rotation: Tensor) -> Tensor:
 
     Raises:
         MapError: alm is not complex or has neither shape.
-        GroupError: rotation is not made of 3 by 3 matrices.
+        GroupError: rotation is not made of 3 by 3 matrices that are rotations.
 
     >>> alm = torch.zeros(2, 2, dtype=torch.complex128)
     >>> alm[1, 0] = 1.0                                                       # z, up to a factor

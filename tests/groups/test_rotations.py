@@ -95,6 +95,10 @@ def test_random_rotations_are_haar():
 def test_bad_input_is_named():
     with pytest.raises(GroupError, match=r"shape \(2, 2\)"):
         zyz_from_matrix(torch.eye(2))
+    mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0]))
+    for bad in (mirror, 2 * torch.eye(3), torch.full((3, 3), math.nan)):
+        with pytest.raises(GroupError, match=r"matrices \[1\] are no rotations"):
+            zyz_from_matrix(torch.stack([torch.eye(3), bad]))
     with pytest.raises(GroupError, match="length zero"):
         matrix_from_axis_angle(torch.zeros(3), torch.tensor(1.0))
     with pytest.raises(GroupError, match=r"shape \(2,\)"):
