@@ -114,34 +114,14 @@ class _TurnedConv(nn.Module):
     def taps(self) -> Tensor:
         """The kernels, of the layout of `torch.nn.Conv2d`."""
 
-    def _regular(self, x: Tensor) -> Tensor:
-        """Images [B, C, H, W] to regular fields."""
-        order = len(self.basis)
-        shared = None if self.bias is None else self.bias.repeat_interleave(order)
-        y = convolve(x, self.taps(), shared, self.padding, self.padding_mode)
-        return y.unflatten(1, (-1, order))
-
     def extra_repr(self) -> str:
         group = getattr(self, "group", "isotropic")
         size = f"{self.weight.shape[1]} -> {self.weight.shape[0]}, kernel_size={self.kernel_size}"
         return f"{group}, {size}, padding={self.padding!r}, padding_mode={self.padding_mode!r}"
 
 
-class LiftingConv(_TurnedConv):
-    """From images to regular fields of C_N or D_N.
-
-        x [B, C, H, W]  ->  [B, C', |G|, H', W']
-
-    padding: "same", "valid" or "full", padding_mode: "zeros", "circular" or "reflect", as in
-    `geocnn.nn.planar_conv`. Exact for C1, C2, C4, D1, D2 and D4 at every image size; for others as far as the
-    grid resolves the image.
-
-    Raises GroupError for a group that is not finite, GeometryError for an even kernel_size (it has no central
-    pixel), an unknown padding, and input of another shape.
-
-    >>> LiftingConv("C8", 1, 4, kernel_size=5)(torch.randn(2, 1, 16, 16)).shape
-    torch.Size([2, 4, 8, 16, 16])
-    """
+class _ToRegular(_TurnedConv):
+    """A convolution to regular fields, whose basis is turned by every element, [|G|, b, k²]."""
 
     def __init__(
         self,
@@ -157,6 +137,30 @@ class LiftingConv(_TurnedConv):
         self.group = _finite(group)
         self._learn(turned_basis(self.group, kernel_size), (out_channels, in_channels), bias)
 
+    def _regular(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] to regular fields."""
+        order = len(self.basis)
+        shared = None if self.bias is None else self.bias.repeat_interleave(order)
+        y = convolve(x, self.taps(), shared, self.padding, self.padding_mode)
+        return y.unflatten(1, (-1, order))
+
+
+class LiftingConv(_ToRegular):
+    """From images to regular fields of C_N or D_N.
+
+        x [B, C, H, W]  ->  [B, C', |G|, H', W']
+
+    padding: "same", "valid" or "full", padding_mode: "zeros", "circular" or "reflect", as in
+    `geocnn.nn.planar_conv`. Exact for C1, C2, C4, D1, D2 and D4 at every image size; for others as far as the
+    grid resolves the image.
+
+    Raises GroupError for a group that is not finite, GeometryError for an even kernel_size (it has no central
+    pixel), an unknown padding, and input of another shape.
+
+    >>> LiftingConv("C8", 1, 4, kernel_size=5)(torch.randn(2, 1, 16, 16)).shape
+    torch.Size([2, 4, 8, 16, 16])
+    """
+
     def taps(self) -> Tensor:
         """The kernels turned by every element: [C' · |G|, C, k, k]."""
         k = self.kernel_size
@@ -168,7 +172,7 @@ class LiftingConv(_TurnedConv):
         return self._regular(x)
 
 
-class GroupConv(_TurnedConv):
+class GroupConv(_ToRegular):
     """From regular fields of C_N or D_N to regular fields; arguments and errors as for `LiftingConv`.
 
         x [B, C, |G|, H, W]  ->  [B, C', |G|, H', W']
@@ -177,23 +181,11 @@ class GroupConv(_TurnedConv):
     torch.Size([2, 8, 8, 11, 11])
     """
 
-    def __init__(
-        self,
-        group: Group | str,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        padding: str = "same",
-        padding_mode: str = "zeros",
-        bias: bool = True,
-    ):
-        super().__init__(kernel_size, padding, padding_mode)
-        self.group = _finite(group)
-        basis = turned_basis(self.group, kernel_size)
-        self._learn(basis, (out_channels, in_channels, len(basis)), bias)
-        self.register_buffer("pair", _relative(self.group), persistent=False)
-
     pair: Tensor
+
+    def _learn(self, basis: Tensor, channels: tuple[int, ...], bias: bool) -> None:
+        super()._learn(basis, (*channels, len(basis)), bias)
+        self.register_buffer("pair", _relative(self.group), persistent=False)
 
     def taps(self) -> Tensor:
         """The kernels turned by every element: [C' · |G|, C · |G|, k, k]."""

@@ -31,12 +31,15 @@ class BlurPool2d(nn.Module):
             raise GeometryError(f"the blur is centred on a pixel: order must be even, got {order}")
         check_padding(padding, padding_mode)
         self.stride, self.order, self.padding, self.padding_mode = stride, order, padding, padding_mode
+        row = torch.tensor([math.comb(order, k) / 2**order for k in range(order + 1)], dtype=torch.float64)
+        self.register_buffer("_blur", torch.outer(row, row), persistent=False)
+
+    _blur: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        row = x.new_tensor([math.comb(self.order, k) / 2**self.order for k in range(self.order + 1)])
         images = x.flatten(1, -3)
         # over a background that differs from channel to channel the channels stay apart
-        taps = torch.outer(row, row).expand(images.shape[1], 1, -1, -1)
+        taps = self._blur.to(x.dtype).expand(images.shape[1], 1, -1, -1)
         y = convolve(images, taps, None, self.padding, self.padding_mode, groups=images.shape[1])
         y = y[..., :: self.stride, :: self.stride]
         return y.unflatten(1, x.shape[1:-2])
@@ -80,9 +83,7 @@ class EquivariantSubsample2d(nn.Module):
     def place(self, x: Tensor) -> Tensor:
         """The (row, column) of highest score of each image x [B, ..., H, W]: [B, 2] int64."""
         size = (x - self._beyond(x)).detach().flatten(1, -3).to(torch.float64).norm(dim=1)
-        rows, columns = (
-            self._falling(n, f).to(x.device) for n, f in zip(x.shape[-2:], self.FALL, strict=True)
-        )
+        rows, columns = (self._falling(n, f, x.device) for n, f in zip(x.shape[-2:], self.FALL, strict=True))
         best = (rows @ size @ columns.mT).flatten(1).argmax(1)
         return torch.stack([best // x.shape[-1], best % x.shape[-1]], 1)
 
@@ -109,9 +110,9 @@ class EquivariantSubsample2d(nn.Module):
     def _beyond(self, x: Tensor) -> Tensor:
         return background_of(x, 2) if self.padding_mode == "background" else x.new_zeros(())
 
-    def _falling(self, n: int, factor: float) -> Tensor:
+    def _falling(self, n: int, factor: float, device: torch.device) -> Tensor:
         """[n, n]: factor^(q − p) from place p to place q after it, round the circle if it is one."""
-        place = torch.arange(n)
+        place = torch.arange(n, device=device)
         distance = place - place[:, None]
         after = distance % n if self.padding_mode == "circular" else distance
         return torch.where(after >= 0, factor ** after.to(torch.float64), 0.0)

@@ -7,6 +7,7 @@ appended to a CSV file as soon as its training is done, and a sweep called again
 from __future__ import annotations
 
 import csv
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -154,7 +155,7 @@ def _finished(file: Path, settings: Sequence[Mapping[str, Any]]) -> list[dict[st
     text = file.read_text()
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
-        file.write_text(whole)
+        os.truncate(file, len(whole.encode()))
     names = {name for setting in settings for name in setting}
     reader = csv.DictReader(whole.splitlines())
     missing = names - set(reader.fieldnames or names)

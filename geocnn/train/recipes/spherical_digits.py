@@ -86,6 +86,13 @@ class SphericalDigitsSettings(LoopSettings):
             check_convs(self.widths, self.convs)
 
 
+ALL_DIGITS: dict[str, Any] = {
+    "train_size": 55_000,
+    "val_size": 2_000,
+    "check_every": 500,
+    "max_minutes": 110.0,
+    "rotated": False,
+}
 PRESETS = {
     "quick": SphericalDigitsSettings(),
     "long": SphericalDigitsSettings(
@@ -96,22 +103,14 @@ PRESETS = {
         radius=3.0,
         stretch=0.1,
         epochs=10,
-        train_size=55_000,
-        val_size=2_000,
-        check_every=500,
-        max_minutes=110.0,
-        rotated=False,
+        **ALL_DIGITS,
     ),
     "local": SphericalDigitsSettings(
         widths=("12x0 + 8x1", "40x0 + 20x1", "64x0 + 32x1"),
         convs=(0, 0, 2),
         epochs=4,
         refine=1.5,
-        train_size=55_000,
-        val_size=2_000,
-        check_every=500,
-        max_minutes=110.0,
-        rotated=False,
+        **ALL_DIGITS,
     ),
 }
 
