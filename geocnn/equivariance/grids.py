@@ -10,8 +10,7 @@ from geocnn.geometry.flat import Flat
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.meshes import mesh
-from geocnn.geometry.ring_grid import Rings, ring_grid
-from geocnn.geometry.sphere import HealpixGrid, IcosphereGrid, Sphere, healpix, icosphere
+from geocnn.geometry.sphere import Sphere
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import Surface
 
@@ -26,15 +25,8 @@ def finer(surface: Surface) -> Surface:
     >>> finer(healpix(2)).n_points
     192
     """
-    if isinstance(surface, Flat):
+    if isinstance(surface, Flat | Sphere):
         return surface.finer()
-    if isinstance(surface, Sphere) and isinstance(surface.grid, HealpixGrid):
-        g = surface.grid
-        return healpix(2 * g.nside, g.nested, g.interpolation)  # type: ignore[arg-type]
-    if isinstance(surface, Sphere) and isinstance(surface.grid, IcosphereGrid):
-        return icosphere(surface.grid.solid.level + 1)
-    if isinstance(surface, Sphere) and isinstance(surface.grid, Rings):
-        return ring_grid(2 * len(surface.grid.theta), 2 * surface.grid.n_lon, surface.grid.kind)
     if isinstance(surface, Mesh) and surface.reading is None:
         return _two_sided(*subdivided(surface))
     raise GeometryError(f"a {type(surface).__name__} has no finer grid; give a finer surface itself")

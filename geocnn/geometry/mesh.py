@@ -44,9 +44,7 @@ class Mesh(Surface):
     reading: Reading | None = None
 
     def __repr__(self) -> str:
-        of = "" if self.reading is None else f" of {len(self.triangulation.vertices)} vertices"
-        size = f"{len(self.faces)} faces, area {float(self.areas.sum()):.4g}, spacing {self.spacing:.4g}"
-        return f"Mesh({self.n_points} points{of}, {size})"
+        return described(self, len(self.faces), self.n_vertices)
 
     @property
     def faces(self) -> Tensor:
@@ -248,6 +246,13 @@ class Mesh(Surface):
         # farther than this no point is left uncovered by a quarter of them
         found = unfold(t, usable, 2.5 * self.spacing)
         return level(t, thinned(t, usable, part, found), 2 * self.spacing)
+
+
+def described(surface: Surface, n_faces: int, n_vertices: int) -> str:
+    """A mesh, or a coarser level of one, in a line."""
+    of = "" if surface.n_points == n_vertices else f" of {n_vertices} vertices"
+    size = f"{n_faces} faces, area {float(surface.areas.sum()):.4g}, spacing {surface.spacing:.4g}"
+    return f"{type(surface).__name__}({surface.n_points} points{of}, {size})"
 
 
 def thinned(t: Triangulation, vertex: Tensor, part: Tensor, found: Unfolded) -> Tensor:

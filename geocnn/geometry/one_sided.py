@@ -12,7 +12,7 @@ from geocnn.geometry.double_cover import other_sense
 from geocnn.geometry.face_points import check_face_points
 from geocnn.geometry.heat import log_by_heat
 from geocnn.geometry.manifold import components
-from geocnn.geometry.mesh import Mesh, level, log_between, thinned, vertex_of
+from geocnn.geometry.mesh import Mesh, described, level, log_between, thinned, vertex_of
 from geocnn.geometry.quotient import Quotient
 from geocnn.geometry.results import Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.triangulation import Triangulation
@@ -31,9 +31,7 @@ class OneSidedMesh(Quotient):
     cover: Mesh
 
     def __repr__(self) -> str:
-        of = "" if self.n_points == self.n_vertices else f" of {self.n_vertices} vertices"
-        size = f"{len(self.faces)} faces, area {float(self.areas.sum()):.4g}, spacing {self.spacing:.4g}"
-        return f"OneSidedMesh({self.n_points} points{of}, {size})"
+        return described(self, len(self.faces), self.n_vertices)
 
     @property
     def triangulation(self) -> Triangulation:

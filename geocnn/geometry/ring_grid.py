@@ -91,6 +91,9 @@ class Rings:
             )
         return ring_grid(len(self.theta) // 2, self.n_lon // 2, self.kind)
 
+    def finer(self) -> Sphere:
+        return ring_grid(2 * len(self.theta), 2 * self.n_lon, self.kind)
+
 
 def gauss_legendre_rings(n: int) -> tuple[Tensor, Tensor]:
     """Colatitudes and weights (sum 2) of n rings by Newton's iteration from Tricomi's guess, symmetric.

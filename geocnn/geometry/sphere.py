@@ -43,6 +43,10 @@ class Grid(Protocol):
         """The sphere of half the resolution; raises GeometryError at the coarsest."""
         ...
 
+    def finer(self) -> Sphere:
+        """The sphere of twice the resolution, which raises GeometryError as its maker does."""
+        ...
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sphere(Surface):
@@ -127,6 +131,10 @@ class Sphere(Surface):
     def coarser(self) -> Sphere:
         return self.grid.coarser()
 
+    def finer(self) -> Sphere:
+        """The same sphere with about four times the points, of which `coarser` makes this one again."""
+        return self.grid.finer()
+
 
 def _sinc(r: Tensor) -> Tensor:
     """sin(r)/r."""
@@ -197,6 +205,9 @@ class HealpixGrid:
             )
         return healpix(self.nside // 2, self.nested, self.interpolation)  # type: ignore[arg-type]
 
+    def finer(self) -> Sphere:
+        return healpix(2 * self.nside, self.nested, self.interpolation)  # type: ignore[arg-type]
+
 
 def healpix(
     nside: int, nested: bool = False, interpolation: Literal["bilinear", "cubic"] = "bilinear"
@@ -249,3 +260,6 @@ class IcosphereGrid:
         if self.solid.level == 0:
             raise GeometryError("level 0 is the coarsest icosphere; ask for fewer levels or a finer start")
         return icosphere(self.solid.level - 1)
+
+    def finer(self) -> Sphere:
+        return icosphere(self.solid.level + 1)

@@ -30,7 +30,7 @@ def field_analysis(
     >>> field_analysis(torch.randn(5, 28, 3), "1x0 + 1x1", gauss_legendre(4, 7), 3).shape
     torch.Size([5, 2, 4, 7])
     """
-    field_type = checked(field_type)
+    field_type = sphere_type(field_type)
     field_type.check(x)
     found = []
     for irrep in field_type.irreps:
@@ -57,7 +57,7 @@ def field_synthesis(coefficients: Tensor, field_type: FieldType | str, grid: Rin
     >>> bool((smooth - again).abs().max() < 1e-12)
     True
     """
-    field_type = checked(field_type)
+    field_type = sphere_type(field_type)
     copies = [field_type.multiplicity(irrep) for irrep in field_type.irreps]
     if coefficients.ndim < 3 or coefficients.shape[-3] != sum(copies):
         raise MapError(
@@ -85,7 +85,7 @@ def conjugate(alm: Tensor, spin: int) -> Tensor:
     return alm.flip(-1).conj() * (1 - 2 * (order % 2)).to(alm.real.dtype)
 
 
-def checked(field_type: FieldType | str) -> FieldType:
+def sphere_type(field_type: FieldType | str) -> FieldType:
     """Raises FieldTypeError unless its group is SO(2)."""
     field_type = FieldType(field_type)
     if field_type.group != SO2:

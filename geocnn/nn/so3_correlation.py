@@ -14,7 +14,7 @@ from geocnn.groups.field_type import FieldType, Irrep
 from geocnn.groups.steerable import radial_basis
 from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics.dense import dense_analysis, dense_synthesis, is_dense
-from geocnn.harmonics.fields import checked, conjugate, field_analysis, field_synthesis
+from geocnn.harmonics.fields import conjugate, field_analysis, field_synthesis, sphere_type
 from geocnn.harmonics.grid import RingGrid
 from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.ops.gather import single_under_autocast
@@ -90,7 +90,7 @@ class SO3Correlation(nn.Module):
         bias: bool = True,
     ):
         super().__init__()
-        self.in_type, self.out_type = checked(in_type), checked(out_type)
+        self.in_type, self.out_type = sphere_type(in_type), sphere_type(out_type)
         self.lmax, self.radius = lmax, radius
         if (rings is None) != (radius is None):
             raise GeometryError("a local kernel has both rings and a radius, a free one neither")

@@ -4,15 +4,13 @@ makes of it."""
 from __future__ import annotations
 
 import math
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples/advection.py"
-advection = SimpleNamespace(**runpy.run_path(str(EXAMPLE)))
+from tests.example import example
+
+advection = example("advection")
 F64 = torch.float64
 
 

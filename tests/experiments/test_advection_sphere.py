@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples/advection_sphere.py"
-sphere = SimpleNamespace(**runpy.run_path(str(EXAMPLE)))
+from tests.example import example
+
+sphere = example("advection_sphere")
 F64 = torch.float64
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-efficiency = SimpleNamespace(**runpy.run_path(str(EXAMPLES / "data_efficiency.py")))
+from tests.example import example
+
+efficiency = example("data_efficiency")
 F64 = torch.float64
 
 

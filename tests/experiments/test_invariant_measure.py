@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import runpy
 from itertools import pairwise
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples/invariant_measure.py"
-measure = SimpleNamespace(**runpy.run_path(str(EXAMPLE)))
+from tests.example import example
+
+measure = example("invariant_measure")
 FAIR = ("HEALPix", "icosphere, areas", "lat-lon, areas")
 SUMS = {k: measure.sums(k) for k in (2, 3, 4)}
 

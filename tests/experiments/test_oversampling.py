@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import runpy
 from itertools import pairwise
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn.functional import gelu, relu, silu, softplus
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples/oversampling.py"
-oversampling = SimpleNamespace(**runpy.run_path(str(EXAMPLE)))
+from tests.example import example
+
+oversampling = example("oversampling")
 TYPES = oversampling.TYPES
 
 

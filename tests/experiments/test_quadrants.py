@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from geocnn.nn import to_full
+from tests.example import example
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-quadrants = SimpleNamespace(**runpy.run_path(str(EXAMPLES / "quadrants.py")))
+quadrants = example("quadrants")
 F64 = torch.float64
 
 

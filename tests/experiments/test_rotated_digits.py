@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-rotated = SimpleNamespace(**runpy.run_path(str(EXAMPLES / "rotated_digits.py")))
+from tests.example import example
+
+rotated = example("rotated_digits")
 F64 = torch.float64
 
 

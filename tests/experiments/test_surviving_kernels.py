@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,9 +20,9 @@ from geocnn.geometry import (
     plane,
 )
 from geocnn.nn import GaugeConv
+from tests.example import example
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples/surviving_kernels.py"
-survival = SimpleNamespace(**runpy.run_path(str(EXAMPLE)))
+survival = example("surviving_kernels")
 
 SURFACES = {
     "plane": (lambda: plane((6, 5)), 9),

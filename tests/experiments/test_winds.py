@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from geocnn.geometry import healpix, icosphere
 from geocnn.harmonics import evaluate, healpix_grid, synthesis
+from tests.example import example
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples/winds.py"
-winds = SimpleNamespace(**runpy.run_path(str(EXAMPLE)))
+winds = example("winds")
 
 
 @pytest.fixture(scope="module")

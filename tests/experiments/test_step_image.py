@@ -1,28 +1,17 @@
-"""The known values of the planar experiments in examples/."""
+"""Half a pixel: the known values of the step image."""
 
 from __future__ import annotations
 
 import math
-import runpy
 from itertools import pairwise
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+from tests.example import example
+
 F64 = torch.float64
-
-
-def example(name: str) -> SimpleNamespace:
-    return SimpleNamespace(**runpy.run_path(str(EXAMPLES / f"{name}.py")))
-
-
-step, rook = example("step_image"), example("rook")
-
-
-# ------------------------------------------------------------------------------------------- the step image
+step = example("step_image")
 
 
 @pytest.mark.parametrize(
@@ -68,28 +57,3 @@ def test_on_finer_samples_the_smoother_nonlinearity_is_the_sooner_exact():
     errors = [step.shift_error(relu, k) for k in (1, 4, 16, 64)]
     assert all(b < a / 8 for a, b in pairwise(errors))
     assert errors[2] > 1e-3
-
-
-# ------------------------------------------------------------------------------------------------- the rook
-
-
-@pytest.mark.parametrize(("padding", "largest"), [("valid", [0, 1]), ("same", [0, 1]), ("full", [1, 1])])
-@pytest.mark.parametrize("size", [5, 8])
-def test_a_single_tap_tells_the_corners_apart_unless_the_convolution_is_full(padding, largest, size):
-    assert rook.lower_right_tap(padding, size) == largest
-
-
-@pytest.mark.parametrize("padding", ["valid", "same"])
-def test_a_convolution_that_sees_the_border_learns_the_place(padding):
-    model, losses = rook.train(padding, seed=0)
-    assert rook.accuracy(model) == 1
-    assert losses[-1] < 0.1
-
-
-def test_a_full_convolution_stays_at_chance():
-    model, losses = rook.train("full", seed=0, starts=1)
-    a, b = model(rook.in_corners(rook.ROOK))
-    assert torch.equal(a, b)
-    assert rook.accuracy(model) == 0.5
-    assert losses[-1] == pytest.approx(math.log(2), abs=1e-3)
-    assert min(losses) > math.log(2) - 1e-6
