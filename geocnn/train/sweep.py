@@ -68,7 +68,7 @@ def answers(network: nn.Module, x: Tensor, size: int = 128) -> Tensor:
 
 def share_right(network: nn.Module, x: Tensor, y: Tensor, size: int = 128) -> float:
     """The share of x [n, ...] that a classifier gives its label y [n]."""
-    return float((answers(network, x, size).argmax(1) == y).float().mean())
+    return float((answers(network, x, size).argmax(1) == y).double().mean())
 
 
 def sweep(
