@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import MapError
-from geocnn.geometry.healpix import check_map, detect_order, reorder
+from geocnn.geometry.healpix_maps import check_map, detect_order, reorder
 
 
 def read_maps(file: str | Path, nested: bool = False) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
-from geocnn.geometry.healpix import check_map
+from geocnn.geometry.healpix_maps import check_map
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.latitude import Key, expand, project

@@ -5,22 +5,18 @@ import math
 import pytest
 import torch
 
-from geocnn.errors import GeometryError, MapError
+from geocnn.errors import GeometryError
 from geocnn.geometry.healpix import (
-    UNSEEN,
     angle_to_pixel,
     bilinear_weights,
-    check_map,
     check_nside,
     cubic_weights,
-    detect_order,
     neighbours,
     nested_to_ring,
     npix,
     nside_of,
     pixel_to_angle,
     pixel_to_vector,
-    reorder,
     ring_to_nested,
     rings,
     vector_to_pixel,
@@ -195,7 +191,7 @@ def test_float32_and_integer_inputs_give_float64_and_int64():
 
 def test_nothing_depends_on_the_default_dtype_or_device():
     """On the meta device nothing has a value: a tensor made there instead of on the input's device fails."""
-    pixel, values = every_pixel(4), smooth_map(16)
+    pixel = every_pixel(4)
     theta, phi = random_directions(200)
 
     def everything():
@@ -204,14 +200,12 @@ def test_nothing_depends_on_the_default_dtype_or_device():
         yield from cubic_weights(4, theta, phi, nested=True)
         yield neighbours(4, pixel)
         yield vector_to_pixel(4, pixel_to_vector(4, pixel))
-        yield reorder(values, to="nested")
 
     expected = list(everything())
     torch.set_default_dtype(torch.float16)
     try:
         with torch.device("meta"):
             found = list(everything())
-            assert detect_order(values) == "ring"
     finally:
         torch.set_default_dtype(torch.float32)
     for a, b in zip(found, expected, strict=True):
@@ -221,12 +215,11 @@ def test_nothing_depends_on_the_default_dtype_or_device():
 
 def test_inputs_are_left_as_they_were():
     theta, phi = random_directions(100)
-    values = torch.randn(192, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     pixel = every_pixel(4)
-    copies = [t.clone() for t in (theta, phi, values, pixel)]
+    copies = [t.clone() for t in (theta, phi, pixel)]
     angle_to_pixel(4, theta, phi), bilinear_weights(4, theta, phi), cubic_weights(4, theta, phi)
-    reorder(values, to="nested"), detect_order(values), neighbours(4, pixel), pixel_to_angle(4, pixel)
-    assert all(torch.equal(a, b) for a, b in zip((theta, phi, values, pixel), copies, strict=True))
+    neighbours(4, pixel), pixel_to_angle(4, pixel)
+    assert all(torch.equal(a, b) for a, b in zip((theta, phi, pixel), copies, strict=True))
 
 
 # -------------------------------------------------------------------------------------------- interpolation
@@ -337,70 +330,6 @@ def test_bilinear_interpolation_is_of_first_order_at_the_poles():
     assert 0.9 < math.log2(errors[0] / errors[2]) / 2 < 1.1
 
 
-# ------------------------------------------------------------------------------------------------ whole maps
-
-
-def smooth_map(nside, nested=False):
-    theta, phi = pixel_to_angle(nside, every_pixel(nside), nested=nested)
-    generator = torch.Generator().manual_seed(0)
-    return harmonics(theta, phi, torch.randn(2, 9, 9, generator=generator, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("nside", [1, 4, 32])
-def test_reorder_is_healpys_and_undone_by_the_other(healpy, nside):
-    values = torch.randn(npix(nside), 3, generator=torch.Generator().manual_seed(0))
-    nested = reorder(values, to="nested", dim=0)
-    expected = healpy.reorder(values[:, 1].numpy(), r2n=True)
-    assert torch.equal(nested[:, 1], torch.from_numpy(expected))
-    assert torch.equal(reorder(nested, to="ring", dim=0), values)
-    assert torch.equal(reorder(values.T, to="nested"), nested.T)
-
-
-@pytest.mark.parametrize("nside", [8, 16, 64])
-def test_order_of_a_smooth_map_is_detected(nside):
-    assert detect_order(smooth_map(nside)) == "ring"
-    assert detect_order(smooth_map(nside, nested=True).float()) == "nested"
-    assert detect_order(smooth_map(nside, nested=True)[:, None].expand(-1, 2), dim=0) == "nested"
-
-
-def test_order_of_a_map_without_structure_is_undecided():
-    shuffle = torch.randperm(npix(16), generator=torch.Generator().manual_seed(0))
-    assert detect_order(smooth_map(16)[shuffle]) is None
-    assert detect_order(torch.ones(npix(16))) is None
-    assert detect_order(smooth_map(1)) is None
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
-    ("bad", "name"), [(math.nan, "NaN"), (math.inf, "infinite"), (-math.inf, "infinite"), (UNSEEN, "UNSEEN")]
-)
-def test_map_with_bad_pixels_is_refused(bad, name, dtype):
-    values = torch.zeros(2, 192, dtype=dtype)
-    values[0, 7] = values[1, 7] = values[1, 40] = bad
-    with pytest.raises(MapError, match=rf"2 of 192 pixels are {name}.*\[7, 40\]"):
-        check_map(values)
-    with pytest.raises(MapError, match=name):
-        check_map(values.double().T, dim=0)
-    with pytest.raises(MapError, match=name):
-        detect_order(values)
-
-
-def test_unseen_is_healpys(healpy):
-    assert UNSEEN == healpy.UNSEEN
-
-
-def test_map_of_a_wrong_size_is_refused():
-    assert check_map(torch.zeros(192, dtype=torch.int64), nside=4) == 4
-    with pytest.raises(MapError, match=r"192 values \(nside 4\), not 768 \(nside 8\)"):
-        check_map(torch.zeros(192), nside=8)
-    with pytest.raises(MapError, match=r"200 values.*192 \(nside 4\) or 768 \(nside 8\)"):
-        check_map(torch.zeros(200))
-    with pytest.raises(MapError, match=r"nearest valid sizes are 12 \(nside 1\)$"):
-        nside_of(0)
-    with pytest.raises(MapError, match=r"108 values"):  # 12 * 3^2: an nside, but no power of two
-        nside_of(108)
-
-
 # ------------------------------------------------------------------------------------------------- bad input
 
 
@@ -448,5 +377,3 @@ def test_directions_that_do_not_exist_are_refused():
         vector_to_pixel(4, fine)
     with pytest.raises(GeometryError, match="nside >= 2"):
         cubic_weights(1, fine, fine)
-    with pytest.raises(GeometryError, match='"ring" or to "nested", not to \'nest\''):
-        reorder(torch.zeros(48), to="nest")

@@ -22,7 +22,7 @@ from torch import Tensor
 from geocnn.data.spherical_digits import SphericalDigits, normalise
 from geocnn.errors import GeocnnError, MapError
 from geocnn.geometry import healpix
-from geocnn.geometry.healpix import check_map
+from geocnn.geometry.healpix_maps import check_map
 from geocnn.train.files import load_weights
 from geocnn.train.loop import Outcome, fit, fit_each, inference_device, is_main_process, predict_logits
 from geocnn.train.recipe import Recipe, Request, Subject
