@@ -40,6 +40,16 @@ def test_it_is_exact_for_the_regular_representation(group):
         )
 
 
+def test_answers_do_not_depend_on_the_order_in_memory():
+    layer = FourierNonlinearity(field_type(2), F.relu).double()
+    x = torch.randn(4, 5, layer.in_type.dim, dtype=torch.float64)
+    batch_inner = x.movedim(0, -1).contiguous().movedim(-1, 0)
+    assert batch_inner.stride(0) == 1
+    found = layer(batch_inner)
+    torch.testing.assert_close(found, layer(x), rtol=0, atol=1e-14)
+    assert found.stride(0) == 1  # and the next layer gets them as this one did
+
+
 # as the class says, and that 7 samples at order 2 are off by 9 %
 ALIASING = {
     (1, F.relu): (0.30, 0.060, 0.020, 0.0049),

@@ -86,6 +86,15 @@ def test_every_level_of_a_u_net_counts_near_and_far():
     assert all(p.grad is not None and bool((p.grad != 0).any()) for p in model.parameters())
 
 
+def test_what_comes_back_from_a_coarse_level_has_no_more_degrees_than_its_layers():
+    grids, came = [gauss_legendre(12, 24), gauss_legendre(9, 18)], []
+    model = HarmonicUNet("1x0", ["3x0 + 3x1", "3x0 + 3x1"], [8, 4], "1x0").double()
+    model.up[0].register_forward_pre_hook(lambda _, given: came.append(given[0][..., :9]))
+    model(torch.randn(1, 288, 1, dtype=torch.float64), grids)
+    alm = field_analysis(came[0], "3x0 + 3x1", grids[0], 8)
+    assert float(alm[:, 5:].detach().abs().max()) < 1e-12 < float(alm[:, 4].detach().abs().max())
+
+
 def test_near_and_far_add_up():
     grid, sphere = healpix_grid(8), healpix(8)
     stencil = sphere.stencil(0.5, kind="log")
