@@ -27,10 +27,12 @@ from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.latitude import Key, expand, project
 from geocnn.harmonics.longitude import from_fourier, spectrum_size, to_fourier
+from geocnn.harmonics.uncompiled import uncompiled
 
 PART_BYTES = 1 << 23  # of values transformed at once on a processor
 
 
+@uncompiled
 def synthesis(alm: Tensor, grid: RingGrid, spin: int | None = None) -> Tensor:
     """Values at the points of a grid of the function with the coefficients alm; exact for every lmax.
 
@@ -58,6 +60,7 @@ def synthesis(alm: Tensor, grid: RingGrid, spin: int | None = None) -> Tensor:
     return _Linear.apply(alm, _expand(key), _project(key))
 
 
+@uncompiled
 def analysis(
     values: Tensor, grid: RingGrid, lmax: int, spin: int | None = None, iterations: int | None = None
 ) -> Tensor:
@@ -101,6 +104,7 @@ def analysis(
     return alm
 
 
+@uncompiled
 def integral(values: Tensor, grid: RingGrid) -> Tensor:
     """The integral of values [..., n_points] over the unit sphere, by the grid's weights: [...].
 

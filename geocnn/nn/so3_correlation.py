@@ -16,6 +16,7 @@ from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics.dense import dense_analysis, dense_synthesis, is_dense
 from geocnn.harmonics.fields import conjugate, field_analysis, field_synthesis, sphere_type
 from geocnn.harmonics.grid import RingGrid
+from geocnn.harmonics.uncompiled import uncompiled
 from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.ops.gather import single_under_autocast
 
@@ -131,6 +132,7 @@ class SO3Correlation(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self._correlated(x, grid, out_grid or grid)
 
+    @uncompiled
     def _correlated(self, x: Tensor, grid: RingGrid, out_grid: RingGrid) -> Tensor:
         if is_dense(grid, self.lmax) and is_dense(out_grid, self.lmax):
             y = self._dense(x, grid, out_grid)
