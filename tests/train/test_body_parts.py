@@ -23,15 +23,10 @@ from geocnn.geometry.io import load_triangles, save_ply
 
 pytest.importorskip("torch_geometric")
 
-from geocnn.train.recipes import body_parts
-from geocnn.train.recipes.body_parts import (
-    BodyPartsSettings,
-    blind_description,
-    check_size,
-    parts_description,
-    upright,
-)
+from geocnn.train.recipes import body_parts, part_predictions
+from geocnn.train.recipes.body_parts import BodyPartsSettings, blind_description, parts_description
 from geocnn.train.recipes.part_networks import build_network, load_network, parameters, probabilities, score
+from geocnn.train.recipes.part_predictions import check_size, upright
 from geocnn.train.recipes.part_surfaces import AREA, batch, prepared, standard_mesh
 
 TINY = [
@@ -69,7 +64,8 @@ def replaced(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEOCNN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(body_parts, "bodies", eggs)
-        patch.setattr(body_parts, "FEWEST", 20)
+        patch.setattr(part_predictions, "bodies", eggs)
+        patch.setattr(part_predictions, "FEWEST", 20)
         yield
 
 
@@ -172,7 +168,7 @@ def test_the_score_weighs_by_area_and_bodies_alike():
 def test_a_killed_run_goes_on_and_ends_the_same(finished_run, tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import test_body_parts as t;"
-        "t.body_parts.bodies = t.eggs; t.main(sys.argv[2:])"
+        "t.body_parts.bodies = t.part_predictions.bodies = t.eggs; t.main(sys.argv[2:])"
     )
     here = os.path.dirname(__file__)
     command = [sys.executable, "-c", script, here, "train", "body-parts", "--run", tmp_path / "run", *TINY]
