@@ -207,14 +207,16 @@ def alm_from_healpy(packed: Tensor) -> Tensor:
         complex [..., lmax + 1, lmax + 1].
 
     Raises:
-        MapError: the number of coefficients belongs to no lmax (with mmax = lmax).
+        MapError: packed is not complex, or the number of coefficients belongs to no lmax (with mmax = lmax).
 
     >>> alm_from_healpy(torch.tensor([1, 2, 3], dtype=torch.complex128)).real.tolist()
     [[1.0, 0.0], [2.0, 3.0]]
     """
-    count = packed.shape[-1]
+    if not packed.is_complex():
+        raise MapError(f"packed is {packed.dtype}; give complex coefficients")
+    count = packed.shape[-1] if packed.ndim else 0
     lmax = (math.isqrt(8 * count + 1) - 3) // 2
-    if (lmax + 1) * (lmax + 2) != 2 * count:
+    if lmax < 0 or (lmax + 1) * (lmax + 2) != 2 * count:
         raise MapError(f"{count} coefficients belong to no lmax; give (lmax + 1)(lmax + 2) / 2 (mmax = lmax)")
     m, l = torch.triu_indices(lmax + 1, lmax + 1, device=packed.device)
     alm = packed.new_zeros(*packed.shape[:-1], lmax + 1, lmax + 1)

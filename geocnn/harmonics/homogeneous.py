@@ -63,7 +63,8 @@ def homogeneous_correlation(
             "depend on how the kernel is carried; average it over the stabiliser, or lift to fields"
         )
     moved = kernel(space.back(space.points if at is None else at, space.points))
-    return torch.einsum("pn,...n->...p", moved * space.measure, f.to(moved.dtype))
+    dtype = torch.promote_types(moved.dtype, f.dtype)
+    return torch.einsum("pn,...n->...p", (moved * space.measure).to(dtype), f.to(dtype))
 
 
 def sphere_space(grid: RingGrid) -> HomogeneousSpace:

@@ -63,6 +63,14 @@ def test_on_the_circle_it_is_the_discrete_cross_correlation():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+def test_the_parts_of_a_complex_function_do_not_mix():
+    f, g = torch.randn(2, 9, dtype=torch.float64, generator=G)
+    one, other, both = (
+        homogeneous_correlation(lambda q: q[..., 0].exp(), x, circle(9)) for x in (f, g, torch.complex(f, g))
+    )
+    torch.testing.assert_close(both, torch.complex(one, other), rtol=0, atol=1e-14)
+
+
 def test_on_the_plane_it_is_torch_s_convolution():
     y, x = torch.meshgrid(torch.arange(9), torch.arange(9), indexing="ij")
     points = torch.stack([x, y], -1).reshape(-1, 2).double()
