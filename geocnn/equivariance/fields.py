@@ -13,16 +13,10 @@ import torch
 from torch import Tensor
 
 from geocnn.geometry.flat import Flat
-from geocnn.geometry.healpix import nside_of
 from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import Block, FieldType
 from geocnn.groups.wigner import rotate_coefficients
-from geocnn.harmonics import (
-    analysis,
-    healpix_grid,
-    random_coefficients,
-    synthesis,
-)
+from geocnn.harmonics import RingGrid, analysis, random_coefficients, synthesis
 
 WAVES = 24
 
@@ -81,15 +75,15 @@ def _inside(s: Flat) -> Tensor:
     return found
 
 
-# ----------------------------------------------------------------------- on HEALPix: rotated in the spectrum
+# ---------------------------------------------------------------------- on rings: rotated in the spectrum
 
 
 def random_spectrum(
-    nside: int, nested: bool, field_type: FieldType, degree: int, rotation: Tensor, seed: int
+    grid: RingGrid, field_type: FieldType, degree: int, rotation: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """A random field of harmonic degree `degree`, and the same rotated by R [3, 3], exactly: [1, npix, D]."""
+    """A random field of harmonic degree `degree`, and the same rotated by R [3, 3], exactly: [1, N, D]."""
     generator = torch.Generator().manual_seed(seed)
-    grid, runs, turned = healpix_grid(nside, nested), [], []
+    runs, turned = [], []
     for b in field_type.blocks:
         if b.dim == 1:
             alm = random_coefficients(degree, b.multiplicity, generator)
@@ -104,22 +98,21 @@ def random_spectrum(
     return torch.cat(runs, -1)[None], torch.cat(turned, -1)[None]
 
 
-def rotated(x: Tensor, field_type: FieldType, rotation: Tensor, nested: bool) -> Tensor:
-    """A field [..., npix, D] in the frames (south, east), rotated by R [3, 3] in its spectrum.
+def rotated(x: Tensor, field_type: FieldType, rotation: Tensor, grid: RingGrid) -> Tensor:
+    """A field [..., N, D] in the frames (south, east), rotated by R [3, 3] in its spectrum.
 
-    Frequency n is spin n. What lies beyond degree 2 nside is lost.
+    Frequency n is spin n. What lies beyond the grid's largest degree is lost, on HEALPix beyond 2 nside.
     """
-    nside = nside_of(x.shape[-2])
-    grid, runs = healpix_grid(nside, nested), []
+    lmax, runs = grid.lmax if grid.exact else (len(grid.n_phi) + 1) // 2, []
     for b in field_type.blocks:
-        part = b.view(x.to("cpu", torch.float64)).movedim(-3, -1)  # [..., dim, multiplicity, npix]
+        part = b.view(x.to("cpu", torch.float64)).movedim(-3, -1)  # [..., dim, multiplicity, N]
         if b.dim == 1:
-            alm = analysis(part[..., 0, :, :], grid, 2 * nside)
+            alm = analysis(part[..., 0, :, :], grid, lmax)
             runs.append(synthesis(rotate_coefficients(alm, rotation), grid).mT)
         else:
             n = b.irrep.frequency
             z = torch.complex(part[..., 0, :, :], part[..., 1, :, :])
-            alm = analysis(z, grid, 2 * nside, n)
+            alm = analysis(z, grid, lmax, n)
             runs.append(_components(synthesis(rotate_coefficients(alm, rotation), grid, n)))
     return torch.cat(runs, -1).to(x)
 

@@ -10,9 +10,11 @@ from geocnn.geometry.flat import Flat
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.meshes import mesh
-from geocnn.geometry.sphere import Sphere
+from geocnn.geometry.ring_grid import Rings
+from geocnn.geometry.sphere import HealpixGrid, Sphere
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import Surface
+from geocnn.harmonics import RingGrid, equiangular, gauss_legendre, healpix_grid
 
 
 def finer(surface: Surface) -> Surface:
@@ -85,6 +87,23 @@ def turn_between(a: Mesh, b: Mesh) -> Tensor:
     angle = torch.zeros(a.n_points, dtype=torch.float64)
     angle[s.tail[h]] = t.polar[other] - s.polar[h]
     return angle + b.anchor[: a.n_points] - a.anchor
+
+
+def transform_grid(surface: Surface) -> RingGrid | None:
+    """The grid of the harmonic transforms that has the points of a sphere and its frames, if there is one.
+
+    >>> from geocnn.geometry import ring_grid
+    >>> transform_grid(ring_grid(8))
+    gauss_legendre(8, 16): 8 rings, 128 points, lmax 7
+    """
+    if not isinstance(surface, Sphere) or surface.flipped is not None or bool(surface.anchor.any()):
+        return None
+    match surface.grid:
+        case HealpixGrid(nside, nested):
+            return healpix_grid(nside, nested)
+        case Rings(theta, n_lon, kind):
+            return {"gauss-legendre": gauss_legendre, "equiangular": equiangular}[kind](len(theta), n_lon)
+    return None
 
 
 def levels(surface: Surface, where: Stencil | Hierarchy | None) -> list[Surface]:

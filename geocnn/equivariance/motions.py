@@ -14,6 +14,7 @@ from torch import Tensor
 
 from geocnn.geometry.flat import Flat
 from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.ring_grid import Rings
 from geocnn.geometry.sphere import HealpixGrid, Sphere
 from geocnn.geometry.surface import Surface
 from geocnn.geometry.triangulation import Triangulation
@@ -123,10 +124,13 @@ def slide(s: Flat, columns: int, rows: int) -> Motion:
 
 
 def _rotations(s: Sphere) -> dict[str, Tensor]:
-    """Rotations that permute the grid: two that generate others, of HEALPix or of the icosahedron."""
-    if isinstance(s.grid, HealpixGrid):
+    """Rotations that permute the grid: those that generate others, of HEALPix, rings or the icosahedron."""
+    if isinstance(s.grid, HealpixGrid | Rings):
         z, x = torch.eye(3, dtype=torch.float64)[[2, 0]]
-        return {"quarter turn about z": about(z, math.pi / 2), "half turn about x": about(x, math.pi)}
+        found = {"quarter turn about z": about(z, math.pi / 2), "half turn about x": about(x, math.pi)}
+        if isinstance(s.grid, Rings) and s.grid.n_lon % 4:
+            del found["quarter turn about z"]
+        return found
     # the coarsest points come first: the icosahedron's corners
     corners = s.points[:12]
     near = (corners @ corners[0] > 0.4).nonzero()[1:, 0]

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from geocnn.equivariance.errors import reanchored
 from geocnn.equivariance.fields import noise, random_spectrum, rotated, shifted, smooth
-from geocnn.equivariance.grids import remeshed, sizes, stencils, turn_between
+from geocnn.equivariance.grids import remeshed, sizes, stencils, transform_grid, turn_between
 from geocnn.equivariance.motions import Motion, motion, motions, slide
 from geocnn.equivariance.trials import Act, Setup, Trial, Where
 from geocnn.geometry.flat import Flat
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.meshes import mesh
-from geocnn.geometry.sphere import HealpixGrid, Sphere
 from geocnn.geometry.stencil import Stencil, gauge_change
 from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import FieldType
@@ -92,7 +91,8 @@ def isometry(s: Setup) -> list[Trial]:
     """Rotations, turns and mirrors that take points to points, for models whose group holds them."""
     if isinstance(s.surface, Mesh) and len(s.levels) > 1:
         return []  # the farthest points of a symmetric mesh are not symmetric
-    names = motions(s.surface, s.in_type.group)
+    coarser = [motions(level, s.in_type.group) for level in s.levels[1:]]
+    names = [n for n in motions(s.surface, s.in_type.group) if all(n in others for others in coarser)]
     if s.is_picture:
         return [_moved_picture(s, motion(s.surface, name)) for name in names]
     return [_moved(s, {level.n_points: motion(level, name) for level in s.levels}) for name in names]
@@ -122,19 +122,20 @@ def _moved_picture(s: Setup, move: Motion) -> Trial:
 
 
 def rotation(s: Setup) -> list[Trial]:
-    """A rotation of the sphere drawn at random, exact in the spectrum; on HEALPix, in its own frames."""
-    grid = s.surface.grid if isinstance(s.surface, Sphere) else None
-    if not isinstance(grid, HealpixGrid) or s.surface.flipped is not None or bool(s.surface.anchor.any()):
+    """A rotation of the sphere drawn at random, exact in the spectrum; on rings, in their own frames."""
+    grids = {level.n_points: transform_grid(level) for level in s.levels}
+    grid = grids[s.surface.n_points]
+    if grid is None:
         return []
     r = random_rotations(1, s.random())[0]
     degree = max(1, round(2 * torch.pi / s.wavelength))
-    x, moved_x = random_spectrum(grid.nside, grid.nested, s.in_type, degree, r, s.seed)
-    places = {len(level.points) for level in s.levels}
+    x, moved_x = random_spectrum(grid, s.in_type, degree, r, s.seed)
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
-        if y.shape[-2] not in places:
+        if y.shape[-2] not in grids:
             return y
-        return None if t is None else rotated(y, t, r, grid.nested)
+        on = grids[y.shape[-2]]
+        return None if t is None or on is None else rotated(y, t, r, on)
 
     return [Trial(x, s.where, moved_x, s.where, act)]
 

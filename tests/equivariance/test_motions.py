@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from geocnn.equivariance.fields import noise, random_spectrum, rotated, shifted, smooth
-from geocnn.equivariance.grids import finer, remeshed, subdivided, turn_between
+from geocnn.equivariance.grids import finer, remeshed, subdivided, transform_grid, turn_between
 from geocnn.equivariance.motions import motion, motions, slide
-from geocnn.geometry import healpix, icosphere, mesh, mobius_strip, plane, torus
+from geocnn.geometry import healpix, icosphere, mesh, mobius_strip, plane, ring_grid, torus
 from geocnn.groups import FieldType
 from geocnn.groups.planar import O2, SO2, TRIVIAL
 from geocnn.groups.rotations import random_rotations
@@ -24,6 +24,8 @@ SURFACES = {
     "Möbius strip": (mobius_strip((8, 12)), O2, 2.1),
     "HEALPix": (healpix(4), SO2, 0.6),
     "icosphere": (icosphere(2), SO2, 0.6),
+    "Gauss-Legendre rings": (ring_grid(7, 12), SO2, 0.7),
+    "equiangular rings": (ring_grid(6, 8, "equiangular"), SO2, 0.8),
     "cube": (mesh(*cube()), SO2, 0.8),
     "tetrahedron": (mesh(*tetrahedron()), SO2, 1.5),
 }
@@ -57,6 +59,7 @@ def test_a_group_without_the_turn_does_not_claim_it():
     assert motions(torus((4, 4)), TRIVIAL) == []
     assert motions(torus((4, 6)), SO2) == ["half turn"]
     assert motions(mesh(*jittered_sphere(40)), SO2) == []
+    assert motions(ring_grid(4, 6), SO2) == ["half turn about x"]
 
 
 def test_twice_around_the_strip_is_home_and_once_is_not():
@@ -66,11 +69,22 @@ def test_twice_around_the_strip_is_home_and_once_is_not():
     assert torch.equal(slide(s, 6, 0).carry(once, t), x) and not torch.equal(once, x)
 
 
-def test_spectral_rotation_of_a_field_is_the_rotated_field():
-    t, r = FieldType("1x0 + 2x1 + 1x2"), random_rotations(1, torch.Generator().manual_seed(0))[0]
-    x, turned = random_spectrum(16, True, t, 5, r, 0)
+@pytest.mark.parametrize(
+    ("s", "within"),
     # three Jacobi iterations leave 3e-5 of it in the mean square (harmonics.analysis)
-    torch.testing.assert_close(rotated(x, t, r, True), turned, rtol=0, atol=1e-3 * float(turned.abs().max()))
+    [(healpix(16, nested=True), 1e-3), (ring_grid(8), 1e-12), (ring_grid(12, 13, "equiangular"), 1e-12)],
+    ids=["HEALPix", "Gauss-Legendre", "equiangular"],
+)
+def test_spectral_rotation_of_a_field_is_the_rotated_field(s, within):
+    t, r = FieldType("1x0 + 2x1 + 1x2"), random_rotations(1, torch.Generator().manual_seed(0))[0]
+    grid = transform_grid(s)
+    theta, phi = grid.angles()
+    x, y = theta.sin() * phi.cos(), theta.sin() * phi.sin()
+    torch.testing.assert_close(torch.stack([x, y, theta.cos()], 1), s.points, rtol=0, atol=1e-14)
+    x, turned = random_spectrum(grid, t, 5, r, 0)
+    torch.testing.assert_close(
+        rotated(x, t, r, grid), turned, rtol=0, atol=within * float(turned.abs().max())
+    )
 
 
 def test_shifts_by_parts_of_a_cell_add_up_to_whole_ones():

@@ -14,7 +14,7 @@ from torch import nn
 
 from geocnn.equivariance import SYMMETRIES, assert_equivariant, judged, report
 from geocnn.errors import FieldTypeError, GeocnnError
-from geocnn.geometry import healpix, icosphere, mesh, mobius_strip, plane, torus
+from geocnn.geometry import healpix, icosphere, mesh, mobius_strip, plane, ring_grid, torus
 from geocnn.groups import FieldType
 from geocnn.groups.planar import TRIVIAL
 from geocnn.nn import GaugeConv, SurfaceEncoder, SurfaceUNet
@@ -67,6 +67,15 @@ def test_frames_numbers_and_grid_motions_are_exact_and_the_rest_converges_on_the
     assert all(1e-9 < found[name].own_error < 1e-6 for name in exact)
     # bilinear interpolation is of second order
     assert 1.5 < found["rotation"].model.order < 2.5
+
+
+@pytest.mark.parametrize("kind", ["gauss-legendre", "equiangular"])
+def test_on_rings_too(kind):
+    found = report(GaugeConv("1x0 + 1x1", "1x0 + 1x2"), ring_grid(8, kind=kind), log(0.9))
+    exact = {"gauge", "relabelling", "isometry"}
+    assert verdicts(found) == {
+        name: "exact" if name in exact else "converging" for name in (*exact, "rotation", "refinement")
+    }
 
 
 def test_every_layer_of_a_network_on_a_hierarchy_is_measured():
