@@ -15,9 +15,12 @@ import torch
 from torch import nn
 
 from geocnn.equivariance.errors import relative
+from geocnn.equivariance.grids import Where
 from geocnn.equivariance.layers import layer_errors, recorded, run
 from geocnn.equivariance.symmetries import SYMMETRIES
-from geocnn.equivariance.trials import Setup, Trial, Where
+from geocnn.equivariance.trials import Setup, Trial
+from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 
 Verdict = Literal["exact", "converging", "broken", "undecided"]
@@ -168,7 +171,7 @@ def _cast(trial: Trial, model: nn.Module) -> Trial:
     p = next(p for p in model.parameters() if p.is_floating_point())
 
     def cast(where: Where | None) -> Where | None:
-        return None if where is None else where.to(p.device, p.dtype)
+        return where.to(p.device, p.dtype) if isinstance(where, Stencil | Hierarchy) else where
 
     return replace(
         trial,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,11 +12,14 @@ from geocnn.geometry.flat import Flat
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.meshes import mesh
-from geocnn.geometry.ring_grid import Rings
-from geocnn.geometry.sphere import HealpixGrid, Sphere
+from geocnn.geometry.ring_grid import KINDS, Rings, ring_grid
+from geocnn.geometry.sphere import HealpixGrid, Sphere, healpix
 from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import Surface
 from geocnn.harmonics import RingGrid, equiangular, gauss_legendre, healpix_grid
+
+Where = Stencil | Hierarchy | RingGrid | Sequence[RingGrid]
+"""What a model is given beside a field."""
 
 
 def finer(surface: Surface) -> Surface:
@@ -106,10 +111,28 @@ def transform_grid(surface: Surface) -> RingGrid | None:
     return None
 
 
-def levels(surface: Surface, where: Stencil | Hierarchy | None) -> list[Surface]:
-    """The surface and the coarser ones whose points `where` speaks of, finest first."""
-    wanted = sizes(where) if where is not None else {surface.n_points}
-    found = [surface]
+def sphere_on(grid: RingGrid) -> Sphere:
+    """The sphere whose `transform_grid` is this one. Raises GeometryError where there is none."""
+    if not grid.is_product:
+        return healpix((len(grid.n_phi) + 1) // 4, nested=grid.pixel is not None)
+    for kind in KINDS:
+        found = ring_grid(*grid.shape, kind)
+        same = transform_grid(found)
+        if same is not None and torch.equal(same.theta, grid.theta):
+            return found
+    raise GeometryError(
+        f"no sphere here has the points of {grid!r}; measure on gauss_legendre, healpix_grid, or equiangular "
+        "without poles"
+    )
+
+
+def levels(surface: Surface, where: Where | None) -> list[Surface]:
+    """The surface and the others whose points `where` speaks of, finest first."""
+    if where is None:
+        return [surface]
+    if not isinstance(where, Stencil | Hierarchy):
+        return [surface, *map(sphere_on, [where] if isinstance(where, RingGrid) else where)]
+    wanted, found = sizes(where), [surface]
     while min(wanted) < found[-1].n_points:
         found.append(found[-1].coarser())
     return found

@@ -29,7 +29,7 @@ def print_report(report: Report, console: Console) -> None:
 
     points = " → ".join(map(str, report.points))
     table = Table(
-        "symmetry", "verdict", "error in float64", "order", f"in {report.dtype}", "layer",
+        "symmetry", "verdict", "error in float64", "order", _own_format(report), "layer",
         title=f"{report.model} on {report.surface}, {points} points",
         title_justify="left",
     )  # fmt: skip
@@ -38,6 +38,11 @@ def print_report(report: Report, console: Console) -> None:
         table.add_row(name, f"[{COLOURS[verdict]}]{verdict}", *cells)
     console.print(table, highlight=False)
     console.print(EXPLANATION, highlight=False)
+
+
+def _own_format(report: Report) -> str:
+    """The heading of errors in the model's own number format, which may be float64 too."""
+    return f"in {report.dtype}" if any(f.own_error is not None for f in report.findings) else ""
 
 
 def row(f: Finding) -> list[str]:
@@ -54,7 +59,7 @@ def row(f: Finding) -> list[str]:
 
 def write_html(report: Report, path: str | Path) -> None:
     heads = ("symmetry", "verdict", f"error in float64 on {report.points} points", "order",
-             f"error in {report.dtype}", "layer that breaks it")  # fmt: skip
+             _own_format(report), "layer that breaks it")  # fmt: skip
     body = "".join(_html_row(f) for f in report.findings)
     left_out = f"<p>Does not apply here: {', '.join(report.left_out)}.</p>" if report.left_out else ""
     title = f"Equivariance of {_safe(report.model)}"

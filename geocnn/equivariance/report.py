@@ -14,13 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.equivariance.findings import Finding, find
+from geocnn.equivariance.grids import Where, transform_grid
 from geocnn.equivariance.layers import run
 from geocnn.equivariance.symmetries import SYMMETRIES
-from geocnn.equivariance.trials import Setup, Where
-from geocnn.errors import FieldTypeError, GeocnnError
+from geocnn.equivariance.trials import Setup
+from geocnn.errors import FieldTypeError, GeocnnError, GeometryError
 from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import FieldType
+from geocnn.harmonics.grid import RingGrid
+from geocnn.nn.harmonic import HarmonicBlock, HarmonicEncoder, HarmonicUNet
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
+from geocnn.nn.so3_correlation import SO3Correlation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,8 +105,10 @@ def report(
         model: called as model(x, where), or with a field alone: on flat surfaces as a picture [B, C, h, w],
             elsewhere [B, N, C]. A module is copied, and measured as in evaluation.
         surface: where it works, as fine as it will be used.
-        build: makes the stencil or hierarchy, of the same radius on every grid. By default a hierarchy of as
-            many levels as the model has, or a stencil, of radius 2.5 spacings of `surface`.
+        build: makes the stencil or hierarchy, of the same radius on every grid, or the grids of harmonic
+            layers. By default a hierarchy of as many levels as the model has, or a stencil, of radius 2.5
+            spacings of `surface`; of a harmonic model the surface's grid, and for further widths coarser
+            ones.
         in_type, out_type: by default the model's own; out_type None: the answer belongs to no point.
         symmetries: names, all by default (`SYMMETRIES`).
         refinements: how many finer grids to try. Stencils grow sixteenfold with each.
@@ -207,6 +213,10 @@ def _default_build(model: Any, surface: Surface) -> Callable[[Surface], Where] |
     """
     if not _takes_geometry(model):
         return None
+    if isinstance(model, HarmonicEncoder | HarmonicUNet):
+        return lambda s: _grids(model, s)
+    if isinstance(model, HarmonicBlock | SO3Correlation):
+        return _grid
     radius = 2.5 * surface.spacing
     rings = surface.default_samples(radius)[0]
 
@@ -217,6 +227,26 @@ def _default_build(model: Any, surface: Surface) -> Callable[[Surface], Where] |
         n = len(model.within)
         return lambda s: s.hierarchy(levels=n, radius=radius, samples=samples(s))
     return lambda s: s.stencil(radius, samples=samples(s))
+
+
+def _grid(surface: Surface) -> RingGrid:
+    found = transform_grid(surface)
+    if found is None:
+        raise GeometryError(
+            f"{surface!r} has no harmonic transform; use healpix or ring_grid, with frames as made"
+        )
+    return found
+
+
+def _grids(model: HarmonicEncoder | HarmonicUNet, surface: Surface) -> list[RingGrid]:
+    """One a width, each half as fine as the one before; an encoder's first width works on the input's."""
+    encodes = isinstance(model, HarmonicEncoder)
+    widths = len(model.blocks) if encodes else len(model.down)
+    found = [_grid(surface)]
+    for _ in range(widths - 1):
+        surface = surface.coarser()
+        found.append(_grid(surface))
+    return found[:1] + found if encodes else found
 
 
 def _setup(

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from geocnn.equivariance.errors import reanchored
 from geocnn.equivariance.fields import noise, random_spectrum, rotated, shifted, smooth
-from geocnn.equivariance.grids import remeshed, sizes, stencils, transform_grid, turn_between
+from geocnn.equivariance.grids import Where, remeshed, sizes, stencils, transform_grid, turn_between
 from geocnn.equivariance.motions import Motion, motion, motions, slide
-from geocnn.equivariance.trials import Act, Setup, Trial, Where
+from geocnn.equivariance.trials import Act, Setup, Trial
 from geocnn.geometry.flat import Flat
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.mesh import Mesh
@@ -30,7 +30,7 @@ from geocnn.ops.gather import transported_mean
 
 def gauge(s: Setup) -> list[Trial]:
     """Every point's frame turned at random, and mirrored where the group mirrors."""
-    if s.where is None or s.in_type.group == TRIVIAL:
+    if not isinstance(s.where, Stencil | Hierarchy) or s.in_type.group == TRIVIAL:
         return []
     turns = {n: s.in_type.group.sample(n, s.random(n)) for n in sizes(s.where)}
     x = noise(s.surface.n_points, s.in_type, s.seed)
@@ -48,7 +48,7 @@ def gauge(s: Setup) -> list[Trial]:
 
 def relabelling(s: Setup) -> list[Trial]:
     """The points of every level numbered anew at random."""
-    if s.where is None:
+    if not isinstance(s.where, Stencil | Hierarchy):
         return []
     order = {n: torch.randperm(n, generator=s.random(n)) for n in sizes(s.where)}
     x = noise(s.surface.n_points, s.in_type, s.seed)
@@ -76,9 +76,9 @@ def _renumbered(s: Stencil, sources: Tensor, targets: Tensor) -> Stencil:
 
 def anchor(s: Setup) -> list[Trial]:
     """Every sampling grid turned at random; the frames stay."""
-    if s.build is None or s.where is None or all(st.samples is None for st in stencils(s.where)):
+    if s.build is None or not isinstance(s.where, Stencil | Hierarchy):
         return []
-    if not s.has_smooth or isinstance(s.surface, Mesh):
+    if all(st.samples is None for st in stencils(s.where)) or not s.has_smooth or isinstance(s.surface, Mesh):
         return []
     moved = s.build(reanchored(s.surface, s.random()))
     return [_trial(s.field(), s.where, lambda y, t: y, moved, s.in_type)]
@@ -301,7 +301,7 @@ def _picture(s: Setup, x: Tensor) -> Tensor:
     return x.mT.unflatten(-1, s.surface.shape)
 
 
-def _each(where: Where, change: Callable[[Stencil], Stencil]) -> Where:
+def _each(where: Stencil | Hierarchy, change: Callable[[Stencil], Stencil]) -> Stencil | Hierarchy:
     """Every stencil changed."""
     if isinstance(where, Stencil):
         return change(where)

@@ -13,16 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.equivariance.fields import noise, smooth
-from geocnn.equivariance.grids import finer, levels
+from geocnn.equivariance.grids import Where, finer, levels
 from geocnn.geometry.flat import Flat
-from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.sphere import Sphere
-from geocnn.geometry.stencil import Stencil
 from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import FieldType
 
-Where = Stencil | Hierarchy
 Act = Callable[[Tensor, FieldType | None], Tensor | None]
 """(field, its type or None where unknown) -> the field moved, or None where that cannot be said."""
 
@@ -56,8 +53,8 @@ class Trial:
 class Setup:
     """A surface, what the model is given of it, and the fields to try: no wave is shorter than `wavelength`.
 
-    `build` makes the stencil or hierarchy; None where the model takes a field alone: on a flat surface as a
-    picture [B, C, h, w], elsewhere as [B, N, C].
+    `build` makes the stencil, the hierarchy or the grids of transforms; None where the model takes a field
+    alone: on a flat surface as a picture [B, C, h, w], elsewhere as [B, N, C].
     """
 
     surface: Surface

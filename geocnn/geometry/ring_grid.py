@@ -7,6 +7,7 @@ Points come ring after ring from the north, eastward along each from longitude 0
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,11 +18,13 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.connection import pairs_once
 from geocnn.geometry.sphere import Sphere, sphere_at
 
+Kind = Literal["gauss-legendre", "equiangular"]
+
 
 def ring_grid(
     n_lat: int,
     n_lon: int | None = None,
-    kind: Literal["gauss-legendre", "equiangular"] = "gauss-legendre",
+    kind: Kind = "gauss-legendre",
 ) -> Sphere:
     """The unit sphere by n_lat rings of n_lon points (2 n_lat by default), none at a pole.
 
@@ -56,7 +59,7 @@ class Rings:
 
     theta: Tensor
     n_lon: int
-    kind: Literal["gauss-legendre", "equiangular"]
+    kind: Kind
 
     def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
         n, theta = len(self.theta), self.theta.to(points.device)
@@ -133,4 +136,7 @@ def equiangular_rings(n: int) -> tuple[Tensor, Tensor]:
     return theta, (1 - 2 * (torch.cos(2 * theta[:, None] * k) / (4 * k * k - 1)).sum(1)) * (2 / n)
 
 
-KINDS = {"gauss-legendre": gauss_legendre_rings, "equiangular": equiangular_rings}
+KINDS: dict[Kind, Callable[[int], tuple[Tensor, Tensor]]] = {
+    "gauss-legendre": gauss_legendre_rings,
+    "equiangular": equiangular_rings,
+}

@@ -86,6 +86,7 @@ class HarmonicBlock(nn.Module):
         samples: int | None = None,
     ):
         super().__init__()
+        self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.act = FourierNonlinearity(out_type, activation, samples)
         self.far = SO3Correlation(in_type, out_type, lmax, rings, radius, bias=False)
         self.near = None if near is None else GaugeConv(in_type, out_type, near, bias=False)
@@ -136,8 +137,8 @@ class HarmonicEncoder(nn.Module):
         for (before, after), l in zip(pairwise(types), lmax, strict=True):
             radius = None if rings is None else min(math.pi, reach * math.pi / max(l, 1))
             self.blocks.append(HarmonicBlock(before, after, l, rings, radius, samples=samples))
-        self.out_type = types[-1]
-        copies = self.out_type.multiplicity(Irrep(0))
+        self.in_type, self.last_type = types[0], types[-1]
+        copies = self.last_type.multiplicity(Irrep(0))
         self.head = nn.Sequential(
             FieldNorm(FieldType(f"{copies}x0")),
             nn.Linear(copies, 2 * copies),
@@ -153,7 +154,7 @@ class HarmonicEncoder(nn.Module):
             )
         for block, grid, after in zip(self.blocks, grids, grids[1:], strict=False):
             x = block(x, grid, after)
-        return self.head(sphere_mean(x, self.out_type, grids[-1]).unsqueeze(-2)).squeeze(-2)
+        return self.head(sphere_mean(x, self.last_type, grids[-1]).unsqueeze(-2)).squeeze(-2)
 
 
 class HarmonicUNet(nn.Module):
@@ -186,10 +187,11 @@ class HarmonicUNet(nn.Module):
         super().__init__()
         if len(lmax) != len(widths):
             raise FieldTypeError(f"lmax needs one degree a width: {len(widths)}, got {len(lmax)}")
+        self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.types, self.lmax = [FieldType(w) for w in widths], tuple(lmax)
         if not self.types:
             raise FieldTypeError("a network needs at least one width")
-        lacking = [i for i in FieldType(out_type).irreps if i not in self.types[0].irreps]
+        lacking = [i for i in self.out_type.irreps if i not in self.types[0].irreps]
         if lacking:
             raise FieldTypeError(
                 f"the output {out_type} has irreps {', '.join(map(str, lacking))}, which the finest width "

@@ -13,11 +13,19 @@ from rich.console import Console
 from torch import nn
 
 from geocnn.equivariance import SYMMETRIES, assert_equivariant, judged, report
-from geocnn.errors import FieldTypeError, GeocnnError
+from geocnn.errors import FieldTypeError, GeocnnError, GeometryError
 from geocnn.geometry import healpix, icosphere, mesh, mobius_strip, plane, ring_grid, torus
 from geocnn.groups import FieldType
 from geocnn.groups.planar import TRIVIAL
-from geocnn.nn import GaugeConv, SurfaceEncoder, SurfaceUNet
+from geocnn.harmonics import equiangular, gauss_legendre
+from geocnn.nn import (
+    GaugeConv,
+    HarmonicEncoder,
+    HarmonicUNet,
+    SO3Correlation,
+    SurfaceEncoder,
+    SurfaceUNet,
+)
 from tests.shapes import jittered_sphere
 
 
@@ -76,6 +84,54 @@ def test_on_rings_too(kind):
     assert verdicts(found) == {
         name: "exact" if name in exact else "converging" for name in (*exact, "rotation", "refinement")
     }
+
+
+@pytest.mark.parametrize("surface", [ring_grid(12), healpix(8)], ids=["rings", "HEALPix"])
+def test_a_correlation_is_exact_where_the_quadrature_is(surface):
+    found = report(SO3Correlation("1x0 + 1x1", "2x0 + 2x1", 5), surface)
+    exact = surface.n_points == 288
+    assert verdicts(found) == {
+        "isometry": "exact",
+        "rotation": "exact" if exact else "converging",
+        "refinement": "converging",
+    }
+    assert found["isometry"].own_verdict == "exact" and 1e-9 < found["isometry"].own_error
+
+
+def harmonic(samples: int | None = None) -> HarmonicUNet:
+    return HarmonicUNet("1x0", ["4x0 + 4x1", "4x0"], [7, 4], "1x0 + 1x1", samples=samples)
+
+
+def test_every_layer_of_a_harmonic_network_is_measured():
+    found = report(harmonic(samples=24), ring_grid(16), symmetries=["isometry", "rotation", "refinement"])
+    assert verdicts(found) == {
+        "isometry": "exact", "rotation": "converging", "refinement": "converging"
+    }  # fmt: skip
+    layers = {p.name: p.verdict for p in found["rotation"].layers}
+    assert layers["down.0.far"] == layers["up.0.far"] == "exact" and layers["up.0.act"] == "converging"
+    encoder = HarmonicEncoder("1x0", ["2x0 + 2x1", "2x0"], [7, 4], 3, samples=24)
+    found = report(encoder, ring_grid(16), symmetries=["isometry", "rotation"])
+    assert verdicts(found) == {"isometry": "exact", "rotation": "converging"}
+
+
+def test_too_few_samples_of_the_fibre_stay_wrong_on_every_grid():
+    found = report(harmonic(samples=4), ring_grid(16), symmetries=["rotation"])
+    assert found["rotation"].broken and found["rotation"].layer.endswith(".act")
+
+
+def test_grids_of_a_transform_may_be_any_and_must_have_points_here():
+    model = HarmonicUNet("1x0", ["2x0", "2x0"], [5, 3], "1x0")
+
+    def grids(s):
+        n = len(s.grid.theta)
+        return [gauss_legendre(n), equiangular(n // 2, n)]
+
+    found = report(model, ring_grid(12), grids, symmetries=["isometry", "refinement"])
+    assert verdicts(found) == {"isometry": "exact", "refinement": "converging"}
+    with pytest.raises(GeometryError, match="no sphere here has the points of equiangular"):
+        report(SO3Correlation("1x0", "1x0", 3), ring_grid(12), lambda s: equiangular(12, 24, poles=True))
+    with pytest.raises(GeometryError, match="has no harmonic transform; use healpix or ring_grid"):
+        report(SO3Correlation("1x0", "1x0", 3), icosphere(2))
 
 
 def test_every_layer_of_a_network_on_a_hierarchy_is_measured():
