@@ -28,13 +28,21 @@ class Call(NamedTuple):
     out_type: FieldType | None
 
 
+class State(NamedTuple):
+    """A tensor, and its values at the time: layers may write into what they are given."""
+
+    tensor: Tensor
+    then: Tensor
+
+
 Calls = dict[tuple[str, int], Call]
 """By the module's name, and the number of the call."""
 
 
 def run(model: Any, x: Tensor, where: Any) -> Tensor:
+    """The answer to a copy of x, which models may write into."""
     with torch.no_grad():
-        return model(x) if where is None else model(x, where)
+        return model(x.clone()) if where is None else model(x.clone(), where)
 
 
 def layer_errors(model: nn.Module, trial: Trial, calls: Calls) -> dict[str, float]:
@@ -75,7 +83,7 @@ def layer_errors(model: nn.Module, trial: Trial, calls: Calls) -> dict[str, floa
             return None
         if name:
             note(f"{caller or type(model).__name__} (before {name})", args[0], expected)
-        return (expected, *args[1:])
+        return (expected.clone(), *args[1:])
 
     def after(module: nn.Module, args: tuple, y: Any) -> Tensor | None:
         name = names[module]
@@ -89,7 +97,7 @@ def layer_errors(model: nn.Module, trial: Trial, calls: Calls) -> dict[str, floa
             return None
         if act(call.x, call.in_type) is not None:
             note(name or type(model).__name__, y, expected)
-        return expected
+        return expected.clone()
 
     with _hooked(model, before, after):
         run(model, trial.moved_x, trial.moved_where)
@@ -102,29 +110,45 @@ def recorded(
     """The answer to the field as it is, and what each module did on the way."""
     if not isinstance(model, nn.Module):
         return run(model, trial.x, trial.where), {}
-    kept: list[tuple[str, nn.Module, Tensor, Tensor]] = []
+    kept: list[tuple[tuple[str, int], nn.Module, State, State]] = []
     names = {module: name for name, module in model.named_modules()}
+    count = dict.fromkeys(names.values(), 0)
+    states: dict[tuple[int, int], State] = {}
+    entered: list[State | None] = []
+
+    def state(y: Any) -> State | None:
+        if not isinstance(y, Tensor):
+            return None
+        written = 0 if y.is_inference() else y._version
+        if (id(y), written) not in states:
+            states[id(y), written] = State(y, y.clone())
+        return states[id(y), written]
+
+    def before(module: nn.Module, args: tuple) -> None:
+        entered.append(state(args[0]) if args else None)
 
     def after(module: nn.Module, args: tuple, y: Any) -> None:
-        if args and isinstance(args[0], Tensor) and isinstance(y, Tensor):
-            kept.append((names[module], module, args[0], y))
-            trial.follow(module, args[0], y)
+        into, out, name = entered.pop(), state(y), names[module]
+        if into is not None and out is not None:
+            kept.append(((name, count[name]), module, into, out))
+            trial.follow(module, into.then, out.then)
+        count[name] += 1
 
-    with _hooked(model, None, after):
+    with _hooked(model, before, after):
         y = run(model, trial.x, trial.where)
-    types = {id(trial.x): in_type}
-    if out_type is not None:
-        types[id(y)] = out_type
-    for _, module, x, y in kept:
-        for tensor, own in ((x, "in_type"), (y, "out_type")):
+    types: dict[int, FieldType] = {}
+    for (name, _), module, into, out in kept:
+        for tensor, own in ((into.tensor, "in_type"), (out.tensor, "out_type")):
             if isinstance(getattr(module, own, None), FieldType):
                 types[id(tensor)] = getattr(module, own)
-    calls: Calls = {}
-    count: dict[str, int] = {}
-    for name, _, x, y in kept:
-        number = count.setdefault(name, 0)
-        calls[name, number] = Call(x, y, types.get(id(x)), types.get(id(y)))
-        count[name] += 1
+        if not name:
+            types.setdefault(id(into.tensor), in_type)
+            if out_type is not None:
+                types.setdefault(id(out.tensor), out_type)
+    calls = {
+        call: Call(into.then, out.then, types.get(id(into.tensor)), types.get(id(out.tensor)))
+        for call, _, into, out in kept
+    }
     return y, calls
 
 

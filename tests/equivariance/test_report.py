@@ -217,6 +217,15 @@ def test_a_layer_that_is_no_field_map_is_named(fault):
     assert errors["between"] > 0.1 and errors["layers.0"] < 1e-12 and errors["layers.1"] < 1e-12
 
 
+def test_layers_that_write_into_their_input_are_told_from_those_before():
+    model = Layers("1x0", "2x1", "1x0", between=nn.ReLU(inplace=True))
+    gauge = report(model, healpix(2), log(0.9), symmetries=["gauge"])["gauge"]
+    assert gauge.model.verdict == "broken" and gauge.layer == "between"
+    right = nn.Sequential(nn.ReLU(inplace=True), *convolutions("circular"), nn.ReLU(inplace=True))
+    found = report(right, torus((8, 8)), in_type="trivial: 1x0", symmetries=["shift"])["shift"]
+    assert {part.verdict for part in (found.model, *found.layers)} == {"exact"}
+
+
 def test_a_world_axis_frame_is_named():
     """Vectors fetched as they are, as if all frames were one."""
     model = Layers("1x0", "2x1", "1x0", seen=lambda st: replace(st, angle=torch.zeros_like(st.angle)))
