@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -36,14 +36,12 @@ def gauge(s: Setup) -> list[Trial]:
     x = noise(s.surface.n_points, s.in_type, s.seed)
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
-        if y.shape[-2] not in turns:
-            return y
         return None if t is None else t.act(y, *gauge_change(*turns[y.shape[-2]]))
 
     def turned(stencil: Stencil) -> Stencil:
         return stencil.turn_frames(*turns[stencil.n_source], *turns[stencil.n_target])
 
-    return [_trial(x, s.where, act, _each(s.where, turned), s.in_type)]
+    return [_trial(x, s.where, _on(turns, act), _each(s.where, turned), s.in_type)]
 
 
 def relabelling(s: Setup) -> list[Trial]:
@@ -54,13 +52,12 @@ def relabelling(s: Setup) -> list[Trial]:
     x = noise(s.surface.n_points, s.in_type, s.seed)
 
     def act(y: Tensor, t: FieldType | None) -> Tensor:
-        n = y.shape[-2]
-        return y[..., order[n].to(y.device), :] if n in order else y
+        return y[..., order[y.shape[-2]].to(y.device), :]
 
     moved = _each(s.where, lambda st: _renumbered(st, order[st.n_source], order[st.n_target]))
     if isinstance(moved, Hierarchy):
         moved = replace(moved, areas=[a[order[len(a)]] for a in moved.areas])
-    return [_trial(x, s.where, act, moved, s.in_type)]
+    return [_trial(x, s.where, _on(order, act), moved, s.in_type)]
 
 
 def _renumbered(s: Stencil, sources: Tensor, targets: Tensor) -> Stencil:
@@ -100,11 +97,9 @@ def isometry(s: Setup) -> list[Trial]:
 
 def _moved(s: Setup, moves: dict[int, Motion]) -> Trial:
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
-        if y.shape[-2] not in moves:
-            return y
         return None if t is None else moves[y.shape[-2]].carry(y, t)
 
-    return _trial(s.field(), s.where, act, s.where, s.in_type)
+    return _trial(s.field(), s.where, _on(moves, act), s.where, s.in_type)
 
 
 def _moved_picture(s: Setup, move: Motion) -> Trial:
@@ -132,12 +127,10 @@ def rotation(s: Setup) -> list[Trial]:
     x, moved_x = random_spectrum(grid, s.in_type, degree, r, s.seed)
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
-        if y.shape[-2] not in grids:
-            return y
         on = grids[y.shape[-2]]
         return None if t is None or on is None else rotated(y, t, r, on)
 
-    return [Trial(x, s.where, moved_x, s.where, act)]
+    return [Trial(x, s.where, moved_x, s.where, _on(set(grids), act))]
 
 
 def rigid_motion(s: Setup) -> list[Trial]:
@@ -169,12 +162,10 @@ def _turning(turn: dict[int, Tensor | None]) -> Act:
     """Fields whose components turn by an angle at each point; what lies on other points is not followed."""
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
-        if y.shape[-2] not in turn:
-            return y
         angle = turn[y.shape[-2]]
         return None if t is None or angle is None else t.act(y[..., : len(angle), :], angle.to(y.device))
 
-    return act
+    return _on(turn, act)
 
 
 # ---------------------------------------------------------------------------------------------------- shifts
@@ -218,14 +209,12 @@ def _slid(s: Setup, by: tuple[float, float]) -> Trial:
     grids = {level.n_points: level for level in s.levels}
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
-        level = grids.get(y.shape[-2])
-        if level is None:
-            return y
+        level = grids[y.shape[-2]]
         assert isinstance(level, Flat)
         cells = by[0] * step / level.step, by[1] * step / level.step
         return shifted(y.mT.unflatten(-1, level.shape), cells, glued).flatten(-2).mT
 
-    return _trial(s.field(), s.where, act, s.where, s.in_type)
+    return _trial(s.field(), s.where, _on(grids, act), s.where, s.in_type)
 
 
 def _slid_picture(s: Setup, by: tuple[float, float]) -> Trial:
@@ -261,14 +250,13 @@ def refinement(s: Setup) -> list[Trial]:
     read = {a.n_points: a.interpolation(b) for a, b in zip(fine.levels, s.levels, strict=True)}
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
-        reading = read.get(y.shape[-2])
-        if reading is None or t is None:
-            return y if reading is None else None
-        reading = reading.to(y.device, y.dtype)
+        if t is None:
+            return None
+        reading = read[y.shape[-2]].to(y.device, y.dtype)
         flat = transported_mean(y.reshape(-1, *y.shape[-2:]), reading, t)
         return flat.reshape(*y.shape[:-2], reading.n_target, t.dim)
 
-    return [Trial(fine.field(), fine.where, s.field(), s.where, act)]
+    return [Trial(fine.field(), fine.where, s.field(), s.where, _on(read, act))]
 
 
 def remeshing(s: Setup) -> list[Trial]:
@@ -280,6 +268,22 @@ def remeshing(s: Setup) -> list[Trial]:
     turn: dict[int, Tensor | None] = {level.n_points: None for level in one.levels}
     turn[one.surface.n_points] = turn_between(one.surface, two.surface)
     return [_trial(one.field(), one.where, _turning(turn), two.where, s.in_type)]
+
+
+def _on(sizes: Collection[int], act: Act) -> Act:
+    """How fields [..., N, C] move, N among the sizes. What has no axis of points stays; what has them along
+    another axis, as [B, C, N] or [B, N, N], is not followed.
+    """
+
+    def moved(y: Tensor, t: FieldType | None) -> Tensor | None:
+        if y.ndim < 2:
+            return y
+        others = [n for n in (*y.shape[1:-2], *y.shape[-1:]) if n in sizes]
+        if y.shape[-2] in sizes:
+            return None if t is None and y.shape[-2] in others else act(y, t)
+        return None if others and y.ndim > 2 else y
+
+    return moved
 
 
 def _trial(

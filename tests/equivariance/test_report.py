@@ -217,6 +217,41 @@ def test_a_layer_that_is_no_field_map_is_named(fault):
     assert errors["between"] > 0.1 and errors["layers.0"] < 1e-12 and errors["layers.1"] < 1e-12
 
 
+class Transposed(nn.Module):
+    """BatchNorm wants channels first."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(channels)
+
+    def forward(self, x):
+        return self.norm(x.mT).mT
+
+
+class Attention(nn.Module):
+    """Softmax over all points, of what any two have in common."""
+
+    def __init__(self):
+        super().__init__()
+        self.softmax = nn.Softmax(-1)
+
+    def forward(self, x):
+        return self.softmax(x @ x.mT) @ x
+
+
+@pytest.mark.parametrize("right", [Transposed(2), Attention()], ids=["channels first", "points by points"])
+def test_points_along_another_axis_are_not_taken_for_channels(right):
+    exact = report(
+        Layers("1x0", "2x0", "1x0", between=right), healpix(2), log(0.9), symmetries=["relabelling"]
+    )
+    assert {part.verdict for f in exact.findings for part in (f.model, *f.layers)} == {"exact"}
+    cumulated = nn.Sequential(right, nn.Identity())
+    cumulated[1].forward = lambda x: x.cumsum(-2)
+    model = Layers("1x0", "2x0", "1x0", between=cumulated)
+    found = report(model, healpix(2), log(0.9), symmetries=["relabelling"])["relabelling"]
+    assert found.model.verdict == "broken" and found.layer == "between.1"
+
+
 def test_layers_that_write_into_their_input_are_told_from_those_before():
     model = Layers("1x0", "2x1", "1x0", between=nn.ReLU(inplace=True))
     gauge = report(model, healpix(2), log(0.9), symmetries=["gauge"])["gauge"]
