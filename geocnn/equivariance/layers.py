@@ -109,7 +109,9 @@ def recorded(
 ) -> tuple[Tensor, Calls]:
     """The answer to the field as it is, and what each module did on the way."""
     if not isinstance(model, nn.Module):
-        return run(model, trial.x, trial.where), {}
+        y = run(model, trial.x, trial.where)
+        trial.follow(model, trial.x, y)
+        return y, {}
     kept: list[tuple[tuple[str, int], nn.Module, State, State]] = []
     names = {module: name for name, module in model.named_modules()}
     count = dict.fromkeys(names.values(), 0)

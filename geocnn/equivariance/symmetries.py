@@ -170,7 +170,8 @@ def _turning(turn: dict[int, Tensor | None]) -> Act:
 
 # ---------------------------------------------------------------------------------------------------- shifts
 
-SHIFTS = ((1, 0), (-3, 2))
+SHIFTS = ((1, 0), (-3, 1))
+"""By columns and rows, both odd: a stride along either axis must show."""
 
 
 def shift(s: Setup) -> list[Trial]:
@@ -219,13 +220,13 @@ def _slid(s: Setup, by: tuple[float, float]) -> Trial:
 
 def _slid_picture(s: Setup, by: tuple[float, float]) -> Trial:
     assert isinstance(s.surface, Flat)
-    glued, strides = s.surface.glued, {s.surface.shape: 1.0}
+    glued, strides = s.surface.glued, {s.surface.shape: (1.0, 1.0)}
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
         if y.ndim < 4:
             return y
-        stride = strides.get((y.shape[-2], y.shape[-1]))
-        return None if stride is None else shifted(y, (by[0] / stride, by[1] / stride), glued)
+        span = strides.get((y.shape[-2], y.shape[-1]))
+        return None if span is None else shifted(y, (by[0] / span[1], by[1] / span[0]), glued)
 
     whole = all(float(b).is_integer() for b in by)
     window = smooth(s.surface, FieldType("1x0"), s.wavelength, s.seed) != 0
@@ -292,7 +293,7 @@ def _trial(
     act: Act,
     moved_where: Where | None,
     in_type: FieldType,
-    strides: dict[tuple[int, int], float] | None = None,
+    strides: dict[tuple[int, int], tuple[float, float]] | None = None,
 ) -> Trial:
     moved = act(x, in_type)
     assert moved is not None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from geocnn.equivariance.fields import noise, smooth
 from geocnn.equivariance.grids import Where, finer, levels
@@ -27,7 +27,7 @@ Act = Callable[[Tensor, FieldType | None], Tensor | None]
 @dataclass(frozen=True)
 class Trial:
     """`where` is None for a model of one argument. `strides` is how many of the input's cells a cell of a
-    picture [..., h, w] spans; those of layers are found as they run.
+    picture [..., h, w] spans, down and across; those of layers are found as they run.
     """
 
     x: Tensor
@@ -35,18 +35,27 @@ class Trial:
     moved_x: Tensor
     moved_where: Where | None
     act: Act
-    strides: dict[tuple[int, int], float] | None = None
+    strides: dict[tuple[int, int], tuple[float, float]] | None = None
 
-    def follow(self, layer: nn.Module, x: Tensor, y: Tensor) -> None:
+    def follow(self, layer: object, x: Tensor, y: Tensor) -> None:
         """Notes the stride of what a layer has made of a picture x [..., h, w]."""
         if self.strides is None or x.ndim < 4 or y.ndim < 4:
             return
         before, after = (x.shape[-2], x.shape[-1]), (y.shape[-2], y.shape[-1])
         if before in self.strides and after not in self.strides:
             own = getattr(layer, "stride", None)
-            own = max(1, round(before[0] / after[0])) if own is None else own
-            own = own[0] if isinstance(own, tuple) else own
-            self.strides[after] = self.strides[before] * (1 / own if getattr(layer, "transposed", 0) else own)
+            if own is None:
+                own = tuple(_ratio(b, a) for b, a in zip(before, after, strict=True))
+            down, across = (own, own) if isinstance(own, int) else own[-2:]
+            if getattr(layer, "transposed", False):
+                down, across = 1 / down, 1 / across
+            y_span, x_span = self.strides[before]
+            self.strides[after] = y_span * down, x_span * across
+
+
+def _ratio(before: int, after: int) -> float:
+    """Cells before to a cell after: a whole number, or one over one where there are more after."""
+    return round(before / after) if before > after else 1 / round(after / before)
 
 
 @dataclass(frozen=True)

@@ -341,6 +341,33 @@ def test_a_stride_breaks_shifts_and_subsampling_what_is_smooth_does_not():
     assert verdicts(found) == {"shift": "broken", "sub-pixel shift": "exact"}
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Conv2d(1, 4, 1), nn.Upsample(scale_factor=2)),
+        nn.Sequential(nn.Conv2d(1, 4, 1), nn.PixelShuffle(2)),
+        nn.Sequential(nn.Conv2d(1, 4, 1), nn.ConvTranspose2d(4, 1, (2, 3), stride=(2, 3))),
+        lambda x: x.repeat_interleave(3, -1),
+    ],
+    ids=["upsampled", "shuffled", "transposed", "a function"],
+)
+def test_on_more_pixels_shifts_are_exact(model):
+    found = report(model, torus((16, 16)), in_type="trivial: 1x0", symmetries=["shift"])
+    assert verdicts(found) == {"shift": "exact"}
+
+
+@pytest.mark.parametrize("stride", [(1, 2), (2, 1)], ids=str)
+def test_rows_and_columns_may_be_subsampled_differently(stride):
+    linear = nn.Conv2d(1, 2, 3, stride, padding=1, padding_mode="circular")
+    found = report(linear, torus((24, 24)), in_type="trivial: 1x0")
+    assert verdicts(found) == {"shift": "broken", "sub-pixel shift": "exact"}
+
+
+def test_a_function_that_subsamples_is_measured_too():
+    found = report(lambda x: x[..., ::2, ::2], torus((16, 16)), in_type="trivial: 1x0")
+    assert verdicts(found) == {"shift": "broken", "sub-pixel shift": "exact"}
+
+
 def test_relu_breaks_shifts_by_parts_of_a_pixel_alone():
     found = report(convolutions("circular"), torus((16, 16)), in_type="trivial: 1x0")
     assert verdicts(found) == {"shift": "exact", "sub-pixel shift": "broken"}
