@@ -211,7 +211,7 @@ def rotation_error(
 
 def relative(found: Tensor, expected: Tensor) -> Tensor:
     """‖found − expected‖₂ / ‖expected‖₂ over all entries, summed in float64."""
-    found, expected = found.to("cpu", torch.float64), expected.to("cpu", torch.float64)
+    found, expected = (y.to("cpu", torch.promote_types(y.dtype, torch.float64)) for y in (found, expected))
     size = torch.linalg.vector_norm(expected)
     if size == 0:
         raise GeocnnError(

@@ -19,6 +19,7 @@ from geocnn.equivariance.grids import Where
 from geocnn.equivariance.layers import layer_errors, recorded, run
 from geocnn.equivariance.symmetries import SYMMETRIES
 from geocnn.equivariance.trials import Setup, Trial
+from geocnn.errors import GeocnnError
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.stencil import Stencil
 from geocnn.groups.field_type import FieldType
@@ -78,12 +79,20 @@ def find(
         if not found:
             return None
         trials = trials or found
-        error, errors = _measure(model, found, in_type, out_type)
+        try:
+            error, errors = _measure(model, found, in_type, out_type)
+        except RuntimeError as failure:
+            if setup is setups[0]:
+                raise
+            raise GeocnnError(
+                f"the model runs on {setups[0].surface.n_points} points and not on the "
+                f"{setup.surface.n_points} of a finer grid: {failure}; give refinements=0"
+            ) from failure
+        if error is None:
+            return None
         whole.append(error)
         for layer, error in errors.items():
             layers.setdefault(layer, []).append(error)
-        if math.isnan(whole[0]):
-            return None
         if whole[0] <= EXACT[torch.float64]:
             break
     measured = judged(name, whole, discretised)
@@ -114,8 +123,8 @@ def _culprit(layers: list[Measured]) -> str | None:
 
 def _measure(
     model: Any, trials: list[Trial], in_type: FieldType, out_type: FieldType | None
-) -> tuple[float, dict[str, float]]:
-    """The largest errors over the trials, of the whole model and of each layer; NaN where nothing says how
+) -> tuple[float | None, dict[str, float]]:
+    """The largest errors over the trials, of the whole model and of each layer; None where nothing says how
     the answer moves.
     """
     whole: list[float] = []
@@ -125,7 +134,7 @@ def _measure(
         layers.append(layer_errors(model, trial, calls) if isinstance(model, nn.Module) else {})
         expected = trial.act(y, out_type)
         if expected is None:
-            return math.nan, {}
+            return None, {}
         whole.append(float(relative(run(model, trial.moved_x, trial.moved_where), expected)))
     return max(whole), {layer: max(errors.get(layer, 0.0) for errors in layers) for layer in layers[0]}
 
@@ -136,13 +145,13 @@ def _in_own_format(
     measured: Measured,
     in_type: FieldType,
     out_type: FieldType | None,
-) -> tuple[float, Verdict | None, str | None]:
+) -> tuple[float | None, Verdict | None, str | None]:
     """The error in the model's own format; where float64 is exact, whether it is its rounding, and if not the
     layer where it is largest.
     """
     cast = [_cast(t, model) for t in trials]
     error, layers = _measure(model, cast, in_type, out_type)
-    if measured.verdict != "exact":
+    if error is None or measured.verdict != "exact":
         return error, None, None
     bound = EXACT[cast[0].x.dtype]
     if error <= bound:
@@ -168,15 +177,22 @@ def judged(name: str, errors: list[float], discretised: bool) -> Measured:
 
 def _cast(trial: Trial, model: nn.Module) -> Trial:
     """The trial in the model's dtype, on its device."""
-    p = next(p for p in model.parameters() if p.is_floating_point())
+    p = first_weight(model)
+    assert p is not None
+    device, dtype = p.device, p.dtype.to_real()
 
     def cast(where: Where | None) -> Where | None:
-        return where.to(p.device, p.dtype) if isinstance(where, Stencil | Hierarchy) else where
+        return where.to(device, dtype) if isinstance(where, Stencil | Hierarchy) else where
 
     return replace(
         trial,
-        x=trial.x.to(p),
-        moved_x=trial.moved_x.to(p),
+        x=trial.x.to(device, dtype),
+        moved_x=trial.moved_x.to(device, dtype),
         where=cast(trial.where),
         moved_where=cast(trial.moved_where),
     )
+
+
+def first_weight(model: nn.Module) -> nn.Parameter | None:
+    """The one whose number format and device are taken for the model's."""
+    return next((p for p in model.parameters() if p.is_floating_point() or p.is_complex()), None)

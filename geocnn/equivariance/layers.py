@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from geocnn.equivariance.errors import relative
 from geocnn.equivariance.trials import Trial
 from geocnn.groups.field_type import FieldType
 
@@ -62,10 +63,11 @@ def layer_errors(model: nn.Module, trial: Trial, calls: Calls) -> dict[str, floa
         return moved[id(y)]
 
     def note(name: str, y: Tensor, expected: Tensor) -> None:
-        size = torch.linalg.vector_norm(expected.double())
-        if size > 0:
-            error = float(torch.linalg.vector_norm(y.double() - expected.double()) / size)
-            found[name] = max(error, found.get(name, 0.0))
+        size = torch.linalg.vector_norm(
+            expected.to("cpu", torch.promote_types(expected.dtype, torch.float64))
+        )
+        if 0 < size < torch.inf:  # a mask may hold −∞
+            found[name] = max(float(relative(y, expected)), found.get(name, 0.0))
 
     names = {module: name for name, module in model.named_modules()}
     count = dict.fromkeys(names.values(), 0)

@@ -37,6 +37,8 @@ def print_report(report: Report, console: Console) -> None:
         name, verdict, *cells = row(f)
         table.add_row(name, f"[{COLOURS[verdict]}]{verdict}", *cells)
     console.print(table, highlight=False)
+    if report.left_out:
+        console.print(f"Does not apply here: {', '.join(report.left_out)}.", highlight=False)
     console.print(EXPLANATION, highlight=False)
 
 

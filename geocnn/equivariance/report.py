@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from geocnn.equivariance.findings import Finding, find
+from geocnn.equivariance.errors import relative
+from geocnn.equivariance.findings import EXACT, Finding, find, first_weight
 from geocnn.equivariance.grids import Where, transform_grid
 from geocnn.equivariance.layers import run
-from geocnn.equivariance.symmetries import SYMMETRIES
+from geocnn.equivariance.symmetries import SYMMETRIES, picture
 from geocnn.equivariance.trials import Setup
 from geocnn.errors import FieldTypeError, GeocnnError, GeometryError
 from geocnn.geometry.surface import Surface
@@ -52,7 +53,12 @@ class Report:
     left_out: list[str]
 
     def __getitem__(self, symmetry: str) -> Finding:
-        return next(f for f in self.findings if f.symmetry == symmetry)
+        """Raises GeocnnError where it was not measured."""
+        for f in self.findings:
+            if f.symmetry == symmetry:
+                return f
+        measured = ", ".join(f.symmetry for f in self.findings)
+        raise GeocnnError(f"{symmetry!r} was not measured; measured are: {measured or 'none'}")
 
     @property
     def broken(self) -> list[Finding]:
@@ -115,7 +121,8 @@ def report(
         seed: of fields, frames, numbers and rotations.
 
     Raises FieldTypeError where the model has no in_type and none is given, or its answer is a field without
-    out_type; GeocnnError for a symmetry of another name, or an answer that is zero everywhere.
+    out_type; GeocnnError for a symmetry of another name, for an answer that is zero everywhere, not finite,
+    not one tensor or another each time, and for a model that cannot run on finer grids.
 
     >>> from geocnn.geometry import healpix
     >>> from geocnn.nn import GaugeConv
@@ -157,7 +164,8 @@ def assert_equivariant(
     model: nn.Module | Callable[..., Tensor], surface: Surface, *, within: float = math.inf, **options: Any
 ) -> Report:
     """For test suites: raises AssertionError where `report` finds a broken symmetry, with the layer that
-    breaks it, or an error of more than `within` on the surface's own grid. `options` are those of `report`.
+    breaks it, an error of more than `within` on the surface's own grid, or a symmetry asked for cannot be
+    measured. `options` are those of `report`.
 
     >>> from geocnn.geometry import torus
     >>> from geocnn.nn import GaugeConv
@@ -165,6 +173,11 @@ def assert_equivariant(
     """
     found = report(model, surface, **options)
     said = [_sentence(f) for f in found.broken]
+    if options.get("symmetries") is not None or not found.findings:
+        said += [
+            f"{name} was not measured: it does not apply here, or nothing says how the answer moves"
+            for name in found.left_out
+        ]
     said += [
         f"{f.symmetry}: the error {f.model.errors[0]:.2g} is more than {within:g}"
         for f in found.findings
@@ -199,9 +212,13 @@ def _type_of(model: Any, name: str, given: FieldType | str | None) -> FieldType 
 
 def _takes_geometry(model: Any) -> bool:
     called = model.forward if isinstance(model, nn.Module) else model
+    try:
+        signature = inspect.signature(called)
+    except ValueError:  # torch.relu has none
+        return False
     needed = [
         p
-        for p in inspect.signature(called).parameters.values()
+        for p in signature.parameters.values()
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     return len(needed) > 1
@@ -261,18 +278,34 @@ def _copies(model: Any) -> tuple[Any, nn.Module | None, torch.dtype]:
     """A copy in float64 for evaluation on the CPU; a copy as it is, unless that is the same; its dtype."""
     if not isinstance(model, nn.Module):
         return model, None, torch.float64
-    weights = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0).double())
-    double = copy.deepcopy(model).to("cpu", torch.float64).eval()
-    same = weights.dtype == torch.float64 and weights.device.type == "cpu"
-    return double, None if same else copy.deepcopy(model).eval(), weights.dtype
+    own = first_weight(model)
+    double = copy.deepcopy(model).cpu().double().eval()
+    for w in (*double.parameters(), *double.buffers()):
+        if w.is_complex():  # Module.double leaves them
+            w.data = w.data.to(torch.complex128)
+    if own is None or (own.dtype.to_real() == torch.float64 and own.device.type == "cpu"):
+        return double, None, torch.float64
+    return double, copy.deepcopy(model).eval(), own.dtype.to_real()
 
 
 def _check_answer(model: Any, setup: Setup, out_type: FieldType | None) -> None:
-    """Raises FieldTypeError for a field of unknown type."""
+    """Raises GeocnnError for what is no answer to measure, FieldTypeError for a field of unknown type."""
+    x = picture(setup, setup.field()) if setup.is_picture else setup.field()
+    y, again = (run(model, x, setup.where) for _ in "ab")
+    if not isinstance(y, Tensor):
+        raise GeocnnError(
+            f"the model answers with a {type(y).__name__}; measure a function that gives one tensor of it"
+        )
+    if not bool(y.isfinite().all()):
+        raise GeocnnError(f"{int((~y.isfinite()).sum())} of {y.numel()} values of the answer are not finite")
+    if relative(again, y) > EXACT[torch.float64]:
+        raise GeocnnError(
+            "the model answers otherwise when asked again; give it without its randomness, or with a "
+            "generator that each call seeds anew"
+        )
     if setup.is_picture:
         return
-    y = run(model, setup.field(), setup.where)
-    if out_type is None and y.shape[-2] in {level.n_points for level in setup.levels}:
+    if out_type is None and y.ndim > 1 and y.shape[-2] in {level.n_points for level in setup.levels}:
         raise FieldTypeError(
             f"the answer is a field on {y.shape[-2]} points but the model has no out_type; "
             "give it, as out_type='8x0' for eight scalars"

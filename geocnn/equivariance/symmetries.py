@@ -113,7 +113,7 @@ def _moved_picture(s: Setup, move: Motion) -> Trial:
             return None
         return move.carry(y.flatten(-2).mT, t).mT.unflatten(-1, shape)
 
-    return _trial(_picture(s, s.field()), None, act, None, s.in_type)
+    return _trial(picture(s, s.field()), None, act, None, s.in_type)
 
 
 def rotation(s: Setup) -> list[Trial]:
@@ -232,7 +232,7 @@ def _slid_picture(s: Setup, by: tuple[float, float]) -> Trial:
     window = smooth(s.surface, FieldType("1x0"), s.wavelength, s.seed) != 0
     x = noise(s.surface.n_points, s.in_type, s.seed) * window
     x = x if whole else smooth(s.surface, s.in_type, s.wavelength, s.seed)
-    return _trial(_picture(s, x), None, act, None, s.in_type, strides)
+    return _trial(picture(s, x), None, act, None, s.in_type, strides)
 
 
 # ----------------------------------------------------------------------------------- other grids of the same
@@ -300,7 +300,7 @@ def _trial(
     return Trial(x, where, moved, moved_where, act, strides)
 
 
-def _picture(s: Setup, x: Tensor) -> Tensor:
+def picture(s: Setup, x: Tensor) -> Tensor:
     """A field [1, N, D] as a picture [1, D, h, w]."""
     assert isinstance(s.surface, Flat)
     return x.mT.unflatten(-1, s.surface.shape)

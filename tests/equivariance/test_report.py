@@ -469,5 +469,68 @@ def test_what_cannot_be_measured_says_so():
         report(lambda x, where: x, healpix(2), in_type="1x0")
 
 
+def test_a_place_for_every_point_learnt_breaks_their_numbering_and_fits_no_finer_grid():
+    class Place(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.place = nn.Parameter(torch.randn(48, 2))
+
+        def forward(self, x):
+            return x + self.place
+
+    model = Layers("1x0", "2x0", "1x0", between=Place())
+    found = report(model, healpix(2), log(0.9), symmetries=["relabelling"])
+    assert verdicts(found) == {"relabelling": "broken"} and found["relabelling"].layer == "between"
+    with pytest.raises(GeocnnError, match=r"on 48 points and not on the 192 .* give refinements=0"):
+        report(model, healpix(2), log(0.9), symmetries=["rotation"])
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (lambda x: x / 0, "48 of 48 values of the answer are not finite"),
+        (lambda x: (x, x), "answers with a tuple"),
+        (nn.functional.dropout, "answers otherwise when asked again"),
+        (torch.zeros_like, "zero everywhere"),
+    ],
+    ids=["not finite", "two answers", "random", "zero"],
+)
+def test_answers_that_say_nothing_are_refused_and_pass_no_test_suite(spoilt, said):
+    with pytest.raises(GeocnnError, match=said):
+        assert_equivariant(lambda x, where: spoilt(x), healpix(2), in_type="1x0", out_type="1x0")
+    with pytest.raises(GeocnnError, match=said.replace("48 of 48", "64 of 64")):
+        assert_equivariant(spoilt, torus((8, 8)), in_type="trivial: 1x0")
+
+
+@pytest.mark.parametrize("answer", [torch.sum, lambda x: x.sum((0, 1)), lambda x: x.sum(1)])
+def test_an_answer_may_have_no_axis(answer):
+    found = report(lambda x, where: answer(x), healpix(2), in_type="2x0", symmetries=["relabelling"])
+    assert verdicts(found) == {"relabelling": "exact"}
+    found = report(lambda x, where: answer(x[:, 0]), healpix(2), in_type="2x0", symmetries=["relabelling"])
+    assert verdicts(found) == {"relabelling": "broken"}
+
+
+def test_what_was_not_measured_is_no_silent_success():
+    layer = GaugeConv("1x0", "1x0")
+    with pytest.raises(AssertionError, match=r"^shift was not measured"):
+        assert_equivariant(layer, healpix(2), symmetries=["gauge", "shift"])
+    with pytest.raises(GeocnnError, match="'shift' was not measured; measured are: gauge"):
+        report(layer, healpix(2), symmetries=["gauge"])["shift"]
+
+
+def test_complex_weights_keep_their_imaginary_parts():
+    class Filter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.response = nn.Parameter(1j * torch.linspace(0, 1, 5))
+
+        def forward(self, x):
+            return torch.fft.irfft(self.response * torch.fft.rfft(x), 8)
+
+    found = report(Filter(), torus((8, 8)), in_type="trivial: 1x0")
+    assert set(verdicts(found).values()) == {"exact"} and found.dtype == "float32"
+    assert 1e-9 < found["shift"].own_error < 1e-6
+
+
 def test_every_symmetry_has_a_name_and_a_meaning():
     assert len(SYMMETRIES) == 10 and all(s.meaning for s in SYMMETRIES.values())
