@@ -25,6 +25,11 @@ _FULL = {nn.Conv1d: FullConv1d, nn.Conv2d: FullConv2d, nn.Conv3d: FullConv3d}
 _OURS = (LiftingConv, GroupConv, IsotropicConv2d, BlurPool2d, EquivariantSubsample2d)
 _POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_PADDING = tuple(
+    getattr(nn, f"{kind}Pad{n}d")
+    for kind in ("Zero", "Constant", "Reflection", "Replication", "Circular")
+    for n in (1, 2, 3)
+)
 _OWN_STATISTICS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
@@ -40,8 +45,9 @@ def to_full(module: nn.Module, background: float | Sequence[float] = 0.0) -> nn.
     In training the empty image is one more of the batch in a BatchNorm's statistics.
 
     Raises GeometryError for what would see the border or treat the empty image differently: transposed
-    convolutions, pooling with padding, norms over an image's own statistics; for parametrised convolutions,
-    whose parametrisation would be lost; for networks converted before.
+    convolutions, pooling with padding, layers that pad, interpolation, norms over an image's own statistics;
+    for convolutions with a parametrisation, hooks or a class of their own, which would be lost; for networks
+    converted before; and for answers that are not one tensor.
 
     >>> layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1)]
     >>> network, x = to_full(nn.Sequential(*layers)), torch.zeros(1, 1, 9, 9)
@@ -78,14 +84,27 @@ def _check(name: str, part: nn.Module) -> None:
             f"{name} is a transposed convolution, at whose border fewer pixels count; use nn.Upsample and a "
             "convolution"
         )
+    if isinstance(part, _PADDING):
+        raise GeometryError(
+            f"{name} pads, which makes a border; leave it out, full convolutions pad themselves"
+        )
+    if isinstance(part, nn.Upsample) and not part.mode.startswith("nearest"):
+        raise GeometryError(f"{name} interpolates, otherwise at the border than within; use mode='nearest'")
     if isinstance(part, _OWN_STATISTICS):
         raise GeometryError(
             f"{name} normalises each image by its own statistics, an empty one unlike others; use BatchNorm"
         )
-    if isinstance(part, tuple(_FULL)) and is_parametrized(part):
-        raise GeometryError(
-            f"{name} is parametrised; call torch.nn.utils.parametrize.remove_parametrizations"
-        )
+    if isinstance(part, tuple(_FULL)):
+        if is_parametrized(part):
+            raise GeometryError(
+                f"{name} is parametrised; call torch.nn.utils.parametrize.remove_parametrizations"
+            )
+        if part._forward_hooks or part._forward_pre_hooks:
+            raise GeometryError(f"{name} has hooks, which its full convolution would not have; remove them")
+        if type(part) not in (*_FULL, *_FULL.values()):
+            raise GeometryError(
+                f"{name} is a {type(part).__name__}, no plain convolution; what it does besides would be lost"
+            )
 
 
 def _converted(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> nn.Module:
@@ -119,5 +138,9 @@ def _add_empty(module: nn.Module, inputs: tuple, background: float | Sequence[fl
     return (torch.cat([x, empty]),)
 
 
-def _drop_empty(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+def _drop_empty(module: nn.Module, inputs: tuple, output: object) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise GeometryError(
+            f"the network answers with a {type(output).__name__}; convert the part that gives one tensor"
+        )
     return output[:-1]

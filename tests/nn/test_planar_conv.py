@@ -225,9 +225,27 @@ def test_pooling_too_early_loses_the_arrangement_of_parts():
     assert (late(proper) - late(cubist)).abs().max() > 1e-5
 
 
+class Standardised(nn.Conv2d):
+    """As some networks have them: the weights lose their mean first."""
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+
+
+def hooked() -> nn.Module:
+    conv = nn.Conv2d(1, 1, 3)
+    conv.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return conv
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [
+        (nn.ZeroPad2d(1), "0 pads, which makes a border"),
+        (nn.ReflectionPad1d(1), "0 pads, which makes a border"),
+        (nn.Upsample(scale_factor=2, mode="bilinear"), "0 interpolates"),
+        (hooked(), "0 has hooks"),
+        (Standardised(1, 1, 3), "0 is a Standardised"),
         (nn.ConvTranspose2d(1, 1, 3), "0 is a transposed convolution"),
         (nn.MaxPool2d(3, 2, padding=1), "0 is a pooling with padding"),
         (nn.AvgPool2d(3, 2, padding=(0, 1)), "0 is a pooling with padding"),
@@ -241,6 +259,20 @@ def test_pooling_too_early_loses_the_arrangement_of_parts():
 def test_what_would_see_the_border_is_refused(part, message):
     with pytest.raises(GeometryError, match=message):
         to_full(nn.Sequential(part))
+
+
+def test_upsampled_by_repetition_nothing_is_seen_of_the_border():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3), nn.ReLU()]
+    network = to_full(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1)).to(F64))
+    assert spread(network, on_canvas(randn(1, 3, 3), (8, 8))) < 1e-13
+
+
+def test_of_two_answers_none_is_dropped_in_silence():
+    network = nn.Sequential(nn.Conv2d(1, 1, 3))
+    network.register_forward_hook(lambda module, inputs, output: (output, output.mean()))
+    with pytest.raises(GeometryError, match="answers with a tuple"):
+        to_full(network)(torch.zeros(1, 1, 5, 5))
 
 
 def test_images_that_do_not_fit_the_background_are_refused():
