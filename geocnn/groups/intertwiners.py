@@ -40,7 +40,8 @@ def intertwiners(rho_in: Tensor, rho_out: Tensor) -> Tensor:
         seconds.
 
     Raises:
-        GroupError: shapes do not fit, or singular values lie where rounding and a broken symmetry look alike.
+        GroupError: shapes do not fit, numbers are not real or not finite, or singular values lie where
+            rounding and a broken symmetry look alike.
 
     >>> shift = torch.eye(5).roll(1, 0)[None]  # generates the shifts of five places on a circle
     >>> intertwiners(shift, shift).shape, intertwiners(torch.ones(1, 1, 1), shift).shape
@@ -49,6 +50,10 @@ def intertwiners(rho_in: Tensor, rho_out: Tensor) -> Tensor:
     for name, rho in (("rho_in", rho_in), ("rho_out", rho_out)):
         if rho.ndim != 3 or rho.shape[1] != rho.shape[2]:
             raise GroupError(f"{name} holds one square matrix a generator, [G, n, n], got {list(rho.shape)}")
+        if rho.is_complex() or not bool(rho.isfinite().all()):
+            raise GroupError(
+                f"{name} must hold real, finite numbers; of complex ones give real and imaginary parts"
+            )
     if len(rho_in) != len(rho_out) or not len(rho_in):
         raise GroupError(
             f"rho_in has {len(rho_in)} matrices, rho_out {len(rho_out)}; give both for the same generators"
@@ -136,12 +141,17 @@ def orbit_equivariant(f: Callable[[Tensor], Answer], group: Tensor) -> Callable[
         group: [|G|, n], every element as a permutation of the n places (`generated`).
 
     Returns:
-        takes x [..., n] and gives f of the copies [..., |G|, n].
+        takes x [..., n] and gives f of the copies [..., |G|, n]; raises GroupError for other than n values.
 
     >>> shifts = generated(grid_symmetries((5,)))
     >>> edges = orbit_equivariant(lambda x: torch.relu(x[..., 1] - x[..., 0]), shifts)
     >>> edges(torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0]))
     tensor([0., 1., 0., 0., 0.])
     """
-    # (g⁻¹x)[j] = x[perm[g, j]]
-    return lambda x: f(x[..., group])
+
+    def stored(x: Tensor) -> Answer:
+        if x.ndim == 0 or x.shape[-1] != group.shape[1]:
+            raise GroupError(f"the group moves {group.shape[1]} places, x [..., n] is {list(x.shape)}")
+        return f(x[..., group])  # (g⁻¹x)[j] = x[perm[g, j]]
+
+    return stored

@@ -19,7 +19,7 @@ class BlurPool2d(nn.Module):
     The blur's taps are the binomial coefficients of an even `order`, [1, 2, 1]/4 for 2. Shifts by less than
     the stride change the answer by what is left above the coarse grid's band limit.
 
-    Raises GeometryError for an odd order, and for a padding that is not one.
+    Raises GeometryError for an odd order, a stride or padding that is none, and images without a batch axis.
 
     >>> BlurPool2d()(torch.ones(1, 3, 5, 6)).shape
     torch.Size([1, 3, 3, 3])
@@ -30,6 +30,7 @@ class BlurPool2d(nn.Module):
         if order < 0 or order % 2:
             raise GeometryError(f"the blur is centred on a pixel: order must be even, got {order}")
         check_padding(padding, padding_mode)
+        _check_stride(stride)
         self.stride, self.order, self.padding, self.padding_mode = stride, order, padding, padding_mode
         row = torch.tensor([math.comb(order, k) / 2**order for k in range(order + 1)], dtype=torch.float64)
         self.register_buffer("_blur", torch.outer(row, row), persistent=False)
@@ -37,6 +38,7 @@ class BlurPool2d(nn.Module):
     _blur: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
+        _check_images(x)
         images = x.flatten(1, -3)
         # over a background that differs from channel to channel the channels stay apart
         taps = self._blur.to(x.dtype).expand(images.shape[1], 1, -1, -1)
@@ -61,7 +63,8 @@ class EquivariantSubsample2d(nn.Module):
     padding_mode: what lies beyond the border: "zeros", "circular" (sides must be multiples of the stride) or
     "background" (`to_full`). Content must stay inside unless it is circular.
 
-    Raises GeometryError for another padding mode, and circular sides that the stride does not divide.
+    Raises GeometryError for another padding mode, a stride that is none, circular sides that the stride does
+    not divide, and images without a batch axis.
 
     >>> x = torch.zeros(1, 1, 9, 9); x[0, 0, 2, 3] = 1.0
     >>> pool = EquivariantSubsample2d(2)
@@ -78,6 +81,7 @@ class EquivariantSubsample2d(nn.Module):
                 f"padding_mode must be zeros, circular or background, got {padding_mode!r}: a mirror image "
                 "does not move with the image"
             )
+        _check_stride(stride)
         self.stride, self.padding, self.padding_mode = stride, "full", padding_mode
 
     def place(self, x: Tensor) -> Tensor:
@@ -88,6 +92,7 @@ class EquivariantSubsample2d(nn.Module):
         return torch.stack([best // x.shape[-1], best % x.shape[-1]], 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        _check_images(x)
         circular = self.padding_mode == "circular"
         if circular and any(n % self.stride for n in x.shape[-2:]):
             raise GeometryError(
@@ -100,7 +105,7 @@ class EquivariantSubsample2d(nn.Module):
             y = nn.functional.pad(y, (0, self.stride - 1) * 2)
         for axis, offset in zip((-2, -1), (self.place(x) % self.stride).unbind(1), strict=True):
             steps = torch.arange(math.ceil(x.shape[axis] / self.stride), device=x.device) * self.stride
-            index = (offset[:, None] + steps).view(len(x), *[1] * (x.ndim - 2), -1)
+            index = (offset[:, None] + steps).view(len(x), *[1] * (x.ndim - 2), len(steps))
             index = index if axis == -1 else index.mT
             shape = list(y.shape)
             shape[axis] = len(steps)
@@ -119,3 +124,13 @@ class EquivariantSubsample2d(nn.Module):
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}, padding_mode={self.padding_mode!r}"
+
+
+def _check_stride(stride: int) -> None:
+    if not isinstance(stride, int) or stride < 1:
+        raise GeometryError(f"stride must be a whole number of pixels, 1 or more, got {stride!r}")
+
+
+def _check_images(x: Tensor) -> None:
+    if x.ndim < 4:
+        raise GeometryError(f"the layer takes [B, ..., rows, columns], got {list(x.shape)}")

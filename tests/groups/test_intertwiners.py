@@ -276,11 +276,21 @@ def test_generators_in_single_precision_are_refused():
         (torch.ones(1, 2, 2), torch.ones(2, 2), "rho_out holds one square matrix a generator"),
         (torch.ones(1, 2, 2), torch.ones(2, 2, 2), "rho_in has 1 matrices, rho_out 2"),
         (torch.ones(0, 2, 2), torch.ones(0, 2, 2), "rho_in has 0 matrices"),
+        # i and −i have no map between them; their real parts have
+        (torch.tensor([[[1j]]]), torch.tensor([[[-1j]]]), "rho_in must hold real"),
+        (torch.eye(2)[None], torch.full((1, 2, 2), math.nan), "rho_out must hold real, finite"),
     ],
 )
 def test_matrices_that_do_not_fit_are_refused(rho_in, rho_out, message):
     with pytest.raises(GroupError, match=message):
         intertwiners(rho_in, rho_out)
+
+
+def test_places_that_the_group_does_not_move_are_not_left_out_in_silence():
+    stored = orbit_equivariant(lambda x: x.sum(-1), generated(grid_symmetries((4,))))
+    for x in (torch.ones(2, 5), torch.ones(3), torch.ones(())):
+        with pytest.raises(GroupError, match="the group moves 4 places"):
+            stored(x)
 
 
 @pytest.mark.parametrize(("shape", "group"), [((3, 4), "C4"), ((5,), "C2"), ((4, 4), "C8"), ((4, 4), "SO2")])

@@ -89,6 +89,11 @@ def test_images_in_a_batch_choose_for_themselves_and_gradients_reach_what_is_kep
     assert int(gradient.sum()) == 4 * 2 * 16
 
 
+@pytest.mark.parametrize("subsample", [BlurPool2d(2), EquivariantSubsample2d(2)], ids=repr)
+def test_a_batch_may_be_empty(subsample):
+    assert subsample(torch.zeros(0, 3, 5, 6)).shape == (0, 3, 3, 3)
+
+
 def test_regular_fields_are_subsampled_with_one_grid():
     torch.manual_seed(0)
     layers = [LiftingConv("C4", 1, 3, 3), nn.ReLU(), EquivariantSubsample2d(), GroupConv("C4", 3, 3, 3)]
@@ -131,6 +136,10 @@ def test_a_blur_makes_shifts_change_less_and_less():
     ("make", "message"),
     [
         (lambda: BlurPool2d(order=3), "order must be even, got 3"),
+        (lambda: BlurPool2d(0), "stride must be a whole number of pixels, 1 or more, got 0"),
+        (lambda: EquivariantSubsample2d((2, 2)), "stride must be a whole number of pixels"),
+        (lambda: BlurPool2d()(torch.zeros(3, 8, 8)), r"takes \[B, ..., rows, columns\]"),
+        (lambda: EquivariantSubsample2d()(torch.zeros(3, 8, 8)), r"takes \[B, ..., rows, columns\]"),
         (lambda: BlurPool2d(padding="full"), "continues the image by one value"),
         (lambda: EquivariantSubsample2d(padding_mode="reflect"), "a mirror image does not move"),
         (
