@@ -104,15 +104,26 @@ def test_lifting_and_group_convolution_are_the_sums_they_say():
 
 @pytest.mark.parametrize("name", ["C4", "D4"])
 def test_no_other_linear_maps_commute(name):
-    # on a cyclic grid, regular fields to images: as many as kernels with a regular fibre, and these are they
+    # on a cyclic grid, images to regular fields: as many as kernels with a regular fibre, and these are they
     generators, n = grid_symmetries((3, 3), name), order(name)
-    scalar = permutation_matrices(generators)
     elements = generated(generators)
     number = {tuple(p.tolist()): k for k, p in enumerate(elements)}
     regular = torch.tensor([[number[tuple(g[h].tolist())] for h in elements] for g in generators])
-    found = intertwiners(scalar, permutation_matrices(regular))
-    assert len(found) == LiftingConv(name, 1, 1, 3).weight.numel() == 9
+    found = intertwiners(permutation_matrices(generators), permutation_matrices(regular))
+    layer = LiftingConv(name, 1, 1, 3, padding_mode="circular", bias=False).to(F64)
+    assert len(found) == layer.weight.numel() == 9
     assert len(elements) == 9 * n
+    impulses = torch.eye(9, dtype=F64).view(9, 1, 3, 3)
+    maps = []
+    for tap in range(9):
+        layer.weight.data = F.one_hot(torch.tensor(tap), 9).to(F64).view_as(layer.weight)
+        maps.append(layer(impulses).flatten(1).T)  # [9 |G|, 9]
+    # place p of image g is the element whose inverse shows it what place 0 sees
+    seen = torch.stack(maps).argmax(-1).view(3, 3, -1).roll((-1, -1), (0, 1)).flatten(0, 1)
+    at = [number[tuple(row)] for row in seen.T.tolist()]
+    span = torch.linalg.qr(found[:, at].flatten(1).T).Q
+    rows = torch.stack(maps).detach().flatten(1)
+    torch.testing.assert_close(rows @ span @ span.T, rows, rtol=0, atol=1e-12)
 
 
 # --------------------------------------------------------------- rotations that do not map pixels to pixels
