@@ -109,7 +109,7 @@ def report(
 
     Args:
         model: called as model(x, where), or with a field alone: on flat surfaces as a picture [B, C, h, w],
-            elsewhere [B, N, C]. A module is copied, and measured as in evaluation.
+            elsewhere [B, N, C]. A module is copied, and measured as in evaluation and not compiled.
         surface: where it works, as fine as it will be used.
         build: makes the stencil or hierarchy, of the same radius on every grid, or the grids of harmonic
             layers. By default a hierarchy of as many levels as the model has, or a stencil, of radius 2.5
@@ -131,6 +131,8 @@ def report(
     ['exact', 'converging']
     """
     chosen = _checked(symmetries)
+    # of a compiled module the one it was made of, whose layers can be watched
+    model = getattr(model, "_orig_mod", model)
     in_type = _type_of(model, "in_type", in_type)
     if in_type is None:
         raise FieldTypeError("the model has no in_type; give one, as in_type='3x0' for three scalars")

@@ -261,6 +261,12 @@ def test_layers_that_write_into_their_input_are_told_from_those_before():
     assert {part.verdict for part in (found.model, *found.layers)} == {"exact"}
 
 
+def test_a_compiled_network_is_measured_as_it_was_before():
+    model = torch.compile(Layers("1x0", "2x1", "1x0", between=nn.ReLU()))
+    found = report(model, healpix(2), log(0.9), symmetries=["gauge"])
+    assert found["gauge"].layer == "between" and found.model == "Layers"
+
+
 def test_a_world_axis_frame_is_named():
     """Vectors fetched as they are, as if all frames were one."""
     model = Layers("1x0", "2x1", "1x0", seen=lambda st: replace(st, angle=torch.zeros_like(st.angle)))
