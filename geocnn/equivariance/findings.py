@@ -156,7 +156,8 @@ def _in_own_format(
     bound = EXACT[cast[0].x.dtype]
     if error <= bound:
         return error, "exact", None
-    return error, "broken", max(layers, key=lambda layer: layers[layer], default=None)
+    coarse = {layer: e for layer, e in layers.items() if e > bound}
+    return error, "broken", max(coarse, key=lambda layer: coarse[layer], default=None)
 
 
 def judged(name: str, errors: list[float], discretised: bool) -> Measured:

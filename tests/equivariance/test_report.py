@@ -411,6 +411,13 @@ def test_coarse_arithmetic_is_told_from_a_broken_layer():
     assert gauge.own_error > 1e-4
 
 
+def test_numbers_too_large_for_the_format_are_not_blamed_on_a_layer_that_is_right():
+    scaled = convolutions("circular")
+    nn.init.constant_(scaled[2].weight, 6e4)  # half precision ends at 65,504
+    shift = report(scaled.half(), torus((8, 8)), in_type="trivial: 1x0", symmetries=["shift"])["shift"]
+    assert shift.model.verdict == "exact" and shift.broken and shift.layer != "Sequential (before 0)"
+
+
 # ---------------------------------------------------------------------------------------- what is said of it
 
 
