@@ -244,7 +244,11 @@ def _train_command(recipe: Recipe) -> Callable[..., None]:
     parameters = {
         "preset": (
             str | None,
-            typer.Option("--preset", help="settings to start from", show_default=" | ".join(recipe.presets)),
+            typer.Option(
+                "--preset",
+                help=f"settings to start from: {', '.join(recipe.presets)}",
+                show_default=next(iter(recipe.presets)),
+            ),
         ),
         "run": (
             Path | None,

@@ -121,8 +121,9 @@ def report(
         seed: of fields, frames, numbers and rotations.
 
     Raises FieldTypeError where the model has no in_type and none is given, or its answer is a field without
-    out_type; GeocnnError for a symmetry of another name, for an answer that is zero everywhere, not finite,
-    not one tensor or another each time, and for a model that cannot run on finer grids.
+    out_type; GeocnnError for what is no surface, a symmetry of another name, for an answer that is zero
+    everywhere, not finite, not one tensor or another each time, and for a model that cannot run on finer
+    grids.
 
     >>> from geocnn.geometry import healpix
     >>> from geocnn.nn import GaugeConv
@@ -133,6 +134,11 @@ def report(
     chosen = _checked(symmetries)
     # of a compiled module the one it was made of, whose layers can be watched
     model = getattr(model, "_orig_mod", model)
+    if not isinstance(surface, Surface):
+        raise GeocnnError(
+            f"a report is made on a surface, got a {type(surface).__name__}; `build` makes stencils and "
+            "hierarchies of it, as in report(model, healpix(8), lambda s: s.stencil(0.4))"
+        )
     in_type = _type_of(model, "in_type", in_type)
     if in_type is None:
         raise FieldTypeError("the model has no in_type; give one, as in_type='3x0' for three scalars")

@@ -241,7 +241,7 @@ class FieldType:
         if x.ndim < 2 or x.shape[-1] != self.dim:
             raise FieldTypeError(
                 f"features of type {self} have shape [..., points, {self.dim}], got {list(x.shape)}"
-                + ("; add the channel axis with x.unsqueeze(-1)" if self.dim == 1 else "")
+                + ("; a missing channel axis is added by x.unsqueeze(-1)" if self.dim == 1 else "")
             )
 
     def act(self, x: Tensor, angle: Tensor, flip: Tensor | None = None) -> Tensor:

@@ -476,6 +476,8 @@ def test_what_cannot_be_measured_says_so():
     layer = GaugeConv("1x0", "1x0")
     with pytest.raises(GeocnnError, match="no symmetry 'guage'; there are gauge, relabelling"):
         report(layer, healpix(2), symmetries=["guage"])
+    with pytest.raises(GeocnnError, match="on a surface, got a Stencil; `build` makes"):
+        report(layer, healpix(2).stencil(1.0))
     with pytest.raises(FieldTypeError, match="no in_type; give one"):
         report(nn.Conv2d(1, 1, 3), torus((8, 8)))
     with pytest.raises(FieldTypeError, match="field on 48 points but the model has no out_type"):
