@@ -141,7 +141,10 @@ def report(
         )
     in_type = _type_of(model, "in_type", in_type)
     if in_type is None:
-        raise FieldTypeError("the model has no in_type; give one, as in_type='3x0' for three scalars")
+        raise FieldTypeError(
+            "the model has no in_type; give one, as in_type='3x0' for three scalars, or 'trivial: 3x0' for "
+            "three channels of a CNN that should know shifts but no turns"
+        )
     out_type = _type_of(model, "out_type", out_type)
     build = _default_build(model, surface) if build is None else build
     setup = _setup(surface, build, in_type, seed)
