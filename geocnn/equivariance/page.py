@@ -119,6 +119,8 @@ def _draw_model(axes: Axes, report: Report) -> None:
         axes.annotate(
             f.symmetry, (report.spacings[0], 10**lowest), (8, -3), textcoords="offset points", color=ink
         )
+    axes.set_xticks(report.spacings, [f"{spacing:.2g}" for spacing in report.spacings])
+    axes.minorticks_off()
     axes.set(xlabel="point spacing", ylabel="relative error", title="the model", ylim=(LEAST / 3, 1e4))
     axes.margins(x=0.4)
 
