@@ -29,10 +29,6 @@ Verdict = Literal["exact", "converging", "broken", "undecided"]
 EXACT = {torch.float64: 1e-10, torch.float32: 3e-5, torch.float16: 3e-3, torch.bfloat16: 3e-2}
 """Relative errors below which all is rounding: some hundred units in the last place, through many layers."""
 
-LEAST_ORDER = 0.75
-"""Errors of an interpolation fall with order 1 or more; those along an edge, in the mean square, with 1/2;
-a broken symmetry's not at all."""
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -68,13 +64,13 @@ class Finding:
 def find(
     name: str, model: Any, own: nn.Module | None, setups: list[Setup], out_type: FieldType | None
 ) -> Finding | None:
-    trials_of, meaning, discretised = SYMMETRIES[name]
-    discretised = discretised and not setups[0].is_picture
+    trials_of, meaning, least_order = SYMMETRIES[name]
+    least_order = None if setups[0].is_picture else least_order
     in_type = setups[0].in_type
     whole: list[float] = []
     layers: dict[str, list[float]] = {}
     trials: list[Trial] = []
-    for setup in setups if discretised else setups[:1]:
+    for setup in setups[:1] if least_order is None else setups:
         found = trials_of(setup)
         if not found:
             return None
@@ -95,9 +91,9 @@ def find(
             layers.setdefault(layer, []).append(error)
         if whole[0] <= EXACT[torch.float64]:
             break
-    measured = judged(name, whole, discretised)
+    measured = judged(name, whole, least_order)
     parts = [
-        judged(layer, errors, discretised) for layer, errors in layers.items() if len(errors) == len(whole)
+        judged(layer, errors, least_order) for layer, errors in layers.items() if len(errors) == len(whole)
     ]
     layer = _culprit(parts)
     if measured.verdict == "converging" and layer is not None:
@@ -160,20 +156,21 @@ def _in_own_format(
     return error, "broken", max(coarse, key=lambda layer: coarse[layer], default=None)
 
 
-def judged(name: str, errors: list[float], discretised: bool) -> Measured:
-    """What errors on a grid and finer ones say; that of one grid is undecided where grids may disturb.
+def judged(name: str, errors: list[float], least_order: float | None) -> Measured:
+    """What errors on a grid and finer ones say, which grids disturb unless least_order is None; that of one
+    grid is then undecided.
 
-    >>> judged("a", [1e-15], True).verdict, judged("b", [0.1, 0.025], True).order
+    >>> judged("a", [1e-15], 0.75).verdict, judged("b", [0.1, 0.025], 0.75).order
     ('exact', 2.0)
-    >>> judged("c", [0.8, 0.7], True).verdict
+    >>> judged("c", [0.8, 0.7], 0.75).verdict
     'broken'
     """
     if max(errors) <= EXACT[torch.float64]:
         return Measured(name, errors, None, "exact")
-    if len(errors) == 1:
-        return Measured(name, errors, None, "undecided" if discretised else "broken")
+    if least_order is None or len(errors) == 1:
+        return Measured(name, errors, None, "broken" if least_order is None else "undecided")
     order = math.log2(max(errors[-2], 1e-16) / max(errors[-1], 1e-16))
-    return Measured(name, errors, order, "converging" if order >= LEAST_ORDER else "broken")
+    return Measured(name, errors, order, "converging" if order >= least_order else "broken")
 
 
 def _cast(trial: Trial, model: nn.Module) -> Trial:

@@ -320,24 +320,33 @@ def _each(where: Stencil | Hierarchy, change: Callable[[Stencil], Stencil]) -> S
 
 
 class Symmetry(NamedTuple):
-    """How its trials are made, what is done, and whether a grid may disturb it: frames and numbers are no
-    part of one, but where distances tie, rounding picks the points of a mesh's coarser levels.
+    """How its trials are made, what is done, and the least order at which its errors must fall as the grid is
+    refined; None where grids do not disturb it: frames and numbers are no part of one, but where distances
+    tie, rounding picks the points of a mesh's coarser levels.
     """
 
     trials: Callable[[Setup], list[Trial]]
     meaning: str
-    discretised: bool
+    least_order: float | None
 
+
+MOVED = 0.75
+"""Errors of an interpolation fall with order 1 or more; those along an edge, in the mean square, with 1/2;
+a broken symmetry's not at all."""
+
+COMPARED = 0.3
+"""Two grids' errors may cancel, and then their difference falls late; that along an edge falls with order
+1/2, and does fall."""
 
 SYMMETRIES: dict[str, Symmetry] = {
-    "gauge": Symmetry(gauge, "frames turned at random", False),
-    "relabelling": Symmetry(relabelling, "points numbered anew", False),
-    "anchor": Symmetry(anchor, "sampling grids turned at random", True),
-    "isometry": Symmetry(isometry, "motions that take points to points", True),
-    "rotation": Symmetry(rotation, "the sphere turned by any angle", True),
-    "rigid motion": Symmetry(rigid_motion, "moved in space, geometry computed again", True),
-    "shift": Symmetry(shift, "by whole cells", True),
-    "sub-pixel shift": Symmetry(subpixel_shift, "by parts of a cell", True),
-    "refinement": Symmetry(refinement, "the answer on a grid twice as fine", True),
-    "remeshing": Symmetry(remeshing, "the answer on other triangles", True),
+    "gauge": Symmetry(gauge, "frames turned at random", None),
+    "relabelling": Symmetry(relabelling, "points numbered anew", None),
+    "anchor": Symmetry(anchor, "sampling grids turned at random", MOVED),
+    "isometry": Symmetry(isometry, "motions that take points to points", MOVED),
+    "rotation": Symmetry(rotation, "the sphere turned by any angle", MOVED),
+    "rigid motion": Symmetry(rigid_motion, "moved in space, geometry computed again", MOVED),
+    "shift": Symmetry(shift, "by whole cells", MOVED),
+    "sub-pixel shift": Symmetry(subpixel_shift, "by parts of a cell", MOVED),
+    "refinement": Symmetry(refinement, "the answer on a grid twice as fine", COMPARED),
+    "remeshing": Symmetry(remeshing, "the answer on other triangles", COMPARED),
 }
