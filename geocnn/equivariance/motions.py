@@ -92,6 +92,21 @@ def _group_of(name: str) -> Group:
     return smallest_group(torch.tensor([angle], dtype=torch.float64), torch.tensor([flip]))
 
 
+def turn_of(name: str, group: Group) -> int | None:
+    """The element of a finite group that a flat surface's motion is, None where it is none.
+
+    >>> from geocnn.groups.planar import cyclic
+    >>> turn_of("quarter turn", cyclic(8)), turn_of("mirror x", cyclic(8))
+    (2, None)
+    """
+    wanted, mirrors = _TURNS[name]
+    angle, flip = group.elements()
+    same = (angle - wanted).abs() < 1e-9
+    same &= torch.zeros_like(same) == mirrors if flip is None else flip == mirrors
+    found = same.nonzero()
+    return int(found[0]) if len(found) else None
+
+
 def _turned(s: Flat, name: str) -> Motion:
     (h, w), (angle, flip) = s.shape, _TURNS[name]
     row, column = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")

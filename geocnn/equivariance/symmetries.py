@@ -12,7 +12,7 @@ from torch import Tensor
 from geocnn.equivariance.errors import reanchored
 from geocnn.equivariance.fields import noise, random_spectrum, rotated, shifted, smooth
 from geocnn.equivariance.grids import Where, remeshed, sizes, stencils, transform_grid, turn_between
-from geocnn.equivariance.motions import Motion, motion, motions, slide
+from geocnn.equivariance.motions import Motion, motion, motions, slide, turn_of
 from geocnn.equivariance.trials import Act, Setup, Trial
 from geocnn.geometry.flat import Flat
 from geocnn.geometry.hierarchy import Hierarchy
@@ -20,9 +20,10 @@ from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.meshes import mesh
 from geocnn.geometry.stencil import Stencil, gauge_change
 from geocnn.geometry.surface import Surface
-from geocnn.groups.field_type import FieldType
-from geocnn.groups.planar import TRIVIAL
+from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.planar import TRIVIAL, Group, dihedral
 from geocnn.groups.rotations import random_rotations
+from geocnn.nn.group_conv import moved
 from geocnn.ops.gather import transported_mean
 
 # --------------------------------------------------------------- frames, numbers and anchors: of any surface
@@ -91,7 +92,7 @@ def isometry(s: Setup) -> list[Trial]:
     coarser = [motions(level, s.in_type.group) for level in s.levels[1:]]
     names = [n for n in motions(s.surface, s.in_type.group) if all(n in others for others in coarser)]
     if s.is_picture:
-        return [_moved_picture(s, motion(s.surface, name)) for name in names]
+        return [_moved_picture(s, name) for name in names]
     return [_moved(s, {level.n_points: motion(level, name) for level in s.levels}) for name in names]
 
 
@@ -102,18 +103,31 @@ def _moved(s: Setup, moves: dict[int, Motion]) -> Trial:
     return _trial(s.field(), s.where, _on(moves, act), s.where, s.in_type)
 
 
-def _moved_picture(s: Setup, move: Motion) -> Trial:
+def _moved_picture(s: Setup, name: str) -> Trial:
+    """Where the input is scalars, so are pictures [B, C, h, w] of unknown type, and [B, C, |G|, h, w] are
+    regular fields.
+    """
     assert isinstance(s.surface, Flat)
-    shape = s.surface.shape
+    shape, move, scalars = s.surface.shape, motion(s.surface, name), _only_scalars(s.in_type)
+    groups: dict[int, Group] = {}
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
         if y.ndim < 4:
             return y
-        if t is None or tuple(y.shape[-2:]) != shape or y.shape[-3] != t.dim:
+        if t is not None and tuple(y.shape[-2:]) == shape and y.shape[-3] == t.dim:
+            return move.carry(y.flatten(-2).mT, t).mT.unflatten(-1, shape)
+        if not scalars:
             return None
-        return move.carry(y.flatten(-2).mT, t).mT.unflatten(-1, shape)
+        group = dihedral(4) if y.ndim == 4 else groups.get(y.shape[-3])
+        element = None if group is None else turn_of(name, group)
+        return None if group is None or element is None else moved(y, group, element, fibre=y.ndim > 4)
 
-    return _trial(picture(s, s.field()), None, act, None, s.in_type)
+    trial = _trial(picture(s, s.field()), None, act, None, s.in_type)
+    return replace(trial, groups=groups)
+
+
+def _only_scalars(t: FieldType) -> bool:
+    return all(irrep in (Irrep(0), Irrep(0, "e")) for irrep in t.irreps)
 
 
 def rotation(s: Setup) -> list[Trial]:

@@ -19,6 +19,7 @@ from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.sphere import Sphere
 from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import FieldType
+from geocnn.groups.planar import Group
 
 Act = Callable[[Tensor, FieldType | None], Tensor | None]
 """(field, its type or None where unknown) -> the field moved, or None where that cannot be said."""
@@ -26,8 +27,9 @@ Act = Callable[[Tensor, FieldType | None], Tensor | None]
 
 @dataclass(frozen=True)
 class Trial:
-    """`where` is None for a model of one argument. `strides` is how many of the input's cells a cell of a
-    picture [..., h, w] spans, down and across; those of layers are found as they run.
+    """`where` is None for a model of one argument. Of pictures, `strides` is how many of the input's cells a
+    cell of [..., h, w] spans, down and across, `groups` the group of regular fields [..., C, |G|, h, w] by
+    its number of elements; those of layers are found as they run.
     """
 
     x: Tensor
@@ -36,9 +38,13 @@ class Trial:
     moved_where: Where | None
     act: Act
     strides: dict[tuple[int, int], tuple[float, float]] | None = None
+    groups: dict[int, Group] | None = None
 
     def follow(self, layer: object, x: Tensor, y: Tensor) -> None:
-        """Notes the stride of what a layer has made of a picture x [..., h, w]."""
+        """Notes the group and the stride of what a layer has made of a picture x [..., h, w]."""
+        group = getattr(layer, "group", None)
+        if self.groups is not None and isinstance(group, Group) and y.ndim > 4:
+            self.groups[y.shape[-3]] = group
         if self.strides is None or x.ndim < 4 or y.ndim < 4:
             return
         before, after = (x.shape[-2], x.shape[-1]), (y.shape[-2], y.shape[-1])

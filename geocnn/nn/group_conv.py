@@ -31,25 +31,29 @@ def maps_pixels(group: Group) -> bool:
 
 
 def moved(x: Tensor, group: Group | str, element: int, fibre: bool = False) -> Tensor:
-    """x [..., H, W] moved by one element of C1, C2, C4, D1, D2, D4; with `fibre`, a regular field
-    [..., |G|, H, W].
+    """x [..., H, W] moved by one element of a group, a quarter turn or a mirror; with `fibre`, a regular
+    field [..., |G|, H, W].
 
-    Raises GroupError for a group that does not map pixels to pixels.
+    Raises GroupError for an element that does not map pixels to pixels.
 
     >>> moved(torch.tensor([[1, 2], [3, 4]]), "C4", 1).tolist()  # x, to the right, becomes y, downwards
     [[3, 1], [4, 2]]
     """
     g = _finite(group)
-    if not maps_pixels(g):
-        raise GroupError(f"{g} does not map pixels to pixels; use C1, C2, C4, D1, D2 or D4")
     angle, flip = g.elements()
+    quarters = float(angle[element]) / (torch.pi / 2)
+    if abs(quarters - round(quarters)) > 1e-9:
+        raise GroupError(
+            f"element {element} of {g} turns by {90 * quarters:g}°, which does not map pixels to pixels; "
+            "quarter turns do"
+        )
     if fibre:
         # the image of h comes from that of g⁻¹h
         table = product_table(g)
         x = x.index_select(-3, table[element].argsort().to(x.device))
     if flip is not None and bool(flip[element]):
         x = x.flip(-2)
-    return x.rot90(round(float(angle[element]) / (torch.pi / 2)), (-1, -2))
+    return x.rot90(round(quarters), (-1, -2))
 
 
 def turned_basis(group: Group, kernel_size: int) -> Tensor:

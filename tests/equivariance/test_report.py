@@ -20,8 +20,12 @@ from geocnn.groups.planar import TRIVIAL
 from geocnn.harmonics import equiangular, gauss_legendre
 from geocnn.nn import (
     GaugeConv,
+    GroupConv,
+    GroupPool,
     HarmonicEncoder,
     HarmonicUNet,
+    IsotropicConv2d,
+    LiftingConv,
     SO3Correlation,
     SurfaceEncoder,
     SurfaceUNet,
@@ -187,6 +191,35 @@ def test_a_mesh_may_be_moved_refined_and_cut_otherwise():
 def test_rotations_of_the_icosahedron_converge_with_the_anchor():
     found = report(GaugeConv("1x0", "1x1"), icosphere(1), symmetries=["isometry", "anchor"])
     assert verdicts(found) == {"isometry": "converging", "anchor": "converging"}
+
+
+class RowNorm(nn.Module):
+    def forward(self, x):
+        return x - x.mean(-1, keepdim=True)
+
+
+def turning(group: str, between: nn.Module) -> nn.Sequential:
+    return nn.Sequential(
+        LiftingConv(group, 1, 3, 5), between, nn.ReLU(), GroupConv(group, 3, 3, 5), nn.BatchNorm3d(3),
+        GroupPool(), IsotropicConv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("group", ["C4", "C8", "D4"])
+def test_turns_of_pictures_are_followed_through_regular_fields(group):
+    scalars = "O2: 1x0e" if group == "D4" else "1x0"
+    found = report(turning(group, nn.Identity()), torus((8, 8)), in_type=scalars, symmetries=["isometry"])
+    assert verdicts(found) == {"isometry": "exact"}
+    measured = {p.name for p in found["isometry"].layers}
+    assert {"0", "1", "2", "3", "4", "5", "6", "7", "9"} <= measured
+    found = report(turning(group, RowNorm()), torus((8, 8)), in_type=scalars, symmetries=["isometry"])
+    assert found["isometry"].broken and found["isometry"].layer == "1"
+
+
+def test_an_ordinary_convolution_among_isotropic_ones_is_found():
+    model = nn.Sequential(IsotropicConv2d(1, 3, 5), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1))
+    found = report(model, torus((8, 8)), in_type="1x0", symmetries=["isometry"])
+    assert found["isometry"].broken and found["isometry"].layer == "2"
 
 
 # -------------------------------------------------------------------------------------------- planted faults

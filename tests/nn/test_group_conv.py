@@ -218,7 +218,7 @@ def test_initial_weights_keep_the_variance(make, fibre):
             r"takes \[B, 2, 4, rows",
         ),
         (lambda: LiftingConv("C4", 2, 1, 3)(torch.zeros(2, 5, 5)), GeometryError, r"takes \[B, 2, rows"),
-        (lambda: moved(torch.zeros(3, 3), "C8", 1), GroupError, "C8 does not map pixels to pixels"),
+        (lambda: moved(torch.zeros(3, 3), "C8", 1), GroupError, "element 1 of C8 turns by 45°"),
     ],
 )
 def test_bad_input_is_refused(make, error, message):
