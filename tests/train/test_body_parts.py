@@ -90,6 +90,16 @@ def test_a_run_folder_holds_everything(finished_run):
         assert {row["network"] for row in csv.DictReader(stream)} == {"parts-0", "area-0", "blind-0"}
 
 
+def test_the_report_finds_no_broken_layer(finished_run, capsys):
+    assert run("equivariance", finished_run, "--json") == 0
+    found = {f["symmetry"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
+    assert found.keys() == {"gauge", "relabelling", "rigid motion"}
+    # no two distances tie on the dented eggs, so their levels move along
+    assert {f["model"]["verdict"] for f in found.values()} == {"exact"}
+    assert run("equivariance", finished_run / "area-0") == 2
+    assert "takes no field on a surface" in capsys.readouterr().err
+
+
 def test_the_reported_accuracy_is_the_area_labelled_right(finished_run):
     network, model = load_network(finished_run)
     right = []
