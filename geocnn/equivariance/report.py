@@ -302,7 +302,7 @@ def _copies(model: Any) -> tuple[Any, nn.Module | None, torch.dtype]:
 def _check_answer(model: Any, setup: Setup, out_type: FieldType | None) -> None:
     """Raises GeocnnError for what is no answer to measure, FieldTypeError for a field of unknown type."""
     x = picture(setup, setup.field()) if setup.is_picture else setup.field()
-    y, again = (run(model, x, setup.where) for _ in "ab")
+    y, again = (run(model, x, setup.where) for _ in range(2))
     if not isinstance(y, Tensor):
         raise GeocnnError(
             f"the model answers with a {type(y).__name__}; measure a function that gives one tensor of it"
