@@ -152,7 +152,8 @@ def equivariance(
         raise GeocnnError("the page's plots need matplotlib: pip install 'geocnn[plot]'")
     s = find_recipe(str(_describe(model).get("recipe"))).subject(model)
     steps = s.refinements if refinements is None else refinements
-    found = report(s.model, s.surface, s.build, s.in_type, None, only or s.symmetries, steps)
+    said = Console(stderr=True)
+    found = report(s.model, s.surface, s.build, s.in_type, None, only or s.symmetries, steps, console=said)
     if as_json:
         print(found.json())
     else:

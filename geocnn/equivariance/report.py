@@ -6,7 +6,7 @@ import copy
 import inspect
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,7 @@ def report(
     symmetries: Sequence[str] | None = None,
     refinements: int = 1,
     seed: int = 0,
+    console: Console | None = None,
 ) -> Report:
     """Measures a model under the symmetries of a surface, in float64 and in the model's own number format.
 
@@ -119,6 +120,7 @@ def report(
         symmetries: names, all by default (`SYMMETRIES`).
         refinements: how many finer grids to try. Stencils grow sixteenfold with each.
         seed: of fields, frames, numbers and rotations.
+        console: says, if it is a terminal, which symmetry is being measured.
 
     Raises FieldTypeError where the model has no in_type and none is given, or its answer is a field without
     out_type; GeocnnError for what is no surface, a symmetry of another name, for an answer that is zero
@@ -154,7 +156,7 @@ def report(
     for _ in range(refinements if setup.has_smooth else 0):
         setups.append(setups[-1].finer)
     findings = []
-    for name in chosen:
+    for name in _told(chosen, console):
         finding = find(name, double, own, setups, out_type)
         if finding is None:
             left_out.append(name)
@@ -214,6 +216,16 @@ def _checked(symmetries: Sequence[str] | None) -> list[str]:
     if unknown:
         raise GeocnnError(f"there is no symmetry {unknown[0]!r}; there are {', '.join(SYMMETRIES)}")
     return list(SYMMETRIES) if symmetries is None else list(symmetries)
+
+
+def _told(names: Sequence[str], console: Console | None) -> Iterator[str]:
+    if console is None:
+        yield from names
+        return
+    with console.status("") as status:
+        for number, name in enumerate(names, 1):
+            status.update(f"measuring {name}, {number} of {len(names)}")
+            yield name
 
 
 def _type_of(model: Any, name: str, given: FieldType | str | None) -> FieldType | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -498,6 +499,12 @@ def test_a_report_is_a_table(found):
     found.show(console)
     said = console.export_text()
     assert "gauge" in said and "broken" in said and "between" in said and "no finer grid mends" in said
+
+
+def test_a_terminal_is_told_what_is_being_measured():
+    console = Console(force_terminal=True, record=True, file=io.StringIO())
+    report(GaugeConv("1x0", "1x0"), torus((4, 4)), symmetries=["gauge", "shift"], console=console)
+    assert "measuring shift, 2 of 2" in console.file.getvalue()
 
 
 def test_a_report_is_json(found):
