@@ -180,6 +180,10 @@ def test_bad_input_is_one_line(finished_run, tmp_path, capsys):
     assert "quick, long" in refused(capsys, *train, "--run", tmp_path / "new", "--preset=huge")
     assert "whole numbers" in refused(capsys, *train, "--run", tmp_path / "new", "--convs=3,a")
     assert "not understood" in refused(capsys, *train, "--run", tmp_path / "other", "--devices=tpu")
+    assert "CUDA GPUs" in refused(capsys, *train, "--run", tmp_path / "other", "--devices=gpu:99")
+    degrees = ("--preset=long", "--lmax=40,20,14,9,5")
+    assert "degrees up to 32" in refused(capsys, *train, "--run", tmp_path / "other", *degrees)
+    assert not (tmp_path / "other").exists()
 
 
 def test_run_folders_are_numbered_and_never_overwritten(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geocnn.errors import CheckpointError
+from geocnn.train.loop import find_devices
 from geocnn.train.settings import LoopSettings, load_settings, resumed_settings, save_settings
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def open_run(
     Raises:
         CheckpointError: the folder holds a run and `resume` is false, or there is nothing to resume, or the
             run to resume was started with other settings.
+        GeocnnError: the settings' devices are not here. Of a run that cannot start nothing is written.
     """
     if RUN_VARIABLE in os.environ:
         folder = Path(os.environ[RUN_VARIABLE])
@@ -105,7 +107,8 @@ def open_run(
                 f"{folder} is not empty; continue its run with --resume or name another folder"
             )
         settings = dataclasses.replace(recipe.presets[preset], **chosen)
-        folder.mkdir(parents=True, exist_ok=True)
+    find_devices(settings.devices)
+    folder.mkdir(parents=True, exist_ok=True)
     save_settings(settings, file)
     return folder, settings
 

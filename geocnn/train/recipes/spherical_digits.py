@@ -82,6 +82,10 @@ class SphericalDigitsSettings(LoopSettings):
                 f"got {len(self.widths)} widths, {len(self.lmax)} lmax, {len(self.convs)} convs, "
                 f"refine = {self.refine:g}"
             )
+        if self.lmax and max(self.lmax) > 2 * self.nside:
+            raise GeocnnError(
+                f"maps of nside {self.nside} hold degrees up to {2 * self.nside}, lmax has {max(self.lmax)}"
+            )
         if self.convs:
             check_convs(self.widths, self.convs)
 
