@@ -142,7 +142,7 @@ def test_the_cache_is_listed_and_cleared(tmp_path, capsys, monkeypatch):
     (tmp_path / "notes.txt").write_text("mine")
     assert run("cache") == 0
     said = capsys.readouterr().out
-    assert f"damaged: {half}" in said and f"foreign: {tmp_path / 'notes.txt'}" in said
+    assert f"stale: {half}" in said and f"foreign: {tmp_path / 'notes.txt'}" in said
     assert run("cache", "--clear") == 0
     assert "removed 1 files, 4 B" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "geocnn"
 FLOORS = {
     "safe": -1,
     "errors": -1,
+    "files": -1,
     "groups": 0,
     "geometry": 1,
     "harmonics": 2,

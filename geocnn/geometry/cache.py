@@ -1,8 +1,9 @@
 """Geometry kept on disk: what was computed once for a mesh is found again by its content.
 
-A file is named after the SHA-256 of all that determines it (its key), that of its own bytes, and FORMAT. So
-an answer can never belong to another mesh or to other options; a file that was cut off or changed is known
-as such, computed again and reported by a warning.
+A file is named after the SHA-256 of the mesh and the options (its key), that of its own bytes, and that of
+the code that computes (`fingerprint`). So an answer can never belong to another mesh, to other options or to
+another version of the code; a file that was cut off or changed is known as such, computed again and reported
+by a warning.
 """
 
 from __future__ import annotations
@@ -15,30 +16,34 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
+from uuid import uuid4
 
+import numpy as np
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.descriptors import shape_features
+from geocnn.geometry.fingerprint import fingerprint
 from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.mesh import Mesh
+from geocnn.geometry.one_sided import OneSidedMesh
 from geocnn.geometry.stencil import load_tensors, save_tensors
+from geocnn.geometry.surface import check_radius
 from geocnn.groups.field_type import FieldType
-
-if TYPE_CHECKING:
-    from geocnn.geometry.mesh import Mesh
-    from geocnn.geometry.one_sided import OneSidedMesh
-
-FORMAT = 1
-"""A part of every key. Raise it with any change to what is computed: older files are then never met again."""
 
 ENVIRONMENT_VARIABLE = "GEOCNN_CACHE"
 
-ENTRY = re.compile(r"[0-9a-f]{64}-([0-9a-f]{16})\.(\d+)\.safetensors")
-"""The names of files: key, digest and FORMAT. Without a format they are older than this rule."""
+ENTRY = re.compile(r"[0-9a-f]{64}-([0-9a-f]{16})\.([0-9a-f]{16})\.safetensors")
+"""The names of files: key, digest of the content, fingerprint of the code."""
 
-UNFINISHED = re.compile(r"[0-9a-f]{64}\.\d+\.new")
+OLDER = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}(\.\d+)?\.safetensors")
+"""The names that files once had."""
+
+UNFINISHED = re.compile(r"[0-9a-f]{64}\.[\w.]+\.(new|partial)")
 
 PATIENCE = 3600.0
 """Seconds without a change after which an unfinished file is given up for lost; writing one takes seconds."""
@@ -51,8 +56,9 @@ V = TypeVar("V")
 class Entry(NamedTuple):
     """A file in the cache folder. Only what is whole is ever read.
 
-    damaged: cut off or changed, its digest is not its name's. stale: of another FORMAT. unfinished: left by
-    a process that ended early. being written: changed within the hour. foreign: not of the cache's making.
+    damaged: cut off or changed, its digest is not its name's. stale: of another version of the code.
+    unfinished: left by a process that ended early. being written: changed within the hour. foreign: not of
+    the cache's making.
     """
 
     path: Path
@@ -91,9 +97,9 @@ def cached_hierarchy(mesh: Mesh | OneSidedMesh, **options: Any) -> Hierarchy:
     >>> torch.equal(h[0].stencils[0].r, h[1].stencils[0].r)
     True
     """
-    return _cached(
-        _hierarchy_key(mesh, options), lambda: mesh.hierarchy(**options), Hierarchy.save, Hierarchy.load
-    )
+    key = _hierarchy_key(mesh, options)
+    found = _cached(key, lambda: mesh.hierarchy(**options), Hierarchy.save, Hierarchy.load)
+    return found.to(mesh.points.device)
 
 
 def cached_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
@@ -101,9 +107,9 @@ def cached_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
 
     Raises GeometryError as that does, and where the cache folder cannot be written.
     """
-    from geocnn.geometry.descriptors import shape_features
-
-    return _cached(_key(mesh, "shape_features", {}), lambda: shape_features(mesh), _save_field, _load_field)
+    key = _key(mesh, "shape_features", {})
+    x, field_type = _cached(key, lambda: shape_features(mesh), _save_field, _load_field)
+    return x.to(mesh.points.device), field_type
 
 
 def is_cached(mesh: Mesh, **options: Any) -> bool:
@@ -141,7 +147,7 @@ def clear_cache() -> list[Entry]:
     for entry in removed:
         entry.path.unlink(missing_ok=True)
     for part in {entry.path.parent for entry in removed}:
-        if not any(part.iterdir()):
+        with suppress(OSError):  # other files are in it, or another process has removed it
             part.rmdir()
     return removed
 
@@ -159,12 +165,10 @@ def _state(path: Path, age: float) -> State:
         return "foreign"
     if UNFINISHED.fullmatch(path.name):
         return "unfinished" if age > PATIENCE else "being written"
-    if re.fullmatch(r"[0-9a-f]{64}-[0-9a-f]{16}\.safetensors", path.name):
-        return "stale"
     name = ENTRY.fullmatch(path.name)
     if name is None:
-        return "foreign"
-    if int(name[2]) != FORMAT:
+        return "stale" if OLDER.fullmatch(path.name) else "foreign"
+    if name[2] != fingerprint(__name__):
         return "stale"
     return "whole" if _digest(path) == name[1] else "damaged"
 
@@ -177,47 +181,73 @@ def _hierarchy_key(mesh: Mesh | OneSidedMesh, options: dict[str, Any]) -> str:
     # with the defaults spelt out, so that changing one changes the key
     bound = inspect.signature(mesh.hierarchy).bind(**options)
     bound.apply_defaults()
+    radius = bound.arguments["radius"]
+    bound.arguments["radius"] = None if radius is None else check_radius(radius)
     return _key(mesh, "hierarchy", bound.arguments)
 
 
 def _key(mesh: Mesh | OneSidedMesh, kind: str, options: dict[str, Any]) -> str:
+    if not isinstance(mesh, Mesh | OneSidedMesh):
+        raise GeometryError(f"the cache keeps the geometry of triangle meshes, got a {type(mesh).__name__}")
     t = mesh.triangulation
     # the frames too: the gauge is part of the answer; vertex and areas say which level of the surface it is
     parts = (t.vertices, t.faces, mesh.vertex, mesh.areas, mesh.frames, mesh.anchor, mesh.flipped)
     shapes = [None if part is None else list(part.shape) for part in parts]
-    key = hashlib.sha256(json.dumps([FORMAT, kind, options, shapes], sort_keys=True).encode())
+    request = [
+        fingerprint(__name__),
+        kind,
+        {name: _plain(option) for name, option in options.items()},
+        shapes,
+    ]
+    key = hashlib.sha256(json.dumps(request, sort_keys=True, default=repr).encode())
     for part in parts:
         if part is not None:
             key.update(part.detach().cpu().contiguous().numpy().tobytes())
     return key.hexdigest()
 
 
+def _plain(option: Any) -> Any:
+    """NumPy's and torch's numbers as Python's, and tuples as lists, as JSON has them."""
+    if isinstance(option, list | tuple):
+        return [_plain(part) for part in option]
+    return option.tolist() if isinstance(option, np.generic | np.ndarray | Tensor) else option
+
+
 def _cached(key: str, make: Callable[[], V], save: Callable[[V, Path], None], load: Callable[[Path], V]) -> V:
-    for file in _files(key):
-        name = ENTRY.fullmatch(file.name)
-        if name and _digest(file) == name[1]:
-            return load(file)
-        warnings.warn(f"{file} in the cache is damaged; it is computed again", stacklevel=3)
-        file.unlink(missing_ok=True)
+    with _usable_folder():
+        for file in _files(key):
+            with suppress(FileNotFoundError):  # another process may remove it meanwhile
+                state = _state(file, 0.0)
+                if state == "whole":
+                    return load(file)
+                if state == "damaged":
+                    warnings.warn(f"{file} in the cache is damaged; it is computed again", stacklevel=3)
+                    file.unlink()
     value = make()
-    try:
+    with _usable_folder():
         _store(key, lambda path: save(value, path))
+    return value
+
+
+@contextmanager
+def _usable_folder() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise GeometryError(
-            f"the cache folder {cache_folder()} cannot be written ({error}); make room, or name another "
+            f"the cache folder {cache_folder()} cannot be used ({error}); make room, or name another "
             f"folder in the environment variable {ENVIRONMENT_VARIABLE}"
         ) from error
-    return value
 
 
 def _store(key: str, save: Callable[[Path], None]) -> None:
     folder = _folder(key)
     folder.mkdir(parents=True, exist_ok=True)
-    # by process, so that two writers do not share it
-    new = folder / f"{key}.{os.getpid()}.new"
+    # no two writers share it, on whatever threads, processes or machines they run
+    new = folder / f"{key}.{uuid4().hex}.new"
     try:
         save(new)
-        os.replace(new, folder / f"{key}-{_digest(new)}.{FORMAT}.safetensors")
+        os.replace(new, folder / f"{key}-{_digest(new)}.{fingerprint(__name__)}.safetensors")
     finally:
         new.unlink(missing_ok=True)
 
@@ -228,7 +258,7 @@ def _folder(key: str) -> Path:
 
 
 def _files(key: str) -> list[Path]:
-    return sorted(_folder(key).glob(f"{key}-*.{FORMAT}.safetensors"))
+    return sorted(_folder(key).glob(f"{key}-*.{fingerprint(__name__)}.safetensors"))
 
 
 def _digest(file: Path) -> str:

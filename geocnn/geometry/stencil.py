@@ -8,7 +8,6 @@ gauge to the target's. Nothing here knows which surface it came from.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.files import replacing
 from geocnn.groups.planar import Group, compose, group, inverse, smallest_group
 
 
@@ -238,15 +238,9 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -
     """A safetensors file that appears whole or not at all."""
     from safetensors.torch import save_file
 
-    path = Path(path)
-    # in the same folder, where replacing is atomic; by process, so that two writers do not share it
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        stored = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-        save_file(stored, partial, {"geocnn": json.dumps(metadata)})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    stored = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    with replacing(path) as new:
+        save_file(stored, new, {"geocnn": json.dumps(metadata)})
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:

@@ -162,7 +162,7 @@ class Surface(ABC):
         >>> d = geometry.torus((4, 6)).disc(1.0, torch.tensor([7])); d.source, d.log.distance
         (tensor([ 1,  6,  7,  8, 13]), tensor([1., 1., 0., 1., 1.], dtype=torch.float64))
         """
-        radius = _check_radius(radius)
+        radius = check_radius(radius)
         placed = self.placed
         if base is not None:
             base = self._ids(base, "base")
@@ -262,7 +262,7 @@ class Surface(ABC):
         >>> st.n_target, st.n_entries // (2 * 7 * 192)
         (192, 4)
         """
-        radius = _check_radius(radius)
+        radius = check_radius(radius)
         if boundary not in ("zero", "normalise"):
             raise GeometryError(f"boundary must be 'zero' or 'normalise', got {boundary!r}")
         placed, joined = self._targets(targets)
@@ -454,7 +454,8 @@ def _largest_gap(rings: int) -> float:
     return float(torch.cat([-t[:1], t]).diff().max())
 
 
-def _check_radius(radius: float) -> float:
+def check_radius(radius: float) -> float:
+    """The radius as a plain number. Raises GeometryError unless it is positive and finite."""
     try:
         length = float(radius)
     except (TypeError, ValueError):

@@ -2,7 +2,9 @@
 
 import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
@@ -100,9 +102,49 @@ def test_whatever_determines_the_answer_is_in_the_key(folder, egg, counted, monk
         assert_same(cached_hierarchy(other, **OPTIONS), other.hierarchy(**OPTIONS))
     for change in ({"levels": 1}, {"radius": 0.6}, {"kind": "exp"}, {"boundary": "normalise"}):
         cached_hierarchy(egg, **OPTIONS | change)
-    monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + 1)
+    monkeypatch.setattr(cache, "fingerprint", lambda module: "0" * 16)
     cached_hierarchy(egg, **OPTIONS)
     assert len(files(folder)) == 1 + len(others) + 4 + 1
+    assert len([entry for entry in cache_entries() if entry.state == "stale"]) == 1 + len(others) + 4
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, torch.tensor, np.array])
+def test_numbers_of_other_kinds_are_the_same_request(folder, egg, counted, number):
+    """A radius that `hierarchy` takes, the cache takes."""
+    radius = number(0.5)
+    found = cached_hierarchy(egg, **OPTIONS | {"radius": radius, "levels": np.int64(2)})
+    assert_same(found, cached_hierarchy(egg, **OPTIONS))
+    assert counted == [2]
+
+
+def test_threads_that_compute_the_same_at_once_do_not_meet(folder, egg):
+    with ThreadPoolExecutor(4) as pool:
+        hierarchies = list(pool.map(lambda _: cached_hierarchy(egg, **OPTIONS), range(8)))
+    for each in hierarchies[1:]:
+        assert_same(each, hierarchies[0])
+    assert [entry.state for entry in cache_entries()] == ["whole"]
+
+
+def test_a_file_that_another_process_removes_meanwhile_is_computed_again(folder, egg, counted, monkeypatch):
+    cached_hierarchy(egg, **OPTIONS)
+    (file,) = files(folder)
+    found = cache._files
+
+    def removed(key):
+        paths = found(key)
+        file.unlink(missing_ok=True)
+        return paths
+
+    monkeypatch.setattr(cache, "_files", removed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cached_hierarchy(egg, **OPTIONS)
+    assert len(counted) == 2
+
+
+def test_only_meshes_are_kept(folder):
+    with pytest.raises(GeometryError, match="meshes, got a Sphere"):
+        cached_hierarchy(geometry.healpix(2), levels=1)
 
 
 def test_defaults_spelt_out_are_the_same_request(folder, egg, counted):
@@ -184,38 +226,46 @@ def test_what_lies_in_the_folder_is_told_apart(folder, egg):
     cut.write_bytes(cut.read_bytes()[:-1])
     key = whole.name[:64]
     part = whole.parent
-    stale = part / whole.name.replace(f".{cache.FORMAT}.", f".{cache.FORMAT - 1}.")
-    older = part / f"{key}-{'0' * 16}.safetensors"
-    writing, lost = part / f"{key}.12.new", part / f"{key}.13.new"
+    stale = part / f"{whole.name[:81]}.{'0' * 16}.safetensors"
+    older, oldest = part / f"{whole.name[:81]}.1.safetensors", part / f"{key}-{'0' * 16}.safetensors"
+    writing, lost = part / f"{key}.12.new", part / f"{key}.0a1b.new.12.partial"
     foreign = [
         folder / "notes.txt",
         part / "x.safetensors",
         folder / "zz" / "a.new",
         folder / "00" / lost.name,
     ]
-    for file in (stale, older, writing, lost, *foreign):
+    for file in (stale, older, oldest, writing, lost, *foreign):
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(b"123")
     os.utime(lost, (0, 0))
-    known = {whole: "whole", cut: "damaged", stale: "stale", older: "stale", writing: "being written"}
+    known = {
+        whole: "whole",
+        cut: "damaged",
+        stale: "stale",
+        older: "stale",
+        oldest: "stale",
+        writing: "being written",
+    }
     known |= {lost: "unfinished", folder / "zz": "foreign"}
     known |= {file: "foreign" for file in foreign if file.parent.name != "zz"}
     assert states(folder) == {str(file.relative_to(folder)): state for file, state in known.items()}
-    assert sum(entry.size for entry in cache_entries() if entry.state == "stale") == 6
-    assert {entry.path for entry in clear_cache()} == {whole, cut, stale, older, lost}
+    assert sum(entry.size for entry in cache_entries() if entry.state == "stale") == 9
+    assert {entry.path for entry in clear_cache()} == {whole, cut, stale, older, oldest, lost}
     assert sorted(files(folder)) == sorted([writing, *foreign])
 
 
 def test_only_whole_entries_are_read(folder, egg, counted, monkeypatch):
-    """A file of another format or without one has the right key and digest, and is not opened."""
+    """A file of other code or of an older kind has the right key and digest, and is not opened."""
     cached_hierarchy(egg, **OPTIONS)
     (file,) = files(folder)
-    for name in (f".{cache.FORMAT + 1}.safetensors", ".safetensors", f".{cache.FORMAT}.safetensors.new"):
-        moved = file.with_name(file.name.replace(f".{cache.FORMAT}.safetensors", name))
+    code = file.name[81:98]
+    for ending in (f".{'0' * 16}.safetensors", ".safetensors", ".1.safetensors", f"{code}.safetensors.new"):
+        moved = file.with_name(file.name[:81] + ending)
         os.replace(file, moved)
         cached_hierarchy(egg, **OPTIONS)
         moved.unlink()
-    assert len(counted) == 4
+    assert len(counted) == 5
 
 
 def test_a_link_in_the_cache_is_not_followed(folder, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.files import replacing
 from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, as_array, damaged, listed, triangles
 from geocnn.geometry.io.text import lines, lists, rows, typed, within
 
@@ -121,13 +121,8 @@ def save_ply(
 
 def write_whole(path: Path, content: bytes) -> None:
     """The file with this content, or as it was."""
-    # in the same folder, where replacing is atomic; by process, so that two writers do not share it
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as new:
+        new.write_bytes(content)
 
 
 # ------------------------------------------------------------------------------------------------- reading

@@ -1,0 +1,32 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A name for a new file that takes the place of `path` when the block ends, and is removed if it raises.
+
+    No two writers get the same name, on whatever threads, processes or machines they run.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "a.txt") as new:
+    ...         _ = new.write_text("whole")
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['a.txt']
+    """
+    path = Path(path)
+    # in the same folder, where replacing is atomic
+    new = path.with_name(f"{path.name}.{uuid4().hex}.new")
+    try:
+        yield new
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
