@@ -15,6 +15,7 @@ FLOORS = {
     "safe": -1,
     "errors": -1,
     "files": -1,
+    "lasting": -1,
     "groups": 0,
     "geometry": 1,
     "harmonics": 2,

@@ -28,6 +28,7 @@ from geocnn.data.store import dataset_file, read_idx
 from geocnn.errors import DatasetError
 from geocnn.geometry.healpix import npix, pixel_to_vector
 from geocnn.groups.rotations import random_rotations
+from geocnn.lasting import lasting
 
 MEAN = 0.1133
 """Mean pixel value of the 55,000 upright training maps at nside 16, before normalisation."""
@@ -170,6 +171,7 @@ def normalise(maps: Tensor) -> Tensor:
 
 
 @cache
+@lasting()
 def _load(split: str) -> tuple[Tensor, Tensor]:
     if split not in SPLITS:
         raise DatasetError(f"there is no split '{split}'; choose one of {', '.join(SPLITS)}")

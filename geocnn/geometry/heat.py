@@ -18,6 +18,7 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.manifold import components
 from geocnn.geometry.triangulation import Triangulation
 from geocnn.groups.planar import wrapped
+from geocnn.lasting import lasting
 
 if TYPE_CHECKING:
     from potpourri3d import MeshVectorHeatSolver
@@ -85,6 +86,7 @@ def _complex(vectors: object, t: Triangulation) -> Tensor:
     return torch.complex(*torch.tensor(vectors, dtype=torch.float64).unbind(1)).to(t.place)
 
 
+@lasting()
 def _component(t: Triangulation, part: Tensor, vertex: int) -> Component:
     known = _FACTORISED.setdefault(t, {})
     name = int(part[vertex])

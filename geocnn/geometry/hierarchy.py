@@ -14,6 +14,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.stencil import Stencil, load_tensors, save_tensors
 from geocnn.groups.planar import Group
+from geocnn.lasting import keep_normal
 
 if TYPE_CHECKING:
     from geocnn.geometry.surface import Surface
@@ -41,6 +42,7 @@ class Hierarchy:
     readings: list[Stencil | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        keep_normal(self)
         if not self.readings:
             self.readings.extend([None] * self.n_levels)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.files import replacing
 from geocnn.groups.planar import Group, compose, group, inverse, smallest_group
+from geocnn.lasting import keep_normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,9 @@ class Stencil:
     """Gather operators derived from this stencil, kept by `ops.gather`; never saved, and no copy inherits
     them.
     """
+
+    def __post_init__(self) -> None:
+        keep_normal(self)
 
     @property
     def n_target(self) -> int:

@@ -19,6 +19,7 @@ from geocnn.geometry.connection import Connection, pairs_once
 from geocnn.geometry.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.stencil import Stencil, check_gauge, gauge_change
 from geocnn.groups.planar import Group, compose, smallest_group
+from geocnn.lasting import keep_normal
 
 if TYPE_CHECKING:
     from geocnn.geometry.hierarchy import Hierarchy
@@ -41,6 +42,9 @@ class Surface(ABC):
     anchor: Tensor
     flipped: Tensor | None
     group: Group
+
+    def __post_init__(self) -> None:
+        keep_normal(self)
 
     @property
     def n_points(self) -> int:

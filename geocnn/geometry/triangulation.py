@@ -19,6 +19,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from geocnn.lasting import keep_normal, lasting
 from geocnn.safe import normalise
 
 
@@ -47,12 +48,16 @@ class Triangulation:
     fan_ptr: Tensor
     fan_key: Tensor
 
+    def __post_init__(self) -> None:
+        keep_normal(self)
+
     @property
     def tail(self) -> Tensor:
         """The vertex each half-edge leaves, [H]."""
         return self.faces.reshape(-1)
 
     @cached_property
+    @lasting()
     def beyond(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of the face a, c, b on the other side of each half-edge a → b: its half-edges a → c and c → b [H],
         −1 on the boundary, and c − b as a multiple [H] (complex) of a − b.

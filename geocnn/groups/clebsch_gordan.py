@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from functools import cache
 
 import torch
 from torch import Tensor
 
 from geocnn.errors import GroupError
+from geocnn.lasting import kept
+
+KEPT_BYTES = 1 << 28
+"""Of the coefficients used last."""
 
 
-@cache
+@kept(KEPT_BYTES)
 def clebsch_gordan(l1: int, l2: int, l: int) -> Tensor:
     """⟨l1 m1 l2 m2 | l, m1 + m2⟩ for all orders, [2 l1 + 1, 2 l2 + 1] float64, in the Condon–Shortley phase.
 

@@ -28,6 +28,7 @@ from geocnn.groups.field_type import FieldType
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.latitude import Key, project
 from geocnn.harmonics.sht import check_count, check_type
+from geocnn.lasting import lasting
 
 LONGEST_RING = 128
 
@@ -96,7 +97,7 @@ def _through(table: Tensor, part: Tensor, spin: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@lasting()
 def _longitude(grid: RingGrid, lmax: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[n_phi, 2 (lmax + 1)]: Re sum_m F_m e^{i m phi} of parts (re, im) of F_m; its adjoint is analysis."""
     n = grid.shape[1]
@@ -106,7 +107,7 @@ def _longitude(grid: RingGrid, lmax: int, dtype: torch.dtype, device: torch.devi
 
 
 @lru_cache(maxsize=256)
-@torch.inference_mode(False)
+@lasting()
 def _latitude(
     grid: RingGrid, lmax: int, spin: int, weighted: bool, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

@@ -22,6 +22,7 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.healpix import check_nside, ring_to_nested, rings
 from geocnn.geometry.ring_grid import gauss_legendre_rings
 from geocnn.groups.wigner import wigner_d_column
+from geocnn.lasting import lasting
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,6 +70,7 @@ class RingGrid:
         return len(set(self.n_phi)) == 1 and self.pixel is None
 
     @cached_property
+    @lasting()
     def start(self) -> Tensor:
         """[R], the first sample of each ring in ring order."""
         count = torch.tensor(self.n_phi)
@@ -107,6 +109,7 @@ class RingGrid:
 
 
 @lru_cache(maxsize=32)
+@lasting()
 def healpix_grid(nside: int, nested: bool = False, ring_weights: bool = False) -> RingGrid:
     """The HEALPix grid (Gorski et al. 2005) in ring or nested order. lmax is 3 nside - 1.
 
@@ -153,6 +156,7 @@ def _ring_weight_changes(nside: int, theta: Tensor, n_phi: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
+@lasting()
 def gauss_legendre(n_lat: int, n_lon: int | None = None) -> RingGrid:
     """Gauss-Legendre colatitudes, exact for degrees l < n_lat with 2l < n_lon.
 
@@ -172,6 +176,7 @@ def gauss_legendre(n_lat: int, n_lon: int | None = None) -> RingGrid:
 
 
 @lru_cache(maxsize=32)
+@lasting()
 def equiangular(n_lat: int, n_lon: int | None = None, poles: bool = False) -> RingGrid:
     """Equally spaced colatitudes, exact for degrees l < n_lat (with poles: l < n_lat - 1) with 2l < n_lon.
 

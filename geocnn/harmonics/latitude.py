@@ -23,6 +23,7 @@ from torch import Tensor
 
 from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics.grid import RingGrid
+from geocnn.lasting import lasting
 
 KEPT_BYTES = 3 << 29  # of tables kept, together; one that takes more than half of that is not kept
 BLOCK_BYTES = 1 << 26  # what a block of a table not kept may take in float64
@@ -129,8 +130,7 @@ _kept: dict[Key, tuple[Block, ...]] = {}  # the last used last
 def _blocks(key: Key) -> Iterable[Block]:
     if not key.kept:
         return _computed(key)
-    # Tables outlive the call that makes them, so they must not be inference tensors, which autograd refuses.
-    with torch.inference_mode(False):
+    with lasting():
         blocks = _kept.pop(key, None) or tuple(_computed(key))
     _kept[key] = blocks
     while sum(kept.bytes for kept in tuple(_kept)) > KEPT_BYTES:

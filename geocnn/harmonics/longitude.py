@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from geocnn.harmonics.grid import RingGrid
+from geocnn.lasting import lasting
 
 
 class Run(NamedTuple):
@@ -144,7 +145,7 @@ def _merge(grid: RingGrid, layout: Layout, pair: Tensor, real: bool) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(False)
+@lasting()
 def _layout(grid: RingGrid, lmax: int, signed: bool, device: torch.device) -> Layout:
     pairs = (len(grid.n_phi) + 1) // 2
     count = torch.tensor(grid.n_phi[:pairs])

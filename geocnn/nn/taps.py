@@ -12,6 +12,7 @@ from torch import Tensor
 
 from geocnn.geometry.flat import plane
 from geocnn.geometry.stencil import Stencil
+from geocnn.lasting import lasting
 from geocnn.nn.gauge_conv import GaugeConv
 
 
@@ -48,7 +49,7 @@ def taps(
 
 
 @lru_cache(maxsize=16)
-@torch.inference_mode(False)
+@lasting()
 def _apart(
     radius: float,
     kind: Literal["exp", "log"],

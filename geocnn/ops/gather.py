@@ -10,7 +10,7 @@ multiplies with it. Nothing of size [entries, channels] exists.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +22,7 @@ from geocnn.geometry.stencil import Stencil
 from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim, rho
 from geocnn.groups.planar import Group
 from geocnn.groups.steerable import Moment, moments_between, radial_basis
+from geocnn.lasting import lasting
 from geocnn.ops.blocks import Blocks, convolve
 
 Mix = Mapping[tuple[Irrep, Irrep], Tensor]
@@ -99,7 +100,9 @@ def gather(
         return _ordered(product(operator(stencil, basis, x.dtype)), target)
 
     def part(start: int, stop: int) -> Tensor:
-        return product(build_operator(_target_range(stencil, start, stop), basis, x.dtype))
+        with lasting():
+            made = build_operator(_target_range(stencil, start, stop), basis, x.dtype)
+        return product(made)
 
     # checkpointed: autograd would otherwise keep the operators of all ranges until the backward pass
     step = math.ceil(stencil.n_target / ranges)
@@ -212,13 +215,17 @@ def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks
     Raises GeometryError when it is first asked for while torch.compile or torch.export traces: its shape
     depends on the stencil's entries, which a trace does not know.
     """
-    key = (basis, dtype)
+    return _kept(stencil, (basis, dtype), lambda: build_operator(stencil, basis, dtype))
+
+
+def _kept(stencil: Stencil, key: Hashable, build: Callable[[], Blocks]) -> Blocks:
     if key not in stencil.operators:
         if torch.compiler.is_compiling():
             raise GeometryError(
                 "this stencil's operator is not built yet: run the layer once on it, then compile or export"
             )
-        stencil.operators[key] = build_operator(stencil, basis, dtype)
+        with lasting():
+            stencil.operators[key] = build()
     return stencil.operators[key]
 
 
@@ -317,14 +324,16 @@ def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tens
     """
     x = single_under_autocast(x)
     group, key = field_type.group, (field_type.group, field_type.irreps, x.dtype)
-    if key not in stencil.operators:
+
+    def build() -> Blocks:
         total = stencil.weight.new_zeros(stencil.n_target).index_add_(0, stencil.target, stencil.weight)
         share = stencil.weight / torch.where(total == 0, torch.ones_like(total), total)[stencil.target]
         carried = (
             rho(i, group, stencil.angle, stencil.flip) * share[:, None, None] for i in field_type.irreps
         )
-        stencil.operators[key] = _assemble(stencil, carried, x.dtype)
-    operator = stencil.operators[key]
+        return _assemble(stencil, carried, x.dtype)
+
+    operator = _kept(stencil, key, build)
     plan, weights, n_out = [], [], 0
     for i, irrep in enumerate(field_type.irreps):
         dim, copies = irrep_dim(irrep, group), field_type.multiplicity(irrep)

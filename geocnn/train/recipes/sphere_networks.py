@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class SphereNetwork(nn.Module):
         return self.encoder(x[:, self.pixel], self.hierarchy).squeeze(1)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _hierarchy(nside: int, levels: int, radius: float, stencil: str, oversample: bool) -> Hierarchy:
     # bilinear interpolation of features as coarse as the kernels that made them would be off by a tenth
     surface = healpix(nside, nested=True, interpolation="cubic" if oversample else "bilinear")
