@@ -1,6 +1,6 @@
 """The command line: geocnn recipes | train | predict | equivariance | inspect | cache.
 
-Bad input ends with one red line and exit code 2, never a traceback.
+Bad input, and output that cannot be written, end with one red line and exit code 2, never a traceback.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ import os
 # Read when torch loads.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 try:
     import typer
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 except ImportError as error:
     raise SystemExit(f"the geocnn command needs {error.name}: pip install 'geocnn[train,plot]'") from None
 
+from geocnn.console import flush_output, legible, make_console, spell_on_output
 from geocnn.doctor import inspect_file, show_cache
 from geocnn.equivariance import SYMMETRIES, report
 from geocnn.errors import GeocnnError
@@ -53,21 +56,43 @@ app.add_typer(training, name="train")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `geocnn`; `arguments` default to the process's own."""
+    spell_on_output()
     try:
-        app(args=None if arguments is None else list(arguments))
+        try:
+            app(args=None if arguments is None else list(arguments))
+        finally:
+            flush_output()
     except GeocnnError as error:
         _fail(str(error))
+    except UnicodeEncodeError as error:
+        _fail(f"a library cannot take the name {legible(error.object)}; write it in {error.encoding} letters")
     except OSError as error:
         # a disc that is full, a folder that may not be written, a name that is taken by a file
-        if error.filename is None:
-            raise
-        _fail(f"cannot read or write {error.filename}: {error.strerror}")
+        _fail(f"cannot read or write {error.filename or 'the output'}: {error.strerror or error}")
 
 
 def _fail(reason: str) -> NoReturn:
-    console = Console(stderr=True)
-    console.print(f"Error: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    line = " ".join(part.strip() for part in reason.splitlines())
+    with contextlib.suppress(OSError):
+        make_console(stderr=True).print(f"Error: {line}", style="red", soft_wrap=True)
     raise SystemExit(2) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from geocnn import __version__
+
+        typer.echo(f"geocnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="print the version")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command("recipes")
@@ -76,7 +101,7 @@ def list_recipes() -> None:
     table = Table("recipe", "what it trains", "presets")
     for recipe in RECIPES.values():
         table.add_row(recipe.name, recipe.summary, ", ".join(recipe.presets))
-    Console().print(table)
+    make_console().print(table)
 
 
 @app.command(
@@ -110,7 +135,7 @@ def predict(
 ) -> None:
     """Let a trained network read a file: prints what it finds, writes it beside the file and draws it."""
     recipe = find_recipe(str(_describe(model).get("recipe")))
-    recipe.predict(Request(model, file, examples, nested, out), Console())
+    recipe.predict(Request(model, file, examples, nested, out), make_console())
 
 
 @app.command(
@@ -152,7 +177,7 @@ def equivariance(
         raise GeocnnError("the page's plots need matplotlib: pip install 'geocnn[plot]'")
     s = find_recipe(str(_describe(model).get("recipe"))).subject(model)
     steps = s.refinements if refinements is None else refinements
-    said = Console(stderr=True)
+    said = make_console(stderr=True)
     found = report(s.model, s.surface, s.build, s.in_type, None, only or s.symmetries, steps, console=said)
     if as_json:
         print(found.json())
@@ -199,7 +224,7 @@ def inspect_mesh(
     Ends with exit code 0 if a surface can be made of it (of NEW, with --repair), 1 if its defects forbid
     that, 2 if it cannot be read.
     """
-    if not inspect_file(file, out, fix or [], picture, as_json, Console()):
+    if not inspect_file(file, out, fix or [], picture, as_json, make_console()):
         raise typer.Exit(1)
 
 
@@ -210,7 +235,7 @@ def cache(
     ] = False,
 ) -> None:
     """List the geometry kept on disk: where, how much, and which files are not whole."""
-    show_cache(clear, Console())
+    show_cache(clear, make_console())
 
 
 # --------------------------------------------------------------------------------- one train command a recipe
@@ -223,6 +248,8 @@ def _train_command(recipe: Recipe) -> Callable[..., None]:
         for module in ("lightning", "tensorboard", "matplotlib"):
             if importlib.util.find_spec(module) is None:
                 raise GeocnnError(f"training needs {module}: pip install 'geocnn[train,plot]'")
+        if run is not None and legible(str(run)) != str(run):
+            raise GeocnnError(f"TensorBoard cannot write to {run}: name the run folder in letters of utf-8")
         if resume and preset is not None:
             raise GeocnnError("a resumed run keeps its settings; leave out --preset")
         preset = preset or next(iter(recipe.presets))
@@ -230,15 +257,18 @@ def _train_command(recipe: Recipe) -> Callable[..., None]:
             raise GeocnnError(f"there is no preset '{preset}'; choose one of {', '.join(recipe.presets)}")
         chosen = {name: _parse(recipe, name, value) for name, value in options.items() if value is not None}
         folder, settings = open_run(recipe, preset, chosen, run, resume)
-        console = Console(quiet=not is_main_process())
+        console = make_console(quiet=not is_main_process())
+        bold = (str(folder), "bold")
         console.print(
-            f"run folder: [bold]{folder}[/] (to continue it later: --run {folder} --resume)",
+            Text.assemble(
+                "run folder: ", bold, f" (to continue it later: --run {shlex.quote(str(folder))} --resume)"
+            ),
             soft_wrap=True,
         )
         with handed_down(folder):
             recipe.train(settings, folder, console)
         console.print(
-            f"everything is in [bold]{folder}[/]: results.json, metrics.csv, pictures, model",
+            Text.assemble("everything is in ", bold, ": results.json, metrics.csv, pictures, model"),
             soft_wrap=True,
         )
 

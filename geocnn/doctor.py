@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ def inspect_file(
         if not as_json:
             console.print(f"wrote {picture}", soft_wrap=True)
     if as_json:
-        console.print(json.dumps(found), markup=False, highlight=False, soft_wrap=True)
+        print(json.dumps(found))
     elif out is None:
         _print_advice(file, diagnosis, console)
     return diagnosis.usable
@@ -66,9 +67,9 @@ def show_cache(clear: bool, console: Console) -> None:
 
     removed = clear_cache() if clear else []
     entries = cache_entries()
-    console.print(f"the cache is {cache_folder()}", soft_wrap=True, highlight=False)
+    console.print(f"the cache is {cache_folder()}", soft_wrap=True)
     if clear:
-        console.print(f"removed {len(removed)} files, {_size(_total(removed))}", highlight=False)
+        console.print(f"removed {len(removed)} files, {_size(_total(removed))}")
     table = Table("state", "files", "size")
     for state in dict.fromkeys(entry.state for entry in entries):
         of = [entry for entry in entries if entry.state == state]
@@ -76,7 +77,7 @@ def show_cache(clear: bool, console: Console) -> None:
     console.print(table if entries else "it is empty")
     odd = [entry for entry in entries if entry.state != "whole"]
     for entry in odd[:20]:
-        console.print(f"{entry.state}: {entry.path}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"{entry.state}: {entry.path}", soft_wrap=True)
     if len(odd) > 20:
         console.print(f"and {len(odd) - 20} more")
     if any(entry.state != "foreign" for entry in odd):
@@ -146,19 +147,20 @@ def _is_foreign(file: Path) -> bool:
 
 def _print(name: str, raw: RawMesh, d: Diagnosis, console: Console) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("mesh", name, title_justify="left")
     for what, value in _facts(raw, d):
         table.add_row(what, value)
-    console.print(table, highlight=False)
+    console.print(table)
     if not d.defects:
-        console.print("[green]no defects")
+        console.print("no defects", style="green")
         return
     table = Table("defect", "what", "what to do")
     for defect in d.defects:
         colour = "red" if defect.about.fatal else "yellow"
-        table.add_row(f"[{colour}]{defect.kind}", defect.what, defect.remedy)
-    console.print(table, highlight=False)
+        table.add_row(Text(defect.kind, colour), defect.what, defect.remedy)
+    console.print(table)
 
 
 def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
@@ -212,18 +214,14 @@ def _said(holonomy: HolonomyGroup) -> str:
 
 def _print_repair(out: Path, written: dict[str, Any], raw: RawMesh, d: Diagnosis, console: Console) -> None:
     for change in written["changes"]:
-        console.print(f"{change['repair']}: {change['what']}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{change['repair']}: {change['what']}", soft_wrap=True)
     if written["left_out"]:
         console.print(
             f"left out, as {out.suffix} files have no place for them: {', '.join(written['left_out'])}",
-            markup=False,
-            highlight=False,
             soft_wrap=True,
         )
     console.print(
         f"wrote {out}; where everything went is in {written['map']}",
-        markup=False,
-        highlight=False,
         soft_wrap=True,
     )
     _print(out.name, raw, d, console)
@@ -236,9 +234,7 @@ def _print_advice(file: Path, d: Diagnosis, console: Console) -> None:
         new = file.with_name(f"{file.stem}.mended.ply")
         fixes = " ".join(f"--fix {name}" for name in REPAIRS if name in needed)
         console.print(
-            f"to mend it: geocnn inspect {file} --repair {new} {fixes}",
-            markup=False,
-            highlight=False,
+            f"to mend it: geocnn inspect {shlex.quote(str(file))} --repair {shlex.quote(str(new))} {fixes}",
             soft_wrap=True,
         )
 

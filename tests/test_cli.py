@@ -171,6 +171,7 @@ def test_bad_input_is_one_line(finished_run, tmp_path, capsys):
     assert "nside 2" in refused(capsys, "predict", finished_run, tmp_path / "small.npy")
     assert "NaN" in refused(capsys, "predict", finished_run, tmp_path / "hole.npy")
     assert "0 to 1" in refused(capsys, "predict", finished_run, tmp_path / "bright.npy")
+    assert "is a folder" in refused(capsys, "predict", finished_run, tmp_path)
     assert "model.json" in refused(capsys, "predict", tmp_path, tmp_path / "small.npy")
     assert "--digits" in refused(capsys, "predict", finished_run)
     train = ("train", "spherical-digits")
@@ -184,6 +185,8 @@ def test_bad_input_is_one_line(finished_run, tmp_path, capsys):
     degrees = ("--preset=long", "--lmax=40,20,14,9,5")
     assert "degrees up to 32" in refused(capsys, *train, "--run", tmp_path / "other", *degrees)
     assert not (tmp_path / "other").exists()
+    assert "TensorBoard" in refused(capsys, *train, "--run", tmp_path / "caf\udce9")
+    assert not (tmp_path / "caf\udce9").exists()
 
 
 def test_run_folders_are_numbered_and_never_overwritten(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ FLOORS = {
     "errors": -1,
     "files": -1,
     "lasting": -1,
+    "console": -1,
     "groups": 0,
     "geometry": 1,
     "harmonics": 2,

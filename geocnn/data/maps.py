@@ -36,7 +36,8 @@ def read_maps(file: str | Path, nested: bool = False) -> Tensor:
     """
     file = Path(file)
     if not file.is_file():
-        raise MapError(f"there is no file {file}; give a .npy or .fits file with a HEALPix map")
+        what = f"{file} is a folder" if file.is_dir() else f"there is no file {file}"
+        raise MapError(f"{what}; give a .npy or .fits file with a HEALPix map")
     if file.suffix == ".npy":
         values = _read_npy(file)
     elif file.name.endswith((".fits", ".fits.gz", ".fit")):

@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geocnn.console import legible
 from geocnn.equivariance.findings import Finding
 from geocnn.equivariance.report import EXPLANATION, Report
 
@@ -26,16 +27,19 @@ LEAST = 1e-17
 
 def print_report(report: Report, console: Console) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     points = " → ".join(map(str, report.points))
     table = Table(
         "symmetry", "verdict", "error in float64", "order", _own_format(report), "layer",
-        title=f"{report.model} on {report.surface}, {points} points",
+        title=Text(f"{report.model} on {report.surface}, {points} points"),
         title_justify="left",
     )  # fmt: skip
     for f in report.findings:
         name, verdict, *cells = row(f)
-        table.add_row(name, f"[{COLOURS[verdict]}]{verdict}", *cells)
+        table.add_row(
+            name, Text(verdict, COLOURS[verdict]), *(Text(legible(cell, console.encoding)) for cell in cells)
+        )
     console.print(table, highlight=False)
     if report.left_out:
         console.print(f"Does not apply here: {', '.join(report.left_out)}.", highlight=False)

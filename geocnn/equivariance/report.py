@@ -73,11 +73,10 @@ class Report:
 
     def show(self, console: Console | None = None) -> None:
         """Print it as a table (rich), by default to the terminal."""
-        from rich.console import Console
-
+        from geocnn.console import make_console
         from geocnn.equivariance.page import print_report
 
-        print_report(self, console or Console())
+        print_report(self, console or make_console())
 
     def html(self, path: str | Path) -> None:
         """Write it as one self-contained page with plots."""

@@ -67,11 +67,11 @@ class Progress(Callback):
         if not (trainer.is_global_zero and self.console.is_terminal):
             return
         self.bar = Bar(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[scores]}"),
+            TextColumn("{task.fields[scores]}", markup=False),
             console=self.console,
         )
         self.task = self.bar.add_task(self.name, total=self.steps, completed=trainer.global_step, scores="")

@@ -189,10 +189,12 @@ def latest_checkpoint(folder: Path, console: Console) -> Path | None:
             torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged archive fails in many ways
             console.print(
-                f"{file} cannot be read ({type(error).__name__}); trying the one before it", style="yellow"
+                f"{file} cannot be read ({type(error).__name__}); trying the one before it",
+                style="yellow",
+                soft_wrap=True,
             )
             continue
-        console.print(f"continuing [bold]{folder.name}[/] from {file}")
+        console.print(f"continuing {folder.name} from {file}", soft_wrap=True)
         return file
     if files:
         raise CheckpointError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from geocnn.console import legible
 from geocnn.geometry import Diagnosis, Mesh, OneSidedMesh, RawMesh, angle_defects, mesh
 from geocnn.geometry.defects import Defect, measurable_faces
 from geocnn.viz import FAINT, INK, RIGHT, WRONG
@@ -42,13 +43,13 @@ def inspection(raw: RawMesh, diagnosis: Diagnosis, title: str = "") -> Figure:
         for defect in diagnosis.defects:
             _draw_defect(axis, raw, view, defect)
         axis.autoscale_view()
-    said = [title]
+    said = [legible(title)]
     if diagnosis.holonomy is not None:
         loop = "; green: a loop that proves it" if diagnosis.holonomy.loops else ""
         said.append(f"holonomy {diagnosis.holonomy.group}{loop}")
     if diagnosis.defects:
         said.append(", ".join(f"{defect.kind} ({len(defect.ids)})" for defect in diagnosis.defects))
-    figure.suptitle("\n".join(said), fontsize=10, color=INK)
+    figure.suptitle("\n".join(said), fontsize=10, color=INK, parse_math=False)
     return figure
 
 

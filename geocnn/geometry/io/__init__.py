@@ -137,6 +137,10 @@ def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
 
 def _polygons(path: Path) -> Polygons:
     known = f"known formats are {', '.join(READERS)}"
+    if path.is_dir():
+        held = sorted(file for file in path.iterdir() if file.suffix.lower() in READERS)
+        example = f", such as {held[0]}" if held else f"; there is none in it, {known}"
+        raise GeometryError(f"{path} is a folder; give one mesh file{example}")
     if not path.is_file():
         raise GeometryError(f"there is no file {path}; give a triangle mesh, {known}")
     if path.suffix.lower() not in READERS:
