@@ -4,42 +4,74 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import Logger
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from torch import Tensor
 
-from geocnn.train.files import save_weights
+from geocnn.train.files import save_state, settle, weights_of
 from geocnn.train.module import Classifier
+from geocnn.train.results import METRICS, write_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+class History(Logger):
+    """Keeps what is logged, a row per step. The checkpoint holds it: a resumed training neither loses rows
+    nor has them twice.
+    """
+
+    name, version = "history", ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        row = {name: float(value) for name, value in metrics.items()}
+        self.rows.append(row if step is None else row | {"step": float(step)})
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        pass
+
+
+class Patience(EarlyStopping):
+    """Lightning's early stopping; a training that was killed after it had stopped stays stopped."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
 class Checkpoints(Callback):
     """Keeps last.ckpt, previous.ckpt and the weights of the lowest validation loss.
 
+    Comes after the callbacks that decide whether training ends, so that a checkpoint holds their decision.
     Lightning writes to the system's temporary folder and moves the file, which is a slow copy if that is
     another file system: a kill then leaves half a checkpoint. So it is written beside the others and takes
     its name only when it is whole.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, history: History) -> None:
+        self.folder, self.history = folder, history
         self.best_val_loss = math.inf
         self.best_step = 0
+        self.best_weights: dict[str, Tensor] = {}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         loss = float(trainer.callback_metrics["val_loss"])
-        # Before the checkpoint, which holds this state: a kill between the two repeats the stretch and writes
-        # the same again.
         if loss < self.best_val_loss:
             self.best_val_loss, self.best_step = loss, trainer.global_step
+            self.best_weights = weights_of(pl_module.network)
             if trainer.is_global_zero:
-                save_weights(pl_module.network, self.folder / "best.safetensors")
+                save_state(self.best_weights, self.folder / "best.safetensors")
         part, last, previous = (
             self.folder / name for name in ("next.ckpt.part", "last.ckpt", "previous.ckpt")
         )
@@ -47,13 +79,20 @@ class Checkpoints(Callback):
         if trainer.is_global_zero:
             if last.exists():
                 os.replace(last, previous)
-            os.replace(part, last)
+            settle(part, last)
+            write_rows(self.history.rows, self.folder / METRICS)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_val_loss": self.best_val_loss, "best_step": self.best_step}
+        return {
+            "best_val_loss": self.best_val_loss,
+            "best_step": self.best_step,
+            "best_weights": self.best_weights,
+            "rows": self.history.rows,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_val_loss, self.best_step = state_dict["best_val_loss"], state_dict["best_step"]
+        self.best_weights, self.history.rows = state_dict["best_weights"], state_dict["rows"]
 
 
 class Progress(Callback):

@@ -1,75 +1,164 @@
-"""Files of a run: written so that a reader never meets half of one, and read without pickle."""
+"""Files of a run: each takes its name in one step, when it is whole, and is checked when it is read; no
+pickle.
+
+JSON and weights carry the SHA-256 of what they hold. Archives of the loop (.ckpt) are zip files, which have a
+checksum for every part.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from geocnn.errors import CheckpointError
 
+MODEL, WEIGHTS = "model.json", "model.safetensors"
+
+
+# ---------------------------------------------------------------------------------------------------- writing
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A path beside `file` to write to; what is there at the end takes the place of `file` in one step."""
+    part = file.with_name(file.name + ".part")
+    yield part
+    settle(part, file)
+
+
+def settle(part: Path, file: Path) -> None:
+    """Give a file that was written its name, once all of it is on the disc."""
+    with part.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    os.replace(part, file)
+
+
+def replace_text(text: str, file: Path) -> None:
+    """Write a text in one step."""
+    with replacing(file) as part:
+        part.write_text(text, encoding="utf-8")
+
 
 def replace_json(value: Any, file: Path) -> None:
-    """Write JSON in one step: to a neighbouring file first, which then takes the place of the old one."""
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(part, file)
+    """Write JSON in one step."""
+    replace_text(json.dumps(value, indent=2) + "\n", file)
+
+
+def write_record(value: Mapping[str, Any], file: Path, files: Sequence[Path] = ()) -> None:
+    """Write a JSON object with its checksum, and the checksums of other files in the same folder.
+
+    Written last, it makes the writing of all these files one step: `read_record` takes all or nothing.
+    """
+    value = dict(value)
+    if files:
+        value["files"] = {other.name: file_checksum(other) for other in files}
+    replace_json({**value, "sha256": _checksum(value)}, file)
 
 
 def save_weights(network: nn.Module, file: Path) -> None:
     """The network's state dict as safetensors, in one step."""
+    save_state(weights_of(network), file)
+
+
+def save_state(state: Mapping[str, Tensor], file: Path) -> None:
+    """A state dict as safetensors, in one step, with its checksum."""
     from safetensors.torch import save_file
 
-    part = file.with_name(file.name + ".part")
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, part
-    )
-    os.replace(part, file)
+    with replacing(file) as part:
+        save_file(dict(state), part, metadata={"sha256": _state_checksum(state)})
 
 
-def load_weights(network: nn.Module, file: Path) -> None:
-    """Load a safetensors file, or a checkpoint of the loop (.ckpt), into a network of the same shape.
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of the network's state dict, on the CPU."""
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
 
-    Raises CheckpointError if it does not fit.
+
+def save_model(network: nn.Module, model: dict[str, Any], folder: Path) -> None:
+    """model.safetensors and model.json as one step: all that `load_model` needs.
+
+    model["format"] names the kind of model, model["network"] describes the network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(network, folder / WEIGHTS)
+    write_record(model, folder / MODEL, [folder / WEIGHTS])
 
-    try:
-        if file.suffix == ".ckpt":
-            state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
-            state = {name.removeprefix("network."): tensor for name, tensor in state.items()}
-        else:
-            state = load_file(file)
-        network.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError, KeyError, UnpicklingError) as error:
-        raise CheckpointError(f"the weights {file} cannot be loaded: {error}") from error
+
+# ---------------------------------------------------------------------------------------------------- reading
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises CheckpointError if there is none."""
     try:
-        value = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} cannot be read ({error})") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{file} does not hold a JSON object")
     return value
 
 
-def save_model(network: nn.Module, model: dict[str, Any], folder: Path) -> None:
-    """model.safetensors and model.json: all that `load_model` needs, no pickle.
+def read_record(file: Path, check_files: bool = True) -> dict[str, Any]:
+    """What `write_record` wrote, without checksums.
 
-    model["format"] names the kind of model, model["network"] describes the network.
+    Raises:
+        CheckpointError: the file, or with `check_files` one that it has a checksum of, is missing, damaged or
+            not the one that was written with it.
     """
-    save_weights(network, folder / "model.safetensors")
-    replace_json(model, folder / "model.json")
+    value = read_json(file)
+    if value.pop("sha256", None) != _checksum(value):
+        raise CheckpointError(f"{file} is damaged or was changed: its checksum does not fit")
+    files = value.pop("files", {})
+    for name, checksum in files.items() if check_files else ():
+        other = file.with_name(name)
+        if not other.is_file():
+            raise CheckpointError(f"{other} is missing, which was written with {file.name}")
+        if file_checksum(other) != checksum:
+            raise CheckpointError(f"{other} is damaged, or not the file that was written with {file.name}")
+    return value
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """A checkpoint of the loop (.ckpt). Raises CheckpointError if it is damaged or is none."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"its part {damaged} is damaged")
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged archive fails in many ways
+        raise CheckpointError(f"{file} cannot be read ({_one_line(error)})") from error
+    if not (isinstance(content, dict) and isinstance(content.get("state_dict"), dict)):
+        raise CheckpointError(f"{file} is no checkpoint of a training")
+    return content
+
+
+def load_weights(network: nn.Module, file: Path) -> None:
+    """Load a safetensors file, or a checkpoint of the loop (.ckpt), into a network of the same shape.
+
+    Raises CheckpointError if it is damaged or does not fit.
+    """
+    state = checkpoint_weights(read_checkpoint(file)) if file.suffix == ".ckpt" else _read_state(file)
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"the weights {file} cannot be loaded: {_one_line(error)}") from error
+
+
+def checkpoint_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The network's state dict in a checkpoint of the loop."""
+    return {name.removeprefix("network."): tensor for name, tensor in checkpoint["state_dict"].items()}
 
 
 def load_model(
@@ -78,15 +167,56 @@ def load_model(
     """A trained network, in evaluation mode, and its model.json; `build` makes it from its description.
 
     Instead of the folder a file of other weights in it may be named. Raises CheckpointError if the folder
-    holds no model of that format.
+    holds no model of that format, or a damaged one.
     """
-    weights = folder if folder.is_file() else folder / "model.safetensors"
-    folder = weights.parent
-    model = read_json(folder / "model.json")
+    weights = folder if folder.is_file() else folder / WEIGHTS
+    file = weights.with_name(MODEL)
+    model = read_record(file, check_files=weights.name == WEIGHTS)
     if model.get("format") != format:
-        raise CheckpointError(
-            f"{folder / 'model.json'} has format {model.get('format')!r}, expected {format!r}"
-        )
-    network = build(model["network"])
+        raise CheckpointError(f"{file} has format {model.get('format')!r}, expected {format!r}")
+    try:
+        network = build(model["network"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} does not describe a network ({_one_line(error)})") from error
     load_weights(network, weights)
     return network.eval(), model
+
+
+# -------------------------------------------------------------------------------------------------- checksums
+
+
+def file_checksum(file: Path) -> str:
+    """The SHA-256 of a file, as `sha256sum` prints it."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _state_checksum(state: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def _read_state(file: Path) -> dict[str, Tensor]:
+    """Of a safetensors file; the checksum is looked at where it has one, as files of other origin have not."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as content:
+            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+            checksum = (content.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"the weights {file} cannot be loaded: {_one_line(error)}") from error
+    if checksum not in (None, _state_checksum(state)):
+        raise CheckpointError(f"the weights {file} are damaged: their checksum does not fit")
+    return state
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

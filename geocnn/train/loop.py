@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import os
@@ -19,12 +18,24 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from geocnn.errors import CheckpointError, GeocnnError
-from geocnn.train.files import load_weights, replace_json
+from geocnn.train.files import (
+    MODEL,
+    WEIGHTS,
+    checkpoint_weights,
+    read_checkpoint,
+    read_record,
+    save_state,
+    write_record,
+)
+from geocnn.train.results import METRICS, write_rows
 from geocnn.train.score import Scorer, classify
 from geocnn.train.settings import LoopSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+RECORD = "training.json"
+"""How a training ended; written last, with the checksums of the files that it leaves."""
 
 
 @dataclass(frozen=True)
@@ -70,37 +81,43 @@ def fit(
     console: Console,
     score: Scorer = classify,
     validation_batch: int = 128,
+    save: Callable[[nn.Module], None] | None = None,
 ) -> Outcome:
     """Train a network in `folder`, going on from its last checkpoint if there is one.
 
     Every stretch of about `check_every` steps ends with a validation and a checkpoint. At the end the network
-    has the weights of the lowest validation loss.
+    has the weights of the lowest validation loss. A checkpoint holds all that goes on from it: after a kill,
+    other files are written anew.
 
     Args:
         network: its weights are changed.
         train, validation: datasets whose `__getitems__` returns a batch.
-        folder: holds last.ckpt, previous.ckpt, best.safetensors, training.json and logs/.
+        folder: holds last.ckpt, previous.ckpt, best.safetensors, metrics.csv, training.json and logs/.
         score: the loss of the network on a batch; by default batches are (x, y) and it is a classifier.
         validation_batch: examples at a time and device; without gradients, many do not run faster.
+        save: writes the trained network to model.json and model.safetensors in `folder`; without, there is
+            none.
 
     Raises:
         CheckpointError: there are checkpoints but none can be read.
         GeocnnError: the devices are not there, or the loss was never finite.
     """
     from lightning.pytorch import Trainer, seed_everything
-    from lightning.pytorch.callbacks import EarlyStopping, Timer
-    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+    from lightning.pytorch.callbacks import Timer
+    from lightning.pytorch.loggers import TensorBoardLogger
 
-    from geocnn.train.callbacks import Checkpoints, Progress
+    from geocnn.train.callbacks import Checkpoints, History, Patience, Progress
     from geocnn.train.module import Classifier, Examples
 
     _quieten()
     seed_everything(settings.seed, verbose=False)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = latest_checkpoint(folder, console)
-    count, steps = stretches(len(train), settings)  # pyright: ignore[reportArgumentType]
+    checkpoint = latest_checkpoint(folder, network, console)
+    n = len(train)  # pyright: ignore[reportArgumentType]
+    count, steps = stretches(n, settings)
     session = f"session-{len(list(folder.glob('logs/session-*')))}"
-    checkpoints = Checkpoints(folder)
+    history = History()
+    checkpoints = Checkpoints(folder, history)
     timer = Timer(timedelta(minutes=settings.max_minutes), interval="epoch", verbose=False)
     accelerator, devices = find_devices(settings.devices)
     trainer = Trainer(
@@ -109,15 +126,12 @@ def fit(
         precision=settings.precision,  # pyright: ignore[reportArgumentType]
         max_epochs=count,
         callbacks=[
-            checkpoints,
-            EarlyStopping("val_loss", patience=settings.patience),
+            Patience("val_loss", patience=settings.patience),
             timer,
+            checkpoints,
             Progress(console, folder.name, count * steps),
         ],
-        logger=[
-            CSVLogger(folder, name="logs", version=session),
-            TensorBoardLogger(folder, name="logs", version=session),
-        ],
+        logger=[history, TensorBoardLogger(folder, name="logs", version=session)],
         log_every_n_steps=max(1, min(10, steps)),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -127,7 +141,7 @@ def fit(
     )
     examples = Examples(train, validation, settings, steps, validation_batch)
     trainer.fit(
-        Classifier(network, score, settings, count * steps),
+        Classifier(network, score, settings, count * steps, min(settings.batch_size, n)),
         examples,
         ckpt_path=None if checkpoint is None else str(checkpoint),
     )
@@ -136,7 +150,7 @@ def fit(
             f"the validation loss of '{folder.name}' was never finite; "
             f"lower learning_rate ({settings.learning_rate})"
         )
-    load_weights(network, folder / "best.safetensors")
+    network.load_state_dict(checkpoints.best_weights)
     remaining = timer.time_remaining("train")
     outcome = Outcome(
         steps=trainer.global_step,
@@ -151,7 +165,13 @@ def fit(
         best_val_loss=checkpoints.best_val_loss,
     )
     if trainer.is_global_zero:
-        replace_json(dataclasses.asdict(outcome), folder / "training.json")
+        save_state(checkpoints.best_weights, folder / "best.safetensors")
+        write_rows(history.rows, folder / METRICS)
+        files = [folder / METRICS]
+        if save is not None:
+            save(network)
+            files += [folder / WEIGHTS, folder / MODEL]
+        write_record(dataclasses.asdict(outcome), folder / RECORD, files)
     return outcome
 
 
@@ -163,44 +183,64 @@ def fit_each(
     """
     outcomes = {}
     for name in names:
-        outcome, again = finished(folder / name), "already trained, "
+        outcome, again = finished(folder / name, console), "already trained, "
         if outcome is None:
             outcome, again = fit_one(name), ""
-        console.print(f"{name}: {again}{outcome}", highlight=False, soft_wrap=True)
+        console.print(f"{name}: {again}{outcome}", highlight=False, markup=False, soft_wrap=True)
         outcomes[name] = outcome
     return outcomes
 
 
-def finished(folder: Path) -> Outcome | None:
-    """The outcome of a training that came to its end in `folder`, or None."""
-    file = folder / "training.json"
-    return Outcome(**json.loads(file.read_text())) if file.is_file() else None
+def finished(folder: Path, console: Console | None = None) -> Outcome | None:
+    """The outcome of a training that came to its end in `folder`, or None.
+
+    None too where what it wrote at its end is damaged, which `console` is told: it is written anew from the
+    checkpoint.
+    """
+    if not (folder / RECORD).is_file():
+        return None
+    try:
+        return Outcome(**read_record(folder / RECORD))
+    except (CheckpointError, TypeError) as error:
+        if console is not None:
+            _warn(f"{error}; writing it anew from the checkpoint", console)
+        return None
 
 
-def latest_checkpoint(folder: Path, console: Console) -> Path | None:
-    """The newest checkpoint that can be read; says so if that is not the last one written.
+def latest_checkpoint(folder: Path, network: nn.Module, console: Console) -> Path | None:
+    """The newest checkpoint of this network that is whole; says so if that is not the last one written.
 
     Raises:
-        CheckpointError: there are checkpoints but none can be read.
+        CheckpointError: there are checkpoints but none of them is.
     """
     files = [file for file in (folder / "last.ckpt", folder / "previous.ckpt") if file.is_file()]
     for file in files:
         try:
-            torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged archive fails in many ways
-            console.print(
-                f"{file} cannot be read ({type(error).__name__}); trying the one before it",
-                style="yellow",
-                soft_wrap=True,
-            )
+            _check_belongs(read_checkpoint(file), network, file)
+        except CheckpointError as error:
+            _warn(f"{error}; trying the one before it", console)
             continue
-        console.print(f"continuing {folder.name} from {file}", soft_wrap=True)
+        console.print(f"continuing {folder.name} from {file}", highlight=False, markup=False, soft_wrap=True)
         return file
     if files:
         raise CheckpointError(
-            f"no checkpoint in {folder} can be read; delete that folder to train it from the start"
+            f"no checkpoint in {folder} can be used; delete that folder to train it from the start"
         )
     return None
+
+
+def _check_belongs(checkpoint: dict[str, Any], network: nn.Module, file: Path) -> None:
+    """Raises CheckpointError unless training can go on from it."""
+    states = (network.state_dict(), checkpoint_weights(checkpoint))
+    ours, found = ({name: tensor.shape for name, tensor in state.items()} for state in states)
+    if ours != found:
+        raise CheckpointError(f"{file} cannot be used: it is of another network")
+    if "best_weights" not in checkpoint.get("callbacks", {}).get("Checkpoints", {}):
+        raise CheckpointError(f"{file} cannot be used: another version of geocnn wrote it")
+
+
+def _warn(text: str, console: Console) -> None:
+    console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def find_devices(devices: str) -> tuple[str, int | list[int] | str]:

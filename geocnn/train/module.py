@@ -16,31 +16,54 @@ from geocnn.train.settings import LoopSettings
 
 
 class Classifier(LightningModule):
-    """Trains a network towards a lower loss of `score`: AdamW, linear warm-up, cosine to zero."""
+    """Trains a network towards a lower loss of `score`: AdamW, linear warm-up, cosine to zero.
 
-    def __init__(self, network: nn.Module, score: Scorer, settings: LoopSettings, steps: int) -> None:
+    Every example counts once, however many processes share the batches: a batch comes with the number of
+    examples in it, which weighs the means of `score`. A process without examples gets one that counts 0 times.
+    """
+
+    def __init__(
+        self, network: nn.Module, score: Scorer, settings: LoopSettings, steps: int, batch_size: int
+    ) -> None:
         super().__init__()
         self.network = network
         self.score = score
         self.settings = settings
         self.steps = steps
+        self.batch_size = batch_size
+        self.totals = torch.zeros(3)
 
     def on_train_epoch_start(self) -> None:
         # Dropout draws from the global generator; seeded by stretch, a resumed run draws the same.
         torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch)
 
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+    def training_step(self, share: tuple[Any, int], batch_index: int) -> Tensor:
+        batch, examples = share
         loss, accuracy, _ = self.score(self.network, batch)
-        self.log("train_loss", loss, prog_bar=True)
-        self.log("train_accuracy", accuracy)
-        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
-        return loss
-
-    def validation_step(self, batch: Any, batch_index: int) -> None:
-        loss, accuracy, examples = self.score(self.network, batch)
+        # gradients become means over processes: this makes them the mean over the batch
+        weight = examples * self.trainer.world_size / self.batch_size
         several = self.trainer.world_size > 1
-        self.log("val_loss", loss, prog_bar=True, batch_size=examples, sync_dist=several)
-        self.log("val_accuracy", accuracy, prog_bar=True, batch_size=examples, sync_dist=several)
+        self.log("train_loss", loss * weight, prog_bar=True, sync_dist=several)
+        self.log("train_accuracy", accuracy * weight, sync_dist=several)
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss * weight
+
+    def on_validation_epoch_start(self) -> None:
+        if self.trainer.world_size > 1:
+            # running statistics are each process's own: all look at the model that the first one keeps
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, 0)
+        self.totals = torch.zeros(3, device=self.device)
+
+    def validation_step(self, share: tuple[Any, int], batch_index: int) -> None:
+        batch, examples = share
+        loss, accuracy, _ = self.score(self.network, batch)
+        self.totals = self.totals + examples * torch.stack([loss, accuracy, torch.ones_like(loss)])
+
+    def on_validation_epoch_end(self) -> None:
+        loss, right, examples = self.trainer.strategy.reduce(self.totals, reduce_op="sum")
+        self.log("val_loss", loss / examples, prog_bar=True)
+        self.log("val_accuracy", right / examples, prog_bar=True)
 
     def configure_optimizers(self) -> dict[str, object]:
         chosen = self.settings
@@ -80,7 +103,7 @@ class Stretch(Sampler[list[int]]):
     The stream is a function of (n, batch_size, seed) alone: pass k is the permutation seeded by (seed, k),
     cut into whole batches. Lightning's "epoch" is a stretch of `steps` batches; `set_epoch` says which. So a
     resumed run, which starts at a stretch, sees the very batches the killed one would have. With several
-    devices each takes its share of every batch.
+    devices each takes its share of every batch, which may be empty.
 
     >>> stretch = Stretch(n=10, batch_size=5, steps=1, seed=0)
     >>> stretch.set_epoch(1); second = list(stretch)
@@ -144,17 +167,20 @@ class Examples(LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         assert trainer is not None
-        own = range(trainer.global_rank, len(self.validation), trainer.world_size)  # pyright: ignore[reportArgumentType]
-        size = self.validation_batch
-        batches = [own[first : first + size] for first in range(0, len(own), size)]
-        return DataLoader(_Batched(self.validation), sampler=batches, batch_size=None)
+        n, together = len(self.validation), self.validation_batch * trainer.world_size  # pyright: ignore[reportArgumentType]
+        batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
+        own = [batch[trainer.global_rank :: trainer.world_size] for batch in batches]
+        return DataLoader(_Batched(self.validation), sampler=own, batch_size=None)
 
 
 class _Batched(Dataset[Any]):
-    """A dataset indexed by whole batches, so that nothing is collated item by item."""
+    """A dataset indexed by whole batches, so that nothing is collated item by item; how many examples of each
+    count stands beside it.
+    """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, index: Sequence[int]) -> Any:
-        return self.dataset.__getitems__(index)  # pyright: ignore[reportAttributeAccessIssue]
+    def __getitem__(self, index: Sequence[int]) -> tuple[Any, int]:
+        # a network takes no empty batch
+        return self.dataset.__getitems__(index or [0]), len(index)  # pyright: ignore[reportAttributeAccessIssue]

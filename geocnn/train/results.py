@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import math
+import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from geocnn.train.files import replace_json
-from geocnn.train.loop import Outcome
+from geocnn.errors import CheckpointError
+from geocnn.train.files import replace_json, replace_text
 from geocnn.train.settings import LoopSettings
+
+if TYPE_CHECKING:
+    from geocnn.train.loop import Outcome
+
+METRICS = "metrics.csv"
 
 
 def write_results(
@@ -37,27 +42,39 @@ def write_results(
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The logged rows of a training over all its sessions; steps redone after a kill count once."""
-    rows: list[dict[str, float]] = []
-    sessions = sorted(folder.glob("logs/session-*/metrics.csv"), key=lambda file: int(file.parent.name[8:]))
-    for file in sessions:
-        with file.open(newline="") as stream:
-            new = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
-        first = min((row["step"] for row in new), default=math.inf)
-        rows = [row for row in rows if row["step"] < first] + new
-    return rows
+    """The logged rows of a training. Raises CheckpointError if its metrics.csv is damaged."""
+    file = folder / METRICS
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise CheckpointError(f"{file} cannot be read ({error}); resume the run to write it anew") from error
+
+
+def write_rows(rows: Sequence[Mapping[str, float]], file: Path) -> None:
+    """The logged rows of a training as CSV, in one step."""
+    _write_table(sorted({name for row in rows for name in row}), rows, file)
 
 
 def write_metrics(trainings: dict[str, list[dict[str, float]]], file: Path) -> None:
-    """One CSV of the rows of several trainings, the first column naming the training."""
+    """One CSV of the rows of several trainings, the first column naming the training, in one step."""
     columns = sorted(
         {name for rows in trainings.values() for row in rows for name in row} - {"step", "epoch"}
     )
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["network", "step", *columns], extrasaction="ignore")
-        writer.writeheader()
-        for network, rows in trainings.items():
-            writer.writerows({"network": network, **row, "step": int(row["step"])} for row in rows)
+    rows = (
+        {"network": network, **row, "step": int(row["step"])}
+        for network, rows in trainings.items()
+        for row in rows
+    )
+    _write_table(["network", "step", *columns], rows, file)
+
+
+def _write_table(columns: list[str], rows: Iterable[Mapping[str, Any]], file: Path) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_text(text.getvalue(), file)
 
 
 def versions() -> dict[str, str]:

@@ -146,7 +146,6 @@ def train(settings: BodyPartsSettings, folder: Path, console: Console) -> None:
     check_libraries()
     start = time.perf_counter()
     geometry = geometry_options(settings)
-    planned = trainings(settings)
     planned = {training.folder: training for training in trainings(settings)}
     data: dict[str, list[SurfaceData]] = {}
     if not all(finished(folder / name) for name in planned):
@@ -176,7 +175,7 @@ def _train_one(
     console.print(f"training {training.title}, seed {training.seed} ({training.folder})", highlight=False)
     torch.manual_seed(training.seed)
     network = build_network(training.description)
-    outcome = fit(
+    return fit(
         network,
         Batches(data["train"]),
         Batches(data["val"]),
@@ -185,10 +184,8 @@ def _train_one(
         console,
         score,
         validation_batch=settings.batch_size,
+        save=lambda trained: save_network(trained, training.description, geometry_options(settings), home),
     )
-    if is_main_process():
-        save_network(network, training.description, geometry_options(settings), home)
-    return outcome
 
 
 # -------------------------------------------------------------------------------------------------- reporting

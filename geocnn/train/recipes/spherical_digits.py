@@ -181,17 +181,15 @@ def _train_one(
         schedule = dataclasses.replace(
             settings, epochs=settings.refine, learning_rate=settings.learning_rate / 2
         )
-    outcome = fit(
+    return fit(
         network,
         _digits("train", training.rotated, settings, settings.train_size, settings.stretch),
         _digits("val", training.rotated, settings, settings.val_size),
         schedule,
         home,
         console,
+        save=lambda trained: save_network(trained, training.description, home),
     )
-    if is_main_process():
-        save_network(network, training.description, home)
-    return outcome
 
 
 def _digits(
