@@ -209,7 +209,7 @@ def _read_state(file: Path) -> dict[str, Tensor]:
 
     try:
         with safe_open(file, framework="pt") as content:
-            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+            state = {name: content.get_tensor(name) for name in content.keys()}
             checksum = (content.metadata() or {}).get("sha256")
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"the weights {file} cannot be loaded: {_one_line(error)}") from error

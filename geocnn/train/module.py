@@ -19,7 +19,8 @@ class Classifier(LightningModule):
     """Trains a network towards a lower loss of `score`: AdamW, linear warm-up, cosine to zero.
 
     Every example counts once, however many processes share the batches: a batch comes with the number of
-    examples in it, which weighs the means of `score`. A process without examples gets one that counts 0 times.
+    examples in it, which weighs the means of `score`. A process without examples
+    gets one that counts 0 times.
     """
 
     def __init__(

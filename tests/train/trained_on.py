@@ -1,4 +1,4 @@
-"""Trains a small network in each of several ways, in a folder and on devices given on the command line. A file
+"""Trains a small network in several ways, in a folder and on devices given on the command line. A file
 of its own, because Lightning starts further processes by running the same file.
 """
 
