@@ -204,7 +204,7 @@ def _state_checksum(state: Mapping[str, Tensor]) -> str:
 
 
 def _read_state(file: Path) -> dict[str, Tensor]:
-    """Of a safetensors file; the checksum is looked at where it has one, as files of other origin have not."""
+    """Of a safetensors file; its checksum is looked at where it has one: files of other origin have none."""
     from safetensors import SafetensorError, safe_open
 
     try:
