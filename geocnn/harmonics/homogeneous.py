@@ -63,8 +63,10 @@ def homogeneous_correlation(
             "depend on how the kernel is carried; average it over the stabiliser, or lift to fields"
         )
     moved = kernel(space.back(space.points if at is None else at, space.points))
-    dtype = torch.promote_types(moved.dtype, f.dtype)
-    return torch.einsum("pn,...n->...p", (moved * space.measure).to(dtype), f.to(dtype))
+    weighted = moved * space.measure
+    wide = torch.promote_types(weighted.dtype, f.dtype)  # float64, in which the measure is
+    found = torch.einsum("pn,...n->...p", weighted.to(wide), f.to(wide))
+    return found.to(torch.promote_types(moved.dtype, f.dtype))
 
 
 def sphere_space(grid: RingGrid) -> HomogeneousSpace:

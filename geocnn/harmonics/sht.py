@@ -23,6 +23,7 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
 from geocnn.geometry.healpix_maps import check_map
+from geocnn.geometry.quadrature import weighted_sum
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.latitude import Key, expand, project
@@ -109,7 +110,8 @@ def integral(values: Tensor, grid: RingGrid) -> Tensor:
     """The integral of values [..., n_points] over the unit sphere, by the grid's weights: [...].
 
     Exact for degrees up to 2 n_lat - 1 on Gauss-Legendre grids and below n_lat on equiangular ones, if also
-    below n_lon.
+    below n_lon. The sum is taken in float64 and rounded once, to the type of the values or to float32 if that
+    is more.
 
     Raises:
         MapError: the values are not real or complex numbers, or not as many as the grid has points.
@@ -121,7 +123,8 @@ def integral(values: Tensor, grid: RingGrid) -> Tensor:
     check_count(values, grid)
     if not (values.is_floating_point() or values.is_complex()):
         raise MapError(f"values of {values.dtype} have no integral, weights are fractions; give .double()")
-    return values @ grid.ring_values(grid.weight).to(values)
+    found = weighted_sum(values, grid.ring_values(grid.weight))
+    return found.to(torch.promote_types(values.dtype, torch.float32))
 
 
 class _Linear(torch.autograd.Function):

@@ -55,8 +55,7 @@ def sphere_mean(x: Tensor, field_type: FieldType | str, grid: RingGrid) -> Tenso
     tensor([1., 1.])
     """
     scalars = FieldType(field_type).select(single_under_autocast(x), Irrep(0)).squeeze(-2)
-    with torch.autocast(x.device.type, enabled=False):
-        return integral(scalars.mT, grid) / (4 * torch.pi)
+    return (integral(scalars.mT, grid) / (4 * torch.pi)).to(scalars.dtype)
 
 
 class HarmonicBlock(nn.Module):

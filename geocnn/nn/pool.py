@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.quadrature import weighted_sums
 from geocnn.geometry.stencil import Stencil
 from geocnn.groups.field_type import FieldType
-from geocnn.ops.gather import check_input, transported_mean
+from geocnn.ops.gather import check_input, single_under_autocast, transported_mean
 
 
 class Pool(nn.Module):
@@ -43,24 +44,19 @@ class Pool(nn.Module):
 def surface_mean(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
     """Means over each surface of a batch, weighted by area: x [..., N, C] at a level -> [..., surfaces, C].
 
-    Only invariant channels have a mean that does not depend on frames. Raises GeometryError unless x has the
+    Only invariant channels have a mean that does not depend on frames. Sums are taken in float64, so equal
+    surfaces have equal means; what autocast made less than float32 comes back as float32. Raises GeometryError unless x has the
     level's number of points.
 
     >>> import geocnn.geometry as geometry
-    >>> h = geometry.healpix(2).hierarchy(levels=1); surface_mean(torch.ones(48, 3), h, 0).round()
+    >>> h = geometry.healpix(2).hierarchy(levels=1); surface_mean(torch.ones(48, 3), h, 0)
     tensor([[1., 1., 1.]])
     """
-    areas, ptr = hierarchy.areas[level].to(x.dtype), hierarchy.ptr[level]
+    areas, ptr = hierarchy.areas[level], hierarchy.ptr[level]
     if x.shape[-2] != areas.shape[0]:
         raise GeometryError(
             f"level {level} has {areas.shape[0]} points, x has {x.shape[-2]}; give the field of that level"
         )
-    n = ptr.shape[0] - 1
-    if n == 1:
-        return torch.einsum("...nc,n->...c", x, areas / areas.sum()).unsqueeze(-2)
-    owner = torch.repeat_interleave(
-        torch.arange(n, device=ptr.device), ptr.diff(), output_size=areas.shape[0]
-    )
-    total = areas.new_zeros(n).index_add(0, owner, areas)
-    share = (areas / total[owner])[:, None]
-    return x.new_zeros(*x.shape[:-2], n, x.shape[-1]).index_add(-2, owner, x * share)
+    x = single_under_autocast(x)
+    total = weighted_sums(torch.ones_like(areas)[:, None], areas, ptr)
+    return (weighted_sums(x, areas, ptr) / total).to(x.dtype)

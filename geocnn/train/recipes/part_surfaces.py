@@ -91,5 +91,6 @@ def batch(surfaces: Sequence[SurfaceData]) -> SurfaceData:
 
 def shares(data: SurfaceData) -> Tensor:
     """Of each vertex of a batch the share [N] in its body's area; over each body they sum to 1."""
-    total = data.areas.new_zeros(int(data.batch[-1]) + 1).index_add_(0, data.batch, data.areas)
-    return data.areas / total[data.batch]
+    areas = data.areas.double()  # sums of thousands of terms in a row
+    total = areas.new_zeros(int(data.batch[-1]) + 1).index_add_(0, data.batch, areas)
+    return (areas / total[data.batch]).to(data.areas.dtype)
