@@ -45,8 +45,8 @@ def surface_mean(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
     """Means over each surface of a batch, weighted by area: x [..., N, C] at a level -> [..., surfaces, C].
 
     Only invariant channels have a mean that does not depend on frames. Sums are taken in float64, so equal
-    surfaces have equal means; what autocast made less than float32 comes back as float32. Raises GeometryError unless x has the
-    level's number of points.
+    surfaces have equal means; what autocast made less than float32 comes back as float32. Raises
+    GeometryError unless x has the level's number of points.
 
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(2).hierarchy(levels=1); surface_mean(torch.ones(48, 3), h, 0)
