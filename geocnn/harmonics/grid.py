@@ -22,6 +22,7 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.healpix import check_nside, ring_to_nested, rings
 from geocnn.geometry.ring_grid import gauss_legendre_rings
 from geocnn.groups.wigner import wigner_d_column
+from geocnn.harmonics.uncompiled import uncompiled
 from geocnn.lasting import lasting
 
 
@@ -231,6 +232,18 @@ def _product_grid(
         rule if rule is None else rule * (2 * math.pi / n_lon),
         fine_theta,
     )
+
+
+@uncompiled
+@lru_cache(maxsize=32)
+@lasting()
+def point_weights(grid: RingGrid, device: torch.device) -> Tensor:
+    """The quadrature weight of every point, float64 [n_points] on a device; they sum to 4 pi.
+
+    >>> round(point_weights(gauss_legendre(2), torch.device("cpu")).sum().item() / torch.pi, 12)
+    4.0
+    """
+    return grid.ring_values(grid.weight).to(device)
 
 
 def _checked_size(n_lat: int, n_lon: int | None, least: int) -> tuple[int, int]:

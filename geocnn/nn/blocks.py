@@ -16,7 +16,9 @@ from geocnn.nn.pool import Pool
 class ConvBlock(nn.Module):
     """GaugeConv, FieldNorm, gates: x [..., n_source, D_in], stencil -> [..., n_target, D_out].
 
-    With a `reading`, an interpolation from the stencil's targets to other points, the gates act there.
+    With a `reading`, an interpolation from the stencil's targets to other points, the norm and the gates act
+    there. `areas` [N] of the points where they act are the weights of the norm's moments; without them every
+    point counts alike.
 
     >>> import torch
     >>> import geocnn.geometry as geometry
@@ -39,16 +41,19 @@ class ConvBlock(nn.Module):
         self.norm = FieldNorm(self.gated.in_type)
         self.read = Pool(self.gated.in_type)
 
-    def forward(self, x: Tensor, stencil: Stencil, reading: Stencil | None = None) -> Tensor:
-        x = self.norm(self.conv(x, stencil))
-        return self.gated(x if reading is None else self.read(x, reading))
+    def forward(
+        self, x: Tensor, stencil: Stencil, reading: Stencil | None = None, areas: Tensor | None = None
+    ) -> Tensor:
+        x = self.conv(x, stencil)
+        x = x if reading is None else self.read(x, reading)
+        return self.gated(self.norm(x, areas))
 
 
 class ResidualBlock(nn.Module):
     """x + mix(ConvBlock(x)) within one point set: x [..., N, D_in], stencil -> [..., N, D_out].
 
-    Where the stencil's targets are other points a `reading` leads back, as in ConvBlock. `mix` is a
-    FieldLinear without bias. Between different types x goes through another one: irreps that the input lacks
+    Where the stencil's targets are other points a `reading` leads back, as in ConvBlock; `areas` too are as
+    there. `mix` is a FieldLinear without bias. Between different types x goes through another one: irreps that the input lacks
     are then the block's alone (He et al. 2016, eq. 2).
 
     >>> import torch
@@ -71,6 +76,8 @@ class ResidualBlock(nn.Module):
         self.mix = FieldLinear(out_type, out_type, bias=False)
         self.shortcut = nn.Identity() if in_type == out_type else FieldLinear(in_type, out_type, bias=False)
 
-    def forward(self, x: Tensor, stencil: Stencil, reading: Stencil | None = None) -> Tensor:
-        y = self.mix(self.block(x, stencil, reading))
+    def forward(
+        self, x: Tensor, stencil: Stencil, reading: Stencil | None = None, areas: Tensor | None = None
+    ) -> Tensor:
+        y = self.mix(self.block(x, stencil, reading, areas))
         return self.shortcut(x) + y

@@ -13,7 +13,7 @@ from geocnn.errors import FieldTypeError
 from geocnn.geometry.stencil import Stencil
 from geocnn.groups.field_type import FieldType, Irrep
 from geocnn.harmonics.fields import field_analysis, field_synthesis
-from geocnn.harmonics.grid import RingGrid
+from geocnn.harmonics.grid import RingGrid, point_weights
 from geocnn.harmonics.sht import integral
 from geocnn.nn.fourier import FourierNonlinearity
 from geocnn.nn.gauge_conv import GaugeConv
@@ -99,7 +99,7 @@ class HarmonicBlock(nn.Module):
             raise FieldTypeError("a block with near needs a stencil, one without takes none")
         if self.near is not None and stencil is not None:
             y = y + self.near(x, stencil)
-        return self.act(self.norm(y))
+        return self.act(self.norm(y, point_weights(out_grid or grid, y.device)))
 
 
 class HarmonicEncoder(nn.Module):

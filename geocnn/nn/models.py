@@ -78,6 +78,7 @@ class SurfaceEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor, hierarchy: Hierarchy) -> Tensor:
+        _check(x, hierarchy, len(self.within))
         x = _descend(x, hierarchy, self.within, self.down)[-1]
         invariant = self.last_type.select(x, self.scalar).flatten(-2)
         return self.head(surface_mean(invariant, hierarchy, hierarchy.n_levels - 1))
@@ -151,13 +152,19 @@ class SurfaceUNet(nn.Module):
         )
 
     def forward(self, x: Tensor, hierarchy: Hierarchy) -> Tensor:
-        *finer, x = _descend(self.norm(x), hierarchy, self.within, self.down)
+        _check(x, hierarchy, len(self.within))
+        areas = hierarchy.areas
+        *finer, x = _descend(self.norm(x, areas[0]), hierarchy, self.within, self.down)
         for level in reversed(range(len(finer))):
             raised = self.up[level](x, hierarchy.up[level])
             x = self.merge[level](torch.cat([raised, finer[level]], -1))
             for block in self.after[level].children():
-                x = block(x, hierarchy.stencils[level], hierarchy.readings[level])
-        return self.head(x)
+                x = block(x, hierarchy.stencils[level], hierarchy.readings[level], areas[level])
+        into_head, norm, *pointwise = self.head
+        x = norm(into_head(x), areas[0])
+        for layer in pointwise:
+            x = layer(x)
+        return x
 
 
 def _one_a_width(convs: Sequence[int], widths: list[FieldType]) -> list[int]:
@@ -179,25 +186,31 @@ def _chain(
     return nn.ModuleList(block(a, b, rings, max_frequency) for a, b in pairwise(types))
 
 
-def _descend(x: Tensor, hierarchy: Hierarchy, within: nn.ModuleList, down: nn.ModuleList) -> list[Tensor]:
-    """The features of each level on the way down: blocks within it, then one to the next.
-
-    Raises GeometryError unless the hierarchy has as many levels.
-    """
+def _check(x: Tensor, hierarchy: Hierarchy, n_levels: int) -> None:
+    """Raises GeometryError unless the hierarchy has as many levels, and its finest as many points as x."""
     if not isinstance(hierarchy, Hierarchy):
         raise GeometryError(
             f"a network takes a Hierarchy, got a {type(hierarchy).__name__}; make one by surface.hierarchy()"
         )
-    if hierarchy.n_levels != len(within):
-        n = len(within)
+    if hierarchy.n_levels != n_levels:
         raise GeometryError(
-            f"this network has {n} levels, the hierarchy {hierarchy.n_levels}; build it with levels={n}"
+            f"this network has {n_levels} levels, the hierarchy {hierarchy.n_levels}; "
+            f"build it with levels={n_levels}"
         )
+    n = hierarchy.areas[0].shape[0]
+    if x.ndim > 1 and x.shape[-2] != n:
+        raise GeometryError(
+            f"the hierarchy leads from {n} points, x has {x.shape[-2]}; give x as [..., points, channels]"
+        )
+
+
+def _descend(x: Tensor, hierarchy: Hierarchy, within: nn.ModuleList, down: nn.ModuleList) -> list[Tensor]:
+    """The features of each level on the way down: blocks within it, then one to the next."""
     found = []
     for level, blocks in enumerate(within):
         for block in blocks.children():
-            x = block(x, hierarchy.stencils[level], hierarchy.readings[level])
+            x = block(x, hierarchy.stencils[level], hierarchy.readings[level], hierarchy.areas[level])
         found.append(x)
         if level < len(down):
-            x = down[level](x, hierarchy.down[level])
+            x = down[level](x, hierarchy.down[level], areas=hierarchy.areas[level + 1])
     return found

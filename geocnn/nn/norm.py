@@ -5,16 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from geocnn.errors import GeometryError
 from geocnn.groups.field_type import FieldType
 
 
 class FieldNorm(nn.Module):
-    """Every channel scaled to unit mean square over batch and points; a mean is removed, and a shift learnt,
+    """Scales every channel to unit mean square over batch and points; removes a mean, and learns a shift,
     only where the group acts trivially. On any other irrep a shift would break gauge symmetry.
 
-    x [..., N, D] -> [..., N, D]. Training uses the batch's moments and tracks their running means with
-    `momentum`; evaluation uses those, as torch.nn.BatchNorm does (Ioffe & Szegedy 2015). Raises
-    FieldTypeError for another feature dimension.
+    x [..., N, D], weight [..., N] or None -> [..., N, D]. `weight` is the area of each point: with it the
+    moments are integrals over the surface and do not depend on where its points lie densely. Without it every
+    point counts alike. Points of weight 0 do not count.
+
+    Training uses the batch's moments and tracks their running means with `momentum`; evaluation uses the
+    running means, as torch.nn.BatchNorm does (Ioffe & Szegedy 2015). One value alone has no variance: where
+    training meets a single value per channel (one surface in the batch of a readout), it is normalised by the
+    running means as in evaluation, and its distance from the running mean is tracked as variance. Moments
+    that are not finite are not tracked. Moments are formed in float32 or better, whatever the dtype of x.
+
+    Raises FieldTypeError for another feature dimension, GeometryError for weights of another number of points.
 
     >>> norm = FieldNorm("2x0 + 1x1"); y = norm(5 * torch.randn(8, 100, 4) + 3)
     >>> bool((y[..., :2].mean((0, 1)).abs() < 1e-5).all())
@@ -34,43 +43,97 @@ class FieldNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(invariant))
         self.register_buffer("running_mean", torch.zeros(invariant))
         self.register_buffer("running_power", torch.ones(copies))
-        # which copy, and (for a 0/1 mask) which shift, each of the D channels uses
-        copy, shift, n_copy, n_shift = [], [], 0, 0
-        for b in self.in_type.blocks:
-            copy += b.dim * list(range(n_copy, n_copy + b.multiplicity))
-            n_copy += b.multiplicity
-            if self.in_type.is_invariant(b.irrep):
-                shift += list(range(b.start, b.stop))
-                n_shift += b.multiplicity
-        self.register_buffer("_copy", torch.tensor(copy), persistent=False)
-        self.register_buffer("_invariant", torch.tensor(shift, dtype=torch.int64), persistent=False)
 
-    _copy: Tensor
-    _invariant: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         self.in_type.check(x)
-        mean, power = self._moments(x) if self.training else (self.running_mean, self.running_power)
-        scale = (self.scale * torch.rsqrt(power + self.eps))[self._copy]
-        shift = x.new_zeros(self.in_type.dim).index_copy(
-            0, self._invariant, (self.shift - mean * scale[self._invariant]).to(x.dtype)
-        )
-        return torch.addcmul(shift, x, scale.to(x.dtype))
+        if weight is not None and weight.shape != x.shape[x.ndim - 1 - weight.ndim : -1]:
+            raise GeometryError(
+                f"weight has shape {list(weight.shape)}, x {list(x.shape)}; give one area per point, [points]"
+            )
+        with torch.autocast(x.device.type, enabled=False):
+            values = x.to(torch.promote_types(x.dtype, torch.float32))
+            mean, power = self._moments(values, weight) if self.training else self._running(values)
+            scale = self.scale.to(values) * torch.rsqrt(power + self.eps)
+            shift = self.shift.to(values) - mean * self._of_invariant(scale)
+            return torch.addcmul(self._shift_per_channel(shift), values, self._per_channel(scale)).to(x.dtype)
 
-    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _running(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return self.running_mean.to(like), self.running_power.to(like)
+
+    def _moments(self, x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """Means of the invariant channels; variances of those and mean squares of a component elsewhere."""
-        over, n = tuple(range(x.ndim - 1)), x.numel() // x.shape[-1]
-        mean = x.mean(over)
-        centre = torch.zeros_like(mean).index_copy(0, self._invariant, mean[self._invariant])
+        share, count = _shares(x, weight)
+        running_mean, running_power = self._running(x)
+        mean = self._mean_per_invariant(_weighted_sum(x, share))
+        alone = count <= 1
+        centre = torch.where(alone, running_mean, mean)
         # not E[x²] − E[x]², which loses all digits, and can be negative, where the mean is large
-        square = (x - centre).square().sum(over) / n
-        counts = torch.bincount(self._copy).to(square)
-        power = torch.zeros_like(counts).index_add(0, self._copy, square) / counts
-        centre = centre[self._invariant]
-        with torch.no_grad():
-            self.running_mean.lerp_(centre.detach().to(self.running_mean), self.momentum)
-            self.running_power.lerp_(power.detach().to(self.running_power), self.momentum)
-        return centre, power
+        square = (x - self._shift_per_channel(centre)).square()
+        power = self._mean_per_copy(_weighted_sum(square, share))
+        self._track(mean.detach(), power.detach(), count > 0)
+        return centre, torch.where(alone, running_power, power)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, power: Tensor, seen: Tensor) -> None:
+        new_mean = self.running_mean.to(mean).lerp(mean, self.momentum).to(self.running_mean.dtype)
+        new_power = self.running_power.to(power).lerp(power, self.momentum).to(self.running_power.dtype)
+        kept = new_power.isfinite() & seen
+        kept_mean = self._of_invariant(kept) & new_mean.isfinite()
+        self.running_power.copy_(torch.where(kept, new_power, self.running_power))
+        self.running_mean.copy_(torch.where(kept_mean, new_mean, self.running_mean))
+
+    # A tensor holds one number per channel [D], per copy of an irrep, or per copy of an invariant irrep.
+
+    def _per_channel(self, per_copy: Tensor) -> Tensor:
+        parts = per_copy.split([b.multiplicity for b in self.in_type.blocks])
+        return torch.cat([p.repeat(b.dim) for p, b in zip(parts, self.in_type.blocks, strict=True)])
+
+    def _shift_per_channel(self, per_invariant: Tensor) -> Tensor:
+        """Zero on the channels that no shift may touch."""
+        parts, start = [], 0
+        for b in self.in_type.blocks:
+            if self.in_type.is_invariant(b.irrep):
+                parts.append(per_invariant[start : start + b.multiplicity])
+                start += b.multiplicity
+            else:
+                parts.append(per_invariant.new_zeros(b.dim * b.multiplicity))
+        return torch.cat(parts)
+
+    def _mean_per_copy(self, per_channel: Tensor) -> Tensor:
+        return torch.cat([b.view(per_channel).mean(0) for b in self.in_type.blocks])
+
+    def _mean_per_invariant(self, per_channel: Tensor) -> Tensor:
+        return self._of_invariant(self._mean_per_copy(per_channel))
+
+    def _of_invariant(self, per_copy: Tensor) -> Tensor:
+        parts = per_copy.split([b.multiplicity for b in self.in_type.blocks])
+        pairs = zip(parts, self.in_type.blocks, strict=True)
+        return torch.cat([per_copy[:0], *(p for p, b in pairs if self.in_type.is_invariant(b.irrep))])
 
     def extra_repr(self) -> str:
         return str(self.in_type)
+
+
+def _shares(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What each point of x [..., N, D] counts, a number or the shape of weight; how many values count.
+
+    The shares of all points and examples sum to 1. Both stay on the device: nothing waits for it.
+    """
+    rows = x.numel() // x.shape[-1]
+    if weight is None:
+        return x.new_full((), 1 / max(rows, 1)), x.new_full((), rows)
+    examples = rows // max(weight.numel(), 1)
+    total = weight.to(x).sum() * examples
+    return weight.to(x) / torch.where(total > 0, total, 1), (weight > 0).sum() * examples
+
+
+def _weighted_sum(x: Tensor, share: Tensor) -> Tensor:
+    """Sums over all but the last axis: x [..., N, D], share a number, [N] or [..., N] -> [D].
+
+    Products are added in pairs of pairs, as torch.sum does; a matrix product would add them one by one.
+    """
+    if share.ndim == 0:
+        return x.flatten(0, -2).sum(0) * share
+    same = tuple(range(x.ndim - 1 - share.ndim))
+    x = x.sum(same) if same else x
+    return (x * share.unsqueeze(-1)).flatten(0, -2).sum(0)
