@@ -53,8 +53,8 @@ class ResidualBlock(nn.Module):
     """x + mix(ConvBlock(x)) within one point set: x [..., N, D_in], stencil -> [..., N, D_out].
 
     Where the stencil's targets are other points a `reading` leads back, as in ConvBlock; `areas` too are as
-    there. `mix` is a FieldLinear without bias. Between different types x goes through another one: irreps that the input lacks
-    are then the block's alone (He et al. 2016, eq. 2).
+    there. `mix` is a FieldLinear without bias. Between different types x goes through another one: irreps
+    that the input lacks are then the block's alone (He et al. 2016, eq. 2).
 
     >>> import torch
     >>> import geocnn.geometry as geometry

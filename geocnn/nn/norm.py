@@ -23,7 +23,7 @@ class FieldNorm(nn.Module):
     running means as in evaluation, and its distance from the running mean is tracked as variance. Moments
     that are not finite are not tracked. Moments are formed in float32 or better, whatever the dtype of x.
 
-    Raises FieldTypeError for another feature dimension, GeometryError for weights of another number of points.
+    Raises FieldTypeError for another feature dimension, GeometryError for weights of other points.
 
     >>> norm = FieldNorm("2x0 + 1x1"); y = norm(5 * torch.randn(8, 100, 4) + 3)
     >>> bool((y[..., :2].mean((0, 1)).abs() < 1e-5).all())
@@ -58,7 +58,8 @@ class FieldNorm(nn.Module):
             return torch.addcmul(self._shift_per_channel(shift), values, self._per_channel(scale)).to(x.dtype)
 
     def _running(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        return self.running_mean.to(like), self.running_power.to(like)
+        # copies: a later step changes the buffers in place, and derivatives may still be asked for
+        return self.running_mean.to(like, copy=True), self.running_power.to(like, copy=True)
 
     def _moments(self, x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """Means of the invariant channels; variances of those and mean squares of a component elsewhere."""

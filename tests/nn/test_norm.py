@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geocnn.errors import FieldTypeError
+from geocnn.errors import FieldTypeError, GeometryError
 from geocnn.nn import FieldNorm
 from tests.nn.gauge import assert_gauge_equivariant, gauge_of
 
@@ -96,3 +96,130 @@ def test_a_field_of_zeros_has_finite_derivatives():
 def test_another_feature_dimension_is_a_typed_error():
     with pytest.raises(FieldTypeError, match=r"\[..., points, 3\], got \[5, 4\]"):
         FieldNorm("1x0 + 1x1")(torch.zeros(5, 4))
+
+
+# ------------------------------------------------------------------------------------------ one value alone
+
+
+def test_one_value_alone_is_normalised_by_the_running_moments_and_has_a_gradient():
+    norm = FieldNorm("2x0 + 1x1").double()
+    norm.running_mean.copy_(torch.tensor([1.0, -2.0]))
+    norm.running_power.copy_(torch.tensor([4.0, 9.0, 16.0]))
+    x = torch.tensor([[3.0, 4.0, 8.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    y = norm(x)
+    expected = torch.tensor([[(3 - 1) / 2, (4 + 2) / 3, 8 / 4, 0]], dtype=torch.float64)
+    # eps = 1e-5 against a variance of 4
+    torch.testing.assert_close(y, expected, rtol=2e-6, atol=0)
+    y.sum().backward()
+    assert (x.grad > 0).all()
+    # distances from the running mean are tracked: 0.9 · 4 + 0.1 · 2², 0.9 · 9 + 0.1 · 6², and 8² / 2 for two
+    tracked = torch.tensor([0.9 * 4 + 0.4, 0.9 * 9 + 3.6, 0.9 * 16 + 3.2], dtype=torch.float64)
+    torch.testing.assert_close(norm.running_power, tracked)
+    torch.testing.assert_close(norm.running_mean, torch.tensor([1.2, -1.4], dtype=torch.float64))
+
+
+def test_a_stream_of_single_values_is_normalised_in_the_end():
+    norm, g = FieldNorm("1x0"), torch.Generator().manual_seed(0)
+    values = 5 + 3 * torch.randn(400, 1, 1, generator=g)
+    y = torch.cat([norm(v) for v in values])[100:]
+    # moments over the last ten or so values are known to a third
+    assert y.mean().abs() < 0.2 and 0.7 < y.std() < 1.5
+
+
+@pytest.mark.parametrize("weight", [None, torch.ones(1)])
+def test_an_encoder_learns_from_one_surface_at_a_time(weight):
+    norm = FieldNorm("3x0")
+    x = torch.tensor([[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]])
+    assert not torch.equal(norm(x[:1], weight), norm(x[1:], weight))
+
+
+def test_no_values_change_nothing():
+    norm = FieldNorm("1x0 + 1x1")
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    assert norm(torch.zeros(0, 5, 3)).shape == (0, 5, 3)
+    norm(torch.ones(2, 5, 3), torch.zeros(5))
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+# ----------------------------------------------------------------------------------------------------- areas
+
+
+def test_weights_are_areas_of_points_counted_several_times():
+    """A point of weight 3 counts as three points of weight 1; one of weight 0 as none."""
+    x = random_input()[:, :6]
+    count = torch.tensor([3, 1, 0, 2, 1, 5])
+    y, repeated = trained()(x, count.double()), trained()(x.repeat_interleave(count, 1))
+    torch.testing.assert_close(y.repeat_interleave(count, 1), repeated, rtol=1e-12, atol=1e-12)
+    # weights of each example are areas times masks
+    masked = count.double().expand(4, 6).clone()
+    masked[3] = 0
+    torch.testing.assert_close(trained()(x, masked)[:3], trained()(x[:3], count.double()), rtol=1e-12, atol=0)
+
+
+def test_what_lies_under_weight_zero_changes_nothing_else():
+    norm, x = trained(), random_input()[:, :6]
+    weight = torch.tensor([1.0, 2.0, 0.0, 1.0, 1.0, 1.0])
+    other = x.clone()
+    other[:, 2] = 1e6
+    seen = weight > 0
+    assert torch.equal(norm(x, weight)[:, seen], trained()(other, weight)[:, seen])
+
+
+def test_weights_of_other_points_are_a_typed_error():
+    with pytest.raises(GeometryError, match=r"weight has shape \[4\], x \[2, 5, 1\]; give one area per point"):
+        FieldNorm("1x0")(torch.zeros(2, 5, 1), torch.ones(4))
+
+
+def test_derivatives_with_weights_are_those_of_differences():
+    norm = trained("1x0 + 1x0 + 1x1")
+    norm.momentum = 0.0
+    x = torch.randn(2, 4, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.rand(4, dtype=torch.float64)
+    assert torch.autograd.gradcheck(norm, (x, weight))
+    assert torch.autograd.gradgradcheck(norm, (x, weight))
+
+
+# --------------------------------------------------------------------------------- formats and broken values
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_normalised_as_float32(dtype):
+    """Squares of 300 overflow in float16, and 80,000 of them do not add up in bfloat16."""
+    g = torch.Generator().manual_seed(0)
+    x = (300 * torch.randn(8, 10000, 3, generator=g)).to(dtype)
+    norm, single = FieldNorm("1x0 + 1x1"), FieldNorm("1x0 + 1x1")
+    with torch.autocast("cpu", dtype=dtype):
+        y = norm(x)
+    assert y.dtype == dtype
+    # the last bit of the answer's format, at numbers up to five
+    torch.testing.assert_close(y.float(), single(x.float()), rtol=0, atol=8 * torch.finfo(dtype).eps)
+    torch.testing.assert_close(norm.running_power, single.running_power, rtol=1e-6, atol=0)
+
+
+def test_a_module_in_half_precision_keeps_finite_moments():
+    norm = FieldNorm("1x0").half()
+    x = torch.full((4, 100, 1), 3e4).half() * torch.tensor([1.0, -1.0]).half().repeat(50)[:, None]
+    assert norm(x).abs().max() < 1.01
+    assert norm.running_power.isfinite().all() and norm.eval()(x).isfinite().all()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
+def test_one_bad_value_is_not_tracked(bad):
+    norm, x = FieldNorm("2x0 + 1x1"), random_input()[:, :, :4].float()
+    norm(x)
+    good = {name: value.clone() for name, value in norm.state_dict().items()}
+    broken = x.clone()
+    broken[1, 7, 0] = bad  # the first of two scalars
+    norm(broken)
+    after = norm.state_dict()
+    assert torch.equal(after["running_power"][0], good["running_power"][0])
+    assert torch.equal(after["running_mean"][0], good["running_mean"][0])
+    assert not torch.equal(after["running_mean"][1], good["running_mean"][1])
+
+
+def test_a_norm_is_one_graph_that_reads_no_value():
+    """A value read on the host would be a wait for the device, and a break in the compiled graph."""
+    norm = FieldNorm("2x0 + 1x1")
+    compiled = torch.compile(norm, fullgraph=True, backend="eager")
+    x, weight = torch.randn(3, 5, 4), torch.rand(5)
+    assert compiled(x, weight).shape == x.shape
