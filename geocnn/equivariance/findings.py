@@ -45,7 +45,8 @@ class Measured:
 @dataclass(frozen=True)
 class Finding:
     """One symmetry. `layers` in the order they end; `own_error` is the error in the model's own number
-    format, and `own_verdict` whether that is its rounding; `layer` is the first that breaks the symmetry.
+    format, and `own_verdict` whether that is its rounding; `training` is the model in training mode, None
+    where it answers as in evaluation; `layer` is the first that breaks the symmetry.
     """
 
     symmetry: str
@@ -54,17 +55,47 @@ class Finding:
     layers: list[Measured]
     own_error: float | None
     own_verdict: Verdict | None
+    training: Measured | None
     layer: str | None
 
     @property
     def broken(self) -> bool:
-        return "broken" in (self.model.verdict, self.own_verdict)
+        training = None if self.training is None else self.training.verdict
+        return "broken" in (self.model.verdict, self.own_verdict, training)
 
 
 def find(
-    name: str, model: Any, own: nn.Module | None, setups: list[Setup], out_type: FieldType | None
+    name: str,
+    model: Any,
+    own: nn.Module | None,
+    training: nn.Module | None,
+    setups: list[Setup],
+    out_type: FieldType | None,
 ) -> Finding | None:
-    trials_of, meaning, least_order = SYMMETRIES[name]
+    """What is found about one symmetry of a model in float64, in its own format, and in training mode."""
+    in_type, meaning = setups[0].in_type, SYMMETRIES[name].meaning
+    found = _over_grids(name, model, setups, out_type)
+    if found is None:
+        return None
+    measured, parts, layer, trials = found
+    own_error, own_verdict, in_training = None, None, None
+    if own is not None:
+        own_error, own_verdict, culprit = _in_own_format(own, trials, measured, in_type, out_type)
+        layer = layer or culprit
+    again = None if training is None else _over_grids(name, training, setups, out_type)
+    if again is not None:
+        in_training, _, culprit, _ = again
+        layer = layer or culprit
+    return Finding(name, meaning, measured, parts, own_error, own_verdict, in_training, layer)
+
+
+def _over_grids(
+    name: str, model: Any, setups: list[Setup], out_type: FieldType | None
+) -> tuple[Measured, list[Measured], str | None, list[Trial]] | None:
+    """The model, its layers, the layer that breaks the symmetry, and the trials on the first grid; None where
+    the symmetry does not apply.
+    """
+    trials_of, _, least_order = SYMMETRIES[name]
     least_order = None if setups[0].is_picture else least_order
     in_type = setups[0].in_type
     whole: list[float] = []
@@ -103,11 +134,7 @@ def find(
     if measured.verdict != "broken":
         parts = [p if p.verdict != "broken" else replace(p, verdict="undecided") for p in parts]
         layer = layer if measured.verdict == "undecided" else None
-    own_error, own_verdict = None, None
-    if own is not None:
-        own_error, own_verdict, culprit = _in_own_format(own, trials, measured, in_type, out_type)
-        layer = layer or culprit
-    return Finding(name, meaning, measured, parts, own_error, own_verdict, layer)
+    return measured, parts, layer, trials
 
 
 def _culprit(layers: list[Measured]) -> str | None:

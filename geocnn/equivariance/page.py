@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geocnn.console import legible
-from geocnn.equivariance.findings import Finding
+from geocnn.equivariance.findings import Finding, Measured
 from geocnn.equivariance.report import EXPLANATION, Report
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def print_report(report: Report, console: Console) -> None:
     console.print(table, highlight=False)
     if report.left_out:
         console.print(f"Does not apply here: {', '.join(report.left_out)}.", highlight=False)
+    if report.untrained:
+        console.print(Text(f"{report.untrained[0].upper()}{report.untrained[1:]}."), highlight=False)
     console.print(EXPLANATION, highlight=False)
 
 
@@ -56,11 +58,15 @@ def row(f: Finding) -> list[str]:
     return [
         f.symmetry,
         "broken" if f.broken else f.model.verdict,
-        " → ".join(f"{e:.1e}" for e in f.model.errors),
+        _errors(f.model) + ("" if f.training is None else f"; in training {_errors(f.training)}"),
         "" if f.model.order is None else f"{f.model.order:.1f}",
         "" if f.own_error is None else f"{f.own_error:.1e}",
         f.layer or "",
     ]
+
+
+def _errors(measured: Measured) -> str:
+    return " → ".join(f"{e:.1e}" for e in measured.errors)
 
 
 def write_html(report: Report, path: str | Path) -> None:
@@ -69,6 +75,7 @@ def write_html(report: Report, path: str | Path) -> None:
     body = "".join(_html_row(f) for f in report.findings)
     left_out = f"<p>Does not apply here: {', '.join(report.left_out)}.</p>" if report.left_out else ""
     title = f"Equivariance of {_safe(report.model)}"
+    left_out += f"<p>{_safe(report.untrained)}</p>" if report.untrained else ""
     plots = f"data:image/png;base64,{_png(figure(report))}"
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'

@@ -23,6 +23,7 @@ from geocnn.errors import FieldTypeError, GeocnnError, GeometryError
 from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import FieldType
 from geocnn.harmonics.grid import RingGrid
+from geocnn.nn.dropout import FieldDropout
 from geocnn.nn.harmonic import HarmonicBlock, HarmonicEncoder, HarmonicUNet
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.nn.so3_correlation import SO3Correlation
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings on a model; `points` and `spacings` of the grids measured on, `dtype` the model's own.
+    """All findings on a model; `points` and `spacings` of the grids measured on, `dtype` the model's own;
+    `untrained` says why training mode was not measured, where it was not.
 
     >>> from geocnn.geometry import torus
     >>> from geocnn.nn import GaugeConv
@@ -51,6 +53,7 @@ class Report:
     dtype: str
     findings: list[Finding]
     left_out: list[str]
+    untrained: str | None = None
 
     def __getitem__(self, symmetry: str) -> Finding:
         """Raises GeocnnError where it was not measured."""
@@ -109,7 +112,9 @@ def report(
 
     Args:
         model: called as model(x, where), or with a field alone: on flat surfaces as a picture [B, C, h, w],
-            elsewhere [B, N, C]. A module is copied, and measured as in evaluation and not compiled.
+            elsewhere [B, N, C]. A module is copied and not compiled. It is measured as in evaluation and, if
+            it answers differently there, as in training: norms then take the moments of what they are given,
+            and dropout is left out.
         surface: where it works, as fine as it will be used.
         build: makes the stencil or hierarchy, of the same radius on every grid, or the grids of harmonic
             layers. By default a hierarchy of as many levels as the model has, or a stencil, of radius 2.5
@@ -151,12 +156,13 @@ def report(
     setup = _setup(surface, build, in_type, seed)
     double, own, dtype = _copies(model)
     _check_answer(double, setup, out_type)
+    training, untrained = _in_training(double, setup)
     setups, left_out = [setup], []
     for _ in range(refinements if setup.has_smooth else 0):
         setups.append(setups[-1].finer)
     findings = []
     for name in _told(chosen, console):
-        finding = find(name, double, own, setups, out_type)
+        finding = find(name, double, own, training, setups, out_type)
         if finding is None:
             left_out.append(name)
         else:
@@ -169,6 +175,7 @@ def report(
         dtype=str(dtype).removeprefix("torch."),
         findings=findings,
         left_out=left_out,
+        untrained=untrained,
     )
 
 
@@ -202,8 +209,10 @@ def assert_equivariant(
 
 def _sentence(f: Finding) -> str:
     layer = f" by {f.layer}" if f.layer else ""
-    if f.model.verdict == "broken":
-        return f"{f.symmetry} is broken{layer}: errors {', '.join(f'{e:.2g}' for e in f.model.errors)}"
+    for mode, measured in (("", f.model), (" in training", f.training)):
+        if measured is not None and measured.verdict == "broken":
+            errors = ", ".join(f"{e:.2g}" for e in measured.errors)
+            return f"{f.symmetry} is broken{mode}{layer}: errors {errors}"
     return f"{f.symmetry} is broken{layer} by coarse arithmetic: error {f.own_error:.2g} (TF32?)"
 
 
@@ -308,6 +317,27 @@ def _copies(model: Any) -> tuple[Any, nn.Module | None, torch.dtype]:
     if own is None or (own.dtype.to_real() == torch.float64 and own.device.type == "cpu"):
         return double, None, torch.float64
     return double, copy.deepcopy(model).eval(), own.dtype.to_real()
+
+
+def _in_training(model: Any, setup: Setup) -> tuple[nn.Module | None, str | None]:
+    """A copy in training mode, None where that answers as in evaluation; or why it cannot be measured."""
+    if not isinstance(model, nn.Module):
+        return None, None
+    training = copy.deepcopy(model).train()
+    for module in training.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd | FieldDropout):
+            module.eval()
+        if isinstance(getattr(module, "momentum", None), float):
+            module.momentum = 0.0  # pyright: ignore[reportArgumentType]  # moments that are kept stay as they are
+    x = picture(setup, setup.field()) if setup.is_picture else setup.field()
+    try:
+        y, again = (run(training, x, setup.where) for _ in range(2))
+    except ValueError as error:  # torch.nn.BatchNorm1d of one example
+        return None, f"training mode was not measured: {error}"
+    if relative(again, y) > EXACT[torch.float64]:
+        return None, "training mode was not measured: the model answers differently there when asked again"
+    same = relative(y, run(model, x, setup.where)) <= EXACT[torch.float64]
+    return (None if same else training), None
 
 
 def _check_answer(model: Any, setup: Setup, out_type: FieldType | None) -> None:

@@ -166,7 +166,7 @@ def test_what_lies_under_weight_zero_changes_nothing_else():
 
 
 def test_weights_of_other_points_are_a_typed_error():
-    with pytest.raises(GeometryError, match=r"weight has shape \[4\], x \[2, 5, 1\]; give one area per point"):
+    with pytest.raises(GeometryError, match=r"weight has shape \[4\], x \[2, 5, 1\]; give one area"):
         FieldNorm("1x0")(torch.zeros(2, 5, 1), torch.ones(4))
 
 
