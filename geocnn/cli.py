@@ -198,7 +198,8 @@ def inspect_mesh(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="triangle mesh, .ply .obj .off .stl .vtp .gii .npz; polygons are cut"
+            metavar="FILE",
+            help="mesh: .ply .obj .off .stl .vtp .gii .npz .glb .gltf .3mf .dae; polygons are cut",
         ),
     ],
     out: Annotated[

@@ -44,6 +44,7 @@ HEAVY: dict[str, set[str]] = {
     "rich": {"cli", "train"},
     "healpy": set(),
     "trimesh": set(),
+    "nibabel": set(),
     "potpourri3d": set(),
     "matplotlib": set(),
     "pyvista": set(),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 OPTIONAL = {
     *("torch_geometric", "lightning", "healpy", "trimesh", "potpourri3d", "matplotlib", "pyvista", "scipy"),
-    *("typer", "rich", "pooch", "numba"),
+    *("nibabel", "lxml", "collada", "typer", "rich", "pooch", "numba"),
 }
 
 

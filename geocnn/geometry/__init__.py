@@ -13,7 +13,7 @@ from geocnn.geometry.holonomy import (
     holonomy_group,
     vertex_holonomy,
 )
-from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
+from geocnn.geometry.io import RawMesh, VertexValues, read_mesh, read_vertex_values, write_mesh
 from geocnn.geometry.kernels import invariant_kernels, transport_coefficients, transport_kernel
 from geocnn.geometry.laplacian import connection_laplacian, extend_vectors
 from geocnn.geometry.mesh import Mesh
@@ -41,6 +41,7 @@ __all__ = [
     "Stencil",
     "Surface",
     "SurfacePoint",
+    "VertexValues",
     "angle_defects",
     "cone",
     "connection_laplacian",
@@ -63,6 +64,7 @@ __all__ = [
     "plane",
     "projective_plane",
     "read_mesh",
+    "read_vertex_values",
     "repair",
     "ring_grid",
     "torus",

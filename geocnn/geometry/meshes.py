@@ -10,15 +10,18 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.double_cover import double_cover
 from geocnn.geometry.io import load_triangles
+from geocnn.geometry.io.raw import HasTriangles, vertices_and_faces
 from geocnn.geometry.manifold import check_triangles, wound_alike
 from geocnn.geometry.mesh import Mesh, two_sided
 from geocnn.geometry.one_sided import OneSidedMesh, one_sided
 from geocnn.geometry.surface import Surface
 
 
-def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh | OneSidedMesh:
+def mesh(
+    vertices: ArrayLike | Tensor | HasTriangles, faces: ArrayLike | Tensor | None = None
+) -> Mesh | OneSidedMesh:
     """A triangle mesh: vertices [N, 3] in any unit of length, faces [F, 3] vertex ids, counter-clockwise
-    from outside.
+    from outside; or one object that has both, like a `RawMesh` or a mesh of trimesh.
 
     Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they
     are. Where a component has only one side, like a Möbius band, it is a OneSidedMesh, whose features are of
@@ -32,14 +35,14 @@ def mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> Mesh | OneS
     >>> s.n_points, round(float(s.areas.sum()), 3)
     (4, 2.366)
     """
-    v, f = check_triangles(vertices, faces)
+    v, f = check_triangles(*vertices_and_faces(vertices, faces))
     if wound_alike(f, len(v)):
         return two_sided(v, f)
     return one_sided(two_sided(v.repeat(2, 1), double_cover(f, len(v))))
 
 
 def load(path: str | Path) -> Mesh | OneSidedMesh:
-    """The mesh in a .ply, .obj, .off, .stl, .vtp, .gii or .npz file, vertex for vertex.
+    """The mesh in a file that `read_mesh` reads, vertex for vertex; of an .stl file it says how to weld it.
 
     Raises GeometryError as `load_triangles` and `mesh` do.
     """

@@ -236,6 +236,7 @@ def _taken(
         {name: values[rows] for name, values in raw.face_attributes.items()},
         corner,
         raw.left_out,
+        raw.parts,
     )
 
 

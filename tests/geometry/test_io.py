@@ -200,7 +200,7 @@ def test_stl_is_to_be_welded(tmp_path):
     assert "geocnn inspect shape.stl --repair shape.ply --fix merge" in message
 
 
-@pytest.mark.parametrize("name", ["a.glb", "a", "a.ply.gz"])
+@pytest.mark.parametrize("name", ["a.blend", "a", "a.gz", "a.glb.gz"])
 def test_unknown_formats_get_the_known_ones(tmp_path, name):
     assert "known formats are .ply, .obj, .off, .stl, .vtp, .gii, .npz" in refused(write(tmp_path, name, "x"))
 
@@ -249,7 +249,7 @@ def test_npz_cut_or_changed_is_refused(tmp_path):
     [
         ("a.obj", V + "f 1 2 8\n", r"\(counted from 0\) with ids of none of the 7 vertices: 0;"),
         ("a.obj", V + "f 1 2 3\nf 0 1 2\nf -8 1 2\n", "vertices: 1, 2;"),
-        ("a.obj", V + "f 1 2 2.5\n", "vertices: 0;"),
+        ("a.obj", V + "f 1 2 2.5\n", "line 8: faces .* no whole numbers: 0;"),
         ("a.obj", V + "v 1 2\nv\nf 1 2 3\n", "fewer than three coordinates: 7, 8;"),
         ("a.obj", V + "f 1 2 x\n", "no number"),
         ("a.obj", "f 1 2 3\n", "vertices: 0;"),
@@ -279,7 +279,7 @@ def test_npz_cut_or_changed_is_refused(tmp_path):
         ("a.ply", PLY.replace("list uchar", "list double") + POSITIONS, "lengths that are no whole numbers"),
         ("a.ply", PLY.replace("int", "long"), "the line 'property list uchar long vertex_indices'"),
         ("a.ply", PLY.replace("format ascii 1.0\n", ""), "no line that says its format"),
-        ("a.ply", PLY.replace("face 2", "tristrips 0") + POSITIONS, "it has vertex, tristrips"),
+        ("a.ply", PLY.replace("face 2", "polygons 0") + POSITIONS, "it has vertex, polygons"),
     ],
 )
 def test_damage_is_located(tmp_path, name, content, message):

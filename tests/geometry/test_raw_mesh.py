@@ -120,6 +120,7 @@ def test_what_is_written_is_read_back(tmp_path, extension):
         ".npz": (set(), 6, 1, 2),
         ".ply": ({"count"}, 4 + 3, 1, 2),
         ".obj": ({"label", "normal", "count", "part"}, 3, 0, 2),
+        ".gii": ({"count", "part", "uv", "normal"}, 5, 0, 0),
         ".off": ({*raw.vertex_attributes, "part", "uv", "normal"}, 0, 0, 0),
     }[extension]
     held = (back.vertex_attributes, back.face_attributes, back.corner_attributes)
@@ -140,7 +141,9 @@ def k_of(name: str) -> bool:
 
 def test_no_mesh_is_written_elsewhere(tmp_path):
     for path in (tmp_path / "a.stl", tmp_path / "nowhere" / "a.ply"):
-        with pytest.raises(GeometryError, match=r"\.ply, \.obj, \.off, \.npz, in a folder that exists"):
+        with pytest.raises(
+            GeometryError, match=r"\.ply, \.obj, \.off, \.gii, \.npz, in a folder that exists"
+        ):
             write_mesh(path, full_mesh())
 
 

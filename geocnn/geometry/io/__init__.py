@@ -1,13 +1,16 @@
 """Triangles from files and back, lossless: no vertex or face is reordered, merged, dropped or made up.
 
-The readers are our own because a label must still belong to its vertex afterwards. Without a word trimesh 5.2
-(`process=False, maintain_order=True`) drops isolated vertices of .obj files with normals or uv, misplaces
-negative ids, repeats vertices by material, merges them by uv in .ply, splits quads and accepts truncated
-files; meshio 5.3 refuses .obj files with normals or uv, and ends the process at a file it does not know.
+The readers of .ply .obj .off .stl .vtp are our own because a label must still belong to its vertex
+afterwards. Without a word trimesh 5.2 (`process=False, maintain_order=True`) drops isolated vertices of .obj
+files with normals or uv, misplaces negative ids, repeats vertices by material, merges them by uv in .ply,
+splits quads and accepts truncated files; meshio 5.3 refuses .obj files with normals or uv, and ends the
+process at a file it does not know.
+nibabel reads GIFTI and FreeSurfer's files, trimesh scenes; both are imported only where such a file is met.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,55 +19,72 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.io.gifti import read_gifti
+from geocnn.geometry.io.freesurfer import freesurfer_values, is_freesurfer, read_freesurfer
+from geocnn.geometry.io.gifti import gifti_bytes, gifti_values, read_gifti
+from geocnn.geometry.io.libraries import gunzipped
 from geocnn.geometry.io.npz import npz_bytes, read_npz
 from geocnn.geometry.io.obj import obj_text, read_obj
 from geocnn.geometry.io.off import off_text, read_off
 from geocnn.geometry.io.ply import ply_bytes, read_ply, save_ply, write_whole
-from geocnn.geometry.io.raw import Polygons, RawMesh, raw_mesh, triangles, triangulated
+from geocnn.geometry.io.raw import Polygons, RawMesh, owned, raw_mesh, triangles, triangulated
+from geocnn.geometry.io.scenes import SCENES, read_scene
 from geocnn.geometry.io.stl import read_stl
+from geocnn.geometry.io.values import VertexValues
 from geocnn.geometry.io.vtp import read_vtp
 
 __all__ = [
     "READERS",
     "WRITERS",
     "RawMesh",
+    "VertexValues",
     "load_triangles",
     "raw_mesh",
     "read_mesh",
+    "read_vertex_values",
     "save_ply",
     "write_mesh",
 ]
 
-READERS: dict[str, Callable[[bytes], Polygons]] = {
-    ".ply": read_ply,
-    ".obj": read_obj,
-    ".off": read_off,
-    ".stl": read_stl,
-    ".vtp": read_vtp,
+READERS: dict[str, Callable[[bytes, Path], Polygons]] = {
+    ".ply": lambda content, _: read_ply(content),
+    ".obj": lambda content, _: read_obj(content),
+    ".off": lambda content, _: read_off(content),
+    ".stl": lambda content, _: read_stl(content),
+    ".vtp": lambda content, _: read_vtp(content),
     ".gii": read_gifti,
-    ".npz": read_npz,
+    ".npz": lambda content, _: read_npz(content),
+    **dict.fromkeys(SCENES, read_scene),
 }
+"""From the content of a file; its path is for libraries that read more files than one."""
 
 WRITERS: dict[str, Callable[[RawMesh], tuple[bytes, list[str]]]] = {
     ".ply": ply_bytes,
     ".obj": obj_text,
     ".off": off_text,
+    ".gii": gifti_bytes,
     ".npz": lambda raw: (npz_bytes(raw), []),
 }
 """The content of a file, and the names of the attributes it cannot hold."""
+
+PACKED = tuple(f"{suffix}.gz" for suffix in READERS if suffix not in SCENES)
+
+KNOWN = f"known formats are {', '.join(READERS)} (with .gz too, except scenes) and FreeSurfer's surfaces"
 
 
 def read_mesh(path: str | Path) -> RawMesh:
     """What a file holds, defects and all: vertices, triangles, and what is attached to them.
 
-    Reads `.ply` (text and binary), `.obj` (all groups as one mesh), `.off`, `.stl` (three vertices a
-    triangle), `.vtp` (VTK PolyData in XML), `.gii` (GIFTI surfaces) and `.npz` with `vertices` and `faces`
-    (or `v` and `f`). Polygons are cut into triangles; `face_map` tells which came from where.
+    Reads `.ply` and `.off` (text and binary), `.obj` (all groups as one mesh), `.stl` (three vertices per
+    triangle), `.vtp` (VTK PolyData in XML) and `.npz` with `vertices` and `faces` (or `v` and `f`); with
+    nibabel `.gii` (GIFTI surfaces) and FreeSurfer's surfaces (`lh.pial`, …, told by their content); with
+    trimesh the scenes `.glb .gltf .3mf .dae`, whose parts are named. All but scenes and FreeSurfer's may be
+    packed (`.ply.gz`). Polygons and strips are cut into triangles; `face_map` tells which came from where.
+    `left_out` names what is in the file and not in the result.
 
     Raises:
-        GeometryError: no such file, an unknown format, a damaged or truncated file. An .obj file that was cut
-            off between two lines cannot be told from a whole one: it declares no counts.
+        GeometryError: no such file, an unknown format, a missing library, a damaged or truncated file, whose
+            line is named where it is text. An .obj file cut off between two lines cannot be told from a whole
+            one: it declares no counts.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +102,8 @@ def read_mesh(path: str | Path) -> RawMesh:
 def load_triangles(path: str | Path) -> tuple[Tensor, Tensor]:
     """The vertices and triangles of a file as they stand there; colours, normals and the like are not read.
 
-    Reads what `read_mesh` reads except .stl. Whether they form a surface is for `check_triangles` to say.
+    Reads what `read_mesh` reads except .stl, and warns of lines that the format does not have, which may have
+    been faces. Whether the triangles form a surface is for `check_triangles` to say.
 
     Returns:
         vertices [N, 3] float64 and faces [F, 3] int64.
@@ -98,7 +119,7 @@ def load_triangles(path: str | Path) -> tuple[Tensor, Tensor]:
     tensor([[0, 1, 2]])
     """
     path = Path(path)
-    if path.is_file() and path.suffix.lower() == ".stl":
+    if path.is_file() and path.name.lower().endswith((".stl", ".stl.gz")):
         raise GeometryError(
             f"{path}: an .stl file lists loose triangles that share no vertices; weld them once with "
             f"geocnn inspect {path.name} --repair {path.stem}.ply --fix merge, and give the result"
@@ -106,15 +127,17 @@ def load_triangles(path: str | Path) -> tuple[Tensor, Tensor]:
     polygons = _polygons(path)
     with _naming(path):
         faces = triangles(len(polygons.vertices), polygons.counts, polygons.corners)
-    return torch.from_numpy(polygons.vertices), torch.from_numpy(faces)
+    if polygons.unknown:
+        warnings.warn(f"{path}: not read: {', '.join(polygons.unknown)}", stacklevel=3)
+    return torch.from_numpy(owned(polygons.vertices)), torch.from_numpy(faces)
 
 
 def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
-    """Writes .ply, .obj, .off or .npz, whole or not at all; returns the attributes the format cannot hold.
+    """Writes .ply, .obj, .off, .gii or .npz, whole or not at all; returns the attributes it cannot hold.
 
     A .npz file holds all; a .ply file numbers of up to 32 bits and doubles, attributes of k numbers as
-    columns name_0 … ; an .obj file red, green, blue of vertices and uv and normal of corners; an .off file
-    none. Raises GeometryError for another extension or a missing folder.
+    columns name_0 … ; an .obj file red, green, blue of vertices and uv and normal of corners; a .gii file
+    attributes of vertices; an .off file none. Raises GeometryError for another extension or a missing folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -135,22 +158,62 @@ def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
     return left_out
 
 
+def read_vertex_values(path: str | Path) -> VertexValues:
+    """Values of vertices that lie beside their mesh, in the order of its vertices, by nibabel.
+
+    Reads GIFTI (`.func.gii`, `.shape.gii`, `.label.gii`, and the same with `.gz`), FreeSurfer's values
+    (`lh.thickness`, `lh.curv`, `lh.sulc`, …) and `.annot`, whose values are regions: −1 for none, else what
+    `names` tells.
+
+    Raises:
+        GeometryError: no such file, a damaged file, none of these formats; rows that are not equally many.
+            It is raised too where nibabel is not installed.
+
+    >>> import tempfile, numpy as np, nibabel.freesurfer
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nibabel.freesurfer.write_morph_data(f"{folder}/lh.thickness", np.array([2.5, 3.0, 1.25]))
+    ...     found = read_vertex_values(f"{folder}/lh.thickness")
+    >>> found.values["thickness"].tolist()
+    [2.5, 3.0, 1.25]
+    """
+    content, suffix = _content(Path(path))
+    with _naming(path):
+        read = gifti_values if suffix == ".gii" else freesurfer_values
+        values, names = read(content, Path(path))
+        found = {name: owned(array) for name, array in values.items()}
+        if len({len(array) if array.ndim else 0 for array in found.values()}) != 1:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in found.items()) or "no array"
+            raise GeometryError(f"values are a row per vertex, it has {shapes}")
+    return VertexValues(found, names)
+
+
 def _polygons(path: Path) -> Polygons:
-    known = f"known formats are {', '.join(READERS)}"
+    content, suffix = _content(path)
+    with _naming(path):
+        if suffix in READERS:
+            return READERS[suffix](content, path)
+        if is_freesurfer(content):
+            return read_freesurfer(content, path)
+    raise GeometryError(f"{path} is in no known format; save it as one of them, {KNOWN}")
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    """What a file holds, unpacked if it ends in .gz, and how its name ends."""
     if path.is_dir():
         held = sorted(file for file in path.iterdir() if file.suffix.lower() in READERS)
-        example = f", such as {held[0]}" if held else f"; there is none in it, {known}"
+        example = f", such as {held[0]}" if held else f"; there is none in it, {KNOWN}"
         raise GeometryError(f"{path} is a folder; give one mesh file{example}")
     if not path.is_file():
-        raise GeometryError(f"there is no file {path}; give a triangle mesh, {known}")
-    if path.suffix.lower() not in READERS:
-        raise GeometryError(f"{path} is in no known format; save it as one of them, {known}")
+        raise GeometryError(f"there is no file {path}; give a triangle mesh, {KNOWN}")
     with _naming(path):
-        return READERS[path.suffix.lower()](path.read_bytes())
+        content = path.read_bytes()
+        packed = path.name.lower().endswith(PACKED)
+        name = path.stem if packed else path.name
+        return gunzipped(content) if packed else content, Path(name).suffix.lower()
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _naming(path: str | Path) -> Iterator[None]:
     """Errors say which file they are about."""
     try:
         yield

@@ -1,81 +1,139 @@
-"""GIFTI surfaces, .gii: XML with arrays as text, in base64, or deflated in base64."""
+"""GIFTI, .gii, read and written by nibabel: surfaces, and values of vertices."""
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import Element
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.io.raw import Polygons, damaged, place_by_rows
-from geocnn.geometry.io.text import numbers, typed
-from geocnn.geometry.io.xml import array, decoded, inflated, parsed, whole
+from geocnn.geometry.io.libraries import library, reading_with
+from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, damaged, place_by_rows
+from geocnn.geometry.io.xml import decoded, inflated, parsed, whole
 
-GIFTI_TYPES = {
-    **{f"NIFTI_TYPE_{name}": code for name, code in (("UINT8", "u1"), ("INT32", "i4"), ("FLOAT32", "f4"))},
-    **{f"NIFTI_TYPE_INT{bits}": f"i{bits // 8}" for bits in (8, 16, 64)},
-    **{f"NIFTI_TYPE_UINT{bits}": f"u{bits // 8}" for bits in (16, 32, 64)},
-    "NIFTI_TYPE_FLOAT64": "f8",
-}
-"""The number types of the format (three by its standard, others in use), as numpy calls them."""
+TYPES = {"u1": "UINT8", "i4": "INT32", "f4": "FLOAT32", "f8": "FLOAT64"}
+"""The numbers that are written: the three of the standard, and float64, which nibabel reads too."""
 
 
-def read_gifti(content: bytes) -> Polygons:
+def read_gifti(content: bytes, path: Path) -> Polygons:
     """The one POINTSET and TRIANGLE array; coordinates as stored, no transformation applied."""
-    root = parsed(content, "GIFTI")
-    found = list(root.iterfind("DataArray"))
-    if len(found) != whole(root, "NumberOfDataArrays", str(len(found))):
-        raise damaged(f"it declares {root.get('NumberOfDataArrays')} arrays and has {len(found)}")
-    held: dict[str, list[np.ndarray]] = {}
-    others: list[tuple[str, np.ndarray]] = []
-    left_out: list[str] = []
-    for element in found:
-        intent = element.get("Intent", "").removeprefix("NIFTI_INTENT_")
-        if intent in ("POINTSET", "TRIANGLE"):
-            held.setdefault(intent, []).append(_values(element))
-        elif element.get("DataType") in GIFTI_TYPES:
-            others.append((_name(element, intent), _values(element)))
-        else:
-            left_out.append(f"array {_name(element, intent)} of {element.get('DataType')}")
-    if [len(held.get(intent, [])) for intent in ("POINTSET", "TRIANGLE")] != [1, 1]:
-        raise GeometryError("a surface has one POINTSET and one TRIANGLE array; give the .surf.gii file")
-    (vertices,), (faces,) = held["POINTSET"], held["TRIANGLE"]
+    points, triangles, others = _arrays(content, path)
+    if [len(points), len(triangles)] != [1, 1]:
+        raise GeometryError(
+            "a surface has one POINTSET and one TRIANGLE array; give the .surf.gii file. Files of values "
+            "(.func.gii, .shape.gii, .label.gii) are read by geocnn.geometry.read_vertex_values"
+        )
+    vertices, faces = points[0].data, triangles[0].data
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2:
         raise damaged(
             f"points are [N, 3] and triangles [F, 3], got {list(vertices.shape)}, {list(faces.shape)}"
         )
     polygons = Polygons(vertices.astype(np.float64), np.full(len(faces), faces.shape[1]), faces.ravel())
-    polygons.left_out = left_out
-    for name, values in others:
-        place_by_rows(polygons, name, values)
+    moves = points[0].coordsys is not None and not np.array_equal(points[0].coordsys.xform, np.eye(4))
+    polygons.left_out += ["a transformation to other coordinates"] if moves else []
+    for name, array in others.items():
+        if array.dtype.kind in "iuf":
+            place_by_rows(polygons, name, array)
+        else:
+            polygons.left_out.append(f"array {name} of {array.dtype}")
     return polygons
 
 
-def _name(element: Element, intent: str) -> str:
-    pairs = {
-        md.findtext("Name", "").strip(): md.findtext("Value", "") for md in element.iterfind("MetaData/MD")
-    }
-    return (pairs.get("Name") or intent.lower()).strip().replace(" ", "_")
+def gifti_values(content: bytes, path: Path) -> tuple[Attributes, dict[int, str]]:
+    """The arrays other than a surface's own, and the names of labels."""
+    image = _image(content, path)
+    names = image.labeltable.get_labels_as_dict() if image.labeltable is not None else {}
+    return _others(image), {int(key): name or "" for key, name in names.items()}
 
 
-def _values(element: Element) -> np.ndarray:
-    shape = [whole(element, f"Dim{k}") for k in range(min(whole(element, "Dimensionality"), 6))]
-    kind = GIFTI_TYPES.get(element.get("DataType", ""))
-    order = {"LittleEndian": "<", "BigEndian": ">"}.get(element.get("Endian", "LittleEndian"))
-    if kind is None or order is None:
-        raise damaged(f"an array is of {element.get('DataType')}, {element.get('Endian')}")
-    size = int(np.prod(shape, dtype=object))
-    text, encoding = (element.findtext("Data") or "").encode(), element.get("Encoding")
-    if encoding == "ASCII":
-        values = typed(numbers(text), kind)
-    elif encoding == "Base64Binary":
-        values = array(decoded(text), np.dtype(order + kind))
-    elif encoding == "GZipBase64Binary":
-        dtype = np.dtype(order + kind)
-        values = array(inflated(decoded(text), size * dtype.itemsize), dtype)
-    else:
-        raise GeometryError(f"an array is kept as {encoding}; write the file again with its arrays inside")
-    if len(values) != size:
-        raise damaged(f"an array of {shape} has {len(values)} numbers")
-    in_columns = element.get("ArrayIndexingOrder") == "ColumnMajorOrder"
-    return values.reshape(shape, order="F" if in_columns else "C")
+def gifti_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:
+    """The file, and which attributes it cannot hold: those of faces, of corners, and integers beyond 32 bits.
+
+    Coordinates are float32, as the standard has them, where they lose nothing by it, else float64.
+    """
+    gifti = library("nibabel.gifti")
+    image, left_out = gifti.GiftiImage(), [*raw.face_attributes, *raw.corner_attributes]
+    columns = {"POINTSET": _narrow(raw.vertices.numpy()), "TRIANGLE": _narrow(raw.faces.numpy())}
+    if columns["TRIANGLE"].dtype.str[1:] != "i4":
+        raise GeometryError("faces with ids beyond 32 bits: a .gii file cannot hold them")
+    for intent, values in columns.items():
+        image.add_gifti_data_array(_array(gifti, values, intent, {}))
+    for name, values in raw.vertex_attributes.items():
+        column = _narrow(values)
+        if column.dtype.str[1:] in TYPES and column.size:
+            image.add_gifti_data_array(_array(gifti, column, "NONE", {"Name": name}))
+        else:
+            left_out.append(name)
+    return image.to_bytes(mode="force"), left_out
+
+
+def _array(gifti: Any, values: np.ndarray, intent: str, meta: dict[str, str]) -> Any:
+    kind = f"NIFTI_TYPE_{TYPES[values.dtype.str[1:]]}"
+    return gifti.GiftiDataArray(values, f"NIFTI_INTENT_{intent}", kind, meta=gifti.GiftiMetaData(meta))
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """The same numbers in a type of the format; as they are where none holds them."""
+    kinds = {"f": ("f4", "f8"), "b": ("u1",)}.get(values.dtype.kind, ("i4", values.dtype.str[1:]))
+    for kind in kinds:
+        with np.errstate(over="ignore"):
+            column = values.astype(kind)
+        if np.array_equal(column, values, equal_nan=kind[0] == "f"):
+            return column
+    return values
+
+
+def _arrays(content: bytes, path: Path) -> tuple[list[Any], list[Any], Attributes]:
+    image = _image(content, path)
+    points = image.get_arrays_from_intent("NIFTI_INTENT_POINTSET")
+    return points, image.get_arrays_from_intent("NIFTI_INTENT_TRIANGLE"), _others(image)
+
+
+def _image(content: bytes, path: Path) -> Any:
+    gifti = library("nibabel.gifti")
+    with reading_with("nibabel"):
+        _refuse_lies(content)
+        stream = BytesIO(content)
+        stream.name = str(path)  # beside which arrays may lie in files of their own
+        parser = gifti.GiftiImage.parser(mmap=False)
+        parser.parse(fptr=stream)
+        if any(array.data is None for array in parser.img.darrays):
+            raise damaged("an array has no numbers")
+        return parser.img
+
+
+def _refuse_lies(content: bytes) -> None:
+    """What nibabel takes on trust: the number of arrays, whole base64, and how long deflated ones become."""
+    util, nifti = library("nibabel.gifti.util"), library("nibabel.nifti1")
+    root = parsed(content, "GIFTI")
+    arrays = list(root.iterfind("DataArray"))
+    if len(arrays) != whole(root, "NumberOfDataArrays", str(len(arrays))):
+        raise damaged(f"it declares {root.get('NumberOfDataArrays')} arrays and has {len(arrays)}")
+    for element in arrays:
+        encoding = util.gifti_encoding_codes.label[element.get("Encoding", "")]
+        if encoding in ("B64BIN", "B64GZ"):
+            data = decoded((element.findtext("Data") or "").encode())
+            shape = [whole(element, f"Dim{k}") for k in range(min(whole(element, "Dimensionality"), 6))]
+            dtype = np.dtype(nifti.data_type_codes.dtype[element.get("DataType", "")])
+            if encoding == "B64GZ":
+                inflated(data, int(np.prod(shape, dtype=object)) * dtype.itemsize)
+
+
+def _others(image: Any) -> Attributes:
+    """Arrays by name, numbered where several have one name."""
+    nifti = library("nibabel.nifti1")
+    found: list[tuple[str, np.ndarray]] = []
+    for array in image.darrays:
+        intent = nifti.intent_codes.niistring[array.intent].removeprefix("NIFTI_INTENT_")
+        if intent not in ("POINTSET", "TRIANGLE"):
+            name = (array.meta.get("Name") or intent.lower()).strip().replace(" ", "_")
+            found.append((name, array.data))
+    total, seen = Counter(name for name, _ in found), Counter()
+    held: Attributes = {}
+    for name, values in found:
+        held[f"{name}_{seen[name]}" if total[name] > 1 else name] = values
+        seen[name] += 1
+    return held

@@ -3,48 +3,57 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import compress
 
 import numpy as np
 
 from geocnn.geometry.io.raw import Polygons, RawMesh, damaged, listed
-from geocnn.geometry.io.text import numbers, rows, table, without_comments
+from geocnn.geometry.io.text import Words, refuse_broken_ids, shown, table, without_comments
 
 COLOURS = ("red", "green", "blue")
+
+KNOWN = frozenset(
+    b"usemtl mtllib maplib usemap g o s mg l p vp deg bmat step cstype curv curv2 surf parm trim hole scrv "
+    b"sp end con bevel c_interp d_interp lod shadow_obj trace_obj ctech stech call csh bzp bsp res".split()
+)
+"""Statements of the format that say nothing of polygons."""
+
+MOST_NAMED = 8
+"""How many words that the format does not have are named."""
 
 
 def read_obj(content: bytes) -> Polygons:
     """`v x y z`, where r g b may follow, and `f i j k`, where i may be i/uv, i//normal or i/uv/normal.
 
-    Ids count from 1; negative ones count back from the last line of their kind above.
+    Ids count from 1; negative ones count back from the last line of their kind above. Other lines are named.
     """
-    text = without_comments(content).replace(b"\\\n", b" ")
-    found = re.findall(rb"^[ \t]*(v[nt]?|f)(?=\s)(.*)\n", text, re.MULTILINE)
-    if not found:
+    statements = _Statements(content)
+    if not {b"v", b"vt", b"vn", b"f"} & statements.kinds.keys():
         raise damaged("it has no line that starts with v")
-    kinds, said = zip(*found, strict=True)
-    kind = np.array(kinds)
-    values, widths = rows(_joined(said, kind == b"v"))
-    vertices = table(values, widths, 3, "vertices with fewer than three coordinates")
-    faces = _joined(said, kind == b"f")
-    corners, counts = rows(re.sub(rb"/\S*", b"", faces))
-    polygons = Polygons(vertices[:, :3], counts, _from_zero(corners, _above(kind, b"v", counts)))
-    if len(widths) and (widths == 6).all():
+    vertex = statements.words(b"v")
+    vertices = table(vertex, np.arange(len(vertex.widths)), 3, "vertices with fewer than three coordinates")
+    faces = statements.text(b"f")
+    ids = statements.words(b"f", re.sub(rb"/\S*", b"", faces))
+    refuse_broken_ids(ids, np.arange(len(ids.values)), ids.widths)
+    polygons = Polygons(vertices[:, :3], ids.widths, _from_zero(ids, statements.above(b"v")))
+    if len(vertices) and (vertex.widths == 6).all():
         polygons.vertex = dict(zip(COLOURS, vertices[:, 3:].T.copy(), strict=True))
-    elif (widths > 3).any():
+    elif (vertex.widths > 3).any():
         polygons.left_out.append("what some vertices have after x y z")
-    for name, line, place in (("uv", b"vt", 1), ("normal", b"vn", 2)):
-        values, widths = rows(_joined(said, kind == line))
-        if len(widths) and (widths >= 2).all():
-            listing = table(values, widths, 2, name)
-            known = _corner_values(faces, place, listing, _above(kind, line, counts))
-            if known is not None:
-                polygons.corner[name] = known
-                continue
-        if len(widths):
-            polygons.left_out.append(f"{line.decode()} lines, to which not every corner refers")
-    others = sorted(set(re.findall(rb"^[ \t]*(usemtl|g|o|s|l|p|vp)\s", text, re.MULTILINE)))
-    polygons.left_out += [f"{word.decode()} lines" for word in others]
+    for name, kind in (("uv", b"vt"), ("normal", b"vn")):
+        if kind in statements.kinds:
+            values = _corner_values(statements, ids, _references(faces, kind), kind)
+            if values is None:
+                polygons.left_out.append(f"{kind.decode()} lines, to which not every corner refers")
+            else:
+                polygons.corner[name] = values
+    others = [kind for kind in statements.kinds if kind not in (b"", b"v", b"vt", b"vn", b"f")]
+    polygons.left_out += [statements.named(kind) for kind in others if kind in KNOWN]
+    unknown = [kind for kind in others if kind not in KNOWN]
+    polygons.unknown = [statements.named(kind) for kind in unknown[:MOST_NAMED]]
+    if len(unknown) > MOST_NAMED:
+        polygons.unknown.append(f"lines that begin with {len(unknown) - MOST_NAMED} other words")
     return polygons
 
 
@@ -86,27 +95,64 @@ def _colours(raw: RawMesh) -> list[np.ndarray]:
     )
 
 
-def _joined(said: tuple[bytes, ...], chosen: np.ndarray) -> bytes:
-    return b"\n".join([*compress(said, chosen), b""])
+class _Statements:
+    """The lines of a file by their first word; what they say after it, and where they stand."""
+
+    def __init__(self, content: bytes) -> None:
+        # a line that goes on is joined with a form feed, which counts as a space, to know how many were
+        text = without_comments(content).replace(b"\\\n", b"\f")
+        # arrays give every word the room of the longest, so it is cut
+        found = re.findall(rb"^[ \t\f\v]*(\S{0,40})(.*)\n", text, re.MULTILINE)
+        first, self._said = zip(*found, strict=True)
+        self._kind = np.array(first)
+        self._line = 1 + np.arange(len(first))
+        if b"\f" in text:
+            self._line += np.cumsum([0, *(said.count(b"\f") for said in self._said[:-1])])
+        self.kinds = Counter(first)
+
+    def named(self, kind: bytes) -> str:
+        """How many lines of a kind there are, and where the first is."""
+        first, count = self.lines(kind)[0], self.kinds[kind]
+        return f"line {first}, '{shown(kind)} …'" + (f", and {count - 1} more like it" if count > 1 else "")
+
+    def lines(self, kind: bytes) -> np.ndarray:
+        return self._line[self._kind == kind]
+
+    def text(self, kind: bytes) -> bytes:
+        """What the lines of a kind say, a row each."""
+        return b"\n".join([*compress(self._said, self._kind == kind), b""])
+
+    def words(self, kind: bytes, text: bytes | None = None) -> Words:
+        return Words(self.text(kind) if text is None else text, numbers=self.lines(kind))
+
+    def above(self, kind: bytes) -> np.ndarray:
+        """How many lines of a kind stand above each face."""
+        return (self._kind == kind).cumsum()[self._kind == b"f"]
 
 
-def _above(kind: np.ndarray, mark: bytes, counts: np.ndarray) -> np.ndarray:
-    """How many lines of a kind stand above the face of each corner."""
-    return np.repeat((kind == mark).cumsum()[kind == b"f"], counts)
+def _from_zero(ids: Words, above: np.ndarray) -> np.ndarray:
+    """Ids that count from 0, by how many lines of what they count stand above the row of each."""
+    return np.where(ids.values < 0, above[ids.row] + ids.values, ids.values - 1)
 
 
-def _from_zero(ids: np.ndarray, above: np.ndarray) -> np.ndarray:
-    return np.where(ids < 0, above + ids, ids - 1)
+def _references(faces: bytes, kind: bytes) -> list[bytes]:
+    """What stands after the first (vt) or second slash (vn) of each corner that has one."""
+    pairs = re.findall(rb"(?:^|\s)[^\s/]+/([^\s/]*)(?:/([^\s/]*))?(?=\s)", faces)
+    return [pair[kind == b"vn"] for pair in pairs]
 
 
-def _corner_values(faces: bytes, place: int, values: np.ndarray, above: np.ndarray) -> np.ndarray | None:
-    """The value [k] that each corner refers to after its first or second slash; None where one has none."""
-    ids = re.findall(rb"(?:^|\s)[^\s/]+/([^\s/]*)(?:/([^\s/]*))?(?=\s)", faces)
-    chosen = [pair[place - 1] for pair in ids]
-    if len(chosen) != len(above) or not all(chosen):
+def _corner_values(
+    statements: _Statements, ids: Words, chosen: list[bytes], kind: bytes
+) -> np.ndarray | None:
+    """The row [k] to which each corner refers; None where one refers to none, or a row is a single number."""
+    words = statements.words(kind)
+    if len(chosen) != len(ids.values) or not all(chosen) or (words.widths < 2).any():
         return None
-    at = _from_zero(numbers(b" ".join(chosen)), above)
-    lost = ~((at >= 0) & (at < len(values)) & (at == np.floor(at)))
+    rows = table(words, np.arange(len(words.widths)), 2, kind.decode())
+    references = Words(b"\n".join([*chosen, b""]), numbers=statements.lines(b"f")[ids.row])
+    at = _from_zero(references, np.repeat(statements.above(kind), ids.widths))
+    lost = ~((at >= 0) & (at < len(rows)) & (at == np.floor(at)))
     if lost.any():
-        raise damaged(f"corners (counted from 0) that refer to no vt or vn line: {listed(lost)}")
-    return values[at.astype(np.int64)]
+        line = references.line(int(lost.argmax()))
+        raise damaged(f"corners (counted from 0) that refer to no vt or vn line: {listed(lost)}", line)
+    return rows[at.astype(np.int64)]

@@ -1,42 +1,59 @@
-"""Geomview .off as text, with colours, normals and texture coordinates of vertices and colours of faces."""
+"""Geomview .off, text and binary, with colours, normals and uv of vertices and colours of faces."""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
+import numpy as np
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.io.elements import Element, binary_rows
 from geocnn.geometry.io.obj import np_text
 from geocnn.geometry.io.raw import Polygons, RawMesh, damaged
-from geocnn.geometry.io.text import lists, rows, table, within, without_comments
+from geocnn.geometry.io.text import Words, lists, refuse_broken_ids, table, within, without_comments
+
+KEYWORD = re.compile(rb"\s*(?:((?:ST)?C?N?|N?C?(?:ST)?)OFF(?![A-Za-z_])[ \t]*(BINARY[^\n]*\n)?|(?=\d))")
+"""The keyword, which may be missing. A prefix says what vertices have after their coordinates."""
+
+COUNTS = re.compile(
+    rb"\s*(\d{1,18})(?:[ \t]+(\d{1,18})(?:[ \t]+\d+)?[ \t]*\n|[ \t]*\n\s*(\d{1,18})\s+\d+[ \t]*\n)"
+)
+"""Vertices, faces and, rarely omitted, edges: on a line, or on a line each."""
+
+WIDTHS = {"normal": 3, "colour": 4, "uv": 2}
+"""How many numbers a vertex has for each; a colour may have three where vertices have lines of their own."""
 
 
 def read_off(content: bytes) -> Polygons:
-    """A line with the counts, then one a vertex, then one `k i j …` a face."""
-    text = re.sub(rb"\n\s+", b"\n", without_comments(content).lstrip())
-    head = re.match(rb"(ST)?(C)?(N)?OFF\s*(\d{1,18})[ \t]+(\d{1,18})(?:[ \t]+\d+)?[ \t]*\n", text)
-    if head is None:
-        raise damaged("it must begin with OFF and the numbers of its vertices and faces, as text")
-    n, m = int(head[4]), int(head[5])
-    found, widths = rows(text[head.end() :])
-    if len(widths) != n + m:
-        raise damaged(f"{n} vertices and {m} faces need a line each, it has {len(widths)}")
-    ends = widths.cumsum()
-    counts, corners, after = lists(found, (ends - widths)[n:], ends[n:])
-    points = table(found, widths[:n], 3, "vertices with fewer than three coordinates")
-    polygons = Polygons(points[:, :3], counts, corners)
-    at = 3
-    colours = points.shape[1] - 3 - 3 * bool(head[3]) - 2 * bool(head[1])
-    parts = (("normal", head[3], 3), ("colour", head[2], colours), ("uv", head[1], 2))
-    for name, present, width in parts:
-        if present and width > 0 and at + width <= points.shape[1]:
-            polygons.vertex[name] = points[:, at : at + width].copy()
-            at += width
-    if points.shape[1] > at or (widths[:n] > points.shape[1]).any():
-        polygons.left_out.append("further numbers of vertices")
-    rest = ends[n:] - after
-    if len(rest) and rest[0] > 0 and (rest == rest[0]).all():
-        polygons.face["colour"] = found[within(after, rest)].reshape(m, -1)
-    elif rest.any():
-        polygons.left_out.append("colours of some faces")
+    """The counts; x y z of each vertex; `k i j …` of each face, and its colour to the end of its line.
+
+    Numbers may stand on any lines, as in Geomview, as long as the first face begins a line.
+    """
+    head = KEYWORD.match(content)
+    if head is not None and head[2]:
+        return _read_binary(content[head.end() :], _parts(head[1]))
+    text = without_comments(content)
+    head = KEYWORD.match(text)
+    counts = COUNTS.match(text, head.end()) if head else None
+    if head is None or counts is None:
+        raise damaged("it must begin with OFF and the numbers of its vertices and faces", 1)
+    parts = _parts(head[1] or b"")
+    n, m = int(counts[1]), int(counts[2] or counts[3])
+    words = Words(text[counts.end() :], 1 + text.count(b"\n", 0, counts.end()))
+    try:
+        layout = _by_lines(words, n, m)
+    except GeometryError as fault:
+        layout = _by_numbers(words, n, m, parts)
+        if layout is None:
+            raise fault
+    refuse_broken_ids(words, layout.corners, layout.lengths)
+    polygons = Polygons(layout.points[:, :3], layout.lengths, words.values[layout.corners])
+    _place(polygons, layout.points, parts)
+    if layout.uneven:
+        polygons.left_out.append("what some vertices have after the numbers that all have")
+    colours = layout.stop - layout.after
+    _place_colours(polygons, words.values[within(layout.after, colours)], colours)
     return polygons
 
 
@@ -46,3 +63,114 @@ def off_text(raw: RawMesh) -> tuple[bytes, list[str]]:
     text = f"OFF\n{len(v)} {len(f)} 0\n".encode()
     text += np_text("%.17g %.17g %.17g", v) + np_text("3 %d %d %d", f)
     return text, [*raw.vertex_attributes, *raw.face_attributes, *raw.corner_attributes]
+
+
+class _Layout(NamedTuple):
+    """Which numbers are what: points [n, k]; the corners of faces, and where a face's colour is, [m] each."""
+
+    points: np.ndarray
+    lengths: np.ndarray
+    corners: np.ndarray
+    after: np.ndarray
+    stop: np.ndarray
+    uneven: bool = False
+
+
+def _by_lines(words: Words, n: int, m: int) -> _Layout:
+    """A line a vertex, then a line a face."""
+    lines = words.widths.nonzero()[0]
+    if len(lines) != n + m:
+        raise damaged(f"{n} vertices and {m} faces need a line each, it has {len(lines)}")
+    ends = words.widths.cumsum()[lines]
+    starts = ends - words.widths[lines]
+    lengths, corners, after = lists(words, starts[n:], ends[n:])
+    points = table(words, lines[:n], 3, "vertices with fewer than three coordinates")
+    uneven = bool((words.widths[lines[:n]] > points.shape[1]).any())
+    return _Layout(points, lengths, corners, after, ends[n:], uneven)
+
+
+def _by_numbers(words: Words, n: int, m: int, parts: list[str]) -> _Layout | None:
+    """Numbers on any lines; None where they do not come out even, or where ids are of no vertex."""
+    alone = words.widths[words.widths > 0][:n]
+    by_line = len(alone) == n and n > 0 and alone.min() >= 3 and (alone == alone[0]).all()
+    width = int(alone[0]) if by_line else 3 + sum(WIDTHS[name] for name in parts)
+    first, ends = n * width, words.widths.cumsum()
+    if first > len(words.row) or (0 < first < len(words.row) and words.row[first - 1] == words.row[first]):
+        return None
+    for line_ends in (ends[words.row].tolist(), None):
+        faces = _walk(words.values.tolist(), first, m, line_ends)
+        if faces is not None:
+            starts, lengths, stop = faces
+            corners = within(starts + 1, lengths)
+            known = (words.values[corners] >= 0) & (words.values[corners] < n)
+            points = words.values[:first].reshape(n, width)
+            return _Layout(points, lengths, corners, starts + 1 + lengths, stop) if known.all() else None
+    return None
+
+
+def _walk(
+    values: list[float], at: int, m: int, line_end: list[int] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Where each face begins, its corners, and where its colour ends: at the end of its last corner's line.
+
+    Where a face begins only the one before it tells, so they are walked one by one.
+    """
+    starts, lengths, stops = [], [], []
+    for _ in range(m):
+        if at >= len(values) or not (1 <= values[at] < len(values) - at) or values[at] % 1:
+            return None
+        starts.append(at)
+        lengths.append(int(values[at]))
+        at += 1 + lengths[-1]
+        at = at if line_end is None else line_end[at - 1]
+        stops.append(at)
+    if at < len(values):
+        return None
+    return np.array(starts, int), np.array(lengths, int), np.array(stops, int)
+
+
+def _parts(prefix: bytes) -> list[str]:
+    """What follows a vertex's coordinates. MeshLab, which writes NC for CN, has the colour first."""
+    order = (("colour", b"C"), ("normal", b"N"), ("uv", b"ST"))
+    order = order if prefix.startswith(b"NC") else (order[1], order[0], order[2])
+    return [name for name, letter in order if letter in prefix]
+
+
+def _place(polygons: Polygons, points: np.ndarray, parts: list[str]) -> None:
+    """The numbers after x y z as attributes; a colour takes what the others leave."""
+    others = sum(WIDTHS[name] for name in parts if name != "colour")
+    at = 3
+    for name in parts:
+        width = points.shape[1] - 3 - others if name == "colour" else WIDTHS[name]
+        if width > 0 and at + width <= points.shape[1]:
+            polygons.vertex[name] = points[:, at : at + width].copy()
+            at += width
+    if points.shape[1] > at:
+        polygons.left_out.append("further numbers of vertices")
+
+
+def _read_binary(content: bytes, parts: list[str]) -> Polygons:
+    """Big-endian: three counts; floats of vertices; of faces a list of ids and a list of colour numbers."""
+    if len(content) < 12:
+        raise damaged("it ends before its numbers of vertices and faces")
+    n, m, _ = np.frombuffer(content, ">u4", 3).tolist()
+    names = [*"xyz", *(f"{name}{k}" for name in parts for k in range(WIDTHS[name]))]
+    elements: list[Element] = [
+        ("vertex", n, [(name, "f4", None) for name in names]),
+        ("face", m, [("corners", "i4", "i4"), ("colour", "f4", "i4")]),
+    ]
+    held = binary_rows(content, 12, elements, ">")
+    points = np.stack([held["vertex"][name] for name in names], 1).astype(np.float64)
+    faces = held["face"]
+    polygons = Polygons(points[:, :3], faces["#corners"].astype(np.int64), faces["corners"])
+    _place(polygons, points, parts)
+    _place_colours(polygons, faces["colour"], faces["#colour"].astype(np.int64))
+    return polygons
+
+
+def _place_colours(polygons: Polygons, numbers: np.ndarray, lengths: np.ndarray) -> None:
+    """The colours of faces, where all have one of as many numbers."""
+    if len(lengths) and lengths[0] > 0 and (lengths == lengths[0]).all():
+        polygons.face["colour"] = numbers.reshape(len(lengths), -1)
+    elif lengths.any():
+        polygons.left_out.append("colours of some faces")

@@ -12,56 +12,93 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.files import replacing
-from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, as_array, damaged, listed, triangles
-from geocnn.geometry.io.text import lines, lists, rows, typed, within
+from geocnn.geometry.io.elements import Element, binary_rows, text_rows
+from geocnn.geometry.io.pieces import cut_strips, joined
+from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, as_array, damaged, triangles
+from geocnn.geometry.io.text import Words, lines, shown
 
 PLY_TYPES = {
     **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
     **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
     **{"float": "f4", "double": "f8", "float32": "f4", "float64": "f8"},
+    **{"int64": "i8", "uint64": "u8", "float16": "f2"},
 }
-"""The number types of the format and their later names, as numpy calls them."""
-
-Properties = list[tuple[str, str, str | None]]
-"""Of an element: name, type, and the type of the length where it is a list."""
-
-Element = tuple[str, int, Properties]
-"""Name, rows, properties."""
+"""The number types of the format, their later names, and what trimesh and meshio add, as numpy calls them."""
 
 CORNERS = ("vertex_indices", "vertex_index")
+USED = ("vertex", "face", "tristrips")
 
 
 def read_ply(content: bytes) -> Polygons:
-    """Every number of a vertex or face is an attribute; of lists, face by face two or more a corner are."""
-    end = re.search(rb"^end_header[ \t]*\r?\n", content, re.MULTILINE)
-    if not re.match(rb"ply\s", content) or end is None:
-        raise damaged("it must begin with ply and have a line end_header")
-    layout, elements = _header(content[: end.start()].decode("latin-1"))
+    """Every number of a vertex or face is an attribute; of lists, face by face two or more a corner are.
+
+    Strips of triangles, as Stanford's files have them, are cut into triangles.
+    """
+    begin = re.match(rb"ply[ \t]*(\r?\n|\r)", content)
+    # the first line tells how lines end, for after a header that ends with \r a byte may look like \n
+    line_end = rb"\r" if begin and begin[1] == b"\r" else rb"\r?\n"
+    end = re.search(rb"[\r\n]end_header[ \t]*" + line_end, content)
+    if begin is None or end is None:
+        raise damaged("it must begin with ply and have a line end_header", 1)
+    layout, elements = _header(lines(content[: end.start()]).decode("latin-1"))
     if layout == "ascii":
-        held = _text(lines(content[end.end() :]), elements)
+        first = lines(content[: end.end()]).count(b"\n") + 1
+        words = Words(lines(content[end.end() :]), first)
+        held = text_rows(words, elements, CORNERS)
     else:
-        held = _binary(content, end.end(), elements, "<" if layout == "binary_little_endian" else ">")
-    points, faces = held.get("vertex", {}), held.get("face", {})
-    corners = next((name for name in CORNERS if f"#{name}" in faces), None)
-    if not {"x", "y", "z"} <= points.keys() or {"#x", "#y", "#z"} & points.keys() or corners is None:
-        raise damaged(f"it needs x, y, z of vertex and vertex_indices of face, it has {', '.join(held)}")
+        held = binary_rows(content, end.end(), elements, "<" if layout == "binary_little_endian" else ">")
+    points = held.get("vertex", {})
+    if not {"x", "y", "z"} <= points.keys() or {"#x", "#y", "#z"} & points.keys():
+        raise damaged(f"it needs x, y, z of vertex, it has {', '.join(held)}")
     vertices = np.stack([points.pop(name).astype(np.float64) for name in "xyz"], axis=1)
-    counts = faces.pop(f"#{corners}").astype(np.int64)
-    polygons = Polygons(vertices, counts, faces.pop(corners))
-    polygons.left_out = [f"element {name}" for name in held if name not in ("vertex", "face")]
+    polygons = _faces(vertices, held)
+    rows = {name: count for name, count, _ in elements}
+    polygons.left_out += [f"element {name}" for name in held if name not in USED and rows[name]]
     polygons.left_out += [f"lists {name[1:]} of vertex" for name in points if name.startswith("#")]
     polygons.vertex = {k: a for k, a in points.items() if k[0] != "#" and f"#{k}" not in points}
-    for name, values in faces.items():
+    return polygons
+
+
+def _faces(vertices: np.ndarray, held: dict[str, Attributes]) -> Polygons:
+    """The polygons and then the triangles of strips, with the attributes of both."""
+    none = np.empty((0, 3))
+    found: list[Polygons] = []
+    for element in ("face", "tristrips"):
+        columns = held.get(element, {})
+        corners = next((name for name in CORNERS if f"#{name}" in columns), None)
+        if corners is None:
+            continue
+        counts, ids = columns.pop(f"#{corners}").astype(np.int64), columns.pop(corners)
+        polygons = Polygons(none, counts, ids)
+        _attributes(polygons, columns, element)
+        found.append(_cut(polygons) if element == "tristrips" else polygons)
+    if not found:
+        raise damaged(f"it needs vertex_indices of face, it has {', '.join(held)}")
+    polygons = joined([p for p in found if len(p.counts)] or found[:1])
+    polygons.vertices = vertices
+    return polygons
+
+
+def _attributes(polygons: Polygons, columns: Attributes, element: str) -> None:
+    counts = polygons.counts
+    for name, values in columns.items():
         if name.startswith("#"):
             continue
-        lengths = faces.get(f"#{name}")
+        lengths = columns.get(f"#{name}")
         if lengths is None:
             polygons.face[name] = values
         elif len(counts) and (width := lengths[0] // max(counts[0], 1)) and (lengths == width * counts).all():
             polygons.corner[name] = values.reshape(-1, int(width))
         else:
-            polygons.left_out.append(f"lists {name} of face")
-    return polygons
+            polygons.left_out.append(f"lists {name} of {element}")
+
+
+def _cut(strips: Polygons) -> Polygons:
+    """Strips as triangles, which take over the attributes of the strip."""
+    faces, strip, left_out = cut_strips(strips.counts, strips.corners)
+    face = {name: values[strip] for name, values in strips.face.items()}
+    left_out += [*strips.left_out, *(f"lists {name} of tristrips" for name in strips.corner)]
+    return Polygons(strips.vertices, np.full(len(faces), 3), faces.ravel(), face=face, left_out=left_out)
 
 
 def ply_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:
@@ -131,7 +168,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def _header(header: str) -> tuple[str, list[Element]]:
     """The layout (ascii or binary_…) and the declared elements."""
     layout, elements = "", []
-    for line in header.splitlines():
+    for number, line in enumerate(header.split("\n"), 1):
         match line.split():
             case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian") as layout, _]:
                 pass
@@ -144,7 +181,7 @@ def _header(header: str) -> tuple[str, list[Element]]:
             case ["ply"] | [] | ["comment" | "obj_info", *_]:
                 pass
             case _:
-                raise damaged(f"its header has the line '{line}'")
+                raise damaged(f"its header has the line '{shown(line.encode('latin-1'))}'", number)
     if not layout:
         raise damaged("its header has no line that says its format")
     if len({name for name, *_ in elements}) < len(elements):
@@ -156,113 +193,6 @@ def _header(header: str) -> tuple[str, list[Element]]:
     if len(names) < sum(len(properties) for *_, properties in elements):
         raise damaged("its header declares a property of an element twice")
     return layout, elements
-
-
-def _text(body: bytes, elements: list[Element]) -> dict[str, Attributes]:
-    found, widths = rows(re.sub(rb"\n\s+", b"\n", body.lstrip()))
-    declared = sum(count for _, count, _ in elements)
-    if len(widths) < declared:
-        raise damaged(f"it ends after {len(widths)} lines of its elements")
-    if len(widths) > declared:
-        raise damaged(f"it has {len(widths)} lines of elements, its header declares {declared}")
-    ends, first, held = widths.cumsum(), 0, {}
-    for element, count, properties in elements:
-        stop = ends[first : first + count]
-        at = stop - widths[first : first + count]
-        columns = held[element] = {}
-        for name, kind, length in properties:
-            if length is None:
-                if (at >= stop).any():
-                    raise damaged(f"{element} {listed(at >= stop)}: a number is missing")
-                columns[name], at = typed(found[at], kind), at + 1
-            else:
-                columns[f"#{name}"], columns[name], at = lists(found, at, stop)
-        if (at != stop).any():
-            raise damaged(f"{element} {listed(at != stop)}: there are more numbers than the header declares")
-        first += count
-    return held
-
-
-def _binary(content: bytes, at: int, elements: list[Element], order: str) -> dict[str, Attributes]:
-    held = {}
-    for element, count, properties in elements:
-        if count == 0 or not properties:
-            keys = [k for name, _, length in properties for k in (name, *[f"#{name}"] * (length is not None))]
-            held[element] = {key: np.empty(0) for key in keys}
-            continue
-        row = _first_row(content, at, element, properties, order)
-        table = np.frombuffer(content, row, min(count, (len(content) - at) // row.itemsize), at)
-        names = row.names or ()
-        alike = all((table[name] == table[name][:1]).all() for name in names if name.startswith("#"))
-        if alike and len(table) == count:
-            held[element] = {name: table[name].ravel() for name in names}
-            at += table.nbytes
-        elif any(name.startswith("#") for name in names):
-            held[element], at = _uneven(content, at, element, count, properties, order)
-        else:
-            raise damaged(f"it ends after {len(table)} of {count} rows of {element}")
-    if content[at:].strip():
-        raise damaged(f"{len(content) - at} bytes follow the elements that its header declares")
-    return held
-
-
-def _first_row(content: bytes, at: int, element: str, properties: Properties, order: str) -> np.dtype:
-    """The layout of an element's first row, at `at`; that of all rows if their lists are of one length."""
-    fields: list[tuple] = []
-    try:
-        for name, kind, length in properties:
-            size = ()
-            if length is not None:
-                fields.append((f"#{name}", order + length))
-                size = (int(np.frombuffer(content, np.dtype(fields), 1, at)[f"#{name}"][0]),)
-            fields.append((name, order + kind, size))
-        return np.dtype(fields)
-    except (ValueError, OverflowError) as short:
-        raise damaged(f"it ends in its first row of {element}") from short
-
-
-def _uneven(
-    content: bytes, at: int, element: str, count: int, properties: Properties, order: str
-) -> tuple[Attributes, int]:
-    """Rows with lists of several lengths, and where they end."""
-    starts, lengths, at = _walk(content, at, element, count, properties, order)
-    data, held = np.frombuffer(content, np.uint8), {}
-    for (name, kind, length), start, many in zip(properties, starts, lengths, strict=True):
-        size = np.dtype(kind).itemsize
-        places = within(start, many * size).reshape(-1, size)
-        held[name] = np.ascontiguousarray(data[places]).view(order + kind).ravel()
-        if length is not None:
-            held[f"#{name}"] = many
-    return held, at
-
-
-def _walk(
-    content: bytes, at: int, element: str, count: int, properties: Properties, order: str
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Where the values of each property begin in each row and how many they are, [properties, rows]; the end.
-
-    Where a row begins only the one before it tells, so they are walked one by one.
-    """
-    endian = "little" if order == "<" else "big"
-    plan = [
-        (np.dtype(kind).itemsize, np.dtype(length).itemsize if length else 0, (length or "u")[0] == "i")
-        for _, kind, length in properties
-    ]
-    starts: list[int] = []
-    lengths: list[int] = []
-    for row in range(count):
-        for size, head, signed in plan:
-            many = 1
-            if head:
-                many = int.from_bytes(content[at : at + head], endian, signed=signed)
-                at += head
-            if many < 0 or at + many * size > len(content):
-                raise damaged(f"it ends after {row} of {count} rows of {element}")
-            starts.append(at)
-            lengths.append(many)
-            at += many * size
-    shape = (count, len(plan))
-    return np.array(starts).reshape(shape).T, np.array(lengths).reshape(shape).T, at
 
 
 # ------------------------------------------------------------------------------------------------- writing

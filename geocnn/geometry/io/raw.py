@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +20,17 @@ LARGEST_ID = 2.0**53
 """Beyond it a float64, which text is read as, no longer tells whole numbers apart."""
 
 
+@runtime_checkable
+class HasTriangles(Protocol):
+    """An object with vertices [N, 3] and faces [F, 3], like the meshes of trimesh."""
+
+    @property
+    def vertices(self) -> Any: ...
+
+    @property
+    def faces(self) -> Any: ...
+
+
 @dataclass(frozen=True, eq=False)
 class RawMesh:
     """Triangles that may be defective: `diagnose` says what they are, `repair` mends, `mesh` takes the sound.
@@ -26,7 +38,8 @@ class RawMesh:
     vertices [N, 3] float64; faces [F, 3] int64, in the file's winding, ids perhaps of no vertex; face_map [F]
     int64, which of the file's faces each triangle came from; `skipped` [k] int64, those of fewer than three
     corners. Attributes: of a vertex [N, …], of a triangle [F, …], of a triangle's corners [F, 3, k].
-    `left_out`: what else the file has.
+    `left_out`: what else the file has. `parts`: the names of a scene's parts, which the face attribute `part`
+    counts.
     """
 
     vertices: Tensor
@@ -37,6 +50,7 @@ class RawMesh:
     face_attributes: Attributes = field(default_factory=dict)
     corner_attributes: Attributes = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         names = [*self.vertex_attributes, *self.face_attributes, *self.corner_attributes]
@@ -48,6 +62,8 @@ class RawMesh:
 class Polygons:
     """What a reader finds: vertices [N, 3] float64, the number of corners of each face [F], all corners
     [sum], and attributes of vertices, faces and corners, in the file's order.
+
+    `left_out` names what else is there, `unknown` what the format has no meaning for.
     """
 
     vertices: np.ndarray
@@ -57,30 +73,49 @@ class Polygons:
     face: Attributes = field(default_factory=dict)
     corner: Attributes = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
 
 
-def raw_mesh(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor | Sequence[Sequence[int]]) -> RawMesh:
+def raw_mesh(
+    vertices: ArrayLike | Tensor | HasTriangles,
+    faces: ArrayLike | Tensor | Sequence[Sequence[int]] | None = None,
+) -> RawMesh:
     """Vertices [N, 3] and faces, [F, k] or a list of lists of vertex ids, as a value for the doctor.
 
-    Polygons become triangles. Raises GeometryError for what are no coordinates or no whole numbers.
+    Both may come as one object that has them, like a mesh of trimesh. Polygons become triangles. Raises
+    GeometryError for what are no coordinates or no whole numbers.
 
     >>> raw_mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2, 3]]).faces.tolist()
     [[0, 1, 2], [0, 2, 3]]
     """
-    v = as_array("vertices", vertices)
+    points, polygons = vertices_and_faces(vertices, faces)
+    v = as_array("vertices", points)
     if v.ndim != 2 or v.shape[1] != 3:
         raise GeometryError(f"vertices are [N, 3] coordinates, got {list(v.shape)}")
     try:
-        rows = [as_array("faces", faces)]
+        rows = [as_array("faces", polygons)]
     except GeometryError:  # of different lengths
-        if not isinstance(faces, Sequence):
+        if not isinstance(polygons, Sequence):
             raise
-        rows = [as_array("a face", face).reshape(1, -1) for face in faces]
+        rows = [as_array("a face", face).reshape(1, -1) for face in polygons]
     if any(row.ndim != 2 for row in rows if row.size):
         raise GeometryError(f"faces are [F, k] vertex ids or a list of lists, got {list(rows[0].shape)}")
     counts = [np.full(len(row), row.shape[1]) for row in rows if row.ndim == 2]
     corners = np.concatenate([row.ravel() for row in rows])
     return triangulated(Polygons(v.astype(np.float64), np.concatenate([*counts, np.zeros(0, int)]), corners))
+
+
+def vertices_and_faces(vertices: Any, faces: Any) -> tuple[Any, Any]:
+    """The two as given, or what an object has under these names; GeometryError where faces are missing."""
+    if faces is not None:
+        return vertices, faces
+    if isinstance(vertices, HasTriangles):
+        return vertices.vertices, vertices.faces
+    raise GeometryError(
+        f"faces are missing: give vertices and faces, or one object that has both, as trimesh's meshes do; a "
+        f"{type(vertices).__name__} has not (of a scene give scene.to_mesh(), of a file load(path))"
+    )
 
 
 def triangulated(polygons: Polygons) -> RawMesh:
@@ -100,14 +135,15 @@ def triangulated(polygons: Polygons) -> RawMesh:
     first = (counts.cumsum() - counts)[face_map]
     at = np.stack([first, first + step + 1, first + step + 2], 1)
     return RawMesh(
-        torch.from_numpy(np.ascontiguousarray(polygons.vertices)),
+        torch.from_numpy(owned(polygons.vertices)),
         torch.from_numpy(corners.astype(np.int64)[at].reshape(-1, 3)),
         torch.from_numpy(face_map),
         torch.from_numpy((counts < 3).nonzero()[0]),
-        polygons.vertex,
-        {name: values[face_map] for name, values in polygons.face.items()},
-        {name: values[at] for name, values in polygons.corner.items()},
-        tuple(polygons.left_out),
+        {name: owned(values) for name, values in polygons.vertex.items()},
+        {name: owned(values[face_map]) for name, values in polygons.face.items()},
+        {name: owned(values[at]) for name, values in polygons.corner.items()},
+        (*polygons.left_out, *polygons.unknown),
+        tuple(polygons.parts),
     )
 
 
@@ -145,8 +181,20 @@ def place_by_rows(polygons: Polygons, name: str, values: np.ndarray) -> None:
     kept[name] = values
 
 
-def damaged(what: str) -> GeometryError:
-    return GeometryError(f"{what}; it is truncated, damaged or in another format: write the file again")
+def damaged(what: str, line: int | None = None) -> GeometryError:
+    """The error about a file that cannot be read, and about which of its lines, counted from 1."""
+    where = "" if line is None else f"line {line}: "
+    return GeometryError(
+        f"{where}{what}; it is truncated, damaged or in another format: write the file again"
+    )
+
+
+def owned(values: np.ndarray) -> np.ndarray:
+    """The values as torch takes them: this machine's byte order, contiguous, writable, at most 64 bits."""
+    dtype = values.dtype.newbyteorder("=")
+    dtype = np.dtype(np.float64) if dtype.kind == "f" and dtype.itemsize > 8 else dtype
+    values = np.ascontiguousarray(values, dtype)
+    return values if values.flags.writeable else values.copy()
 
 
 def listed(where: np.ndarray) -> str:

@@ -7,21 +7,31 @@ import re
 import numpy as np
 
 from geocnn.geometry.io.raw import Polygons, damaged
-from geocnn.geometry.io.text import lines, numbers, words
+from geocnn.geometry.io.text import Words, lines, rows, shown, split
 
 FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
+NUMBERS = [b""] * 3
+LAYOUT = np.array(
+    [b"facet", b"normal", *NUMBERS, b"outer", b"loop"] + [b"vertex", *NUMBERS] * 3 + [b"endloop", b"endfacet"]
+)
+"""The words of a facet; empty where a number stands."""
+
 
 def read_stl(content: bytes) -> Polygons:
-    """Three vertices a triangle, in the file's order, and its normal as an attribute.
+    """Three vertices a triangle, in the file's order, and its normal, whatever it is, as an attribute.
 
-    A binary file may begin with the word solid too; its length, 84 bytes and 50 a triangle, tells.
+    A binary file may begin with the word solid too; its length, 84 bytes and 50 a triangle, tells. Bytes that
+    are too few for a further triangle are left out.
     """
-    if len(content) >= 84 and len(content) == 84 + 50 * int.from_bytes(content[80:84], "little"):
-        facets = np.frombuffer(content, FACET, offset=84)
+    size = 84 + 50 * int.from_bytes(content[80:84], "little")
+    if len(content) >= 84 and size <= len(content) < size + 50:
+        facets = np.frombuffer(content[:size], FACET, offset=84)
         polygons = _soup(facets["corners"].astype(np.float64), facets["normal"])
         if facets["attribute"].any():
-            polygons.face["attribute"] = facets["attribute"].copy()
+            polygons.face["attribute"] = facets["attribute"]
+        if len(content) > size:
+            polygons.left_out.append(f"{len(content) - size} bytes after the last triangle")
         return polygons
     if re.match(rb"\s*solid\b", content, re.IGNORECASE):
         return _read_text(lines(content).lower())
@@ -34,34 +44,24 @@ def _read_text(text: bytes) -> Polygons:
     if marks[0::2] != [b"solid"] * (len(marks) // 2) or marks[1::2] != [b"endsolid"] * (len(marks) // 2):
         raise damaged("its lines solid and endsolid do not alternate")
     if len(marks) % 2 or last != [b"endsolid"]:
-        raise damaged("it does not end with a line endsolid")
-    found = words(re.sub(rb"^[ \t]*(?:solid|endsolid)(?![^\s])[^\n]*\n", b"\n", text, flags=re.MULTILINE))
-    three = [b""] * 3
-    pattern = [
-        b"facet",
-        b"normal",
-        *three,
-        b"outer",
-        b"loop",
-        *([b"vertex", *three] * 3),
-        b"endloop",
-        b"endfacet",
-    ]
-    pattern = np.array(pattern)
-    k = len(pattern)
+        raise damaged("it does not end with a line endsolid", text.rstrip().count(b"\n") + 1)
+    text = re.sub(rb"^[ \t]*(?:solid|endsolid)(?![^\s])[^\n]*\n", b"\n", text, flags=re.MULTILINE)
+    found, (row, _) = split(text), rows(text)
+    k = len(LAYOUT)
+    expected = np.resize(LAYOUT, -(-len(found) // k) * k)[: len(found)]
+    wrong = (expected != b"") & (found != expected)
+    if wrong.any():
+        at = int(wrong.argmax())
+        what = f"facet {at // k} is not written as the format asks: '{shown(found[at])}' stands where "
+        raise damaged(f"{what}'{shown(expected[at])}' must", int(row[at]) + 1)
     if len(found) % k:
         raise damaged(f"its words make no whole facets of {k}: the last one is cut off")
-    facets = found.reshape(-1, k)
-    fixed = pattern != b""
-    wrong = (facets[:, fixed] != pattern[fixed]).any(1)
-    if wrong.any():
-        raise damaged(f"facet {wrong.argmax()} is not written as the format asks")
-    values = numbers(b" ".join(facets[:, ~fixed].ravel().tolist())).reshape(-1, 4, 3)
-    return _soup(values[:, 1:], values[:, 0])
+    numbers = found[expected == b""]
+    values = Words(b"\n".join([*numbers.tolist(), b""]), numbers=1 + row[expected == b""]).values
+    facets = values.reshape(-1, 4, 3)
+    return _soup(facets[:, 1:], facets[:, 0])
 
 
 def _soup(corners: np.ndarray, normal: np.ndarray) -> Polygons:
     m = len(corners)
-    return Polygons(
-        corners.reshape(-1, 3), np.full(m, 3), np.arange(3 * m), face={"normal": np.ascontiguousarray(normal)}
-    )
+    return Polygons(corners.reshape(-1, 3), np.full(m, 3), np.arange(3 * m), face={"normal": normal})

@@ -11,9 +11,10 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.io.pieces import cut_strips, joined
 from geocnn.geometry.io.raw import Attributes, Polygons, damaged, listed
-from geocnn.geometry.io.text import numbers, typed
-from geocnn.geometry.io.xml import array, decoded, inflated, parsed, whole
+from geocnn.geometry.io.text import Words, lines
+from geocnn.geometry.io.xml import COMPRESSORS, array, decoded, inflated, parsed, whole
 
 VTK_TYPES = {f"{name}{bits}": f"{name[0].lower()}{bits // 8}" for name in ("Int", "UInt", "Float")
              for bits in (8, 16, 32, 64) if (name, bits) not in (("Float", 8), ("Float", 16))}  # fmt: skip
@@ -39,7 +40,7 @@ RAW = Coding(lambda k: k, bytes)
 
 
 def read_vtp(content: bytes) -> Polygons:
-    """The polygons of the one piece; PointData and CellData are attributes, lines and points are not read."""
+    """The polygons and strips of all pieces, with PointData and CellData; lines and points are not read."""
     if not content.rstrip().endswith(b"</VTKFile>"):
         raise damaged("it does not end with </VTKFile>")
     # appended numbers may be raw bytes, which are no XML
@@ -48,39 +49,54 @@ def read_vtp(content: bytes) -> Polygons:
     root = parsed(text, "VTKFile")
     if root.get("type") != "PolyData":
         raise damaged(f"it must hold PolyData, it holds {root.get('type')}")
-    pieces = [p for p in root.iterfind("PolyData/Piece") if whole(p, "NumberOfPoints", "0")]
-    if len(pieces) > 1:
-        raise GeometryError(f"it has {len(pieces)} pieces: append them to one where it was made")
     tail = content[appended.end() :] if appended else b""
     coding = RAW if appended and appended[1] == b"raw" else BASE64
-    if not pieces:
-        return Polygons(np.empty((0, 3)), np.empty(0, int), np.empty(0, int))
-    return _piece(pieces[0], _Arrays(root, tail, coding))
+    arrays = _Arrays(root, tail, coding)
+    pieces = [p for p in root.iterfind("PolyData/Piece") if whole(p, "NumberOfPoints", "0")]
+    polygons = joined([_piece(piece, arrays) for piece in pieces])
+    polygons.left_out += [*dict.fromkeys(arrays.left_out)]
+    for element in root.iterfind("PolyData/FieldData/*"):
+        polygons.left_out.append(f"array {element.get('Name')} of the whole data set")
+    return polygons
 
 
 def _piece(piece: Element, arrays: _Arrays) -> Polygons:
-    n, m = whole(piece, "NumberOfPoints"), whole(piece, "NumberOfPolys", "0")
-    before = whole(piece, "NumberOfVerts", "0") + whole(piece, "NumberOfLines", "0")
-    if whole(piece, "NumberOfStrips", "0"):
-        raise GeometryError("it has triangle strips; write it again with its strips cut (vtkTriangleFilter)")
+    n = whole(piece, "NumberOfPoints")
     points = arrays.of(piece, "Points", n)
-    corners = arrays.of(piece, "Polys", None)
     vertices = next(iter(points.values()), np.empty((0, 3)))
-    ends, ids = corners.get("offsets", np.empty(0, int)), corners.get("connectivity", np.empty(0, int))
-    if vertices.shape != (n, 3) or vertices.dtype.kind not in "iuf" or len(ends) != m or ids.ndim != 1:
-        raise damaged(f"{n} points and {m} polygons are declared, it has {list(vertices.shape)}, {len(ends)}")
-    if (ends != np.floor(ends)).any():
-        raise damaged(f"polygons end at places that are no whole numbers: {listed(ends != np.floor(ends))}")
+    if vertices.shape != (n, 3) or vertices.dtype.kind not in "iuf":
+        raise damaged(f"{n} points are declared, it has {list(vertices.shape)}")
+    counts, corners = _cells(piece, arrays, "Polys")
+    lengths, ids = _cells(piece, arrays, "Strips")
+    triangles, strip, left_out = cut_strips(lengths, ids)
+    polygons = Polygons(
+        vertices.astype(np.float64),
+        np.concatenate([counts, np.full(len(triangles), 3)]),
+        np.concatenate([corners, triangles.ravel()]),
+    )
+    polygons.vertex = arrays.of(piece, "PointData", n)
+    # cells are numbered points first, then lines, then polygons, then strips
+    before = whole(piece, "NumberOfVerts", "0") + whole(piece, "NumberOfLines", "0")
+    cells = np.concatenate([before + np.arange(len(counts)), before + len(counts) + strip])
+    attributes = arrays.of(piece, "CellData", before + len(counts) + len(lengths))
+    polygons.face = {name: values[cells] for name, values in attributes.items()}
+    polygons.left_out = left_out + ([f"{before} cells that are points or lines"] if before else [])
+    return polygons
+
+
+def _cells(piece: Element, arrays: _Arrays, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The number of corners of each polygon or strip, and the corners in a row."""
+    m = whole(piece, f"NumberOf{name}", "0")
+    found = arrays.of(piece, name, None)
+    ends, ids = found.get("offsets", np.empty(0, int)), found.get("connectivity", np.empty(0, int))
+    if len(ends) != m or ends.ndim != 1 or ids.ndim != 1:
+        raise damaged(f"{m} {name} are declared, it has {len(ends)}")
+    if (broken := ends != np.floor(ends)).any():
+        raise damaged(f"{name} end at places that are no whole numbers: {listed(broken)}")
     counts = np.diff(ends.astype(np.int64), prepend=0)
     if (counts < 0).any() or counts.sum() != len(ids):
-        raise damaged(f"polygons end at {listed(counts < 0) or len(ids)}, where their corners do not")
-    polygons = Polygons(vertices.astype(np.float64), counts, ids)
-    polygons.vertex = arrays.of(piece, "PointData", n)
-    cells = arrays.of(piece, "CellData", before + m)
-    # cells are numbered points first, then lines, then polygons
-    polygons.face = {name: values[before:] for name, values in cells.items()}
-    polygons.left_out = [*arrays.left_out, *([f"{before} cells that are points or lines"] if before else [])]
-    return polygons
+        raise damaged(f"{name} end at {listed(counts < 0) or len(ids)}, where their corners do not")
+    return counts, ids
 
 
 class _Arrays:
@@ -92,19 +108,19 @@ class _Arrays:
         self.compressor = root.get("compressor")
         self.appended, self.coding = appended, coding
         self.left_out: list[str] = []
-        if not self.order or not self.head or self.compressor not in (None, "vtkZLibDataCompressor"):
+        if not self.order or not self.head or self.compressor not in COMPRESSORS:
             raise GeometryError(
                 f"its numbers are {root.get('byte_order')}, {root.get('header_type')}, {self.compressor}; "
-                "write it again with zlib or without compression"
+                "write it again with zlib or lzma, or without compression"
             )
 
     def of(self, piece: Element, name: str, n: int | None) -> Attributes:
         """The arrays of an element by name, of n rows each."""
         found: Attributes = {}
-        for k, element in enumerate(piece.iterfind(f"{name}/DataArray")):
+        for k, element in enumerate(piece.iterfind(f"{name}/*")):
             title = element.get("Name") or f"{name}_{k}"
             kind = VTK_TYPES.get(element.get("type", ""))
-            if kind is None:
+            if kind is None or element.tag != "DataArray":
                 self.left_out.append(f"array {title} of {element.get('type')}")
                 continue
             values = self._values(element, np.dtype(self.order + kind))
@@ -117,7 +133,8 @@ class _Arrays:
     def _values(self, element: Element, dtype: np.dtype) -> np.ndarray:
         text, way = (element.text or "").encode(), element.get("format")
         if way == "ascii":
-            return typed(numbers(text), dtype.newbyteorder("=").str[1:])
+            words = Words(lines(text))
+            return words.typed(np.arange(len(words.values)), dtype.str[1:])
         if way == "binary":
             return array(self._data(b"".join(text.split()), BASE64), dtype)
         if way != "appended":
@@ -142,7 +159,10 @@ class _Arrays:
         deflated = coding.first(text[coding.chars(header) :], sum(lengths))
         ends = list(accumulate(lengths, initial=0))
         sizes = [size] * (blocks - 1) + [last or size]
-        return b"".join(inflated(deflated[a:b], k) for (a, b), k in zip(pairwise(ends), sizes, strict=True))
+        return b"".join(
+            inflated(deflated[a:b], k, self.compressor)
+            for (a, b), k in zip(pairwise(ends), sizes, strict=True)
+        )
 
     def _integers(self, content: bytes) -> list[int]:
         return np.frombuffer(content, f"{self.order}u{self.head}").tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import lzma
 import zlib
 from xml.etree import ElementTree
 
@@ -11,8 +12,15 @@ import numpy as np
 
 from geocnn.geometry.io.raw import damaged
 
+ZLIB, LZMA = "vtkZLibDataCompressor", "vtkLZMADataCompressor"
+COMPRESSORS = (None, ZLIB, LZMA)
+"""As VTK calls them; those of Python's standard library."""
+
 MOST_DEFLATED = 1032
-"""How many bytes one deflated byte can become (RFC 1951)."""
+"""How many bytes one byte deflated by zlib can become (RFC 1951)."""
+
+MOST_LZMA = 2**28
+"""Bytes of working memory that data of lzma may ask for; with its strongest setting it takes a quarter."""
 
 
 def parsed(content: bytes, root: str) -> ElementTree.Element:
@@ -42,14 +50,14 @@ def decoded(text: bytes) -> bytes:
         raise damaged(f"numbers in base64 are cut off or changed ({broken})") from broken
 
 
-def inflated(content: bytes, size: int) -> bytes:
-    """Bytes deflated with a zlib or gzip header, which must become `size` bytes."""
-    if size > MOST_DEFLATED * (len(content) + 1):
+def inflated(content: bytes, size: int, compressor: str = ZLIB) -> bytes:
+    """Bytes deflated with a zlib or gzip header, or by lzma, which must become `size` bytes."""
+    if compressor == ZLIB and size > MOST_DEFLATED * (len(content) + 1):
         raise damaged(f"{len(content)} deflated bytes cannot become {size}")
-    stream = zlib.decompressobj(47)
+    stream = lzma.LZMADecompressor(memlimit=MOST_LZMA) if compressor == LZMA else zlib.decompressobj(47)
     try:
         found = stream.decompress(content, size + 1)
-    except zlib.error as broken:
+    except (zlib.error, lzma.LZMAError, EOFError) as broken:
         raise damaged(f"deflated numbers are cut off or changed ({broken})") from broken
     if len(found) != size or not (stream.eof or size == 0):
         raise damaged(f"deflated numbers of {size} bytes are {len(found)}, or cut off")

@@ -1,0 +1,133 @@
+"""Rows of declared elements, as .ply and .off files have them: numbers, and lists after their lengths."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geocnn.geometry.io.raw import Attributes, damaged, listed
+from geocnn.geometry.io.text import Words, lists, refuse_broken_ids, within
+
+Properties = list[tuple[str, str, str | None]]
+"""Of an element: name, type, and the type of the length where it is a list. Types as numpy calls them."""
+
+Element = tuple[str, int, Properties]
+"""Name, rows, properties."""
+
+
+def text_rows(words: Words, elements: list[Element], ids: tuple[str, ...]) -> dict[str, Attributes]:
+    """The properties of elements by name, from a line per row; of lists, their lengths under #name.
+
+    Raises GeometryError, naming the line, for rows that are too short or too long, and for lists that are
+    called one of `ids` and hold no whole numbers.
+    """
+    widths = words.widths[words.widths > 0]
+    declared = sum(count for _, count, _ in elements)
+    if len(widths) < declared:
+        raise damaged(f"it ends after {len(widths)} lines of its elements, its header declares {declared}")
+    ends, first, held = widths.cumsum(), 0, {}
+    if len(widths) > declared:
+        line = words.line(int(ends[declared - 1])) if declared else words.first
+        raise damaged(f"it has {len(widths)} lines of elements, its header declares {declared}", line)
+    for element, count, properties in elements:
+        stop = ends[first : first + count]
+        at = stop - widths[first : first + count]
+        columns = held[element] = {}
+        for name, kind, length in properties:
+            if length is None:
+                if (short := at >= stop).any():
+                    line = words.line(int(stop[short.argmax()]) - 1)
+                    raise damaged(f"{element} {listed(short)}: a number is missing", line)
+                columns[name], at = words.typed(at, kind), at + 1
+            else:
+                lengths, places, at = lists(words, at, stop)
+                if name in ids:
+                    refuse_broken_ids(words, places, lengths)
+                columns[f"#{name}"], columns[name] = lengths, words.typed(places, kind)
+        if (long := at != stop).any():
+            what = f"{element} {listed(long)}: there are more numbers than the header declares"
+            raise damaged(what, words.line(int(at[long.argmax()])))
+        first += count
+    return held
+
+
+def binary_rows(content: bytes, at: int, elements: list[Element], order: str) -> dict[str, Attributes]:
+    """The same from bytes, which begin at `at` and end with the content; order is < or >."""
+    held = {}
+    for element, count, properties in elements:
+        if count == 0 or not properties:
+            keys = [k for name, _, length in properties for k in (name, *[f"#{name}"] * (length is not None))]
+            held[element] = {key: np.empty(0) for key in keys}
+            continue
+        row = _first_row(content, at, element, properties, order)
+        table = np.frombuffer(content, row, min(count, (len(content) - at) // row.itemsize), at)
+        names = row.names or ()
+        alike = all((table[name] == table[name][:1]).all() for name in names if name.startswith("#"))
+        if alike and len(table) == count:
+            held[element] = {name: table[name].ravel() for name in names}
+            at += table.nbytes
+        elif any(name.startswith("#") for name in names):
+            held[element], at = _uneven(content, at, element, count, properties, order)
+        else:
+            raise damaged(f"it ends after {len(table)} of {count} rows of {element}")
+    if content[at:].strip():
+        raise damaged(f"{len(content) - at} bytes follow the elements that its header declares")
+    return held
+
+
+def _first_row(content: bytes, at: int, element: str, properties: Properties, order: str) -> np.dtype:
+    """The layout of an element's first row, at `at`; that of all rows if their lists are of one length."""
+    fields: list[tuple] = []
+    try:
+        for name, kind, length in properties:
+            size = ()
+            if length is not None:
+                fields.append((f"#{name}", order + length))
+                size = (int(np.frombuffer(content, np.dtype(fields), 1, at)[f"#{name}"][0]),)
+            fields.append((name, order + kind, size))
+        return np.dtype(fields)
+    except (ValueError, OverflowError) as short:
+        raise damaged(f"it ends in its first row of {element}") from short
+
+
+def _uneven(
+    content: bytes, at: int, element: str, count: int, properties: Properties, order: str
+) -> tuple[Attributes, int]:
+    """Rows with lists of several lengths, and where they end."""
+    starts, lengths, at = _walk(content, at, element, count, properties, order)
+    data, held = np.frombuffer(content, np.uint8), {}
+    for (name, kind, length), start, many in zip(properties, starts, lengths, strict=True):
+        size = np.dtype(kind).itemsize
+        places = within(start, many * size).reshape(-1, size)
+        held[name] = np.ascontiguousarray(data[places]).view(order + kind).ravel()
+        if length is not None:
+            held[f"#{name}"] = many
+    return held, at
+
+
+def _walk(
+    content: bytes, at: int, element: str, count: int, properties: Properties, order: str
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Where the values of each property begin in each row and how many they are, [properties, rows]; the end.
+
+    Where a row begins only the one before it tells, so they are walked one by one.
+    """
+    endian = "little" if order == "<" else "big"
+    plan = [
+        (np.dtype(kind).itemsize, np.dtype(length).itemsize if length else 0, (length or "u")[0] == "i")
+        for _, kind, length in properties
+    ]
+    starts: list[int] = []
+    lengths: list[int] = []
+    for row in range(count):
+        for size, head, signed in plan:
+            many = 1
+            if head:
+                many = int.from_bytes(content[at : at + head], endian, signed=signed)
+                at += head
+            if many < 0 or at + many * size > len(content):
+                raise damaged(f"it ends after {row} of {count} rows of {element}")
+            starts.append(at)
+            lengths.append(many)
+            at += many * size
+    shape = (count, len(plan))
+    return np.array(starts).reshape(shape).T, np.array(lengths).reshape(shape).T, at

@@ -1,0 +1,69 @@
+"""The libraries that read what is not ours: imported when they are needed, their errors made ours."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from gzip import BadGzipFile, GzipFile
+from importlib import import_module
+from io import BytesIO
+from types import ModuleType
+from zlib import error as ZlibError
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.io.raw import damaged
+
+PACKED = 2**26, 200
+"""Packed files of meshes become 3 to 50 times as long; beyond these bytes, one that becomes more than so many
+times as long is taken for an attack on memory."""
+
+
+def library(name: str) -> ModuleType:
+    """The module of this name; GeometryError, saying how to install it, where it is missing."""
+    try:
+        return import_module(name)
+    except ImportError as missing:
+        raise _needed(missing) from missing
+
+
+@contextmanager
+def reading_with(name: str) -> Iterator[None]:
+    """Whatever a library raises at what it cannot read, as a GeometryError; its warnings are not shown."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except GeometryError:
+        raise
+    except ImportError as missing:
+        raise _needed(missing) from missing
+    except Exception as fault:  # their parsers raise anything from KeyError to MemoryError
+        raise damaged(f"{name} cannot read it ({type(fault).__name__}: {fault})") from fault
+
+
+def refuse_bomb(packed: int, unpacked: int) -> None:
+    """Raises GeometryError where a small file becomes too large a one."""
+    most, times = PACKED
+    if unpacked > max(most, times * packed):
+        raise GeometryError(
+            f"its {packed} bytes unpack to more than {most}; unpack it first, if you trust it"
+        )
+
+
+def gunzipped(content: bytes) -> bytes:
+    """The content of a .gz file."""
+    most, times = PACKED
+    try:
+        with GzipFile(fileobj=BytesIO(content)) as stream:
+            found = stream.read(max(most, times * len(content)) + 1)
+    except (BadGzipFile, EOFError, ZlibError) as broken:
+        raise damaged(f"it is no whole gzip file ({broken})") from broken
+    refuse_bomb(len(content), len(found))
+    return found
+
+
+def _needed(missing: ImportError) -> GeometryError:
+    return GeometryError(
+        f"reading it takes {missing.name or missing}, which is not installed: pip install 'geocnn[mesh]'"
+    )
