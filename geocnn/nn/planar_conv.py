@@ -5,9 +5,8 @@
     same      n                 yes: what is made up there depends on how near it is
     valid     n − k + 1         yes: what lies near it counts less often
 
-Beyond the border lie zeros, the image again ("circular"), its mirror image ("reflect"), or the background:
-what the network makes of an empty image, which then travels as the last one of every batch
-(`geocnn.nn.background`).
+Beyond the border lie zeros, the image again ("circular") or its mirror image ("reflect"). In a network that
+`geocnn.nn.to_full` has converted no map has a border, and layers do not pad.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from geocnn.errors import GeometryError
 
 Size = int | tuple[int, ...]
 PADDINGS = ("full", "same", "valid")
-PADDING_MODES = ("zeros", "circular", "reflect", "background")
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -38,13 +36,11 @@ def check_padding(padding: object, padding_mode: str) -> None:
     """Raises GeometryError unless a layer can pad so."""
     if isinstance(padding, str) and padding not in PADDINGS:
         raise GeometryError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")
-    if padding == "full" and padding_mode not in ("zeros", "background"):
+    if padding == "full" and padding_mode != "zeros":
         raise GeometryError(
             f"a full convolution continues the image by one value, padding_mode={padding_mode!r} by others; "
             "give padding='same', or padding_mode='zeros'"
         )
-    if padding != "full" and padding_mode == "background":
-        raise GeometryError(f"padding_mode='background' goes with padding='full', not {padding!r}")
 
 
 def convolve(
@@ -53,8 +49,6 @@ def convolve(
     """x [B, C, *pixels] correlated with taps [O, C / groups, *k], k odd where padding is "same"."""
     n = weight.ndim - 2
     k = tuple(weight.shape[2:])
-    if padding_mode == "background":
-        return over_background(x, weight, bias, groups=groups)
     if padding == "full":
         return _CONVOLVE[n](x, weight, bias, padding=full_padding(k, 1, n), groups=groups)
     if padding == "same" and padding_mode != "zeros":
@@ -62,42 +56,10 @@ def convolve(
     return _CONVOLVE[n](x, weight, bias, padding=padding, groups=groups)
 
 
-def background_of(x: Tensor, n: int) -> Tensor:
-    """The value of the empty image, last of the batch x [B, ..., *n pixels]: [..., 1, ..., 1]."""
-    return x[-1][(..., *[slice(1)] * n)]
-
-
-def over_background(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size = 1, dilation: Size = 1, groups: int = 1
-) -> Tensor:
-    """The full convolution of images on an unbounded canvas: beyond the border of each goes on what the last
-    one, an empty image, holds.
-
-    By linearity that is the zero-padded one of x − background, plus what becomes of the background alone.
-    """
-    n = weight.ndim - 2
-    if x.ndim != n + 2:
-        raise GeometryError(
-            f"the background is the last image of a batch [B, C, {n} axes of pixels], got {list(x.shape)}; "
-            "add a batch axis with x[None]"
-        )
-    background = background_of(x, n)
-    padding = full_padding(tuple(weight.shape[2:]), dilation, n)
-    y = _CONVOLVE[n](
-        x - background, weight, None, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
-    total = weight.flatten(2).sum(-1).unflatten(0, (groups, -1))
-    level = (total @ background.view(groups, -1, 1)).flatten()
-    level = level if bias is None else level + bias
-    return y + level.view(-1, *[1] * n)
-
-
 class _Full:
-    """What the three layers share: torch's own with one more padding and one more padding mode."""
+    """What the three layers share: torch's own with one more padding."""
 
     axes: int
-    weight: Tensor
-    bias: Tensor | None
 
     def __init__(
         self,
@@ -115,17 +77,9 @@ class _Full:
     ):
         check_padding(padding, padding_mode)
         pixels = full_padding(kernel_size, dilation, self.axes) if padding == "full" else padding
-        mode = "zeros" if padding_mode == "background" else padding_mode
         sizes = kernel_size, stride, pixels, dilation
-        arguments = in_channels, out_channels, *sizes, groups, bias, mode, device, dtype
+        arguments = in_channels, out_channels, *sizes, groups, bias, padding_mode, device, dtype
         super().__init__(*arguments)  # type: ignore[call-arg]  # of torch's layer, the next in line
-        self.padding_mode = padding_mode
-
-    def forward(self, input: Tensor) -> Tensor:
-        if self.padding_mode != "background":
-            return super().forward(input)  # type: ignore[misc]
-        stride, dilation, groups = self.stride, self.dilation, self.groups  # type: ignore[attr-defined]
-        return over_background(input, self.weight, self.bias, stride, dilation, groups)
 
 
 class FullConv1d(_Full, nn.Conv1d):
@@ -133,9 +87,8 @@ class FullConv1d(_Full, nn.Conv1d):
 
         x [B, C, n]  ->  [B, C', n + dilation · (kernel_size − 1)]
 
-    Other paddings are torch's ("same", "valid", pixels), as are their padding modes.
-    padding_mode="background" continues every image by what the last one of the batch holds: see
-    `geocnn.nn.to_full`.
+    Other paddings are torch's ("same", "valid", pixels), as are their padding modes. What lies beyond the
+    border is zero here; `geocnn.nn.to_full` continues it by what a network makes of an empty image.
 
     Raises GeometryError for an unknown padding, and a padding mode that does not go with it.
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import GeometryError
-from geocnn.nn.planar_conv import background_of, check_padding, convolve
+from geocnn.nn.canvas import Canvas, as_map, stored
+from geocnn.nn.planar_conv import check_padding, convolve
 
 
 class BlurPool2d(nn.Module):
@@ -60,8 +61,8 @@ class EquivariantSubsample2d(nn.Module):
     no two places share it unless the image repeats itself. When the image moves by t pixels the place does,
     and the result moves by whole coarse pixels: exact for every integer shift.
 
-    padding_mode: what lies beyond the border: "zeros", "circular" (sides must be multiples of the stride) or
-    "background" (`to_full`). Content must stay inside unless it is circular.
+    padding_mode: what lies beyond the border: "zeros" or "circular" (sides must be multiples of the stride).
+    Content must stay inside unless it is circular.
 
     Raises GeometryError for another padding mode, a stride that is none, circular sides that the stride does
     not divide, and images without a batch axis.
@@ -76,44 +77,48 @@ class EquivariantSubsample2d(nn.Module):
 
     def __init__(self, stride: int = 2, padding_mode: str = "zeros"):
         super().__init__()
-        if padding_mode not in ("zeros", "circular", "background"):
+        if padding_mode not in ("zeros", "circular"):
             raise GeometryError(
-                f"padding_mode must be zeros, circular or background, got {padding_mode!r}: a mirror image "
-                "does not move with the image"
+                f"padding_mode must be zeros or circular, got {padding_mode!r}: a mirror image does not move "
+                "with the image"
             )
         _check_stride(stride)
-        self.stride, self.padding, self.padding_mode = stride, "full", padding_mode
+        self.stride, self.padding_mode = stride, padding_mode
 
     def place(self, x: Tensor) -> Tensor:
         """The (row, column) of highest score of each image x [B, ..., H, W]: [B, 2] int64."""
-        size = (x - self._beyond(x)).detach().flatten(1, -3).to(torch.float64).norm(dim=1)
+        size = x.detach().flatten(1, -3).to(torch.float64).norm(dim=1)
         rows, columns = (self._falling(n, f, x.device) for n, f in zip(x.shape[-2:], self.FALL, strict=True))
         best = (rows @ size @ columns.mT).flatten(1).argmax(1)
         return torch.stack([best // x.shape[-1], best % x.shape[-1]], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         _check_images(x)
-        circular = self.padding_mode == "circular"
-        if circular and any(n % self.stride for n in x.shape[-2:]):
+        if isinstance(x, Canvas):
+            values, around = stored(x)
+            # one coarse pixel more before the first: it lies beyond on every grid
+            y = self._subsampled(values - around, self.stride) + around
+            return as_map(y, x.axes, [a // self.stride - 1 for a in x.start])
+        if self.padding_mode == "circular" and any(n % self.stride for n in x.shape[-2:]):
             raise GeometryError(
                 f"a circular grid of {x.shape[-2]} x {x.shape[-1]} pixels has no subgrid of stride "
                 f"{self.stride}; use sides that are multiples of it"
             )
-        beyond = self._beyond(x)
-        y = x - beyond
-        if not circular:
-            y = nn.functional.pad(y, (0, self.stride - 1) * 2)
+        return self._subsampled(x, 0)
+
+    def _subsampled(self, x: Tensor, before: int) -> Tensor:
+        """Of images with `before` zeros before each axis, and after it as many as the grid needs."""
+        y = nn.functional.pad(x, (before, self.stride - 1) * 2)
         for axis, offset in zip((-2, -1), (self.place(x) % self.stride).unbind(1), strict=True):
-            steps = torch.arange(math.ceil(x.shape[axis] / self.stride), device=x.device) * self.stride
+            steps = (
+                torch.arange(math.ceil((x.shape[axis] + before) / self.stride), device=x.device) * self.stride
+            )
             index = (offset[:, None] + steps).view(len(x), *[1] * (x.ndim - 2), len(steps))
             index = index if axis == -1 else index.mT
             shape = list(y.shape)
             shape[axis] = len(steps)
             y = y.gather(axis, index.expand(shape))
-        return y + beyond
-
-    def _beyond(self, x: Tensor) -> Tensor:
-        return background_of(x, 2) if self.padding_mode == "background" else x.new_zeros(())
+        return y
 
     def _falling(self, n: int, factor: float, device: torch.device) -> Tensor:
         """[n, n]: factor^(q − p) from place p to place q after it, round the circle if it is one."""
