@@ -19,6 +19,10 @@ class GeometryError(GeocnnError):
     """Points, frames, resolutions or stencils that do not describe what was asked for."""
 
 
+class RadiusWarning(UserWarning):
+    """A radius much shorter or longer than is usual beside the point spacing, perhaps in another unit."""
+
+
 class SamplingError(GeometryError):
     """A stencil has too few samples for the angular frequencies a layer asks of it."""
 

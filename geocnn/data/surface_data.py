@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -17,9 +18,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry import Hierarchy, Mesh, Stencil
 from geocnn.geometry.cache import cached_features, cached_hierarchy, is_cached
+from geocnn.geometry.sampling import check_radius, doubt
+from geocnn.groups.planar import Group
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +35,10 @@ class SurfaceData(Data):
     when `hierarchy` is first asked for. `batch` [N] and `ptr` say which point belongs to which surface. All
     surfaces of a batch need the same radii and numbers of levels.
 
-    Raises GeometryError where x, y or areas have not one row a point.
+    Where y is one label per surface, [1], that of a batch has one per surface, [surfaces]. A data set of them
+    can be saved and loaded by PyG's `InMemoryDataset`.
+
+    Raises GeometryError where x or areas have not one row per point, or y has neither that nor one in all.
 
     >>> import geocnn.geometry as geometry
     >>> from torch_geometric.loader import DataLoader
@@ -53,13 +59,14 @@ class SurfaceData(Data):
         x: Tensor | None = None,
         y: Tensor | None = None,
         areas: Tensor | None = None,
-        hierarchy: Hierarchy | None = None,
+        hierarchy: Hierarchy | list[Hierarchy] | None = None,
         **other: Any,
     ) -> None:
-        if hierarchy is not None:
+        # a list where PyG makes a batch anew from its parts
+        if isinstance(hierarchy, Hierarchy):
             n = len(hierarchy.areas[0])
-            for name, rows in (("x", x), ("y", y), ("areas", areas)):
-                if rows is not None and len(rows) != n:
+            for name, rows, allowed in (("x", x, [n]), ("y", y, [n, 1]), ("areas", areas, [n])):
+                if rows is not None and len(rows) not in allowed:
                     raise GeometryError(f"the hierarchy has {n} points, but {name} has {len(rows)} rows")
         super().__init__(x=x, y=y, areas=areas, **other)  # pyright: ignore[reportArgumentType]
         if hierarchy is not None:
@@ -97,9 +104,13 @@ class SurfaceData(Data):
         return self
 
 
+# values that `torch.load` may make without unpickling anything else, so that PyG's saved data sets load
+torch.serialization.add_safe_globals([SurfaceData, Hierarchy, Stencil, Group])
+
+
 def prepare(
     meshes: Sequence[Mesh],
-    labels: Sequence[Tensor] | None = None,
+    labels: Sequence[Tensor] | Tensor | None = None,
     *,
     processes: int = 1,
     console: Console | None = None,
@@ -109,7 +120,7 @@ def prepare(
     """Meshes with their shape features and hierarchies, computed in parallel and kept in the cache.
 
     Args:
-        labels: [N] int64 for each mesh.
+        labels: for each mesh one per vertex, [N] int64, or one number.
         processes: how many compute at once, a core each. Beyond 1 they are started anew ("spawn"), so a
             script that calls this needs the usual `if __name__ == "__main__":`.
         console: shows a progress bar, where anything is to be computed.
@@ -118,13 +129,14 @@ def prepare(
 
     Raises:
         GeometryError: no features or hierarchy can be computed for a mesh, which is named by its number; or
-            the numbers of labels and meshes or of labels and points differ.
+            the numbers of labels and meshes or of labels and points differ; or the radius is in another unit
+            (see `Surface.stencil`). What can be seen without computing geometry is seen before.
 
     >>> prepare([])
     []
     """
-    if labels is not None and len(labels) != len(meshes):
-        raise GeometryError(f"there are {len(meshes)} meshes but labels for {len(labels)}")
+    labels = None if labels is None else _checked_labels(meshes, labels)
+    _check_units(meshes, options)
     missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, **options)]
     with _progress(console, len(missing), processes) as advance:
         for _ in _computed(meshes, missing, options, processes):
@@ -132,6 +144,35 @@ def prepare(
     return [
         _load(mesh, None if labels is None else labels[k], dtype, options) for k, mesh in enumerate(meshes)
     ]
+
+
+def _checked_labels(meshes: Sequence[Mesh], labels: Sequence[Tensor] | Tensor) -> list[Tensor]:
+    """Each mesh's labels, [N] or [1]."""
+    if len(labels) != len(meshes):
+        raise GeometryError(f"there are {len(meshes)} meshes but labels for {len(labels)}")
+    found = [torch.as_tensor(own) for own in labels]
+    for k, (mesh, own) in enumerate(zip(meshes, found, strict=True)):
+        if own.numel() != 1 and own.shape[:1] != (mesh.n_points,):
+            raise GeometryError(
+                f"mesh {k} has {mesh.n_points} vertices, but labels of shape {list(own.shape)}; "
+                "give one label per vertex, or one in all"
+            )
+    return [own.reshape(1) if own.ndim == 0 else own for own in found]
+
+
+def _check_units(meshes: Sequence[Mesh], options: dict[str, Any]) -> None:
+    """Raises and warns as `Surface.hierarchy` does of a radius in another unit; warns once for all meshes."""
+    if options.get("radius") is None:
+        return
+    radius = check_radius(options["radius"])
+    doubts = {k: found for k, mesh in enumerate(meshes) if (found := doubt(mesh, radius))}
+    for k, found in doubts.items():
+        if found.hopeless:
+            raise GeometryError(f"mesh {k}: {found.message}")
+    if doubts:
+        k, found = next(iter(doubts.items()))
+        others = f" (and {len(doubts) - 1} other meshes)" if len(doubts) > 1 else ""
+        warnings.warn(f"mesh {k}{others}: {found.message}", RadiusWarning, stacklevel=3)
 
 
 def _load(mesh: Mesh, labels: Tensor | None, dtype: torch.dtype, options: dict[str, Any]) -> SurfaceData:
@@ -169,7 +210,10 @@ def _compute(number: int, pickled: bytes, options: dict[str, Any]) -> int:
     mesh = pickle.loads(pickled)
     try:
         cached_features(mesh)
-        cached_hierarchy(mesh, **options)
+        with warnings.catch_warnings():
+            # said once, before
+            warnings.simplefilter("ignore", RadiusWarning)
+            cached_hierarchy(mesh, **options)
     except GeometryError as fault:
         raise GeometryError(f"mesh {number}: {fault}") from fault
     return number

@@ -31,8 +31,8 @@ from geocnn.geometry.fingerprint import fingerprint
 from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.one_sided import OneSidedMesh
+from geocnn.geometry.sampling import check_radius
 from geocnn.geometry.stencil import load_tensors, save_tensors
-from geocnn.geometry.surface import check_radius
 from geocnn.groups.field_type import FieldType
 
 ENVIRONMENT_VARIABLE = "GEOCNN_CACHE"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from geocnn.groups.planar import Group
 from geocnn.lasting import keep_normal
 
 if TYPE_CHECKING:
-    from geocnn.geometry.surface import Surface
+    from geocnn.geometry.surface import Boundary, Surface
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,9 +168,9 @@ def build(
     surface: Surface,
     levels: int,
     radius: float,
-    kind: str,
+    kind: Literal["exp", "log"],
     samples: tuple[int, int] | None,
-    boundary: str,
+    boundary: Boundary,
     oversample: bool,
 ) -> Hierarchy:
     """The hierarchy of `Surface.hierarchy`. Raises GeometryError for less than one level or too many to
@@ -178,14 +178,24 @@ def build(
     """
     if levels < 1:
         raise GeometryError(f"a hierarchy has at least one level, got {levels}")
+    widest, most = radius * 2 ** (levels - 1), surface.conjugate
+    if widest > most * (1 + 1e-9):
+        raise GeometryError(
+            f"the radius {radius:.6g} doubles with every level, to {widest:.4g} at level {levels - 1}, and "
+            f"all geodesics meet again after {most:.4g}; give at most {most / 2 ** (levels - 1):.4g}, or "
+            "fewer levels"
+        )
     surfaces = [surface]
     for _ in range(levels - 1):
         surfaces.append(surfaces[-1].coarser())
     points = [surface, *surfaces[:-1]] if oversample else surfaces
 
     def gathered(level: int, source: Surface, target: Surface) -> Stencil:
-        options = {"kind": kind, "samples": samples, "boundary": boundary}
-        return source.stencil(radius * 2**level, targets=None if target is source else target, **options)  # type: ignore[arg-type]
+        to = None if target is source else target
+        try:
+            return source._stencil(radius * 2**level, kind, samples, to, boundary)
+        except GeometryError as fault:
+            raise GeometryError(f"level {level} of the hierarchy: {fault}") from fault
 
     stencils = [gathered(i, p, s) for i, (p, s) in enumerate(zip(points, surfaces, strict=True))]
     return Hierarchy(

@@ -37,6 +37,14 @@ class Quotient(Surface):
     turn: Tensor
     other: Tensor
 
+    @property
+    def conjugate(self) -> float:
+        return self.cover.conjugate
+
+    @property
+    def extent(self) -> float:
+        return self.cover.extent
+
     @abstractmethod
     def _image(self, placed: Placed) -> Placed:
         """Points of the cover where the isometry takes them, their frames carried along."""

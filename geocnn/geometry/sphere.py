@@ -54,6 +54,14 @@ class Sphere(Surface):
 
     grid: Grid
 
+    @property
+    def conjugate(self) -> float:
+        return math.pi
+
+    @property
+    def extent(self) -> float:
+        return math.pi
+
     def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
         p, r = base.points, vectors.norm(dim=-1)
         v = (vectors[..., None] * base.frames).sum(1)

@@ -6,6 +6,7 @@ A concrete surface gives `_exp`, `_log`, `_disc` and `coarser`; all else is here
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,9 +15,19 @@ from typing import TYPE_CHECKING, Literal, Self
 import torch
 from torch import Tensor
 
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry.connection import Connection, pairs_once
 from geocnn.geometry.results import Disc, Exp, Log, Placed, SurfacePoint
+from geocnn.geometry.sampling import (
+    USUAL,
+    check_entries,
+    check_radius,
+    check_samples,
+    check_unit,
+    doubt,
+    polar_samples,
+    radial_quadrature,
+)
 from geocnn.geometry.stencil import Stencil, check_gauge, gauge_change
 from geocnn.groups.planar import Group, compose, smallest_group
 from geocnn.lasting import keep_normal
@@ -57,6 +68,19 @@ class Surface(ABC):
     def spacing(self) -> float:
         """The side of a square of a point's mean area, in the surface's units."""
         return math.sqrt(float(self.areas.mean()))
+
+    @property
+    def conjugate(self) -> float:
+        """The length at which the geodesics from a point all meet again; infinite where they do not."""
+        return math.inf
+
+    @property
+    def extent(self) -> float:
+        """About the longest way between two points: π on the unit sphere, elsewhere twice the diagonal of
+        the box around the points, which suffices unless the surface is rolled up.
+        """
+        on = self.points[self.areas > 0]
+        return 2 * float((on.amax(0) - on.amin(0)).norm()) if len(on) else 0.0
 
     @property
     def placed(self) -> Placed:
@@ -160,7 +184,8 @@ class Surface(ABC):
 
         Pairs come in the bases' order; a mesh's vertices of no face have none. Where several geodesics lead
         to a point, on a cone or a projective plane, each is a pair. Raises GeometryError for ids out of
-        range, and for a radius that is not positive and finite, or so large that discs overlap themselves.
+        range, and for a radius that is not positive and finite, or so large that discs overlap themselves;
+        warns (RadiusWarning) of one in another unit, as `stencil` does.
 
         >>> import geocnn.geometry as geometry
         >>> d = geometry.torus((4, 6)).disc(1.0, torch.tensor([7])); d.source, d.log.distance
@@ -171,6 +196,9 @@ class Surface(ABC):
         if base is not None:
             base = self._ids(base, "base")
             placed = placed.take(base)
+        doubtful = doubt(self, radius, everywhere=base is None)
+        if doubtful is not None:
+            warnings.warn(doubtful.message, RadiusWarning, stacklevel=2)
         found = self._disc(placed, radius)
         return found if base is None else found._replace(base=base[found.base])
 
@@ -258,8 +286,10 @@ class Surface(ABC):
         `targets`: ids, or another point set of the same surface (a coarser level); by default the points
         themselves. `boundary`: beyond an edge the feature is zero, or weights are renormalised.
 
-        Raises GeometryError for a radius that is not positive and finite, or too large for the surface's log;
-        for samples that are no polar grid; for targets of another surface; for another kind or boundary.
+        Raises GeometryError for a radius that is not positive and finite, shorter than a tenth of the point
+        spacing, longer than the surface, or too large for its log; for samples that are no polar grid; for
+        targets of another surface; for another kind or boundary. Warns (RadiusWarning) of a radius shorter
+        than one spacing, and of one of more than 25, as mistakes of the unit make them.
 
         >>> import geocnn.geometry as geometry
         >>> st = geometry.healpix(4).stencil(radius=0.6, samples=(2, 7))
@@ -267,19 +297,36 @@ class Surface(ABC):
         (192, 4)
         """
         radius = check_radius(radius)
+        check_unit(self, radius, everywhere=targets is None)
+        return self._stencil(radius, kind, samples, targets, boundary)
+
+    def _stencil(
+        self,
+        radius: float,
+        kind: Literal["exp", "log"],
+        samples: tuple[int, int] | None,
+        targets: Tensor | Surface | None,
+        boundary: Boundary,
+    ) -> Stencil:
+        """`stencil`, whatever the radius beside the point spacing: that of a coarse level may be odd."""
         if boundary not in ("zero", "normalise"):
             raise GeometryError(f"boundary must be 'zero' or 'normalise', got {boundary!r}")
         placed, joined = self._targets(targets)
         if len(placed.points) == 0:
             raise GeometryError("targets is empty: give at least one point, or leave it out for all")
         if kind == "exp":
-            grid = self.default_samples(radius) if samples is None else _check_samples(samples)
+            if samples is None:
+                # as many samples as points on the disc, or more
+                check_entries(self, radius, len(placed.points), None)
+            grid = self.default_samples(radius) if samples is None else check_samples(samples)
+            check_entries(self, radius, len(placed.points), grid)
             made = self._exp_stencil(radius, grid, placed)
         elif kind == "log":
             if samples is not None:
                 raise GeometryError(
                     "a log stencil meets the points where they lie: samples= belongs to kind='exp'"
                 )
+            check_entries(self, radius, len(placed.points), None)
             made = self._log_stencil(radius, placed)
         else:
             raise GeometryError(f"kind must be 'exp' or 'log', got {kind!r}")
@@ -302,11 +349,7 @@ class Surface(ABC):
 
     def default_samples(self, radius: float) -> tuple[int, int]:
         """(rings, angles) of the polar grid whose neighbours are at most one point spacing apart."""
-        angles = max(math.ceil(2 * math.pi * radius / self.spacing), 5)
-        rings = 1
-        while _largest_gap(rings) * radius > self.spacing:
-            rings += 1
-        return rings, angles
+        return polar_samples(check_radius(radius), self.spacing)
 
     def _exp_stencil(self, radius: float, samples: tuple[int, int], base: Placed) -> Stencil:
         rings, angles = samples
@@ -415,8 +458,8 @@ class Surface(ABC):
         on points as few as suffice for the convolution they would alias (Karras et al. 2021, section 3). The
         same weights serve both; rotations disturb the answer less, and it takes longer.
 
-        Raises GeometryError for fewer than one level or more than the grid can be halved to, and as `stencil`
-        does.
+        Raises GeometryError for fewer than one level or more than the grid can be halved to, and raises and
+        warns as `stencil` does.
 
         >>> import geocnn.geometry as geometry
         >>> [st.n_target for st in geometry.icosphere(2).hierarchy(levels=3).stencils]
@@ -424,7 +467,8 @@ class Surface(ABC):
         """
         from geocnn.geometry.hierarchy import build
 
-        radius = 2.5 * self.spacing if radius is None else radius
+        radius = USUAL * self.spacing if radius is None else check_radius(radius)
+        check_unit(self, radius)
         return build(self, levels, radius, kind, samples, boundary, oversample)
 
 
@@ -437,46 +481,6 @@ def _real(values: Tensor, name: str, like: Tensor) -> Tensor:
     if values.is_complex():
         raise GeometryError(f"{name} must be real numbers, got {values.dtype}; give two components each")
     return values.to(like)
-
-
-def radial_quadrature(rings: int) -> tuple[Tensor, Tensor]:
-    """Nodes t in (0, 1) and weights for ∫₀¹ f(t) 2t dt, float64: Gauss–Legendre, exact to degree 2·rings − 2.
-
-    >>> t, w = radial_quadrature(3); round(float((w * t**2).sum()), 12)
-    0.5
-    """
-    import numpy as np
-
-    nodes, weights = np.polynomial.legendre.leggauss(rings)
-    t = torch.from_numpy(nodes + 1) / 2
-    return t, torch.from_numpy(weights) * t
-
-
-def _largest_gap(rings: int) -> float:
-    t, _ = radial_quadrature(rings)
-    # the innermost ring's samples lie opposite each other
-    return float(torch.cat([-t[:1], t]).diff().max())
-
-
-def check_radius(radius: float) -> float:
-    """The radius as a plain number. Raises GeometryError unless it is positive and finite."""
-    try:
-        length = float(radius)
-    except (TypeError, ValueError):
-        length = math.nan
-    if not (math.isfinite(length) and length > 0):
-        raise GeometryError(f"radius must be a positive length in the surface's units, got {radius!r}")
-    return length
-
-
-def _check_samples(samples: tuple[int, int]) -> tuple[int, int]:
-    if (
-        not isinstance(samples, (tuple, list))
-        or len(samples) != 2
-        or any(not isinstance(n, int) or n < 1 for n in samples)
-    ):
-        raise GeometryError(f"samples must be (rings, angles), two positive integers, got {samples!r}")
-    return samples[0], samples[1]
 
 
 def _renormalised(stencil: Stencil) -> Stencil:

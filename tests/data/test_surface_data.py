@@ -1,13 +1,14 @@
 """Surfaces in PyG's loaders: batches are the surfaces side by side, and the geometry is computed once."""
 
 import io
+import warnings
 
 import pytest
 import torch
 from rich.console import Console
 
 import geocnn.geometry as geometry
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry import Hierarchy
 from geocnn.geometry.descriptors import shape_features
 from geocnn.geometry.icosahedron import Icosahedron
@@ -15,7 +16,7 @@ from geocnn.nn import SurfaceUNet
 
 pytest.importorskip("torch_geometric")
 
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, InMemoryDataset
 from torch_geometric.loader import DataLoader
 
 from geocnn.data.surface_data import SurfaceData, prepare
@@ -124,7 +125,7 @@ def test_rows_that_do_not_fit_the_points_are_refused():
         SurfaceData(torch.zeros(162, 1), torch.zeros(5), hierarchy.areas[0], hierarchy)
     with pytest.raises(GeometryError, match="3 meshes but labels for 1"):
         prepare(eggs(), labels(eggs())[:1], **OPTIONS)
-    with pytest.raises(GeometryError, match="162 points, but y has 42"):
+    with pytest.raises(GeometryError, match=r"mesh 0 has 162 vertices, but labels of shape \[42\]; give one"):
         prepare(eggs(), labels(eggs())[::-1], **OPTIONS)
 
 
@@ -157,3 +158,52 @@ def test_a_mesh_that_does_not_work_is_named(processes):
     two_faces = geometry.mesh(torch.eye(4)[:, :3], [[0, 1, 2], [0, 2, 3]])
     with pytest.raises(GeometryError, match=r"mesh 2: .*fewer levels"):
         prepare([*eggs()[:2], two_faces], processes=processes, **OPTIONS | {"levels": 3})
+
+
+def test_one_label_per_mesh_is_one_per_surface_of_a_batch():
+    for given in ([3, 1, 2], torch.tensor([3, 1, 2]), [torch.tensor([k]) for k in (3, 1, 2)]):
+        batch = next(iter(DataLoader(prepare(eggs(), given, **OPTIONS), batch_size=3)))  # type: ignore[arg-type]
+        assert batch.y.tolist() == [3, 1, 2] and batch.hierarchy.n_surfaces == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "said"),
+    [
+        ([torch.zeros(162), torch.zeros(41), torch.zeros(42)], {}, r"mesh 1 has 162 vertices, but labels of"),
+        (None, {"radius": 60.0}, r"mesh 0: radius 60 is .* point spacing.* about 0\.\d+"),
+        (None, {"radius": 0.001}, r"mesh 0: radius 0.001 is .* point spacing.* about 0\.\d+"),
+        (None, {"radius": "x"}, "radius must be a positive length"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_any_geometry(monkeypatch, labels, options, said):
+    def computed(*_, **__):
+        raise AssertionError("geometry was computed")
+
+    monkeypatch.setattr(geometry.Mesh, "_disc", computed)
+    with pytest.raises(GeometryError, match=said):
+        prepare(eggs(), labels, **OPTIONS | options)
+
+
+def test_a_doubtful_radius_is_said_once_for_all_meshes():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prepare(eggs()[:2], **OPTIONS | {"radius": 0.25})
+    (said,) = [w for w in caught if issubclass(w.category, RadiusWarning)]
+    assert (
+        str(said.message).startswith("mesh 0 (and 1 other meshes): radius 0.25") and said.filename == __file__
+    )
+
+
+def test_a_data_set_of_pyg_saves_and_loads_them(tmp_path):
+    """In its own format, without unpickling what torch does not allow."""
+    surfaces = prepare(eggs(), labels(eggs()), **OPTIONS)
+    InMemoryDataset.save(surfaces, str(tmp_path / "all.pt"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = InMemoryDataset(root=None)
+        found.load(str(tmp_path / "all.pt"))
+    for one, other in zip(found, surfaces, strict=True):
+        assert isinstance(one, SurfaceData) and torch.equal(one.x, other.x) and torch.equal(one.y, other.y)
+        assert_same(one.hierarchy, other.hierarchy)
+    batch, expected = (next(iter(DataLoader(s, batch_size=3))) for s in (found, surfaces))
+    assert_same(batch.hierarchy, expected.hierarchy)

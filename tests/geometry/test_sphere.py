@@ -124,7 +124,10 @@ def test_coarser_keeps_order_and_interpolation():
         (lambda: icosphere(0).coarser(), "coarsest icosphere"),
         (lambda: healpix(1).coarser(), "coarsest HEALPix"),
         (lambda: healpix(2).hierarchy(levels=3), "fewer levels"),
-        (lambda: healpix(2).stencil(3.2, kind="log"), "antipode"),
+        (
+            lambda: healpix(2).stencil(3.2, kind="log"),
+            "longer than the whole surface, 3.142; give it in radians",
+        ),
         (lambda: healpix(2).hierarchy(levels=0), "at least one level, got 0"),
     ],
 )

@@ -23,7 +23,7 @@ from geocnn.geometry import (
     plane,
     torus,
 )
-from geocnn.geometry.surface import radial_quadrature
+from geocnn.geometry.sampling import radial_quadrature
 from geocnn.groups import O2, SO2, TRIVIAL, cyclic, dihedral
 from tests.laws import operator, random_gauge
 from tests.shapes import beside, jittered_sphere
