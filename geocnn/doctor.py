@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geocnn.errors import GeocnnError
 from geocnn.geometry.cache import Entry, cache_entries, cache_folder, clear_cache
+from geocnn.geometry.checks import mending
 from geocnn.geometry.diagnose import Diagnosis, diagnose
 from geocnn.geometry.holonomy import HolonomyGroup
 from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
-from geocnn.geometry.repair import REPAIRS, Report, repair
+from geocnn.geometry.repair import REPAIRS, Plan, Report, plan, repair
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,8 +42,9 @@ def inspect_file(
         _print(file.name, raw, diagnosis, console)
     if out is not None:
         raw, report = repair(raw, fixes)
-        diagnosis = diagnose(raw)
         found["repair"] = _write(file, out, raw, report)
+        raw = read_mesh(out)
+        diagnosis = diagnose(raw)
         found["repair"]["diagnosis"] = diagnosis.to_dict()
         if not as_json:
             _print_repair(out, found["repair"], raw, diagnosis, console)
@@ -54,10 +55,12 @@ def inspect_file(
         found["picture"] = str(picture)
         if not as_json:
             console.print(f"wrote {picture}", soft_wrap=True)
+    advice = Plan([], []) if diagnosis.usable else plan(raw)
+    found["plan"] = {"repairs": advice.repairs, "left": [defect.kind for defect in advice.left]}
     if as_json:
         print(json.dumps(found))
-    elif out is None:
-        _print_advice(file, diagnosis, console)
+    else:
+        _print_advice(out or file, advice, console)
     return diagnosis.usable
 
 
@@ -227,16 +230,14 @@ def _print_repair(out: Path, written: dict[str, Any], raw: RawMesh, d: Diagnosis
     _print(out.name, raw, d, console)
 
 
-def _print_advice(file: Path, d: Diagnosis, console: Console) -> None:
-    """The command that mends what can be mended of what forbids a surface."""
-    needed = {defect.about.repair for defect in d.defects if defect.about.fatal} - {None}
-    if needed:
-        new = file.with_name(f"{file.stem}.mended.ply")
-        fixes = " ".join(f"--fix {name}" for name in REPAIRS if name in needed)
-        console.print(
-            f"to mend it: geocnn inspect {shlex.quote(str(file))} --repair {shlex.quote(str(new))} {fixes}",
-            soft_wrap=True,
-        )
+def _print_advice(file: Path, advice: Plan, console: Console) -> None:
+    """What makes a surface of it, as it was found by trying, or why nothing does."""
+    repairs, left = advice
+    if left:
+        console.print(f"nothing makes a surface of it: {left[0].what}; {left[0].remedy}", soft_wrap=True)
+    if repairs:
+        rest = "the rest of " if left else ""
+        console.print(f"to mend {rest}it: {mending(file, repairs)}", soft_wrap=True)
 
 
 def _total(entries: Sequence[Entry]) -> int:

@@ -120,7 +120,7 @@ def test_wishes_that_cannot_be_met_are_one_line(bad, tmp_path, capsys):
         return said
 
     assert "no file" in refused(tmp_path / "none.ply")
-    assert "no repair 'weld'; --fix takes one of range, nan" in refused(
+    assert "no repair 'weld'; --fix takes one of triangulate, range, nan" in refused(
         bad, "--repair", "b.ply", "--fix", "weld"
     )
     assert "--fix needs --repair" in refused(bad, "--fix", "merge")
@@ -128,7 +128,7 @@ def test_wishes_that_cannot_be_met_are_one_line(bad, tmp_path, capsys):
     assert "ends in .png" in refused(bad, "--picture", tmp_path / "a.gif")
     assert ".ply, .obj, .off, .gii, .npz" in refused(bad, "--repair", tmp_path / "a.stl")
     bad.write_bytes(b"v 1 2\n")
-    assert "bad.obj: vertices with fewer than three" in refused(bad)
+    assert "bad.obj: line 1: vertices with fewer than three" in refused(bad)
 
 
 def test_the_cache_is_listed_and_cleared(tmp_path, capsys, monkeypatch):

@@ -13,7 +13,14 @@ from geocnn.geometry.holonomy import (
     holonomy_group,
     vertex_holonomy,
 )
-from geocnn.geometry.io import RawMesh, VertexValues, read_mesh, read_vertex_values, write_mesh
+from geocnn.geometry.io import (
+    RawMesh,
+    VertexValues,
+    raw_mesh,
+    read_mesh,
+    read_vertex_values,
+    write_mesh,
+)
 from geocnn.geometry.kernels import invariant_kernels, transport_coefficients, transport_kernel
 from geocnn.geometry.laplacian import connection_laplacian, extend_vectors
 from geocnn.geometry.mesh import Mesh
@@ -63,6 +70,7 @@ __all__ = [
     "mobius_strip",
     "plane",
     "projective_plane",
+    "raw_mesh",
     "read_mesh",
     "read_vertex_values",
     "repair",

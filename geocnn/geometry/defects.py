@@ -1,4 +1,4 @@
-"""Every defect of a triangle list, with the elements to blame; `check_triangles` refuses the first of them.
+"""Every defect of a triangle list, with the elements to blame; whether it is a surface is decided here.
 
 A defect is looked for among the faces that are left without those before it: ids in range, three different
 corners, one of each set of equal faces. So a face that is there twice does not also make its edges branch.
@@ -6,7 +6,9 @@ corners, one of each set of equal faces. So a face that is there twice does not 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -14,56 +16,222 @@ from torch import Tensor
 
 from geocnn.geometry import manifold
 from geocnn.geometry.io import RawMesh
+from geocnn.geometry.outside import inside_out
+
+
+class Sound(NamedTuple):
+    """The faces whose topology is asked for: their ids [S], their corners `faces` [S, 3], their edges."""
+
+    ids: Tensor
+    faces: Tensor
+    edges: manifold.Edges
+
+
+class Examined:
+    """A mesh under examination: what several defects ask for is computed once, when it is first asked for."""
+
+    def __init__(self, raw: RawMesh) -> None:
+        self.raw, self.n = raw, len(raw.vertices)
+
+    @cached_property
+    def lost(self) -> Tensor:
+        """Faces with ids of no vertex."""
+        return manifold.out_of_range(self.raw.faces, self.n)
+
+    @cached_property
+    def repeated(self) -> Tensor:
+        """Faces in range with one vertex at two corners."""
+        present = _others(self.lost, len(self.raw.faces))
+        return present[manifold.repeated_corners(self.raw.faces[present])]
+
+    @cached_property
+    def proper(self) -> Tensor:
+        """Faces in range with three different corners."""
+        return _others(torch.cat([self.lost, self.repeated]), len(self.raw.faces))
+
+    @cached_property
+    def first(self) -> Tensor:
+        """Of each proper face, the place among them of the first with the same corners."""
+        return manifold.first_alike(self.raw.faces[self.proper], self.n)
+
+    @cached_property
+    def duplicated(self) -> Tensor:
+        many = torch.bincount(self.first, minlength=len(self.first)) > 1
+        return self.proper[many[self.first]]
+
+    @cached_property
+    def sound(self) -> Sound:
+        """The first of each set of proper faces with the same corners."""
+        every = torch.arange(len(self.first), device=self.first.device)
+        ids = self.proper[self.first == every]
+        return Sound(ids, self.raw.faces[ids], manifold.edges_of(self.raw.faces[ids], self.n))
+
+    @cached_property
+    def measured(self) -> Tensor:
+        """Proper faces whose corners all are somewhere."""
+        return self.proper[self.raw.vertices[self.raw.faces[self.proper]].isfinite().all(-1).all(-1)]
+
+    @cached_property
+    def flat(self) -> Tensor:
+        """Measured faces without area."""
+        return self.measured[manifold.without_area(self.raw.vertices, self.raw.faces[self.measured])]
+
+    @cached_property
+    def out_of_scale(self) -> Tensor:
+        solid = self.measured[~torch.isin(self.measured, self.flat)]
+        return solid[manifold.out_of_scale(self.raw.vertices, self.raw.faces[solid])]
+
+    @cached_property
+    def place(self) -> Tensor:
+        """The first vertex in the place of each."""
+        return manifold.first_in_place(self.raw.vertices)
+
+    @cached_property
+    def doubled(self) -> Tensor:
+        """Vertices in the place of another."""
+        return (torch.bincount(self.place, minlength=self.n)[self.place] > 1).nonzero()[:, 0]
+
+    @cached_property
+    def soup(self) -> Tensor:
+        """Faces that share no edge, and would share one with one other face if vertices in one place were
+        one; where they are most.
+        """
+        ids, f, edges = self.sound
+        lone = (edges.count[edges.edge].view(-1, 3) == 1).all(1)
+        if 2 * int(lone.sum()) <= len(f):
+            return ids[:0]
+        welded = Examined(RawMesh(self.raw.vertices, self.place[f], ids, ids[:0]))
+        edges, joined = welded.sound.edges, torch.zeros_like(lone)
+        joined[welded.sound.ids] = (edges.count[edges.edge].view(-1, 3) == 2).any(1)
+        joined[welded.proper] = joined[welded.proper[welded.first]]
+        return ids[lone & joined] if 2 * int((lone & joined).sum()) > len(f) else ids[:0]
+
+    @cached_property
+    def pinched(self) -> Tensor:
+        """Vertices where several fans of faces meet."""
+        return manifold.pinched(self.sound.faces, manifold.fans_of(self.sound.faces, self.sound.edges))
+
+    @cached_property
+    def unwound(self) -> tuple[Tensor, Tensor]:
+        """Faces to flip, and faces of one-sided components."""
+        ids, f, edges = self.sound
+        sides = manifold.sides_of(f, edges)
+        if not sides.same.any():
+            return ids[:0], ids[:0]
+        flips, one_sided = manifold.unwind(len(f), sides)
+        return ids[flips], ids[one_sided]
+
+    @cached_property
+    def inside_out(self) -> Tensor:
+        """Faces of closed pieces with a negative volume, once neighbours are wound alike."""
+        ids, f, edges = self.sound
+        flips = torch.isin(ids, self.unwound[0])
+        f = torch.where(flips[:, None], f[:, [0, 2, 1]], f)
+        return ids[
+            inside_out(self.raw.vertices, f, edges if not flips.any() else manifold.edges_of(f, self.n))
+        ]
+
+    @cached_property
+    def unreferenced(self) -> Tensor:
+        """Vertices at no corner of any face."""
+        corners = self.raw.faces.flatten()
+        used = corners[(corners >= 0) & (corners < self.n)]
+        return (torch.bincount(used, minlength=self.n) == 0).nonzero()[:, 0]
 
 
 class Kind(NamedTuple):
-    """What a defect is: `element` its ids count, `repair` mends it; fatal where it forbids a surface."""
+    """What a defect is: `element` its ids count, `repair` mends it; fatal where it forbids a surface; `find`
+    gives its elements [k], None where there is no such defect.
+    """
 
     element: str
     fatal: bool
     what: str
     repair: str | None
     remedy: str
+    find: Callable[[Examined], Tensor | None]
 
 
 KINDS = {
-    "no_faces": Kind("face", True, "there are no faces", None, "give at least one triangle"),
-    "nan": Kind(
-        "vertex", True, "coordinates are NaN or infinite", "nan", "drops these vertices and their faces"
+    "no_faces": Kind(
+        "face",
+        True,
+        "there are no faces",
+        None,
+        "a surface needs at least one triangle",
+        lambda e: None if len(e.raw.faces) else e.raw.skipped[:0],
     ),
-    "range": Kind("face", True, "ids of vertices that do not exist", "range", "drops these faces"),
+    "nan": Kind(
+        "vertex",
+        True,
+        "coordinates are NaN or infinite",
+        "nan",
+        "drops these vertices and their faces",
+        lambda e: _some(manifold.not_finite(e.raw.vertices)),
+    ),
+    "range": Kind(
+        "face",
+        True,
+        "ids of vertices that do not exist",
+        "range",
+        "drops these faces",
+        lambda e: _some(e.lost),
+    ),
     "few_corners": Kind(
         "polygon",
-        False,
+        True,
         "faces of the file with fewer than three corners",
-        None,
-        "they give no triangle; nothing is to be done",
+        "triangulate",
+        "leaves them out",
+        lambda e: _some(e.raw.skipped),
     ),
     "polygon": Kind(
         "polygon",
-        False,
-        "faces of the file with more than three corners, cut into fans from their first corner",
-        None,
-        "face_map tells which triangle came from where; cut concave ones where the mesh was made",
+        True,
+        "faces of the file with more than three corners",
+        "triangulate",
+        "cuts them into triangles",
+        lambda e: _some((torch.bincount(e.raw.face_map) > 1).nonzero()[:, 0]),
     ),
-    "repeated_corner": Kind("face", True, "one vertex at two corners", "degenerate", "drops these faces"),
+    "repeated_corner": Kind(
+        "face",
+        True,
+        "one vertex at two corners",
+        "degenerate",
+        "drops these faces, which have no inside",
+        lambda e: _some(e.repeated),
+    ),
     "duplicate_face": Kind(
-        "face", True, "the same three corners as another face", "duplicates", "keeps the first of each set"
+        "face",
+        True,
+        "the same three corners as another face",
+        "duplicates",
+        "keeps the first of each set",
+        lambda e: _some(e.duplicated),
     ),
     "zero_area": Kind(
         "face",
         True,
         f"no area: the height is at most {manifold.FLAT:g} of the longest edge",
         "degenerate",
-        "drops these faces; where they leave slits, flip or collapse edges in a mesh editor instead",
+        "collapses edges without length and flips long ones; what is closed stays closed",
+        lambda e: _some(e.flat),
     ),
-    "scale": Kind("face", True, "so small or large that areas are no numbers", None, manifold.RESCALE),
+    "scale": Kind(
+        "face",
+        True,
+        "so small or large that areas are no numbers",
+        None,
+        "give the coordinates in another unit of length",
+        lambda e: _some(e.out_of_scale),
+    ),
     "soup": Kind(
         "face",
         True,
         "share no edge with another face, and would if vertices in one place were one",
         "merge",
         "makes vertices in one place one",
+        lambda e: _some(e.soup),
     ),
     "duplicate_position": Kind(
         "vertex",
@@ -71,9 +239,15 @@ KINDS = {
         "in the same place as another vertex, as along seams",
         "merge",
         "makes them one, which closes the seams",
+        lambda e: _some(e.doubled),
     ),
     "nonmanifold_edge": Kind(
-        "edge", True, "more than two faces meet", "split", "cuts the surface open along these edges"
+        "edge",
+        True,
+        "more than two faces meet",
+        "split",
+        "cuts the surface open along these edges",
+        lambda e: _some(e.sound.edges.ends[e.sound.edges.count > 2]),
     ),
     "nonmanifold_vertex": Kind(
         "vertex",
@@ -81,16 +255,40 @@ KINDS = {
         "several fans of faces meet that share no edge there",
         "split",
         "gives each fan a vertex of its own, in the same place",
+        lambda e: _some(e.pinched),
     ),
-    "winding": Kind("face", True, "wound against their neighbours", "orient", "swaps two corners of each"),
+    "winding": Kind(
+        "face",
+        True,
+        "wound against their neighbours",
+        "orient",
+        "swaps two corners of each",
+        lambda e: _some(e.unwound[0]),
+    ),
+    "inside_out": Kind(
+        "face",
+        False,
+        "on closed pieces whose normals point inwards",
+        "orient",
+        "turns these pieces",
+        lambda e: _some(e.inside_out),
+    ),
     "one_sided": Kind(
         "face",
         False,
         "on a surface with only one side, like a Möbius band",
         None,
         "no flipping helps; such a surface has gauges in O(2), or cut it open",
+        lambda e: _some(e.unwound[1]),
     ),
-    "unreferenced": Kind("vertex", False, "at no face's corner", "unreferenced", "drops these vertices"),
+    "unreferenced": Kind(
+        "vertex",
+        False,
+        "at no face's corner",
+        "unreferenced",
+        "drops these vertices",
+        lambda e: _some(e.unreferenced),
+    ),
 }
 """In the order in which they are looked for."""
 
@@ -125,34 +323,6 @@ class Defect:
         return f"repair '{name}' {self.about.remedy}" if name else self.about.remedy
 
 
-class Sound(NamedTuple):
-    """The faces whose topology is asked for: their ids [S], their corners `faces` [S, 3], their edges."""
-
-    ids: Tensor
-    faces: Tensor
-    edges: manifold.Edges
-
-
-def proper_faces(raw: RawMesh) -> Tensor:
-    """Faces in range with three different corners, [k] ids."""
-    ids = _others(manifold.out_of_range(raw.faces, len(raw.vertices)), len(raw.faces))
-    return ids[_others(manifold.repeated_corners(raw.faces[ids]), len(ids))]
-
-
-def sound_faces(raw: RawMesh) -> Sound:
-    """The first of each set of proper faces with the same corners."""
-    n, f, ids = len(raw.vertices), raw.faces, proper_faces(raw)
-    first = manifold.first_alike(f[ids], n)
-    ids = ids[first == torch.arange(len(ids))]
-    return Sound(ids, f[ids], manifold.edges_of(f[ids], n))
-
-
-def measurable_faces(raw: RawMesh) -> Tensor:
-    """Proper faces whose corners all are somewhere, [k] ids."""
-    ids = proper_faces(raw)
-    return ids[raw.vertices[raw.faces[ids]].isfinite().all(-1).all(-1)]
-
-
 def find_defects(raw: RawMesh) -> list[Defect]:
     """All defects that there are, in the order of KINDS.
 
@@ -161,68 +331,23 @@ def find_defects(raw: RawMesh) -> list[Defect]:
     >>> [(defect.kind, defect.ids.tolist()) for defect in find_defects(raw)]
     [('repeated_corner', [2]), ('duplicate_face', [0, 1])]
     """
-    found = {**_of_elements(raw), **_of_places(raw), **_of_topology(raw)}
-    defects = [Defect(kind, found[kind]) for kind in KINDS if kind in found and len(found[kind])]
-    if not len(raw.faces):
-        defects.insert(0, Defect("no_faces", torch.zeros(0, dtype=torch.int64)))
-    return defects
+    e = Examined(raw)
+    return [Defect(kind, ids) for kind, about in KINDS.items() if (ids := about.find(e)) is not None]
 
 
-def _of_elements(raw: RawMesh) -> dict[str, Tensor]:
-    """What can be wrong with a vertex or a face by itself, and with faces of the same corners."""
-    v, f, n = raw.vertices, raw.faces, len(raw.vertices)
-    present = _others(manifold.out_of_range(f, n), len(f))
-    proper, measured = proper_faces(raw), measurable_faces(raw)
-    flat = manifold.without_area(v, f[measured])
-    pieces = torch.bincount(raw.face_map)
-    solid = measured[_others(flat, len(measured))]
-    return {
-        "nan": manifold.not_finite(v),
-        "range": manifold.out_of_range(f, n),
-        "few_corners": raw.skipped,
-        "polygon": (pieces > 1).nonzero()[:, 0],
-        "repeated_corner": present[manifold.repeated_corners(f[present])],
-        "duplicate_face": proper[manifold.duplicated(f[proper], n)],
-        "zero_area": measured[flat],
-        "scale": solid[manifold.out_of_scale(v, f[solid])],
-        "unreferenced": unreferenced(raw),
-    }
+def fatal_defects(raw: RawMesh) -> list[Defect]:
+    """Those that forbid a surface: where there are none, `mesh` makes one."""
+    e = Examined(raw)
+    fatal = ((kind, about.find(e)) for kind, about in KINDS.items() if about.fatal)
+    return [Defect(kind, ids) for kind, ids in fatal if ids is not None]
 
 
-def _of_places(raw: RawMesh) -> dict[str, Tensor]:
-    """Vertices in one place, and faces that only this keeps apart."""
-    n, (ids, f, edges) = len(raw.vertices), sound_faces(raw)
-    place = manifold.first_in_place(raw.vertices)
-    lone = (edges.count[edges.edge].view(-1, 3) == 1).all(1)
-    welded = manifold.edges_of(place[f], n)
-    joined = lone & (welded.count[welded.edge].view(-1, 3) > 1).any(1)
-    return {
-        "duplicate_position": (torch.bincount(place, minlength=n)[place] > 1).nonzero()[:, 0],
-        "soup": ids[joined] if 2 * int(joined.sum()) > len(f) else ids[:0],
-    }
-
-
-def _of_topology(raw: RawMesh) -> dict[str, Tensor]:
-    """How faces meet at edges and vertices, and how they are wound."""
-    ids, f, edges = sound_faces(raw)
-    flips, one_sided = manifold.unwind(len(f), manifold.sides_of(f, edges))
-    return {
-        "nonmanifold_edge": edges.ends[edges.count > 2],
-        "nonmanifold_vertex": manifold.pinched(f, manifold.fans_of(f, edges)),
-        "winding": ids[flips],
-        "one_sided": ids[one_sided],
-    }
-
-
-def unreferenced(raw: RawMesh) -> Tensor:
-    """Vertices at no corner of any face, [k] ids."""
-    n, corners = len(raw.vertices), raw.faces.flatten()
-    used = corners[(corners >= 0) & (corners < n)]
-    return (torch.bincount(used, minlength=n) == 0).nonzero()[:, 0]
+def _some(ids: Tensor) -> Tensor | None:
+    return ids if len(ids) else None
 
 
 def _others(ids: Tensor, n: int) -> Tensor:
     """Those of n that are not among ids."""
-    keep = torch.ones(n, dtype=torch.bool)
+    keep = torch.ones(n, dtype=torch.bool, device=ids.device)
     keep[ids] = False
     return keep.nonzero()[:, 0]

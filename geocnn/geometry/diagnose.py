@@ -12,10 +12,10 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry import manifold
-from geocnn.geometry.defects import Defect, Sound, find_defects, sound_faces
+from geocnn.geometry.defects import Defect, Examined, Sound, find_defects
 from geocnn.geometry.holonomy import HolonomyGroup, holonomy_group
 from geocnn.geometry.io import RawMesh, raw_mesh
-from geocnn.geometry.meshes import mesh
+from geocnn.geometry.meshes import unchecked_mesh
 
 SPACINGS = 2.5
 """The radius suggested, in spacings of the points; what `hierarchy` takes by default."""
@@ -52,8 +52,9 @@ class Diagnosis:
     `euler`: V − E + F of their vertices; `components` are joined by edges or vertices, and `genus` has one
     number for each: of a two-sided one its handles, of a one-sided one its cross-caps, None where edges or
     vertices are not manifold. `total_curvature`: the angle defects (π − angles on the boundary), in radians;
-    `residual`: what it differs by from 2π·euler; both None where the faces are no manifold or a corner is
-    nowhere. `edge_lengths` and `smallest_angles` (of each face, degrees): at quantiles 0, 5, 50, 95, 100 %.
+    `residual`: what it differs by from 2π·euler; both None where the faces are no manifold, a corner is
+    nowhere or a face has no area. `edge_lengths` and `smallest_angles` (of each face, degrees): at quantiles
+    0, 5, 50, 95, 100 %.
     `holonomy`: the group of all loops over the faces, to within 1e-6 radians, where a surface can be made of
     it. `radius`: 2.5 spacings, the suggestion for a stencil; `costs`: of both kinds of stencil, estimated.
     """
@@ -138,12 +139,12 @@ def diagnose(vertices: RawMesh | ArrayLike | Tensor, faces: ArrayLike | Tensor |
         vertices = raw_mesh(vertices, faces)
     elif faces is not None:
         raise GeometryError("a RawMesh has its own faces; leave out the others")
-    defects, sound = find_defects(vertices), sound_faces(vertices)
+    defects, sound = find_defects(vertices), Examined(vertices).sound
     kinds = {defect.kind for defect in defects}
     measures = _measures(vertices.vertices, sound, kinds)
     points = len(sound.faces.unique()) if measures["spacing"] else 0
     sick = any(defect.about.fatal for defect in defects)
-    surface = None if sick else mesh(vertices.vertices, vertices.faces)
+    surface = None if sick else unchecked_mesh(vertices.vertices, vertices.faces)
     return Diagnosis(
         n_vertices=len(vertices.vertices),
         n_faces=len(vertices.faces),
@@ -216,7 +217,8 @@ def _measures(v: Tensor, sound: Sound, kinds: set[str]) -> dict[str, Any]:
     }
     if spacing > 0:
         known |= {"spacing": spacing, "radius": SPACINGS * spacing}
-    if not {"nonmanifold_edge", "nonmanifold_vertex"} & kinds:
+    # without area corners have no angles
+    if not {"nonmanifold_edge", "nonmanifold_vertex", "zero_area"} & kinds:
         rim = edges.ends[edges.count == 1].unique()
         euler = len(used) - len(edges.count) + len(f)
         total = 2 * math.pi * len(used) - math.pi * len(rim) - float(angle.sum())

@@ -1,4 +1,4 @@
-"""Which triangle lists are surfaces: the checks a mesh passes before anything is computed on it.
+"""What can be wrong with a triangle list, as functions of its vertices and faces; the verdict is `defects`'.
 
 A corner is a pair (face, place), numbered 3·face + place; half-edge h leaves corner h for the next corner of
 its face.
@@ -13,12 +13,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
-
-from geocnn.errors import GeometryError
 
 FLAT = 1e-10
 """The height of a face over its longest edge at which it counts as a line.
@@ -30,61 +26,6 @@ it the face's plane, still has three digits.
 
 SMALLEST_AREA = (torch.finfo(torch.float64).tiny / torch.finfo(torch.float64).eps) ** 0.5
 """About 1e-146: the square of a smaller area, which norms pass through, has fewer than 16 digits."""
-
-RESCALE = "give the coordinates in another unit of length"
-
-
-def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
-    """Copies of vertices and faces that are known to form a 2-manifold, perhaps with boundary, wound alike.
-
-    Several components, boundaries and isolated vertices are fine. A component with one side only, like a
-    Möbius band, cannot be wound alike and may be wound in any way. Nothing is repaired.
-
-    Args:
-        vertices: [N, 3] numbers: a tensor, an array or nested lists; any length unit.
-        faces: [F, 3] whole numbers: the vertex ids of each triangle's corners.
-
-    Returns:
-        vertices [N, 3] float64 and faces [F, 3] int64, detached, on the device of `vertices`.
-
-    Raises:
-        GeometryError: names the first eight elements that are to blame, the most basic defect first: wrong
-            shape or type, no faces, NaN or infinity, a vertex that does not exist, a corner repeated in a
-            face, the same face twice, a face without area or with an area that underflows, an edge of more
-            than two faces, neighbours wound against each other where flipping faces repairs it (and
-            which), a vertex where several fans of faces meet.
-
-    >>> square = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
-    >>> check_triangles(square, [[0, 1, 2], [0, 2, 3]])[1].dtype
-    torch.int64
-    >>> check_triangles(square, [[0, 1, 2], [2, 3, 4]])  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ...
-    geocnn.errors.GeometryError: faces with vertex ids outside 0 to 3: 1; correct ...
-    """
-    v = _numbers(vertices, "vertices", "[N, 3] coordinates")
-    f = _numbers(faces, "faces", "[F, 3] vertex ids").to(v.device)
-    if f.numel() == 0:
-        raise GeometryError("there are no faces: a surface needs at least one triangle, faces [F, 3]")
-    if v.ndim != 2 or v.shape[1] != 3:
-        raise GeometryError(f"vertices are [N, 3] coordinates, got {list(v.shape)}")
-    if f.ndim != 2 or f.shape[1] != 3:
-        raise GeometryError(
-            f"faces are [F, 3] vertex ids, got {list(f.shape)}: split polygons into triangles"
-        )
-    v, f = v.to(torch.float64), _whole(f)
-    _check_faces(v, f)
-    edges = edges_of(f, len(v))
-    _check_edges(f, edges)
-    _refuse(
-        "vertices that join fans of faces which share no edge there",
-        pinched(f, fans_of(f, edges)),
-        "give each fan a vertex of its own, in the same place",
-    )
-    return v, f
-
-
-# ------------------------------------------------------------------------------------------------- finders
 
 
 def not_finite(v: Tensor) -> Tensor:
@@ -121,18 +62,14 @@ def first_alike(f: Tensor, n: int) -> Tensor:
     return torch.full_like(every, len(f)).scatter_reduce_(0, place, every, "amin")[place]
 
 
-def duplicated(f: Tensor, n: int) -> Tensor:
-    """All faces whose three corners another face has too, [k] ids."""
-    first = first_alike(f, n)
-    return _ids(torch.bincount(first, minlength=len(f))[first] > 1)
-
-
 def without_area(v: Tensor, f: Tensor) -> Tensor:
     """Faces whose height is at most FLAT of their longest edge, [k] ids."""
     corners = v[f]
     edges = corners.roll(-1, 1) - corners
-    edges = edges / _at_least_tiny(edges.abs().amax((1, 2)))  # first, for its square may not be a number
-    edges = edges / _at_least_tiny(torch.linalg.vector_norm(edges, dim=-1).amax(1))
+    edges = edges / _tiny_at_least(
+        edges.abs().amax((1, 2), keepdim=True)
+    )  # first, for its square may not be a number
+    edges = edges / _tiny_at_least(torch.linalg.vector_norm(edges, dim=-1).amax(1))[:, None, None]
     height = torch.linalg.vector_norm(torch.linalg.cross(edges[:, 0], edges[:, 1], dim=-1), dim=-1)
     return _ids(height <= FLAT)
 
@@ -216,8 +153,20 @@ def pinched(f: Tensor, fans: Tensor) -> Tensor:
     return _ids(torch.bincount(f.flatten()[fans.unique()]) > 1)
 
 
-def _at_least_tiny(lengths: Tensor) -> Tensor:
-    return lengths.clamp_min(torch.finfo(torch.float64).tiny)[:, None, None]
+def lengths(x: Tensor) -> Tensor:
+    """Of vectors [..., 3], even where their squares are no numbers."""
+    largest = x.abs().amax(-1, keepdim=True)
+    return largest[..., 0] * torch.linalg.vector_norm(x / _tiny_at_least(largest), dim=-1)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Vectors [..., 3] divided by their lengths; 0 stays 0."""
+    x = x / _tiny_at_least(x.abs().amax(-1, keepdim=True))
+    return x / _tiny_at_least(torch.linalg.vector_norm(x, dim=-1, keepdim=True))
+
+
+def _tiny_at_least(x: Tensor) -> Tensor:
+    return x.clamp_min(torch.finfo(torch.float64).tiny)
 
 
 def _ids(where: Tensor) -> Tensor:
@@ -244,74 +193,6 @@ def components(n: int, a: Tensor, b: Tensor) -> Tensor:
         if torch.equal(new, label):
             return label
         label = new
-
-
-def _numbers(values: ArrayLike | Tensor, name: str, expected: str) -> Tensor:
-    """A detached copy as a tensor of real numbers."""
-    if isinstance(values, Tensor):
-        if values.is_complex() or values.dtype == torch.bool or values.layout != torch.strided:
-            raise GeometryError(f"{name} must be {expected}, got a tensor of {values.dtype}, {values.layout}")
-        return values.detach().clone()
-    try:
-        array = np.array(values)
-    except (ValueError, TypeError) as ragged:  # of different lengths
-        raise GeometryError(
-            f"{name} must be {expected}; got rows of different lengths, or no numbers"
-        ) from ragged
-    if array.dtype.kind not in "iuf":
-        raise GeometryError(f"{name} must be {expected}, got {array.dtype} of shape {list(array.shape)}")
-    return torch.from_numpy(array.astype(np.float64 if array.dtype.kind == "f" else np.int64))
-
-
-def _whole(f: Tensor) -> Tensor:
-    if f.is_floating_point():
-        broken = (f != f.round()) | ~f.isfinite()
-        _refuse("faces with vertex ids that are no whole numbers", broken.any(1), "give integers")
-    return f.to(torch.int64)
-
-
-def _check_faces(v: Tensor, f: Tensor) -> None:
-    """What can be wrong with a vertex or a face by itself, and with two faces of the same corners."""
-    n = len(v)
-    _refuse("vertices with NaN or infinity", not_finite(v), "correct or remove them")
-    _refuse(
-        f"faces with vertex ids outside 0 to {n - 1}",
-        out_of_range(f, n),
-        "correct the ids, which count from 0, or give the missing vertices",
-    )
-    _refuse("faces that repeat a corner", repeated_corners(f), "remove them, they have no inside")
-    _refuse("faces with the same three corners", duplicated(f, n), "keep one of each set")
-    _refuse(
-        f"faces without area (height at most {FLAT:g} of the longest edge)",
-        without_area(v, f),
-        "collapse the shortest edge of each or flip its longest one, in a mesh editor",
-    )
-    _refuse("faces too small or too large for their areas to be numbers", out_of_scale(v, f), RESCALE)
-
-
-def _check_edges(f: Tensor, edges: Edges) -> None:
-    """At most two faces at an edge, and wound alike."""
-    crowded = (edges.count[edges.edge].view(-1, 3) > 2).any(1)
-    _refuse(
-        "edges of more than two faces",
-        edges.ends[edges.count > 2],
-        f"the surface branches there, remove faces until two are left (of {listed(crowded)})",
-    )
-    sides = sides_of(f, edges)
-    if sides.same.any():
-        flips, one_sided = unwind(len(f), sides)
-        wrong = sides.h[sides.same & ~torch.isin(sides.h // 3, one_sided)]
-        _refuse(
-            "edges which both faces run through in the same direction",
-            torch.stack([f.flatten(), f.roll(-1, 1).flatten()], 1)[wrong],
-            f"flipping repairs this, swap two corners of faces {listed(flips)}",
-        )
-
-
-def _refuse(what: str, where: Tensor, remedy: str) -> None:
-    """Raises GeometryError if anything is in `where`: a mask over the elements, or their rows of ids."""
-    if where.any() if where.dtype == torch.bool else len(where):
-        raise GeometryError(f"{what}: {listed(where)}; {remedy}")
 
 
 def listed(where: Tensor) -> str:

@@ -8,10 +8,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.checks import check_surface, check_triangles
 from geocnn.geometry.double_cover import double_cover
-from geocnn.geometry.io import load_triangles
+from geocnn.geometry.io import RawMesh, read_whole_mesh
 from geocnn.geometry.io.raw import HasTriangles, vertices_and_faces
-from geocnn.geometry.manifold import check_triangles, wound_alike
+from geocnn.geometry.manifold import wound_alike
 from geocnn.geometry.mesh import Mesh, two_sided
 from geocnn.geometry.one_sided import OneSidedMesh, one_sided
 from geocnn.geometry.surface import Surface
@@ -28,25 +29,36 @@ def mesh(
     group O(2). Geometry is not differentiated: vertices are detached, and no gradient of an end point, a
     transporter or a stencil flows back to them.
 
-    Raises GeometryError, naming the elements, for what is no 2-manifold, or not wound alike where it could be
-    (see `check_triangles`).
+    Raises GeometryError for what is no 2-manifold, or not wound alike where it could be: for just what
+    `diagnose` calls not usable. It names the elements and the repairs.
 
     >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
     >>> s.n_points, round(float(s.areas.sum()), 3)
     (4, 2.366)
     """
-    v, f = check_triangles(*vertices_and_faces(vertices, faces))
+    if isinstance(vertices, RawMesh) and faces is None:
+        check_surface(vertices)
+        return unchecked_mesh(vertices.vertices.clone(), vertices.faces.clone())
+    return unchecked_mesh(*check_triangles(*vertices_and_faces(vertices, faces)))
+
+
+def unchecked_mesh(v: Tensor, f: Tensor) -> Mesh | OneSidedMesh:
+    """The mesh of vertices [N, 3] float64 and faces [F, 3] int64 without a fatal defect."""
     if wound_alike(f, len(v)):
         return two_sided(v, f)
     return one_sided(two_sided(v.repeat(2, 1), double_cover(f, len(v))))
 
 
 def load(path: str | Path) -> Mesh | OneSidedMesh:
-    """The mesh in a file that `read_mesh` reads, vertex for vertex; of an .stl file it says how to weld it.
+    """The mesh in a file that `read_mesh` reads, vertex for vertex.
 
-    Raises GeometryError as `load_triangles` and `mesh` do.
+    Raises GeometryError for a file that cannot be read, as `read_mesh` does, and for just what
+    `geocnn inspect` finds to be no surface: polygons; a soup of loose triangles, as nearly every .stl file
+    is; and what `mesh` refuses. It names the repairs, and the command that makes them.
     """
-    return mesh(*load_triangles(path))
+    raw = read_whole_mesh(path)
+    check_surface(raw, f'read_mesh("{path}")', path)
+    return unchecked_mesh(raw.vertices, raw.faces)
 
 
 def check_mesh(surface: Surface, wanted: str) -> None:

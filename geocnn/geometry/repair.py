@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry import manifold
-from geocnn.geometry.defects import measurable_faces, proper_faces, sound_faces, unreferenced
+from geocnn.geometry import degenerate, manifold
+from geocnn.geometry.defects import Defect, Examined, fatal_defects
+from geocnn.geometry.ears import cut_by_ears
 from geocnn.geometry.io import RawMesh
 from geocnn.geometry.io.raw import Attributes
+from geocnn.geometry.parting import parted
 
 
 class Step(NamedTuple):
     """What one repair did: the mesh, where each vertex [N] and face [F] went (−1: dropped), the old vertex of
-    each new one, how many elements were concerned, and a sentence.
+    each new one, how many elements were concerned, a sentence, and the largest distance that a vertex moved.
     """
 
     mesh: RawMesh
@@ -28,6 +30,7 @@ class Step(NamedTuple):
     source: Tensor
     count: int
     what: str
+    moved: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +39,14 @@ class Report:
 
     vertex_map [N_old] is the new id of each vertex, −1 where it was dropped, the first copy where it was
     split; face_map [F_old] the same of triangles; vertex_source [N_new] the old vertex of each new one.
+    `moved`: no vertex went farther than this, in the mesh's unit of length.
     """
 
     changes: list[tuple[str, int, str]]
     vertex_map: Tensor
     face_map: Tensor
     vertex_source: Tensor
+    moved: float
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, strings and lists: what JSON holds."""
@@ -50,18 +55,21 @@ class Report:
             "vertex_map": self.vertex_map.tolist(),
             "face_map": self.face_map.tolist(),
             "vertex_source": self.vertex_source.tolist(),
+            "moved": self.moved,
         }
 
 
 def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, Report]:
     """The mesh with the named repairs made, each once, in the order of REPAIRS; attributes follow.
 
-    range: drop faces of vertices that do not exist. nan: drop vertices that are nowhere, with their faces.
-    merge: make vertices of equal coordinates one, the first. degenerate: drop faces without area or with a
-    vertex at two corners. duplicates: keep the first of faces with the same corners. split: give every fan
-    of faces its own vertex, cutting edges of more than two faces. orient: flip faces, the fewer of each
-    component. unreferenced: drop vertices of no face. All of them make a surface of anything but a one-sided
-    one, one too small or large for its areas to be numbers, and nothing.
+    triangulate: cut polygons into triangles. range: drop faces of vertices that do not exist. nan: drop
+    vertices that are nowhere, with their faces. merge: make vertices of equal coordinates one, the first.
+    duplicates: keep the first of faces with the same corners. degenerate: drop faces with a vertex at two
+    corners; take out faces without area by collapsing edges without length and flipping long ones, so that
+    what is closed stays closed. split: give every fan of faces its own vertex, pairing the faces around an
+    edge of more than two. orient: flip faces, the fewer of each piece, or those that turn its inside in where
+    it is closed. unreferenced: drop vertices of no face. All of them make a surface of anything but one too
+    small or large for its areas to be numbers, and nothing.
 
     Raises GeometryError for a name that is not among them.
 
@@ -77,7 +85,7 @@ def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, Report]:
         raise GeometryError(f"there is no repair '{unknown[0]}'; choose among {', '.join(REPAIRS)}")
     changes: list[tuple[str, int, str]] = []
     vertex_map, face_map = torch.arange(len(raw.vertices)), torch.arange(len(raw.faces))
-    source = vertex_map
+    source, moved = vertex_map, 0.0
     for name, make in REPAIRS.items():
         if name not in repairs:
             continue
@@ -85,8 +93,42 @@ def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, Report]:
         changes.append((name, step.count, step.what))
         vertex_map, face_map = _then(vertex_map, step.vertex_map), _then(face_map, step.face_map)
         source = source[step.source]
-        raw = step.mesh
-    return raw, Report(changes, vertex_map, face_map, source)
+        raw, moved = step.mesh, moved + step.moved
+    return raw, Report(changes, vertex_map, face_map, source, moved)
+
+
+class Plan(NamedTuple):
+    """The repairs that are needed, and the defects that forbid a surface all the same."""
+
+    repairs: list[str]
+    left: list[Defect]
+
+
+def plan(raw: RawMesh) -> Plan:
+    """What makes a surface of a mesh, found by doing it: repairs bring forth defects that need others.
+
+    >>> from geocnn.geometry.io import raw_mesh
+    >>> plan(raw_mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2, 3], [0, 1, 9]]))
+    Plan(repairs=['triangulate', 'range'], left=[])
+    """
+    names: set[str] = set()
+    while True:
+        left = fatal_defects(repair(raw, list(names))[0])
+        needed = {defect.about.repair for defect in left if defect.about.repair} - names
+        if not needed:
+            return Plan([name for name in REPAIRS if name in names], left)
+        names |= needed
+
+
+def _triangulate(raw: RawMesh) -> Step:
+    corner = cut_by_ears(raw)
+    pieces = torch.bincount(raw.face_map)
+    cut, few = pieces[pieces > 1], len(raw.skipped)
+    what = f"cut {len(cut)} polygons into {int(cut.sum())} triangles"
+    what += f", left out {few} faces of fewer than three corners" if few else ""
+    mesh = _taken(raw, raw.faces.flatten()[corner], torch.arange(len(raw.vertices)), corner=corner)
+    mesh = replace(mesh, face_map=_all(raw), skipped=raw.skipped[:0])
+    return Step(mesh, torch.arange(len(raw.vertices)), _all(raw), _every(raw), len(cut) + few, what)
 
 
 def _range(raw: RawMesh) -> Step:
@@ -107,41 +149,51 @@ def _nan(raw: RawMesh) -> Step:
 
 
 def _merge(raw: RawMesh) -> Step:
-    n = len(raw.vertices)
     first = manifold.first_in_place(raw.vertices)
-    kept = first == torch.arange(n)
-    vertex_map = (kept.cumsum(0) - 1)[first]
-    gone = int(n - kept.sum())
-    torn = np.zeros(n, dtype=bool)
-    for values in raw.vertex_attributes.values():
-        flat = values.reshape(n, -1)
-        torn |= (flat != flat[first.numpy()]).any(1)
-    what = f"made {gone} vertices one with another in the same place"
-    if torn.any():
-        what += f"; of {int(torn.sum())} the attributes differed, the first vertex's are kept"
-    source = kept.nonzero()[:, 0]
-    mesh = _taken(raw, _relabelled(raw.faces, vertex_map), source)
+    mesh, vertex_map, source, torn = _united(raw, first)
+    gone = len(raw.vertices) - len(source)
+    what = f"made {gone} vertices one with another in the same place{torn}"
     return Step(mesh, vertex_map, _all(raw), source, gone, what)
 
 
-def _degenerate(raw: RawMesh) -> Step:
-    measured = measurable_faces(raw)
-    flat = measured[manifold.without_area(raw.vertices, raw.faces[measured])]
-    repeated = manifold.repeated_corners(raw.faces)
-    what = f"dropped {len(repeated)} faces with a vertex at two corners and {len(flat)} without area"
-    return _without(raw, faces=torch.cat([flat, repeated]), what=what)
-
-
 def _duplicates(raw: RawMesh) -> Step:
-    n = len(raw.vertices)
-    proper = proper_faces(raw)
-    again = proper[manifold.first_alike(raw.faces[proper], n) != torch.arange(len(proper))]
+    e = Examined(raw)
+    again = e.proper[~torch.isin(e.proper, e.sound.ids)]
     return _without(raw, faces=again, what=f"dropped {len(again)} faces whose corners an earlier face has")
 
 
+def _degenerate(raw: RawMesh) -> Step:
+    e = Examined(raw)
+    corner = torch.arange(3 * len(raw.faces)).view(-1, 3)
+    ids = e.proper
+    work = degenerate.Faces(raw.vertices, raw.faces[ids], corner[ids], ids, ids)
+    work, went, done = degenerate.mend(work)
+    # faces of vertices that do not exist have their corners renamed, and are else left alone
+    faces, face = raw.faces.clone(), _all(raw)
+    faces[work.slot], corner[work.slot], face[work.slot] = work.corners, work.corner, work.face
+    kept = torch.cat([e.lost, work.slot]).sort().values
+    mesh, vertex_map, source, torn = _united(replace(raw, vertices=work.points, faces=faces), went)
+    mesh = _taken(mesh, mesh.faces[kept], torch.arange(len(source)), face[kept], corner[kept])
+    mesh = replace(mesh, face_map=raw.face_map[kept])
+    finite = raw.vertices.isfinite().all(1)
+    far = manifold.lengths(work.points[went] - raw.vertices)[finite]
+    moved = float(far.max()) if len(far) else 0.0
+    flat = len(e.flat)
+    what = f"dropped {len(e.repeated)} faces with a vertex at two corners, mended {flat} without area"
+    if flat:
+        said = "{collapsed} edges collapsed, {flipped} flipped, {left out} faces at the boundary left out, "
+        what += (
+            f": {said.format_map(done)}{done['nudged']} vertices nudged; none moved by more than {moved:.2g}"
+        )
+    return Step(
+        mesh, vertex_map, _kept_of(len(raw.faces), kept), source, flat + len(e.repeated), what + torn, moved
+    )
+
+
 def _split(raw: RawMesh) -> Step:
-    n, (ids, f, edges) = len(raw.vertices), sound_faces(raw)
-    fans = manifold.fans_of(f, edges, most=2)
+    n, e = len(raw.vertices), Examined(raw)
+    ids, f, edges = e.sound
+    fans = parted(raw.vertices, f, edges)
     corner = f.flatten()
     # the fan of the lowest corner keeps the vertex, the others get new ones behind the last
     lowest = torch.full((n,), len(fans)).scatter_reduce_(0, corner, fans, "amin")
@@ -153,38 +205,41 @@ def _split(raw: RawMesh) -> Step:
     faces = torch.where(raw.faces >= n, raw.faces + len(others), raw.faces)
     faces[ids] = torch.where(renamed[fans] >= 0, renamed[fans], corner).view(-1, 3)
     # faces of the same corners go with the first of them
-    proper = proper_faces(raw)
-    first = proper[manifold.first_alike(raw.faces[proper], n)]
-    place = (raw.faces[first][:, None, :] == raw.faces[proper][:, :, None]).long().argmax(-1)
-    faces[proper] = faces[first].gather(1, place)
+    first = e.proper[e.first]
+    place = (raw.faces[first][:, None, :] == raw.faces[e.proper][:, :, None]).long().argmax(-1)
+    faces[e.proper] = faces[first].gather(1, place)
     source = torch.cat([torch.arange(n), corner[others]])
     what = (
         f"gave {len(others)} fans of faces vertices of their own, at {len(corner[others].unique())} vertices"
     )
-    return Step(_taken(raw, faces, source), torch.arange(n), _all(raw), source, len(others), what)
+    return Step(_taken(raw, faces, source), _every(raw), _all(raw), source, len(others), what)
 
 
 def _orient(raw: RawMesh) -> Step:
-    ids, f, edges = sound_faces(raw)
-    flips = ids[manifold.unwind(len(f), manifold.sides_of(f, edges))[0]]
+    e = Examined(raw)
+    flips = torch.zeros(len(raw.faces), dtype=torch.bool)
+    flips[e.unwound[0]] = True
+    flips[e.inside_out] ^= True
     order = torch.arange(3).repeat(len(raw.faces), 1)
     order[flips] = torch.tensor([0, 2, 1])
-    every = torch.arange(len(raw.vertices))
-    mesh = _taken(raw, raw.faces.gather(1, order), every, order=order)
-    return Step(mesh, every, _all(raw), every, len(flips), f"flipped {len(flips)} faces")
+    corner = 3 * _all(raw)[:, None] + order
+    mesh = _taken(raw, raw.faces.gather(1, order), _every(raw), corner=corner)
+    k = int(flips.sum())
+    return Step(mesh, _every(raw), _all(raw), _every(raw), k, f"flipped {k} faces")
 
 
 def _unreferenced(raw: RawMesh) -> Step:
-    lost = unreferenced(raw)
+    lost = Examined(raw).unreferenced
     return _without(raw, vertices=lost, what=f"dropped {len(lost)} vertices of no face")
 
 
 REPAIRS: dict[str, Callable[[RawMesh], Step]] = {
+    "triangulate": _triangulate,
     "range": _range,
     "nan": _nan,
     "merge": _merge,
-    "degenerate": _degenerate,
     "duplicates": _duplicates,
+    "degenerate": _degenerate,
     "split": _split,
     "orient": _orient,
     "unreferenced": _unreferenced,
@@ -217,27 +272,56 @@ def _relabelled(faces: Tensor, vertex_map: Tensor) -> Tensor:
     return torch.where(present, vertex_map[torch.where(present, faces, 0)], beyond) if n else faces
 
 
+def _united(raw: RawMesh, first: Tensor) -> tuple[RawMesh, Tensor, Tensor, str]:
+    """Each vertex made one with `first` [N] of it: the mesh, where each went, the old vertex of each new one,
+    and at how many the attributes differed, as the end of a sentence.
+    """
+    n = len(raw.vertices)
+    kept = first == torch.arange(n)
+    torn = np.zeros(n, dtype=bool)
+    for values in raw.vertex_attributes.values():
+        torn |= (values != values[first.numpy()]).any(tuple(range(1, values.ndim)))
+    said = (
+        f"; of {int(torn.sum())} the attributes differed, the first vertex's are kept" if torn.any() else ""
+    )
+    vertex_map = (kept.cumsum(0) - 1)[first]
+    source = kept.nonzero()[:, 0]
+    return _taken(raw, _relabelled(raw.faces, vertex_map), source), vertex_map, source, said
+
+
 def _taken(
-    raw: RawMesh, faces: Tensor, vertices: Tensor, face: Tensor | None = None, order: Tensor | None = None
+    raw: RawMesh, faces: Tensor, vertices: Tensor, face: Tensor | None = None, corner: Tensor | None = None
 ) -> RawMesh:
-    """New faces, of the old faces `face` with their corners in the given order, on copies of old vertices."""
+    """New faces [F] on copies of old vertices, with the values of the old faces `face` [F] and of the old
+    corners `corner` [F, 3], numbered 3·face + place; of those in the same place where none are given.
+    """
     face = torch.arange(len(raw.faces)) if face is None else face
-    places = (torch.arange(3).repeat(len(face), 1) if order is None else order).numpy()
+    corner = 3 * face[:, None] + torch.arange(3) if corner is None else corner
     at, rows = vertices.numpy(), face.numpy()
-    corner: Attributes = {
-        name: values[rows[:, None], places] for name, values in raw.corner_attributes.items()
-    }
+    old, place = (corner // 3).numpy(), (corner % 3).numpy()
+    values: Attributes = {name: array[old, place] for name, array in raw.corner_attributes.items()}
     return RawMesh(
         raw.vertices[vertices],
         faces,
         raw.face_map[face],
         raw.skipped,
-        {name: values[at] for name, values in raw.vertex_attributes.items()},
-        {name: values[rows] for name, values in raw.face_attributes.items()},
-        corner,
+        {name: array[at] for name, array in raw.vertex_attributes.items()},
+        {name: array[rows] for name, array in raw.face_attributes.items()},
+        values,
         raw.left_out,
         raw.parts,
     )
+
+
+def _every(raw: RawMesh) -> Tensor:
+    return torch.arange(len(raw.vertices))
+
+
+def _kept_of(n: int, kept: Tensor) -> Tensor:
+    """The new number of each of n elements of which those `kept` stay, −1 of the others."""
+    number = torch.full((n,), -1)
+    number[kept] = torch.arange(len(kept))
+    return number
 
 
 def _all(raw: RawMesh) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from geocnn.console import legible
 from geocnn.geometry import Diagnosis, Mesh, OneSidedMesh, RawMesh, angle_defects, mesh
-from geocnn.geometry.defects import Defect, measurable_faces
+from geocnn.geometry.defects import Defect, Examined
 from geocnn.viz import FAINT, INK, RIGHT, WRONG
 from geocnn.viz.scene import oblique
 
@@ -74,7 +74,7 @@ def _draw_faces(axis: Axes, raw: RawMesh, view: Tensor, shades: Tensor | None) -
     """All faces that have three places, the farthest first, from either side."""
     from matplotlib.collections import PolyCollection
 
-    ids = measurable_faces(raw)
+    ids = Examined(raw).measured
     corners = raw.vertices[raw.faces[ids]] @ view.T
     order = corners[:, :, 2].mean(1).argsort()
     ids, corners = ids[order], corners[order]

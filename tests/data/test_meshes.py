@@ -7,8 +7,8 @@ import pytest
 from geocnn.data.meshes import mesh_file
 from geocnn.data.store import describe
 from geocnn.errors import DatasetError
+from geocnn.geometry.checks import check_triangles
 from geocnn.geometry.io import load_triangles
-from geocnn.geometry.manifold import check_triangles
 
 MESHES = {entry["mesh"]: entry for entry in describe("meshes")["files"] if "mesh" in entry}
 

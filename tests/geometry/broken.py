@@ -161,6 +161,7 @@ def slow_defects(v: Points, f: Faces) -> dict[str, set]:
         "nonmanifold_edge": {tuple(sorted(e)) for e, faces in edges(f, kept).items() if len(faces) > 2},
         "nonmanifold_vertex": {i for i in range(n) if len(fans(f, kept, i)) > 1},
         "winding": flips,
+        "inside_out": slow_inside_out(v, f, kept, flips, finite),
         "one_sided": one_sided,
         "unreferenced": set(range(n)) - {i for face in f for i in face},
     }
@@ -239,14 +240,47 @@ def slow_soup(v: Points, f: Faces, kept: list[int], finite: set[int]) -> set:
     def place(i):
         return tuple(x + 0.0 for x in v[i]) if i in finite else i
 
-    own, welded = edges(f, kept), Counter()
+    own, welded = edges(f, kept), defaultdict(set)
     for k in kept:
-        for i in range(3):
-            welded[frozenset((place(f[k][i]), place(f[k][(i + 1) % 3])))] += 1
+        corners = frozenset(map(place, f[k]))
+        if len(corners) == 3:
+            for i in range(3):
+                welded[frozenset((place(f[k][i]), place(f[k][(i + 1) % 3])))].add(corners)
     lone = set()
     for k in kept:
         sides = [(f[k][i], f[k][(i + 1) % 3]) for i in range(3)]
-        if all(len(own[frozenset(s)]) == 1 for s in sides):
-            if any(welded[frozenset(map(place, s))] > 1 for s in sides):
+        if all(len(own[frozenset(s)]) == 1 for s in sides) and len(set(map(place, f[k]))) == 3:
+            if any(len(welded[frozenset(map(place, s))]) == 2 for s in sides):
                 lone.add(k)
     return lone if 2 * len(lone) > len(kept) else set()
+
+
+def slow_inside_out(v: Points, f: Faces, kept: list[int], flips: set, finite: set[int]) -> set:
+    """Faces of closed pieces of negative volume whose boxes are in no other closed piece's box."""
+    faces = {k: f[k][::-1] if k in flips else f[k] for k in kept}
+    near, found = edges(f, kept), []
+    pieces = groups(kept, lambda a, b: any({a, b} == set(around) for around in near.values()))
+    for piece in pieces:
+        own = [edge for edge, around in near.items() if set(around) & set(piece)]
+        runs = Counter((faces[k][i], faces[k][(i + 1) % 3]) for k in piece for i in range(3))
+        if all(len(near[edge]) == 2 for edge in own) and max(runs.values()) == 1:
+            if all(i in finite for k in piece for i in f[k]):
+                points = [[Fraction(x) for x in v[i]] for k in piece for i in f[k]]
+                box = [(min(axis), max(axis)) for axis in zip(*points, strict=True)]
+                found.append((piece, box, sum(sixfold([v[i] for i in faces[k]]) for k in piece)))
+    return {
+        k
+        for piece, box, volume in found
+        if volume < -1e-11 * float(max(high - low for low, high in box)) ** 3
+        and not any(
+            other is not piece and all(a <= c and d <= b for (a, b), (c, d) in zip(big, box, strict=True))
+            for other, big, _ in found
+        )
+        for k in piece
+    }
+
+
+def sixfold(corners: Points) -> Fraction:
+    """Six times the volume of the tetrahedron over the origin."""
+    a, b, c = ([Fraction(x) for x in p] for p in corners)
+    return sum(a[i] * (b[i - 2] * c[i - 1] - b[i - 1] * c[i - 2]) for i in range(3))

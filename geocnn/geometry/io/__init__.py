@@ -26,7 +26,16 @@ from geocnn.geometry.io.npz import npz_bytes, read_npz
 from geocnn.geometry.io.obj import obj_text, read_obj
 from geocnn.geometry.io.off import off_text, read_off
 from geocnn.geometry.io.ply import ply_bytes, read_ply, save_ply, write_whole
-from geocnn.geometry.io.raw import Polygons, RawMesh, owned, raw_mesh, triangles, triangulated
+from geocnn.geometry.io.raw import (
+    LARGEST_ID,
+    Polygons,
+    RawMesh,
+    listed,
+    owned,
+    raw_mesh,
+    triangles,
+    triangulated,
+)
 from geocnn.geometry.io.scenes import SCENES, read_scene
 from geocnn.geometry.io.stl import read_stl
 from geocnn.geometry.io.values import VertexValues
@@ -69,6 +78,16 @@ WRITERS: dict[str, Callable[[RawMesh], tuple[bytes, list[str]]]] = {
 PACKED = tuple(f"{suffix}.gz" for suffix in READERS if suffix not in SCENES)
 
 KNOWN = f"known formats are {', '.join(READERS)} (with .gz too, except scenes) and FreeSurfer's surfaces"
+IDS: dict[str, tuple[float, float]] = {
+    ".ply": (-(2**31), 2**31 - 1),
+    ".obj": (0, LARGEST_ID - 2),
+    ".off": (1 - LARGEST_ID, LARGEST_ID - 1),
+    ".gii": (-(2**31), 2**31 - 1),
+    ".npz": (-(2**63), 2**63 - 1),
+}
+"""The smallest and the largest vertex id that is read back as it was written; .obj files count from 1, and
+back where ids are negative.
+"""
 
 
 def read_mesh(path: str | Path) -> RawMesh:
@@ -99,11 +118,20 @@ def read_mesh(path: str | Path) -> RawMesh:
         return triangulated(polygons)
 
 
+def read_whole_mesh(path: str | Path) -> RawMesh:
+    """As `read_mesh`, with a warning of lines that the format does not have, which may have been faces."""
+    path = Path(path)
+    polygons = _polygons(path)
+    _warn_of_unknown(path, polygons)
+    with _naming(path):
+        return triangulated(polygons)
+
+
 def load_triangles(path: str | Path) -> tuple[Tensor, Tensor]:
     """The vertices and triangles of a file as they stand there; colours, normals and the like are not read.
 
     Reads what `read_mesh` reads except .stl, and warns of lines that the format does not have, which may have
-    been faces. Whether the triangles form a surface is for `check_triangles` to say.
+    been faces. Whether the triangles form a surface is for `load` or `mesh` to say.
 
     Returns:
         vertices [N, 3] float64 and faces [F, 3] int64.
@@ -127,8 +155,7 @@ def load_triangles(path: str | Path) -> tuple[Tensor, Tensor]:
     polygons = _polygons(path)
     with _naming(path):
         faces = triangles(len(polygons.vertices), polygons.counts, polygons.corners)
-    if polygons.unknown:
-        warnings.warn(f"{path}: not read: {', '.join(polygons.unknown)}", stacklevel=3)
+    _warn_of_unknown(path, polygons)
     return torch.from_numpy(owned(polygons.vertices)), torch.from_numpy(faces)
 
 
@@ -137,7 +164,9 @@ def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
 
     A .npz file holds all; a .ply file numbers of up to 32 bits and doubles, attributes of k numbers as
     columns name_0 … ; an .obj file red, green, blue of vertices and uv and normal of corners; a .gii file
-    attributes of vertices; an .off file none. Raises GeometryError for another extension or a missing folder.
+    attributes of vertices; an .off file none. Raises GeometryError for another extension, a missing folder,
+    or ids of no vertex that the format would turn into others: negative ones in .obj files, in .ply and .gii
+    files those of more than 32 bits.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -153,9 +182,26 @@ def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
             "that exists"
         )
     with _naming(path):
+        _check_ids(raw.faces, path.suffix.lower())
         content, left_out = WRITERS[path.suffix.lower()](raw)
         write_whole(path, content)
     return left_out
+
+
+def _warn_of_unknown(path: Path, polygons: Polygons) -> None:
+    if polygons.unknown:
+        warnings.warn(f"{path}: not read: {', '.join(polygons.unknown)}", stacklevel=4)
+
+
+def _check_ids(faces: Tensor, extension: str) -> None:
+    """Raises GeometryError for ids of no vertex that a file would turn into others."""
+    low, high = IDS[extension]
+    lost = ((faces < low) | (faces > high)).any(1)
+    if lost.any():
+        raise GeometryError(
+            f"faces with vertex ids that {extension} files cannot hold: {listed(lost.numpy())}; repair "
+            "'range' drops them, and .npz files hold them"
+        )
 
 
 def read_vertex_values(path: str | Path) -> VertexValues:

@@ -85,7 +85,7 @@ def _place(found: Polygons, name: str, values: np.ndarray, shape: tuple[int, ...
     place, _, rest = name.partition("_")
     rows = len(values) if values.ndim else -1
     if place == "corner" and values.ndim == 3 and values.shape[:2] == (m, k):
-        found.corner[rest] = values.reshape(m * k, -1)
+        found.corner[rest] = values.reshape(m * k, values.shape[2])
     elif place in PLACES and rest and rows == {"vertex": n, "face": m}.get(place):
         getattr(found, place)[rest] = values
     else:

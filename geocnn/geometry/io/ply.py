@@ -106,7 +106,10 @@ def ply_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:
     left_out: list[str] = []
     vertex = _columns(raw.vertex_attributes, {*"xyz"}, left_out)
     face = _columns(raw.face_attributes, {*CORNERS}, left_out)
-    flat = {name: values.reshape(len(values), -1) for name, values in raw.corner_attributes.items()}
+    flat = {
+        name: values.reshape(len(values), math.prod(values.shape[1:]))
+        for name, values in raw.corner_attributes.items()
+    }
     corner = _columns(flat, {*CORNERS, *face}, left_out, whole=True)
     coordinates = dict(zip("xyz", raw.vertices.numpy().T, strict=True))
     return _content(coordinates | vertex, raw.faces.numpy(), face, corner), left_out

@@ -155,7 +155,7 @@ def triangles(n: int, counts: np.ndarray, corners: np.ndarray) -> np.ndarray:
     if (counts != 3).any():
         raise GeometryError(
             f"faces that have not three corners: {listed(counts != 3)}; only triangles are read: triangulate "
-            "the mesh where it was made, or with geocnn inspect FILE --repair NEW"
+            "the mesh where it was made, or with geocnn inspect FILE --repair NEW --fix triangulate"
         )
     faces = corners.reshape(-1, 3)
     lost = ~((faces >= 0) & (faces < n) & (faces == np.floor(faces))).all(1)
