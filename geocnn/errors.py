@@ -28,7 +28,11 @@ class SamplingError(GeometryError):
 
 
 class MapError(GeocnnError):
-    """A map of sphere values has NaN, UNSEEN or a wrong number of pixels, or mixes ring and nested order."""
+    """A map of sphere values has bad values, a wrong number of pixels, or an order that is not told."""
+
+
+class BadValueError(MapError):
+    """Values are NaN, infinite, or a number that stands for no value, such as UNSEEN or 1e20."""
 
 
 class DatasetError(GeocnnError):

@@ -103,7 +103,7 @@ def rotated(x: Tensor, field_type: FieldType, rotation: Tensor, grid: RingGrid) 
 
     Frequency n is spin n. What lies beyond the grid's largest degree is lost, on HEALPix beyond 2 nside.
     """
-    lmax, runs = grid.lmax if grid.exact else (len(grid.n_phi) + 1) // 2, []
+    lmax, runs = grid.lmax_accurate, []
     for b in field_type.blocks:
         part = b.view(x.to("cpu", torch.float64)).movedim(-3, -1)  # [..., dim, multiplicity, N]
         if b.dim == 1:

@@ -15,7 +15,7 @@ from geocnn.groups.field_type import FieldType
 from geocnn.groups.planar import SO2
 from geocnn.harmonics.coefficients import real_part, signed_orders
 from geocnn.harmonics.grid import RingGrid
-from geocnn.harmonics.sht import analysis, synthesis
+from geocnn.harmonics.sht import synthesis, unchecked_analysis
 
 
 def field_analysis(
@@ -24,7 +24,7 @@ def field_analysis(
     """Coefficients of features x [..., n_points, D]: complex [..., copies, lmax + 1, 2 lmax + 1].
 
     Raises FieldTypeError for features that are not of the type, and a type whose group is not SO(2);
-    MapError and GeometryError as `analysis` does.
+    MapError and GeometryError as `analysis` does, but layers call it: it does not look for bad values.
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> field_analysis(torch.randn(5, 28, 3), "1x0 + 1x1", gauss_legendre(4, 7), 3).shape
@@ -37,10 +37,10 @@ def field_analysis(
         part = field_type.select(x, irrep)
         if irrep.frequency == 0:
             values = part.squeeze(-2).mT
-            found.append(signed_orders(analysis(values, grid, lmax, None, iterations)))
+            found.append(signed_orders(unchecked_analysis(values, grid, lmax, None, iterations)))
         else:
             values = torch.complex(*part.unbind(-2)).mT
-            found.append(analysis(values, grid, lmax, irrep.frequency, iterations))
+            found.append(unchecked_analysis(values, grid, lmax, irrep.frequency, iterations))
     return torch.cat(found, -3)
 
 

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
+from geocnn.geometry.values import check_values
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
-from geocnn.harmonics.sht import analysis, synthesis
+from geocnn.harmonics.sht import synthesis, unchecked_analysis
 
 
 def so3_synthesis(alm: Tensor, grid: RingGrid, samples: int) -> Tensor:
@@ -68,7 +69,7 @@ def so3_analysis(
         complex [..., nmax + 1, lmax + 1, 2 lmax + 1], zero for l < n.
 
     Raises:
-        MapError: values are not real or not on the grid.
+        MapError: values are not real or not on the grid, or some stand for no value, as in `analysis`.
         GeometryError: lmax or iterations is out of range, or the angles cannot carry nmax.
 
     >>> from geocnn.harmonics import gauss_legendre
@@ -80,8 +81,9 @@ def so3_analysis(
             f"values are {values.dtype} of shape {tuple(values.shape)}; give real [..., n_points, samples]"
         )
     _check_samples(values.shape[-1], nmax)
+    check_values(values, -2, "points")
     fields = torch.fft.rfft(values, norm="forward").conj()
-    parts = [analysis(fields[..., n], grid, lmax, n, iterations) for n in range(nmax + 1)]
+    parts = [unchecked_analysis(fields[..., n], grid, lmax, n, iterations) for n in range(nmax + 1)]
     return torch.stack(parts, -3)
 
 

@@ -32,7 +32,7 @@ def spectral_pool(
     iterations: int | None = None,
 ) -> Tensor:
     """Features x [..., n_points, D] read on another grid, without degrees above lmax; by default those stay
-    that both grids carry.
+    that both grids carry accurately (on HEALPix up to 2 nside).
 
     Equivariant but for the quadrature of the first grid (`iterations` as in `analysis`). Raises as
     `field_analysis` does.
@@ -41,7 +41,7 @@ def spectral_pool(
     >>> spectral_pool(torch.randn(128, 3), "1x0 + 1x1", gauss_legendre(8, 16), gauss_legendre(4, 8)).shape
     torch.Size([32, 3])
     """
-    lmax = min(grid.lmax, out_grid.lmax) if lmax is None else lmax
+    lmax = min(grid.lmax_accurate, out_grid.lmax_accurate) if lmax is None else lmax
     alm = field_analysis(single_under_autocast(x), field_type, grid, lmax, iterations)
     return field_synthesis(alm, field_type, out_grid)
 

@@ -44,12 +44,11 @@ class Pool(nn.Module):
 def surface_mean(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
     """Means over each surface of a batch, weighted by area: x [..., N, C] at a level -> [..., surfaces, C].
 
-    Only invariant channels have a mean that does not depend on frames. Sums are taken in float64, so equal
-    surfaces have equal means; what autocast made less than float32 comes back as float32. Raises
-    GeometryError unless x has the level's number of points.
+    Only invariant channels have a mean that does not depend on frames. Of what autocast made less than
+    float32 the means are float32. Raises GeometryError unless x has the level's number of points.
 
     >>> import geocnn.geometry as geometry
-    >>> h = geometry.healpix(2).hierarchy(levels=1); surface_mean(torch.ones(48, 3), h, 0)
+    >>> h = geometry.healpix(2).hierarchy(levels=1); surface_mean(torch.ones(48, 3), h, 0).round()
     tensor([[1., 1., 1.]])
     """
     areas, ptr = hierarchy.areas[level], hierarchy.ptr[level]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import sph_harm_y
 
-from geocnn.errors import GeometryError, MapError
+from geocnn.errors import BadValueError, GeometryError, MapError
 from geocnn.geometry.healpix import nested_to_ring, pixel_to_angle, pixel_to_vector
 from geocnn.groups.rotations import random_rotations
 from geocnn.groups.wigner import rotate_coefficients
@@ -408,6 +409,32 @@ def test_bad_input_is_named():
         analysis(torch.zeros(48, dtype=torch.float64), healpix_grid(2), 2, iterations=-1)
     with pytest.raises(GeometryError, match="lmax=4"):
         analysis(torch.zeros(32, dtype=torch.float64), gauss_legendre(4), 4)
+
+
+@pytest.mark.parametrize("grid", [healpix_grid(4), gauss_legendre(8), equiangular(9, poles=True)], ids=repr)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, hp.UNSEEN, 1e20, 9.969209968386869e36])
+def test_bad_values_are_refused_on_every_grid(grid, bad):
+    values = torch.zeros(2, grid.n_points, dtype=torch.float32)
+    values[1, 5] = bad
+    with pytest.raises(BadValueError, match=rf"1 of {grid.n_points} points are .*\[5\]"):
+        analysis(values, grid, 3)
+    with pytest.raises(BadValueError, match=r"\[5\]"):
+        analysis(torch.complex(values, values), grid, 3, spin=1)
+
+
+def test_degrees_that_healpix_recovers_badly_are_not_given_without_a_word():
+    grid, alm = healpix_grid(8), fields(23, 2)
+    with pytest.warns(UserWarning, match=r"lmax=23 .*use lmax <= 16"):
+        found = analysis(synthesis(alm, grid), grid, 23)
+    assert 0.03 < (found - alm).norm() / alm.norm() < 0.3  # the tenth of which it speaks
+    assert grid.lmax_accurate == 16
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # the input's degrees beyond lmax would be seen as lower ones
+        found = analysis(synthesis(alm[:, :17, :17], grid), grid, 16)
+        analysis(synthesis(alm, grid), grid, 23, iterations=3)
+        analysis(synthesis(alm, gauss_legendre(24)), gauss_legendre(24), 23)
+    assert (found - alm[:, :17, :17]).norm() / alm.norm() < 3e-5
 
 
 @pytest.mark.parametrize("grid", [gauss_legendre(3, 5), healpix_grid(1)], ids=repr)
