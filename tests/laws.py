@@ -360,27 +360,27 @@ def stencils_are_gauge_covariant(case: Case) -> None:
     s = case.surface
     some = torch.arange(0, s.n_points, 3)
     coarse = s.coarser()
-    for flips in (False, True):
-        alpha, flip = random_gauge(s.n_points, flips, seed=6)
-        beta, other_flip = random_gauge(coarse.n_points, flips, seed=7)
-        turned_s, turned_c = s.turn_frames(alpha, flip), coarse.turn_frames(beta, other_flip)
-        of_some = (alpha[some], None if flip is None else flip[some])
-        for make in (
-            lambda x, t: x.stencil(case.radius, targets=t),
-            lambda x, t: x.stencil(case.radius, samples=(2, 6), targets=t),
-            lambda x, t: x.stencil(case.radius, kind="log", targets=t),
-            lambda x, t: x.stencil(case.radius, kind="log", boundary="normalise", targets=t),
-            lambda x, t: x.interpolation(x if t is None else t),
-        ):
-            for before, after, target_gauge in (
-                (make(s, None), make(turned_s, None), ()),
-                (make(s, some), make(turned_s, some), of_some),
-                (make(s, coarse), make(turned_s, turned_c), (beta, other_flip)),
-            ):
-                expected = before.turn_frames(alpha, flip, *target_gauge)
-                torch.testing.assert_close(operator(after), operator(expected), rtol=0, atol=1e-9)
-                assert expected.group.contains(after.group)
-                assert after.group.flips == (flips or s.group.flips)
+    gauges = [
+        (*random_gauge(s.n_points, flips, seed=6), *random_gauge(coarse.n_points, flips, seed=7))
+        for flips in (False, True)
+    ]
+    for make in (
+        lambda x, t: x.stencil(case.radius, targets=t),
+        lambda x, t: x.stencil(case.radius, samples=(2, 6), targets=t),
+        lambda x, t: x.stencil(case.radius, kind="log", targets=t),
+        lambda x, t: x.stencil(case.radius, kind="log", boundary="normalise", targets=t),
+        lambda x, t: x.interpolation(x if t is None else t),
+    ):
+        before = [make(s, targets) for targets in (None, some, coarse)]
+        for alpha, flip, beta, other_flip in gauges:
+            turned_s, turned_c = s.turn_frames(alpha, flip), coarse.turn_frames(beta, other_flip)
+            of_some = (alpha[some], None if flip is None else flip[some])
+            after = [make(turned_s, targets) for targets in (None, some, turned_c)]
+            for old, new, gauge in zip(before, after, ((), of_some, (beta, other_flip)), strict=True):
+                expected = old.turn_frames(alpha, flip, *gauge)
+                torch.testing.assert_close(operator(new), operator(expected), rtol=0, atol=1e-9)
+                assert expected.group.contains(new.group)
+                assert new.group.flips == (flip is not None or s.group.flips)
 
 
 def samples_stay_where_they_are_when_frames_turn(case: Case) -> None:

@@ -1,4 +1,6 @@
-"""Every example runs from an empty folder, headless, and leaves nothing outside it."""
+"""Every example runs from an empty folder, headless, and leaves nothing outside it; the long ones are slow
+tests.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,18 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
+# ten seconds or more on one core; tests/experiments have most of what they compute at small size
+LONG = {
+    "data_efficiency", "equivariance_report", "local_is_harmonic", "moebius_digits",
+    "one_layer_many_surfaces", "oversampling", "parts_of_a_body", "polarisation", "quadrants",
+    "rotated_digits", "sphere_rotation", "winds",
+}  # fmt: skip
+CASES = [
+    pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ()) for path in EXAMPLES
+]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", CASES)
 def test_example_runs(example, tmp_path):
     environment = os.environ | {"MPLBACKEND": "Agg", "GEOCNN_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(

@@ -73,5 +73,5 @@ def test_the_version_is_the_packages():
 def test_ci_runs_the_second_command_of_the_readme():
     readme = (ROOT / "README.md").read_text()
     commands = re.findall(r"```sh\n(python3 -m venv .*?)\n```", readme, re.DOTALL)
-    assert commands[1].endswith("pytest")
+    assert commands[1].endswith(".venv/bin/pytest -n auto --dist worksteal")
     assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()

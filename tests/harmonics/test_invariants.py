@@ -33,7 +33,7 @@ def test_clebsch_gordan_are_sympy_s(l1, l2, l):
             assert abs(float(found[m1 + l1, m2 + l2]) - expected) < 1e-14
 
 
-@pytest.mark.parametrize(("l1", "l2"), [(3, 5), (20, 16), (40, 40)])
+@pytest.mark.parametrize(("l1", "l2"), [(3, 5), (20, 16), pytest.param(40, 40, marks=pytest.mark.slow)])
 def test_clebsch_gordan_are_orthogonal(l1, l2):
     m1, m2 = torch.meshgrid(torch.arange(-l1, l1 + 1), torch.arange(-l2, l2 + 1), indexing="ij")
     # the columns of order 1, over all degrees
