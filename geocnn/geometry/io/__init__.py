@@ -5,7 +5,7 @@ afterwards. Without a word trimesh 5.2 (`process=False, maintain_order=True`) dr
 files with normals or uv, misplaces negative ids, repeats vertices by material, merges them by uv in .ply,
 splits quads and accepts truncated files; meshio 5.3 refuses .obj files with normals or uv, and ends the
 process at a file it does not know.
-nibabel reads GIFTI and FreeSurfer's files, trimesh scenes; both are imported only where such a file is met.
+nibabel reads GIFTI and FreeSurfer's files, trimesh and pycollada scenes; they are imported only where needed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.io.dae import read_dae
 from geocnn.geometry.io.freesurfer import freesurfer_values, is_freesurfer, read_freesurfer
 from geocnn.geometry.io.gifti import gifti_bytes, gifti_values, read_gifti
 from geocnn.geometry.io.libraries import gunzipped
@@ -63,6 +64,7 @@ READERS: dict[str, Callable[[bytes, Path], Polygons]] = {
     ".gii": read_gifti,
     ".npz": lambda content, _: read_npz(content),
     **dict.fromkeys(SCENES, read_scene),
+    ".dae": read_dae,
 }
 """From the content of a file; its path is for libraries that read more files than one."""
 
@@ -75,7 +77,7 @@ WRITERS: dict[str, Callable[[RawMesh], tuple[bytes, list[str]]]] = {
 }
 """The content of a file, and the names of the attributes it cannot hold."""
 
-PACKED = tuple(f"{suffix}.gz" for suffix in READERS if suffix not in SCENES)
+PACKED = (".ply.gz", ".obj.gz", ".off.gz", ".stl.gz", ".vtp.gz", ".gii.gz", ".npz.gz")
 
 KNOWN = f"known formats are {', '.join(READERS)} (with .gz too, except scenes) and FreeSurfer's surfaces"
 IDS: dict[str, tuple[float, float]] = {
@@ -96,9 +98,9 @@ def read_mesh(path: str | Path) -> RawMesh:
     Reads `.ply` and `.off` (text and binary), `.obj` (all groups as one mesh), `.stl` (three vertices per
     triangle), `.vtp` (VTK PolyData in XML) and `.npz` with `vertices` and `faces` (or `v` and `f`); with
     nibabel `.gii` (GIFTI surfaces) and FreeSurfer's surfaces (`lh.pial`, …, told by their content); with
-    trimesh the scenes `.glb .gltf .3mf .dae`, whose parts are named. All but scenes and FreeSurfer's may be
-    packed (`.ply.gz`). Polygons and strips are cut into triangles; `face_map` tells which came from where.
-    `left_out` names what is in the file and not in the result.
+    trimesh or pycollada the scenes `.glb .gltf .3mf .dae`, whose parts are named. Our own formats and `.gii`
+    may be packed (`.ply.gz`). Polygons and strips are cut into triangles; `face_map` tells which came from
+    where. `left_out` names what is in the file and not in the result.
 
     Raises:
         GeometryError: no such file, an unknown format, a missing library, a damaged or truncated file, whose

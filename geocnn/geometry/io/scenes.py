@@ -1,4 +1,4 @@
-"""Scenes of several parts, .glb .gltf .3mf .dae, read by trimesh."""
+"""Scenes of several parts, .glb .gltf .3mf, read by trimesh."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geocnn.geometry.io.libraries import library, reading_with, refuse_bomb
 from geocnn.geometry.io.pieces import joined
 from geocnn.geometry.io.raw import Attributes, Polygons
 
-SCENES = (".glb", ".gltf", ".3mf", ".dae")
+SCENES = (".glb", ".gltf", ".3mf")
 
 
 def read_scene(content: bytes, path: Path) -> Polygons:

@@ -102,6 +102,8 @@ def split(text: bytes, words: Words | None = None) -> np.ndarray:
     """What stands between spaces; refused where a word is too long for a number, as arrays give all of them
     the room of the longest.
     """
+    if b"\0" in text:  # which arrays of words would drop
+        raise damaged("it has a byte of value 0", text.count(b"\n", 0, text.index(b"\0")) + 1)
     found = text.split()
     if max(map(len, found), default=0) > LONGEST_WORD:
         long = next(k for k, word in enumerate(found) if len(word) > LONGEST_WORD)
@@ -125,7 +127,8 @@ def lines(text: bytes) -> bytes:
 
 def without_comments(text: bytes) -> bytes:
     """The lines of a text less what follows #."""
-    return re.sub(rb"#[^\n]*", b"", lines(text))
+    # 1.#INF and 1.#IND, as Windows once spelt them, are numbers
+    return re.sub(rb"(?:(?<!1\.)#|#(?!INF|IND|QNAN|SNAN))[^\n]*", b"", lines(text))
 
 
 def table(words: Words, rows: np.ndarray, least: int, what: str) -> np.ndarray:
