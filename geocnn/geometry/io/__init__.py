@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -262,9 +263,10 @@ def _content(path: Path) -> tuple[bytes, str]:
 
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """Errors say which file they are about."""
+    """Errors say which file they are about; NaN and infinity in it are no news to numpy."""
     try:
-        yield
+        with np.errstate(invalid="ignore", over="ignore"):
+            yield
     except GeometryError as fault:
         raise GeometryError(f"{path}: {fault}") from fault
     except OSError as fault:
