@@ -430,5 +430,5 @@ def test_gifti_is_written_as_nibabel_reads_it(tmp_path):
     assert faces.tolist() == SIDES.tolist() and label.tolist() == [0, 1, 2, 3]
     write_mesh(tmp_path / "b.gii", raw_mesh(TETRAHEDRON, SIDES))
     assert nibabel.load(tmp_path / "b.gii").darrays[0].data.dtype == np.float32
-    with pytest.raises(GeometryError, match="beyond 32 bits"):
+    with pytest.raises(GeometryError, match=r"ids that \.gii files cannot hold"):
         write_mesh(tmp_path / "c.gii", raw_mesh(TETRAHEDRON, [[0, 1, 2**40]]))

@@ -56,9 +56,7 @@ def gifti_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:
     """
     gifti = library("nibabel.gifti")
     image, left_out = gifti.GiftiImage(), [*raw.face_attributes, *raw.corner_attributes]
-    columns = {"POINTSET": _narrow(raw.vertices.numpy()), "TRIANGLE": _narrow(raw.faces.numpy())}
-    if columns["TRIANGLE"].dtype.str[1:] != "i4":
-        raise GeometryError("faces with ids beyond 32 bits: a .gii file cannot hold them")
+    columns = {"POINTSET": _narrow(raw.vertices.numpy()), "TRIANGLE": raw.faces.numpy().astype(np.int32)}
     for intent, values in columns.items():
         image.add_gifti_data_array(_array(gifti, values, intent, {}))
     for name, values in raw.vertex_attributes.items():
