@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from geocnn.equivariance import anchor_error, gauge_error, rotation_error
+from geocnn.equivariance.errors import relative
 from geocnn.errors import FieldTypeError, GeocnnError, MapError
 from geocnn.geometry import healpix, icosphere, torus
 from geocnn.nn import GaugeConv, SurfaceEncoder
@@ -103,6 +104,17 @@ def test_gauge_error_sees(fault, random):
     x = torch.randn(192, 1, dtype=torch.float64, generator=random)
     error = gauge_error(Layers("1x0", "2x1", "1x0", between=fault), x, stencil, "1x0", "1x0", random)
     assert error.output.max > 0.05 and error.gradient.max > 0.01
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_errors_are_summed_in_float64_whatever_the_model_s_format(dtype, random):
+    # 10,000 entries of some hundred: their squares add up to more than float16 holds
+    expected = (300 * torch.randn(10_000, generator=random)).to(dtype)
+    found = (expected.double() * (1 + 1e-2 * torch.randn(10_000, generator=random))).to(dtype)
+    error = relative(found, expected)
+    exact = (found.double() - expected.double()).norm() / expected.double().norm()
+    assert error.dtype == torch.float64
+    assert float(error) == pytest.approx(float(exact), rel=1e-12)
 
 
 # Anchor: the angular quadrature of a smooth field converges faster than any power of the number of angles.

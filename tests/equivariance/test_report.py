@@ -28,6 +28,9 @@ def _seeded():
 def test_rounding_discretisation_and_breakage():
     assert judged("", [1e-14, 1e-13], 0.75).verdict == "exact"
     assert judged("", [0.4, 0.1], 0.75).order == pytest.approx(2)
+    # of three grids the last refinement counts: what fell before says nothing about what is left
+    assert judged("", [0.4, 0.4, 0.1], 0.75).order == pytest.approx(2)
+    assert judged("", [0.8, 0.02, 0.019], 0.75).verdict == "broken"
     # half an order is what a spoilt edge has, in the mean square
     assert judged("", [0.1, 0.1 / math.sqrt(2)], 0.75).verdict == "broken"
     assert judged("", [0.1], 0.75).verdict == "undecided" and judged("", [0.1], None).verdict == "broken"

@@ -153,6 +153,13 @@ def test_degree_zero_alone_has_kernels_of_the_whole_sphere():
     assert model.blocks[0].far.radius == torch.pi
 
 
+def test_kernels_reach_as_far_as_asked():
+    """`reach` times the smallest distance that the degrees of a block tell apart, at most π."""
+    model = HarmonicEncoder("1x0", ["2x0"] * 3, [12, 6, 1], 2, rings=2, reach=1.5)
+    radii = [block.far.radius for block in model.blocks]
+    assert radii == pytest.approx([1.5 * torch.pi / 12, 1.5 * torch.pi / 6, torch.pi])
+
+
 def test_what_does_not_fit_is_named():
     with pytest.raises(FieldTypeError, match="at least one width"):
         HarmonicUNet("1x0", [], [], "1x0")

@@ -137,6 +137,19 @@ def test_the_twin_shares_its_weights_both_ways():
         SO3Correlation("1x0", "1x0", 3).to_local()
 
 
+@pytest.mark.parametrize("twin", ["harmonic", "local"])
+def test_the_twin_lies_on_its_layer_s_device(twin):
+    local = GaugeConv("1x0 + 1x1", "2x0 + 1x1", rings=2)
+    # "meta" is a device that every machine has
+    made = (
+        local.to("meta").to_harmonic(0.5, 7)
+        if twin == "harmonic"
+        else local.to_harmonic(0.5, 7).to("meta").to_local()
+    )
+    assert all(t.device.type == "meta" for t in [*made.parameters(), *made.buffers()])
+    assert list(made.buffers())
+
+
 def test_scalars_are_the_integral_written_out():
     torch.manual_seed(0)
     grid, radius, lmax = gauss_legendre(48, 96), 1.2, 40

@@ -82,6 +82,18 @@ def test_it_keeps_the_pixels_on_its_grid_and_no_others():
         assert y.abs().sum() == kept.abs().sum()  # the rest lies beyond the border
 
 
+def test_a_symmetric_image_has_one_place_of_highest_score():
+    # weights that fell off alike to the right and downwards would leave two, mirror images of each other
+    pool, x = EquivariantSubsample2d(2, "circular"), torch.zeros(1, 1, 8, 8, dtype=F64)
+    x[..., 1, 4] = x[..., 4, 1] = 1
+    assert torch.equal(x, x.mT)
+    shifts = torch.tensor(list(itertools.product(range(8), range(8))))
+    images = torch.cat(
+        [x.roll(t, (2, 3)) for t in shifts.tolist()]
+    )  # past the seam, mirrors change their order
+    assert torch.equal(pool.place(images), (pool.place(x) + shifts) % 8)
+
+
 def test_images_in_a_batch_choose_for_themselves_and_gradients_reach_what_is_kept():
     x, pool = randn(4, 2, 8, 8).requires_grad_(), EquivariantSubsample2d(2)
     torch.testing.assert_close(pool(x), torch.cat([pool(image[None]) for image in x]))
