@@ -28,11 +28,17 @@ class History(Logger):
     nor has them twice.
     """
 
-    name, version = "history", ""
-
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
+
+    @property
+    def name(self) -> str:
+        return "history"
+
+    @property
+    def version(self) -> str:
+        return ""
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         row = {name: float(value) for name, value in metrics.items()}

@@ -27,6 +27,7 @@ from geocnn.train.files import (
     save_state,
     write_record,
 )
+from geocnn.train.memory import Need, check_memory
 from geocnn.train.results import METRICS, write_rows
 from geocnn.train.score import Scorer, classify
 from geocnn.train.settings import LoopSettings
@@ -175,6 +176,47 @@ def fit(
     return outcome
 
 
+def try_step(
+    network: nn.Module,
+    train: Dataset[Any],
+    validation: Dataset[Any],
+    settings: LoopSettings,
+    score: Scorer = classify,
+) -> None:
+    """Take one step and score one batch, on one device, without a folder. The weights change.
+
+    Raises GeocnnError if that fails: no run with these settings can start.
+    """
+    from lightning.pytorch import Trainer
+
+    from geocnn.train.module import Classifier, Examples
+
+    _quieten()
+    accelerator, devices = find_devices(settings.devices)
+    batch_size = min(settings.batch_size, len(train))  # pyright: ignore[reportArgumentType]
+    trainer = Trainer(
+        accelerator=accelerator,
+        devices=devices[:1] if isinstance(devices, list) else 1,
+        precision=settings.precision,  # pyright: ignore[reportArgumentType]
+        fast_dev_run=1,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    try:
+        trainer.fit(
+            Classifier(network, score, settings, 1, batch_size),
+            Examples(train, validation, settings, 1, settings.batch_size),
+        )
+    except GeocnnError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise GeocnnError(
+            f"the first step with these settings fails ({type(error).__name__}: {reason})"
+        ) from error
+
+
 def fit_each(
     names: Sequence[str], folder: Path, console: Console, fit_one: Callable[[str], Outcome]
 ) -> dict[str, Outcome]:
@@ -243,7 +285,7 @@ def _warn(text: str, console: Console) -> None:
     console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
-def find_devices(devices: str) -> tuple[str, int | list[int] | str]:
+def find_devices(devices: str) -> tuple[str, int | list[int]]:
     """Lightning's accelerator and devices for "auto", "cpu", "2" or "gpu:0,1".
 
     Raises:
@@ -256,11 +298,15 @@ def find_devices(devices: str) -> tuple[str, int | list[int] | str]:
     if devices == "cpu" or (devices == "auto" and not gpus):
         return "cpu", 1
     if devices == "auto":
-        return "gpu", "auto"
+        return "gpu", gpus
     if devices.isdecimal() and int(devices) > 0:
+        if 0 < gpus < int(devices):
+            raise GeocnnError(
+                f"devices = '{devices}', but this machine has {gpus} CUDA GPUs; use auto or cpu"
+            )
         return ("gpu" if gpus else "cpu"), int(devices)
     if devices.startswith("gpu:") and all(part.isdecimal() for part in devices[4:].split(",")):
-        chosen = [int(part) for part in devices[4:].split(",")]
+        chosen = sorted({int(part) for part in devices[4:].split(",")})
         if max(chosen) >= gpus:
             raise GeocnnError(
                 f"devices = '{devices}', but this machine has {gpus} CUDA GPUs; use auto or cpu"
@@ -269,6 +315,15 @@ def find_devices(devices: str) -> tuple[str, int | list[int] | str]:
     raise GeocnnError(
         f"devices = '{devices}' is not understood; give auto, cpu, a number of devices, or gpu:0,1"
     )
+
+
+def check_machine(settings: LoopSettings, need: Need) -> None:
+    """Raises GeocnnError where this machine lacks the devices, the precision or the memory."""
+    accelerator, devices = find_devices(settings.devices)
+    if accelerator == "cpu" and settings.precision == "16-mixed":
+        raise GeocnnError("precision = '16-mixed' needs a GPU; use bf16-mixed or 32-true on CPU")
+    processes = len(devices) if isinstance(devices, list) else devices
+    check_memory(need, processes, accelerator == "gpu")
 
 
 def inference_device(devices: str) -> torch.device:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geocnn.errors import CheckpointError
-from geocnn.train.loop import find_devices
+from geocnn.train.loop import check_machine
+from geocnn.train.memory import Need
 from geocnn.train.settings import LoopSettings, load_settings, resumed_settings, save_settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class Recipe:
     """One line."""
     presets: Mapping[str, Any]
     """Settings (a LoopSettings) by name; the first is the default."""
+    needs: Callable[[Any], Need]
+    """(settings): the memory that the largest of the run's trainings needs."""
+    rehearse: Callable[[Any], None]
+    """(settings): take one step of each of the run's trainings; raise what keeps them from starting."""
     train: Callable[[Any, Path, Console], None]
     """(settings, run folder, console): train what is not yet trained there, then evaluate and report."""
     predict: Callable[[Request, Console], None]
@@ -90,7 +95,8 @@ def open_run(
     Raises:
         CheckpointError: the folder holds a run and `resume` is false, or there is nothing to resume, or the
             run to resume was started with other settings.
-        GeocnnError: the settings' devices are not here. Of a run that cannot start nothing is written.
+        GeocnnError: settings are out of range or do not go together, this machine lacks devices or memory,
+            or a first step fails. Of a run that cannot start nothing is written.
     """
     if RUN_VARIABLE in os.environ:
         folder = Path(os.environ[RUN_VARIABLE])
@@ -101,16 +107,23 @@ def open_run(
         if not file.is_file():
             raise CheckpointError(f"there is no run to resume in {folder}; start it without --resume")
         settings = resumed_settings(load_settings(type(recipe.default), file), chosen)
+        check_machine(settings, recipe.needs(settings))
     else:
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(not _unfinished(path) for path in folder.iterdir()):
             raise CheckpointError(
                 f"{folder} is not empty; continue its run with --resume or name another folder"
             )
         settings = dataclasses.replace(recipe.presets[preset], **chosen)
-    find_devices(settings.devices)
+        check_machine(settings, recipe.needs(settings))
+        recipe.rehearse(settings)
     folder.mkdir(parents=True, exist_ok=True)
     save_settings(settings, file)
     return folder, settings
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether it is what a kill leaves of a file that it kept from being written."""
+    return path.suffix == ".part"
 
 
 @contextmanager
@@ -129,7 +142,7 @@ def _choose(name: str, folder: Path | None, resume: bool) -> Path:
     numbers = [
         int(run.name[len(name) + 1 :])
         for run in Path("runs").glob(f"{name}-*")
-        if run.name[len(name) + 1 :].isdecimal()
+        if run.name[len(name) + 1 :].isdecimal() and (not resume or (run / "settings.json").is_file())
     ]
     last = max(numbers, default=0)
     if resume and not numbers:

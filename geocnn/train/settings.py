@@ -1,57 +1,141 @@
-"""Settings: what a user can choose about a training, each with its default and a line of help."""
+"""Settings: what a user can choose about a training, each with its default, a line of help and its range."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from geocnn.errors import CheckpointError, GeocnnError
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.planar import SO2
+from geocnn.train.files import read_json, read_record, write_record
 
 S = TypeVar("S", bound="LoopSettings")
 
 
-def setting(default: Any, help: str, may_change: bool = False) -> Any:
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `least` to `most`, without the two where they are limits only.
+
+    >>> 0 in Range(0, 1), 1.0 in Range(0, 1), 0 in POSITIVE, float("nan") in Range(0)
+    (True, True, False, False)
+    """
+
+    least: float
+    most: float = math.inf
+    without_least: bool = False
+    without_most: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, (int, float)) or not abs(value) < math.inf:
+            return False
+        above = value > self.least if self.without_least else value >= self.least
+        return above and (value < self.most if self.without_most else value <= self.most)
+
+    def __str__(self) -> str:
+        if self.most == math.inf:
+            return f"{'more than' if self.without_least else 'at least'} {self.least:,}"
+        if self.without_least:
+            return f"more than {self.least:,} and at most {self.most:,}"
+        return f"{self.least:,} to {'below ' if self.without_most else ''}{self.most:,}"
+
+
+POSITIVE = Range(0, without_least=True)
+BELOW_ONE = Range(0, 1, without_most=True)
+
+Allowed = Range | tuple[str, ...] | None
+"""Of numbers, and of the numbers in a tuple, the range; of words, which there are."""
+
+
+def setting(default: Any, help: str, allowed: Allowed = None, may_change: bool = False) -> Any:
     """A dataclass field with help; `may_change` marks what a resumed run may choose anew."""
-    return dataclasses.field(default=default, metadata={"help": help, "may_change": may_change})
+    return dataclasses.field(
+        default=default, metadata={"help": help, "allowed": allowed, "may_change": may_change}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
     """What the training loop itself needs, whatever it trains.
 
+    Raises GeocnnError naming every setting that has another type than its default, or is out of its range;
+    and if there is none, all that do not go together (`conflicts`).
+
     >>> LoopSettings(epochs=3).epochs
     3
+    >>> LoopSettings(warmup=2, patience=0)
+    Traceback (most recent call last):
+    geocnn.errors.GeocnnError: the setting warmup is 0 to 1, got 2; the setting patience is at least 1, got 0
     """
 
-    epochs: float = setting(2, "passes over the training set")
-    batch_size: int = setting(32, "examples a step, over all devices together")
-    learning_rate: float = setting(0.01, "peak learning rate of AdamW")
-    weight_decay: float = setting(0.01, "decoupled weight decay of AdamW")
+    epochs: float = setting(2, "passes over the training set", Range(0, 1_000_000, without_least=True))
+    batch_size: int = setting(32, "examples per step, over all devices together", Range(1))
+    learning_rate: float = setting(0.01, "peak learning rate of AdamW", POSITIVE)
+    weight_decay: float = setting(0.01, "decoupled weight decay of AdamW", Range(0))
     warmup: float = setting(
-        0.1, "share of the steps in which the learning rate rises; then it falls as a cosine"
+        0.1, "share of the steps in which the learning rate rises; then it falls as a cosine", Range(0, 1)
     )
-    check_every: int = setting(100, "steps between validations; each writes a checkpoint")
-    patience: int = setting(20, "stop after this many validations without a lower loss")
-    max_minutes: float = setting(60.0, "stop each network's training after this time", may_change=True)
-    seed: int = setting(0, "of the weights, the order of examples and the rotations")
-    precision: str = setting("32-true", "Lightning precision: 32-true, bf16-mixed, 16-mixed, 64-true")
+    check_every: int = setting(100, "steps between validations; each writes a checkpoint", Range(1))
+    patience: int = setting(20, "stop after this many validations without a lower loss", Range(1))
+    max_minutes: float = setting(
+        60.0,
+        "stop each network's training after this time",
+        Range(0, 10_000_000, without_least=True),
+        may_change=True,
+    )
+    seed: int = setting(0, "of the weights, the order of examples and the rotations", Range(0, 2**31 - 1))
+    precision: str = setting(
+        "32-true", "Lightning precision", ("32-true", "bf16-mixed", "16-mixed", "64-true")
+    )
     devices: str = setting("auto", "auto, cpu, a number of devices, or gpu:0,1", may_change=True)
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "check_every", "patience", "max_minutes")
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise GeocnnError(f"the setting {name} must be positive, got {getattr(self, name)}")
-        if not 0 <= self.warmup <= 1:
-            raise GeocnnError(f"the setting warmup is a share of the steps, 0 to 1, got {self.warmup}")
+        kinds = get_type_hints(type(self))
+        faults = [
+            fault
+            for field in dataclasses.fields(self)
+            if (fault := _fault(field, getattr(self, field.name), kinds[field.name]))
+        ] or self.conflicts()
+        if faults:
+            raise GeocnnError("; ".join(faults))
+
+    def conflicts(self) -> list[str]:
+        """What is wrong with the settings together, each of which is in its range: one clause per fault."""
+        return []
+
+
+def _fault(field: dataclasses.Field[Any], value: Any, kind: Any) -> str:
+    """What is wrong with the value of a setting by itself, or ""."""
+    allowed, parts = field.metadata["allowed"], (value,)
+    if isinstance(value, tuple) and get_args(kind):
+        kind, parts = get_args(kind)[0], value
+    named = f"the setting {field.name}"
+    if not all(_is(part, kind) for part in parts):
+        words = {bool: "yes or no", int: "a whole number", float: "a number", str: "text"}
+        return f"{named} is {words.get(kind, 'a list')}, got {value!r}"
+    if isinstance(allowed, Range) and not all(part in allowed for part in parts):
+        return f"{named} is {allowed}, got {_listed(parts)}"
+    if isinstance(allowed, tuple) and value not in allowed:
+        return f"{named} is one of {', '.join(allowed)}, got '{value}'"
+    return ""
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is kind
+
+
+def _listed(parts: Sequence[Any]) -> str:
+    return ", ".join(map(str, parts))
 
 
 def save_settings(settings: LoopSettings, file: Path) -> None:
-    file.write_text(json.dumps(dataclasses.asdict(settings), indent=2) + "\n")
+    write_record(dataclasses.asdict(settings), file)
 
 
 def tuples(values: dict[str, Any]) -> dict[str, Any]:
@@ -64,12 +148,16 @@ def tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_settings(kind: type[S], file: Path) -> S:
-    """The settings of a run, from `settings.json`. Raises CheckpointError if they are not of this kind."""
+    """The settings of a run, from `settings.json`; without a checksum in it they may be written by hand.
+
+    Raises CheckpointError if they are not of this kind, or damaged.
+    """
     try:
-        return kind(**tuples(json.loads(file.read_text())))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        values = read_record(file) if "sha256" in read_json(file) else read_json(file)
+        return kind(**tuples(values))
+    except (TypeError, GeocnnError) as error:
         raise CheckpointError(
-            f"{file} does not hold {kind.__name__} ({error}); start a new run instead"
+            f"{file} does not hold {kind.__name__} ({error}); start a new run in another folder"
         ) from error
 
 
@@ -93,10 +181,29 @@ def resumed_settings(saved: S, chosen: dict[str, Any]) -> S:
     return dataclasses.replace(saved, **{name: value for name, value in chosen.items() if name in free})
 
 
-def check_convs(widths: Sequence[str], convs: Sequence[int]) -> None:
-    """Raises GeocnnError unless there is one number of convolutions for each width."""
-    if len(convs) != len(widths):
-        raise GeocnnError(
-            f"the settings widths and convs go together, one number a width: got {len(widths)} widths, "
-            f"{len(convs)} convs"
-        )
+def convs_conflicts(widths: Sequence[str], convs: Sequence[int]) -> list[str]:
+    """Unless there is one number of convolutions for each width."""
+    if len(convs) == len(widths):
+        return []
+    return [
+        "the settings widths and convs go together, one number a width: "
+        f"got {len(widths)} widths, {len(convs)} convs"
+    ]
+
+
+def widths_conflicts(widths: Sequence[str]) -> list[str]:
+    """Where widths are not 1 to 30 feature types of SO(2), of a size and frequencies that a machine holds."""
+    if not 1 <= len(widths) <= 30:
+        return [f"the setting widths has a feature type for each of 1 to 30 levels, got {len(widths)}"]
+    found = []
+    for width in widths:
+        try:
+            known = FieldType(width)
+        except ValueError as error:
+            found.append(f"the setting widths: {error}")
+            continue
+        if known.group != SO2 or not 0 < known.dim < 10**9 or known.max_frequency > 100:
+            found.append(
+                f"the setting widths: '{width:.40}' is no feature type such as 8x0 + 4x1 (frequencies to 100)"
+            )
+    return found

@@ -24,9 +24,19 @@ from geocnn.errors import GeocnnError
 from geocnn.geometry import Mesh
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.rotations import random_rotations
-from geocnn.train.loop import Outcome, finished, fit, fit_each, inference_device, is_main_process
+from geocnn.train.loop import (
+    Outcome,
+    finished,
+    fit,
+    fit_each,
+    inference_device,
+    is_main_process,
+    try_step,
+)
+from geocnn.train.memory import Layer, Need, estimate
 from geocnn.train.recipe import Recipe, Subject
 from geocnn.train.recipes.part_networks import (
+    FEATURES,
     PartsNetwork,
     build_network,
     load_network,
@@ -46,7 +56,15 @@ from geocnn.train.recipes.part_surfaces import (
     two_sided,
 )
 from geocnn.train.results import read_metrics, write_metrics, write_results
-from geocnn.train.settings import LoopSettings, check_convs, setting
+from geocnn.train.settings import (
+    BELOW_ONE,
+    POSITIVE,
+    LoopSettings,
+    Range,
+    convs_conflicts,
+    setting,
+    widths_conflicts,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,36 +76,40 @@ if TYPE_CHECKING:
 class BodyPartsSettings(LoopSettings):
     """The settings of the recipe."""
 
-    train_size: int = setting(160, "training bodies, at most 160")
-    val_size: int = setting(20, "validation bodies, at most 20")
-    test_size: int = setting(40, "test bodies, at most 40")
-    seeds: int = setting(1, "networks of each kind: with the seeds seed, seed + 1, ...")
-    epochs: float = setting(5, "passes over the training set")
-    batch_size: int = setting(1, "bodies a step, over all devices together")
-    learning_rate: float = setting(0.005, "peak learning rate of AdamW")
-    check_every: int = setting(160, "steps between validations; each writes a checkpoint")
-    max_minutes: float = setting(40.0, "stop each network's training after this time", may_change=True)
+    train_size: int = setting(160, "training bodies, at most 160", Range(1, 160))
+    val_size: int = setting(20, "validation bodies, at most 20", Range(1, 20))
+    test_size: int = setting(40, "test bodies, at most 40", Range(1, 40))
+    seeds: int = setting(1, "networks of each kind: with the seeds seed, seed + 1, ...", Range(1, 1000))
+    epochs: float = setting(5, "passes over the training set", Range(0, 1_000_000, without_least=True))
+    batch_size: int = setting(1, "bodies per step, over all devices together", Range(1))
+    learning_rate: float = setting(0.005, "peak learning rate of AdamW", POSITIVE)
+    check_every: int = setting(160, "steps between validations; each writes a checkpoint", Range(1))
+    max_minutes: float = setting(
+        40.0,
+        "stop each network's training after this time",
+        Range(0, 10_000_000, without_least=True),
+        may_change=True,
+    )
     widths: tuple[str, ...] = setting(
         ("16x0 + 8x1", "32x0 + 16x1", "48x0 + 24x1", "64x0 + 32x1"),
         "feature types, one a level, each with a quarter of the points",
     )
-    convs: tuple[int, ...] = setting((0, 1, 1, 1), "residual blocks of each level, on the way down and up")
-    dropout: float = setting(0.0, "share of the head's fields dropped in training")
-    rings: int = setting(2, "radial functions of a kernel")
-    radius: float = setting(0.06, f"of the finest kernels, in metres on a body scaled to {AREA} m²")
-    stencil: str = setting("log", "log: sources where they lie; exp: interpolated on a polar grid")
+    convs: tuple[int, ...] = setting(
+        (0, 1, 1, 1), "residual blocks of each level, on the way down and up", Range(0, 100)
+    )
+    dropout: float = setting(0.0, "share of the head's fields dropped in training", BELOW_ONE)
+    rings: int = setting(2, "radial functions of a kernel", Range(1, 100))
+    radius: float = setting(0.06, f"of the finest kernels, in metres on a body scaled to {AREA} m²", POSITIVE)
+    stencil: str = setting(
+        "log", "log: sources where they lie; exp: interpolated on a polar grid", ("log", "exp")
+    )
     baseline: bool = setting(False, "train also on vertex areas alone, and a network of invariants only")
-    processes: int = setting(0, "that compute geometry at once; 0: one a core", may_change=True)
+    processes: int = setting(
+        0, "that compute geometry at once; 0: one a core", Range(0, 1000), may_change=True
+    )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        sizes = {"train_size": 160, "val_size": 20, "test_size": 40}
-        for name, most in sizes.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise GeocnnError(f"the setting {name} is 1 to {most}, got {getattr(self, name)}")
-        if self.seeds < 1 or self.processes < 0:
-            raise GeocnnError("the setting seeds is at least 1, and processes at least 0")
-        check_convs(self.widths, self.convs)
+    def conflicts(self) -> list[str]:
+        return widths_conflicts(self.widths) + convs_conflicts(self.widths, self.convs)
 
 
 PRESETS = {"default": BodyPartsSettings()}
@@ -139,6 +161,36 @@ def trainings(settings: BodyPartsSettings) -> list[Training]:
         kinds.append(("blind", "frame-blind", blind_description(settings)))
     seeds = range(settings.seed, settings.seed + settings.seeds)
     return [Training(f"{name}-{seed}", title, what, seed) for name, title, what in kinds for seed in seeds]
+
+
+def needs(settings: BodyPartsSettings) -> Need:
+    """The memory of one process, for bodies of 3,000 vertices."""
+    points = [3000 / 4**level for level in range(len(settings.widths))]
+    dims = [FieldType(width).dim for width in settings.widths]
+    layers = []
+    for level, (dim, convs) in enumerate(zip(dims, settings.convs, strict=True)):
+        # a residual block has two convolutions; one on the way down and one on the way up
+        layers += [Layer(dim, dim, points[level])] * (4 * convs)
+        layers.append(Layer(dims[level - 1] if level else FEATURES.dim, 2 * dim, points[level]))
+    around = 3000 * math.pi * settings.radius * settings.radius / AREA
+    entries = sum(n * min(n, around) for n in points)
+    bodies = settings.train_size + settings.val_size + settings.test_size
+    batch_size = min(settings.batch_size, settings.train_size)
+    return estimate(layers, settings.rings, batch_size, 3000 * FEATURES.dim, entries, bodies)
+
+
+def rehearse(settings: BodyPartsSettings) -> None:
+    """One step of each network, on one body. Raises GeocnnError where it fails."""
+    check_libraries()
+    body = bodies("train")[0]
+    (data,) = prepared(
+        [standard_mesh(body.vertices, body.faces)], [body.labels], geometry_options(settings), 1,
+        None,
+    )  # fmt: skip
+    batch_size = min(settings.batch_size, settings.train_size)
+    for training in trainings(dataclasses.replace(settings, seeds=1)):
+        several = Batches([data] * batch_size)
+        try_step(build_network(training.description), several, several, settings, score)
 
 
 def train(settings: BodyPartsSettings, folder: Path, console: Console) -> None:
@@ -332,6 +384,8 @@ RECIPE = Recipe(
     name="body-parts",
     summary="parts of human bodies on triangle meshes; tested on unseen people in unseen poses",
     presets=PRESETS,
+    needs=needs,
+    rehearse=rehearse,
     train=train,
     predict=predict,
     subject=subject,

@@ -57,14 +57,13 @@ def prepared(
     labels: Sequence[Tensor] | None,
     geometry: dict[str, Any],
     processes: int,
-    console: Console,
+    console: Console | None,
 ) -> list[SurfaceData]:
     """The meshes with all that the networks take. Raises GeometryError as `prepare` does."""
     from geocnn.data.surface_data import prepare
 
-    surfaces = prepare(
-        meshes, labels, processes=processes or os.cpu_count() or 1, console=console, **geometry
-    )
+    cores = os.cpu_count() or 1
+    surfaces = prepare(meshes, labels, processes=min(processes or cores, cores), console=console, **geometry)
     for surface, source in zip(surfaces, meshes, strict=True):
         surface.local_areas = local_areas(source)
     return surfaces

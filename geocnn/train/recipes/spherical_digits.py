@@ -24,7 +24,15 @@ from geocnn.errors import GeocnnError, MapError
 from geocnn.geometry import healpix
 from geocnn.geometry.healpix_maps import check_map
 from geocnn.train.files import load_weights
-from geocnn.train.loop import Outcome, fit, fit_each, inference_device, is_main_process, predict_logits
+from geocnn.train.loop import (
+    Outcome,
+    fit,
+    fit_each,
+    inference_device,
+    is_main_process,
+    predict_logits,
+    try_step,
+)
 from geocnn.train.recipe import Recipe, Request, Subject
 from geocnn.train.recipes.sphere_networks import (
     CLASSES,
@@ -34,89 +42,12 @@ from geocnn.train.recipes.sphere_networks import (
     load_network,
     save_network,
 )
+from geocnn.train.recipes.sphere_settings import PRESETS, SphericalDigitsSettings, needs
 from geocnn.train.results import read_metrics, write_metrics, write_results
-from geocnn.train.settings import LoopSettings, check_convs, setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
-
-
-@dataclass(frozen=True, kw_only=True)
-class SphericalDigitsSettings(LoopSettings):
-    """The settings of the recipe; the defaults are the preset `quick`."""
-
-    train_size: int = setting(11_000, "training digits, at most 55000")
-    val_size: int = setting(1_000, "validation digits, at most 5000")
-    test_size: int = setting(10_000, "test digits, at most 10000")
-    check_every: int = setting(250, "steps between validations; each writes a checkpoint")
-    nside: int = setting(16, "HEALPix resolution of the maps, 12 nside^2 pixels")
-    widths: tuple[str, ...] = setting(
-        ("8x0 + 6x1 + 6x2", "24x0 + 16x1 + 8x2", "48x0 + 24x1"),
-        "feature types, one a level, each at half the resolution",
-    )
-    lmax: tuple[int, ...] = setting(
-        (), "makes the network harmonic, one layer a width; the largest degree that each keeps"
-    )
-    convs: tuple[int, ...] = setting((0, 0, 1), "convolutions within each level besides those between levels")
-    dropout: float = setting(0.0, "share of the readout's hidden units dropped in training")
-    rings: int = setting(2, "radial functions of a kernel")
-    radius: float = setting(5.0, "of a kernel, in point spacings of its level; harmonic: in π / lmax")
-    stencil: str = setting("log", "log: sources where they lie; exp: interpolated on a polar grid")
-    stretch: float = setting(0.0, "training digits are stretched at random by about this share, never turned")
-    refine: float = setting(
-        0.0, "passes afterwards on an oversampled hierarchy, where rotations disturb less"
-    )
-    rotated: bool = setting(True, "train also on rotated digits, for R/R")
-    baseline: bool = setting(False, "train also an ordinary CNN on the latitude-longitude picture")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.refine >= 0:
-            raise GeocnnError(f"the setting refine is a number of passes, 0 for none, got {self.refine}")
-        if not 0 <= self.stretch < 1:
-            raise GeocnnError(f"the setting stretch is a share, from 0 to below 1, got {self.stretch}")
-        if self.lmax and (len(self.lmax) != len(self.widths) or self.convs or self.refine):
-            raise GeocnnError(
-                "a harmonic network has one lmax a width, no convs and no refine (try --preset long): "
-                f"got {len(self.widths)} widths, {len(self.lmax)} lmax, {len(self.convs)} convs, "
-                f"refine = {self.refine:g}"
-            )
-        if self.lmax and max(self.lmax) > 2 * self.nside:
-            raise GeocnnError(
-                f"maps of nside {self.nside} hold degrees up to {2 * self.nside}, lmax has {max(self.lmax)}"
-            )
-        if self.convs:
-            check_convs(self.widths, self.convs)
-
-
-ALL_DIGITS: dict[str, Any] = {
-    "train_size": 55_000,
-    "val_size": 2_000,
-    "check_every": 500,
-    "max_minutes": 110.0,
-    "rotated": False,
-}
-PRESETS = {
-    "quick": SphericalDigitsSettings(),
-    "long": SphericalDigitsSettings(
-        widths=("8x0 + 8x1", "16x0 + 16x1", "24x0 + 24x1", "32x0 + 32x1", "40x0"),
-        lmax=(26, 20, 14, 9, 5),
-        convs=(),
-        rings=3,
-        radius=3.0,
-        stretch=0.1,
-        epochs=10,
-        **ALL_DIGITS,
-    ),
-    "local": SphericalDigitsSettings(
-        widths=("12x0 + 8x1", "40x0 + 20x1", "64x0 + 32x1"),
-        convs=(0, 0, 2),
-        epochs=4,
-        refine=1.5,
-        **ALL_DIGITS,
-    ),
-}
 
 
 # --------------------------------------------------------------------------------------------------- training
@@ -153,6 +84,21 @@ def trainings(settings: SphericalDigitsSettings) -> list[Training]:
             Training("planar", "planar CNN", {"kind": "planar", "nside": settings.nside}, rotated=False)
         )
     return planned
+
+
+def rehearse(settings: SphericalDigitsSettings) -> None:
+    """One step of each network. Raises GeocnnError where it fails."""
+    descriptions = []
+    for training in trainings(settings):
+        if training.description in descriptions:
+            continue
+        descriptions.append(training.description)
+        try_step(
+            build_network(training.description),
+            _digits("train", training.rotated, settings, settings.train_size, settings.stretch),
+            _digits("val", training.rotated, settings, settings.val_size),
+            settings,
+        )
 
 
 def train(settings: SphericalDigitsSettings, folder: Path, console: Console) -> None:
@@ -417,6 +363,8 @@ RECIPE = Recipe(
     name="spherical-digits",
     summary="handwritten digits on the HEALPix sphere; trained upright, read in any orientation",
     presets=PRESETS,
+    needs=needs,
+    rehearse=rehearse,
     train=train,
     predict=predict,
     subject=subject,
