@@ -91,17 +91,10 @@ def test_all_bad_settings_are_named_together(tmp_path, capsys):
     assert all(name in said for name in ("nside", "convs", "2q0"))
 
 
-@pytest.mark.parametrize(
-    ("recipe", "options"),
-    [
-        # no kernel leads from scalars to vectors that are not there, and nothing invariant is left to read
-        ("spherical-digits", ["--widths=2x0, 4x0, 4x1"]),
-        # the body has 162 vertices, too few for as many levels
-        ("body-parts", [f"--widths={','.join(12 * ['2x0'])}", f"--convs={','.join(12 * '0')}"]),
-    ],
-)
-def test_what_only_the_first_step_tells_is_refused(recipe, options, tmp_path, capsys):
-    assert refused(capsys, recipe, *options, folder=tmp_path / "run").startswith("Error: ")
+def test_what_only_the_first_step_tells_is_refused(tmp_path, capsys):
+    # nothing invariant is left to read
+    said = refused(capsys, "spherical-digits", "--widths=2x0, 4x0, 4x1", folder=tmp_path / "run")
+    assert "invariant" in said
 
 
 def test_the_presets_fit_and_what_they_need_was_measured():
