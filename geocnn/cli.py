@@ -127,7 +127,18 @@ def predict(
             "--examples", "--digits", min=0, help="use this many of the recipe's own test inputs, not FILE"
         ),
     ] = 0,
-    nested: Annotated[bool, typer.Option("--nested", help="the pixels of a map are in nested order")] = False,
+    nested: Annotated[
+        bool | None,
+        typer.Option(
+            "--nested/--ring",
+            help="the pixels of a map are in nested, or in ring order; a FITS header that tells it decides",
+            show_default="seen in smooth maps",
+        ),
+    ] = None,
+    fill: Annotated[
+        list[float] | None,
+        typer.Option(help="a number that stands for no value in a map, may be repeated", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="folder for what is written; default: beside FILE, or the model's"),
@@ -135,7 +146,7 @@ def predict(
 ) -> None:
     """Let a trained network read a file: prints what it finds, writes it beside the file and draws it."""
     recipe = find_recipe(str(_describe(model).get("recipe")))
-    recipe.predict(Request(model, file, examples, nested, out), make_console())
+    recipe.predict(Request(model, file, examples, nested, out, tuple(fill or ())), make_console())
 
 
 @app.command(

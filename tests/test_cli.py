@@ -171,6 +171,12 @@ def test_bad_input_is_one_line(finished_run, tmp_path, capsys):
     assert "nside 2" in refused(capsys, "predict", finished_run, tmp_path / "small.npy")
     assert "NaN" in refused(capsys, "predict", finished_run, tmp_path / "hole.npy")
     assert "0 to 1" in refused(capsys, "predict", finished_run, tmp_path / "bright.npy")
+    np.save(tmp_path / "source.npy", np.eye(1, 768, 5))
+    np.save(tmp_path / "fill.npy", np.where(np.arange(768) == 3, -9999, np.eye(1, 768, 5)))
+    assert "--ring or --nested" in refused(capsys, "predict", finished_run, tmp_path / "source.npy")
+    assert "[3]" in refused(
+        capsys, "predict", finished_run, tmp_path / "fill.npy", "--ring", "--fill=-9999", "--fill=7"
+    )
     assert "is a folder" in refused(capsys, "predict", finished_run, tmp_path)
     assert "model.json" in refused(capsys, "predict", tmp_path, tmp_path / "small.npy")
     assert "--digits" in refused(capsys, "predict", finished_run)

@@ -80,7 +80,8 @@ def read_map_file(
     """
     file = Path(file)
     if not file.is_file():
-        raise MapError(f"there is no file {file}; give a .npy or .fits file with a HEALPix map")
+        what = f"{file} is a folder" if file.is_dir() else f"there is no file {file}"
+        raise MapError(f"{what}; give a .npy or .fits file with a HEALPix map")
     if file.suffix.lower() == ".npy":
         table = _read_npy(file)
     elif FITS_NAME.search(file.name):

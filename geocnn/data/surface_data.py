@@ -22,6 +22,7 @@ from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry import Hierarchy, Mesh, Stencil
 from geocnn.geometry.cache import cached_features, cached_hierarchy, is_cached
 from geocnn.geometry.sampling import check_radius, doubt
+from geocnn.geometry.values import check_values
 from geocnn.groups.planar import Group
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class SurfaceData(Data):
     Where y is one label per surface, [1], that of a batch has one per surface, [surfaces]. A data set of them
     can be saved and loaded by PyG's `InMemoryDataset`.
 
-    Raises GeometryError where x or areas have not one row per point, or y has neither that nor one in all.
+    Raises GeometryError where x or areas have not one row per point, or y has neither that nor one in all;
+    BadValueError where one has NaN, infinity, UNSEEN or another value that stands for none.
 
     >>> import geocnn.geometry as geometry
     >>> from torch_geometric.loader import DataLoader
@@ -68,6 +70,8 @@ class SurfaceData(Data):
             for name, rows, allowed in (("x", x, [n]), ("y", y, [n, 1]), ("areas", areas, [n])):
                 if rows is not None and len(rows) not in allowed:
                     raise GeometryError(f"the hierarchy has {n} points, but {name} has {len(rows)} rows")
+                if rows is not None:
+                    check_values(rows, 0, f"rows of {name}")
         super().__init__(x=x, y=y, areas=areas, **other)  # pyright: ignore[reportArgumentType]
         if hierarchy is not None:
             self._store["hierarchy"] = hierarchy

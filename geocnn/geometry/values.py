@@ -7,6 +7,7 @@ Layers do not look, for a look costs a GPU a synchronisation.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,6 +72,43 @@ def check_values(values: Tensor, dim: int = -1, unit: str = "pixels", fill: Fill
         f"{len(places)} of {count} {unit} are {name}, first at {first}; fill them or leave them out before "
         "the values are used"
     )
+
+
+def tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a batch, by name: itself, or those of tuples, lists, mappings and PyG's data in it.
+
+    >>> [name for name, _ in tensors((torch.zeros(2), {"y": torch.ones(2)}))]
+    ['batch[0]', "batch[1]['y']"]
+    """
+    if hasattr(batch, "to_dict"):
+        batch = batch.to_dict()
+    if isinstance(batch, Tensor):
+        yield name, batch
+    elif isinstance(batch, Mapping):
+        for key, part in batch.items():
+            yield from tensors(part, f"{name}[{key!r}]")
+    elif isinstance(batch, (tuple, list)):
+        for number, part in enumerate(batch):
+            yield from tensors(part, f"{name}[{number}]")
+
+
+def check_batch(batch: Any, device_too: bool = True) -> None:
+    """Raises BadValueError, naming tensor and place, for a batch with values that stand for none.
+
+    Without `device_too` only tensors in the memory of the processor are looked at, which nobody waits for.
+
+    >>> check_batch((torch.zeros(2, 192, 1), torch.tensor([3, 4])))
+    """
+    for name, values in tensors(batch):
+        if values.is_meta or not (device_too or values.device.type == "cpu"):
+            continue
+        found = find_bad(values)
+        if found is not None:
+            places = found[1].nonzero()
+            raise BadValueError(
+                f"{len(places)} of {values.numel()} values of {name} {list(values.shape)} are {found[0]}, "
+                f"first at {places[:3].tolist()}; fill them or leave those examples out"
+            )
 
 
 def _kinds(values: Tensor, fills: Mapping[str, float]) -> Iterator[tuple[str, Tensor]]:

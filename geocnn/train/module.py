@@ -11,6 +11,8 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from geocnn.errors import BadValueError
+from geocnn.geometry.values import check_batch
 from geocnn.train.score import Scorer
 from geocnn.train.settings import LoopSettings
 
@@ -176,12 +178,20 @@ class Examples(LightningDataModule):
 
 class _Batched(Dataset[Any]):
     """A dataset indexed by whole batches, so that nothing is collated item by item; how many examples of each
-    count stands beside it.
+    count stands beside it. Raises BadValueError for a batch with values that stand for none; of batches that
+    the dataset makes on another device, where a look must wait for it, only the first is looked at.
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
+        self.is_first = True
 
     def __getitem__(self, index: Sequence[int]) -> tuple[Any, int]:
-        # a network takes no empty batch
-        return self.dataset.__getitems__(index or [0]), len(index)  # pyright: ignore[reportAttributeAccessIssue]
+        taken = index or [0]  # a network takes no empty batch
+        batch = self.dataset.__getitems__(taken)  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            check_batch(batch, device_too=self.is_first)
+        except BadValueError as error:
+            raise BadValueError(f"examples {list(taken[:8])} of the data set: {error}") from error
+        self.is_first = False
+        return batch, len(index)

@@ -34,10 +34,12 @@ class Request:
     """The user's own input; None: test inputs of the recipe."""
     examples: int
     """How many test inputs; 0 where none were asked for."""
-    nested: bool
-    """A map's pixels are in nested order."""
+    nested: bool | None
+    """A map's pixels are in nested order, or in ring order; None: nobody said."""
     out: Path | None
     """Folder of what is written; None: that of the file, or of the model."""
+    fill: tuple[float, ...] = ()
+    """Numbers that stand for no value in a map."""
 
     @property
     def folder(self) -> Path:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import CheckpointError
+from geocnn.geometry.values import check_batch
 from geocnn.train.score import Scorer, classify
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -27,13 +28,19 @@ def descend(
     network: Network, draw: Callable[[], Any], steps: int, learning_rate: float, score: Scorer = classify
 ) -> Network:
     """The network after `steps` of Adam towards a lower loss of `score`, each on a batch of `draw()`; the
-    learning rate rises to `learning_rate` in the first third and falls to zero. In evaluation mode."""
+    learning rate rises to `learning_rate` in the first third and falls to zero. In evaluation mode.
+
+    Raises BadValueError where the first batch has NaN, UNSEEN or another value that stands for none.
+    """
     optimiser = torch.optim.Adam(network.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=max(steps, 2))
     network.train()
-    for _ in range(steps):
+    for step in range(steps):
+        batch = draw()
+        if step == 0:
+            check_batch(batch)
         optimiser.zero_grad()
-        score(network, draw()).loss.backward()
+        score(network, batch).loss.backward()
         optimiser.step()
         schedule.step()
     return network.eval()

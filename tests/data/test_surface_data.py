@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 import geocnn.geometry as geometry
-from geocnn.errors import GeometryError, RadiusWarning
+from geocnn.errors import BadValueError, GeometryError, RadiusWarning
 from geocnn.geometry import Hierarchy
 from geocnn.geometry.descriptors import shape_features
 from geocnn.geometry.icosahedron import Icosahedron
@@ -127,6 +127,22 @@ def test_rows_that_do_not_fit_the_points_are_refused():
         prepare(eggs(), labels(eggs())[:1], **OPTIONS)
     with pytest.raises(GeometryError, match=r"mesh 0 has 162 vertices, but labels of shape \[42\]; give one"):
         prepare(eggs(), labels(eggs())[::-1], **OPTIONS)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), 1e20, -1.6375e30])
+def test_fields_of_a_mesh_file_with_bad_values_are_refused_for_learning(tmp_path, bad):
+    """The file itself is read as it is: whoever mends it must see it."""
+    surface = geometry.icosphere(1)
+    height = torch.arange(42.0)
+    height[5] = bad
+    geometry.io.save_ply(tmp_path / "m.ply", surface.points, Icosahedron(1).faces[-1], height=height)
+    found = geometry.io.read_mesh(tmp_path / "m.ply").vertex_attributes["height"]
+    field = torch.from_numpy(found).float()[:, None]
+    hierarchy = surface.hierarchy(levels=1)
+    with pytest.raises(BadValueError, match=r"1 of 42 rows of x are .*, first at \[5\]"):
+        SurfaceData(field, areas=hierarchy.areas[0], hierarchy=hierarchy)
+    with pytest.raises(BadValueError, match="rows of y"):
+        SurfaceData(torch.zeros(42, 1), field, hierarchy.areas[0], hierarchy)
 
 
 def test_meshes_of_different_radii_cannot_share_a_batch():

@@ -1,6 +1,7 @@
 """The loop on a toy problem: resuming changes nothing, damage is survived, every way to end is reported."""
 
 import csv
+import dataclasses
 import io
 import shutil
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import nn
 
-from geocnn.errors import CheckpointError, GeocnnError
+from geocnn.errors import BadValueError, CheckpointError, GeocnnError
 from geocnn.train.loop import (
     Outcome,
     find_devices,
@@ -164,9 +165,7 @@ def test_the_time_cap_ends_after_a_stretch(tmp_path):
 
 def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
     with pytest.raises(GeocnnError, match="lower learning_rate"):
-        train(
-            tmp_path / "net", data=Points(48, scale=float("nan")), validation=Points(20, scale=float("nan"))
-        )
+        train(tmp_path / "net", dataclasses.replace(SETTINGS, learning_rate=1e25))
 
 
 def test_stretches_cover_the_epochs():
@@ -209,3 +208,12 @@ def test_an_outcome_reads_as_a_sentence():
     assert str(Outcome(5, 10, 3.2, "time cap", 5, 0.1)).startswith(
         "5 of 10 steps in 3 s, ended by the time cap"
     )
+
+
+@pytest.mark.parametrize("which", ["data", "validation"])
+def test_bad_values_end_a_training_before_a_step_is_taken_on_them(tmp_path, which):
+    bad = Points(48)
+    bad.x[5, 1] = 1e20  # in whatever batch it comes, and although its loss is finite
+    told = r"examples \[.*5.*\] of .* of batch\[0\] .*1e20.*first at \[\[\d+, 1\]\]"
+    with pytest.raises(BadValueError, match=told):
+        train(tmp_path, **{which: bad})

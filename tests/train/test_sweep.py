@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from geocnn.errors import CheckpointError
+from geocnn.errors import BadValueError, CheckpointError
 from geocnn.train.sweep import Estimate, batches, descend, estimates, share_right, sweep, table
 
 SETTINGS = [{"kind": "a", "n": n, "seed": seed} for seed in (0, 1) for n in (1, 2)]
@@ -93,3 +93,10 @@ def test_descending_finds_a_line_between_two_classes():
     network = descend(torch.nn.Linear(2, 2), batches(x, y, 16), 100, 0.1)
     assert not network.training
     assert share_right(network, x, y) > 0.95
+
+
+def test_a_first_batch_with_bad_values_is_refused():
+    x = torch.randn(8, 2)
+    x[3, 1] = -1.6375e30
+    with pytest.raises(BadValueError, match=r"batch\[0\].*UNSEEN"):
+        descend(torch.nn.Linear(2, 2), batches(x, torch.zeros(8, dtype=torch.long), 8), 3, 0.1)

@@ -38,13 +38,15 @@ def predict(request: Request, console: Console) -> None:
 
     Raises:
         GeometryError: the file holds no mesh the network can read; see `check_size` too.
-        GeocnnError: a file and a number of examples are given, or --nested, which is for maps; or a library
+        GeocnnError: a file and a number of examples are given, or an option for maps; or a library
             is missing.
         CheckpointError: the folder holds no network of this recipe.
     """
     check_libraries()
-    if request.nested:
-        raise GeocnnError("--nested tells the order of a map's pixels; a mesh has none: leave it out")
+    if request.nested is not None or request.fill:
+        raise GeocnnError(
+            "--nested, --ring and --fill are for maps; a mesh takes none of them: leave them out"
+        )
     if request.file is not None and request.examples:
         raise GeocnnError("give either a mesh or --examples N (test bodies), not both")
     network, model = load_network(request.model)

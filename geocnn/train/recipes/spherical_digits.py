@@ -253,7 +253,7 @@ def predict(request: Request, console: Console) -> None:
         maps, truth = examples(request.model, request.examples)
         stem = "digits"
     else:
-        maps, truth = read_maps(request.file, request.nested), None
+        maps, truth = read_maps(request.file, request.nested, request.fill), None
         stem = request.file.name.split(".")[0]
     prediction = read(request.model, maps)
     request.folder.mkdir(parents=True, exist_ok=True)
