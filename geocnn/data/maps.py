@@ -111,7 +111,9 @@ def _read_npy(file: Path) -> Table:
     try:
         # Pickles can run code; a map never needs one.
         values = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        if not isinstance(values, np.ndarray):
+            raise ValueError("it is an archive of several")
+    except Exception as error:  # of a damaged header numpy raises what its parser does
         raise MapError(
             f"{file} is not a plain NumPy array ({error}); save it with numpy.save, without objects"
         ) from error

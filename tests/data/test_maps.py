@@ -61,6 +61,17 @@ def test_bad_files_are_refused(tmp_path):
         read_maps(tmp_path / "map.fits")
 
 
+def test_damaged_arrays_are_refused(tmp_path):
+    np.save(tmp_path / "m.npy", RAMP)
+    whole = (tmp_path / "m.npy").read_bytes()
+    np.savez(tmp_path / "archive.npz", RAMP)
+    headers = [whole.replace(old, new) for old, new in ((b"}", b" "), (b"192", b"1e9"), (b"<f8", b"<q9"))]
+    for content in (*headers, whole[:40], whole[:-1], b"", (tmp_path / "archive.npz").read_bytes()):
+        (tmp_path / "m.npy").write_bytes(content)
+        with pytest.raises(MapError, match="not a plain NumPy array"):
+            read_maps(tmp_path / "m.npy")
+
+
 def test_pickles_are_never_opened(tmp_path):
     opened = []
 
