@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,5 +11,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def example(name: str) -> SimpleNamespace:
-    """What the file examples/{name}.py defines; it is not run as a script."""
+    """What the file examples/{name}.py defines, not run as a script; it finds its neighbours all the same."""
+    if str(EXAMPLES) not in sys.path:
+        sys.path.append(str(EXAMPLES))
     return SimpleNamespace(**runpy.run_path(str(EXAMPLES / f"{name}.py")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from geocnn.errors import CheckpointError
 from geocnn.nn import to_full
 from tests.example import example
 
@@ -78,3 +79,81 @@ def test_frozen_weights_are_read_from_a_file(tmp_path):
     before = network[1].weight.clone()
     quadrants.load_weights(network, file)
     assert not torch.equal(network[1].weight, before)
+
+
+# -------------------------------------------------------------------------------------- published networks
+
+published = example("published_networks")
+THIN = {"BagNet-33": 4, "ResNet-18": 4, "DenseNet-121": 2}
+
+
+def settled(name: str) -> torch.nn.Module:
+    """A thin network in float64 with biases and running means as after training."""
+    torch.manual_seed(0)
+    network = published.PUBLISHED[name](THIN[name]).to(F64).eval()
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(part.bias, std=0.3)
+            torch.nn.init.normal_(part.running_mean, std=0.3)
+    return network
+
+
+@pytest.mark.parametrize(("name", "weights", "sees"), [
+    ("BagNet-33", 16_261_184, 33), ("ResNet-18", 11_176_512, 435), ("DenseNet-121", 6_953_856, 2071),
+])  # fmt: skip
+def test_published_networks_have_the_published_sizes(name, weights, sees):
+    with torch.device("meta"):
+        network = published.PUBLISHED[name]()
+    assert sum(p.numel() for p in network.parameters()) == weights
+    assert published.receptive_field(network) == sees == quadrants.reach(name) + 1
+
+
+@pytest.mark.parametrize("name", ["BagNet-33", "ResNet-18", "DenseNet-121"])
+def test_published_networks_convert_and_forget_the_border(name):
+    network = torch.nn.Sequential(quadrants.Coloured(), settled(name))
+    x = torch.rand(1, 32, 32, dtype=F64, generator=torch.Generator().manual_seed(0))
+
+    def apart(network):
+        near, far = quadrants.features(network, x, 0)
+        return float((near - far).abs().max() / near.abs().max())
+
+    assert apart(network) > 1e-3
+    assert apart(to_full(network)) < 1e-12  # up to 121 layers of rounding
+
+
+@pytest.mark.parametrize(("border", "apart"), [(24, True), (32, False)])
+def test_a_bagnet_tells_the_border_as_far_as_one_answer_sees(border, apart):
+    network = torch.nn.Sequential(quadrants.Coloured(), settled("BagNet-33"))
+    x = torch.rand(1, 32, 32, dtype=F64, generator=torch.Generator().manual_seed(0))
+    near, far = quadrants.features(network, x, border)
+    difference = float((near - far).abs().max() / near.abs().max())
+    assert difference > 1e-5 if apart else difference < 1e-12
+
+
+@pytest.mark.parametrize("name", ["BagNet-33", "ResNet-18", "DenseNet-121"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_files_of_published_networks_are_read(name, suffix, tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+
+    network, file = settled(name).float(), tmp_path / f"weights{suffix}"
+    head = {"fc.weight": torch.ones(10, 3), "classifier.bias": torch.ones(10)}
+    state = {f"module.{k}".replace("norm1", "norm.1"): v for k, v in (network.state_dict() | head).items()}
+    if suffix == ".pth":
+        torch.save({"state_dict": state}, file)
+    else:
+        save_file(state, file)
+    found = published.read_published(name, file).eval()
+    x = torch.rand(1, 3, 40, 40)
+    assert torch.equal(found(x), network(x))
+    with pytest.raises(CheckpointError, match="holds no weights of"):
+        published.read_published("ResNet-18" if name != "ResNet-18" else "BagNet-33", file)
+    with pytest.raises(CheckpointError, match="holds no weights of"):
+        published.read_published(name, tmp_path / "absent.pth")
+    # and the experiment takes them from where it looks for them
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert not any(s["weights"] == "read" for s in quadrants.published_settings())
+    file.rename(quadrants.weights_file(name).with_suffix(suffix))
+    assert {s["network"] for s in quadrants.published_settings() if s["weights"] == "read"} == {name}
+    row = quadrants.run("digits", name, "read", "same", 0, seed=0, images=4, steps=1, tested=4)
+    assert 0 <= row["right"] <= 1

@@ -237,6 +237,27 @@ def test_modules_that_cannot_be_are_named_before_the_first_call(part, message):
         to_full(nn.Sequential(nn.ModuleDict({"deep": part})))
 
 
+TORCHVISION = """
+resnet18 resnext50_32x4d wide_resnet50_2 densenet121 googlenet inception_v3 squeezenet1_1 shufflenet_v2_x0_5
+mobilenet_v2 mobilenet_v3_small mnasnet0_5 efficientnet_b0 regnet_x_400mf regnet_y_400mf convnext_tiny
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TORCHVISION.split())
+def test_torchvision_s_networks_are_invariant_to_shifts_by_their_stride(name):
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:  # absent, or built for another torch
+        pytest.skip(f"torchvision cannot be imported: {error}")
+    torch.manual_seed(0)
+    own = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    network = network_of([models.get_model(name, weights=None, num_classes=5, **own)])
+    images = torch.zeros(2, 3, 96, 96, dtype=F64)
+    images[0, :, :64, :64] = images[1, :, 32:, 32:] = randn(3, 64, 64)
+    assert spread(to_full(network), images) < 1e-12
+
+
 def test_a_gate_s_background_differs_from_image_to_image():
     torch.manual_seed(0)
     network = network_of([Gate(2), nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1)])
