@@ -232,6 +232,26 @@ def log_inverts_exp(case: Case) -> None:
     case.close(read, carried, case.exact)
 
 
+def exp_leads_to_every_point_that_log_says_is_met(case: Case) -> None:
+    met = leads_where_met(case.surface, case.radius)
+    assert case.is_mesh or bool(met.all())
+
+
+def leads_where_met(s: Surface, radius: float) -> Tensor:
+    """Whether log says met of each pair of different points within the radius [P], where exp must end at the
+    point: to within 1e-8 of the way, as docs/exp-log.md promises of meshes.
+    """
+    d = s.disc(radius)
+    met = (d.log.reached if d.log.met is None else d.log.met)[(apart := d.base != d.source)]
+    base, source, log = d.base[apart][met], d.source[apart][met], d.log.take(apart.nonzero()[:, 0][met])
+    e = s.exp(base, log.vectors)
+    miss = (e.points - s.points[source]).norm(dim=1)
+    assert (miss <= 1e-8 * log.distance + EXACT).all(), f"missed by up to {float(miss.max())}"
+    assert e.inside.all()
+    torch.testing.assert_close(e.travelled, log.distance, rtol=0, atol=EXACT)
+    return met
+
+
 def log_is_as_long_as_the_shortest_geodesic(case: Case) -> None:
     s = case.surface
     p, q = pairs_within_reach(case)
@@ -488,6 +508,7 @@ LAWS = (
     frames_are_orthonormal_and_tangent,
     areas_sum_to_the_surface,
     log_inverts_exp,
+    exp_leads_to_every_point_that_log_says_is_met,
     transport_there_and_back_is_the_identity,
     discs_hold_the_points_within_the_radius_and_their_logs,
     exp_and_log_are_gauge_covariant,

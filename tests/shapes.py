@@ -71,6 +71,42 @@ def cube() -> Shape:
     return p, torch.cat([sides[:, [0, 1, 2]], sides[:, [0, 2, 3]]])
 
 
+def bricks(solid: Tensor, *planes: Tensor, seed: int = 0) -> Shape:
+    """The surface of the `solid` [X, Y, Z] cells between planes x [X + 1], y [Y + 1] and z [Z + 1], by
+    default the integers: sides in flat rows of rectangles, cut one way or the other, that meet at right
+    angles.
+    """
+    planes = planes or tuple(torch.arange(n + 1) for n in solid.shape)
+    number = torch.arange(math.prod(n + 1 for n in solid.shape)).view(*(n + 1 for n in solid.shape))
+    padded, quads = torch.nn.functional.pad(solid.int(), [1] * 6), []
+    for axis in range(3):
+        one, two = (axis + 1) % 3, (axis + 2) % 3
+        m, n = solid.shape[one], solid.shape[two]
+        # −1 where the rectangle across the axis is the last of the solid, 1 where it is the first
+        step = padded.diff(dim=axis).narrow(one, 1, m).narrow(two, 1, n)
+        around = [number.narrow(one, i, m).narrow(two, j, n) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
+        quad = torch.stack(around, -1)
+        quads += [quad[step == -1], quad[step == 1].flip(-1)]
+    quad, g = torch.cat(quads), torch.Generator().manual_seed(seed)
+    quad = torch.where(torch.randint(2, (len(quad), 1), generator=g).bool(), quad.roll(1, -1), quad)
+    used, faces = _halved(*quad.unbind(1)).unique(return_inverse=True)
+    return torch.cartesian_prod(*(p.double() for p in planes))[used], faces
+
+
+def wound(n: int, rings: int, step: float, rise: float = 0.0) -> Shape:
+    """A disc around vertex 0 that is cut open and goes on around it, perhaps more than once: n sectors of
+    `step` radians, flat but for the rise with each. Vertex 1 + r + rings·k lies at radius r + 1 on ray k.
+    """
+    k, r = torch.meshgrid(torch.arange(n + 1), torch.arange(rings), indexing="ij")
+    angle, radius = k.double() * step, r + 1.0
+    p = torch.stack([radius * angle.cos(), radius * angle.sin(), rise * k], -1).reshape(-1, 3)
+    number = 1 + r + rings * k
+    a, b = number[:-1, :-1], number[:-1, 1:]
+    c, d = number[1:, 1:], number[1:, :-1]
+    hub = torch.stack([torch.zeros(n, dtype=torch.int64), number[:-1, 0], number[1:, 0]], 1)
+    return torch.cat([torch.zeros(1, 3).double(), p]), torch.cat([hub, _halved(a, b, c, d)])
+
+
 def without(shape: Shape, gone: Tensor) -> Shape:
     """The shape less the faces at some vertices [V] (bool), which stay behind without faces."""
     vertices, faces = shape

@@ -1,8 +1,8 @@
 """The vector heat method (Sharp, Soliman & Crane 2019) by potpourri3d: its gauge, and logs over any distance.
 
 potpourri3d counts directions at an inner vertex from one of its half-edges, rescaled to 2π as here; at a
-boundary vertex from the first boundary edge, rescaled to π, which they are not here. It solves for one source
-at a time, on the intrinsic Delaunay triangulation.
+boundary vertex from the first boundary edge, rescaled to π; here they stay as they are there, up to 2π. It
+solves for one source at a time, on the intrinsic Delaunay triangulation.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def drawn_axes(t: Triangulation, vertex: Tensor, first: Tensor) -> Tensor:
     """The polar directions [K] at vertices of potpourri3d's first axes [K, 3].
 
     Inside they lie along a half-edge, and are drawn to within a few degrees of it; on the boundary, where
-    potpourri3d rescales angles to π and we do not, the drawn direction is what the two have in common.
+    potpourri3d rescales angles to π, unlike us, the drawn direction is what the two have in common.
     """
     drawn = torch.zeros_like(t.scale)
     e1, e2 = t.frames()[vertex].unbind(1)

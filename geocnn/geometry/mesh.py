@@ -60,6 +60,10 @@ class Mesh(Surface):
     def placed(self) -> Placed:
         return super().placed._replace(vertex=self.vertex)
 
+    @property
+    def _pads(self) -> bool:
+        return self.reading is not None
+
     def is_same_as(self, other: Surface) -> bool:
         if not isinstance(other, Mesh):
             return False
@@ -329,9 +333,10 @@ def _jacobian(t: Triangulation, found: Unfolded) -> Tensor:
     r'/r) / 2π over the angle defects δ at distances r' < r. Kept between 1/2 and 2: on discs that wrap around
     a limb it means little.
     """
-    inner = ~t.boundary
-    defect = (t.defect * inner)[found.vertex]
     r = found.vector.abs()
+    # directions at the base itself are rescaled, where it lies inside by its defect
+    own = 2 * math.pi * (1 - 1 / t.scale[found.vertex])
+    defect = torch.where(r > 0, (t.defect * ~t.boundary)[found.vertex], own)
     order = torch.argsort(r, stable=True)
     order = order[torch.argsort(found.base[order], stable=True)]
     d, rs = defect[order], r[order]

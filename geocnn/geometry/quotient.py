@@ -103,6 +103,10 @@ class Quotient(Surface):
         log = found.log._replace(angle=angle, flip=flip)
         return found._replace(source=self.point[found.source], log=log)
 
+    @property
+    def _pads(self) -> bool:
+        return self.cover._pads
+
     def is_same_as(self, other: Surface) -> bool:
         return isinstance(other, type(self)) and self.cover.is_same_as(other.cover)
 

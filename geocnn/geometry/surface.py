@@ -103,6 +103,11 @@ class Surface(ABC):
         Raises GeometryError where it cannot be halved.
         """
 
+    @property
+    def _pads(self) -> bool:
+        """Whether exp fills up the rows of what it reads with entries of weight 0, of any point."""
+        return False
+
     def is_same_as(self, other: Surface) -> bool:
         """Whether both discretise one surface, so that stencils may lead from one point set to the other."""
         return type(other) is type(self)
@@ -146,8 +151,8 @@ class Surface(ABC):
     def log(self, base: Tensor, target: Tensor, method: Literal["heat"] | None = None) -> Log:
         """The vectors at base [K] that lead to target [K] (ids), and the transport back along them.
 
-        In closed form; on a mesh the shortest path over its faces, exact, and straight where log says met, as
-        it does of most pairs within some ten spacings. For longer ways on a mesh there is `method="heat"`,
+        In closed form; on a mesh the shortest path over its faces, exact; exp follows it where log says met,
+        as it does of most pairs within some ten spacings. For longer ways on a mesh there is `method="heat"`,
         the affine heat log map (Sharp, Soliman & Crane 2019, by potpourri3d): one factorisation a mesh, two
         solves for each distinct base. Nothing says met, and it is smooth rather than exact. Found on spheres
         of 2,500 vertices: vectors off by 0.5 % of their length in the median up to 2 radians, 5 % at 2.7, and
@@ -331,6 +336,7 @@ class Surface(ABC):
         else:
             raise GeometryError(f"kind must be 'exp' or 'log', got {kind!r}")
         made = replace(made, group=joined)
+        made = _without_empty(made) if self._pads else made
         return _renormalised(made) if boundary == "normalise" else made
 
     def _targets(self, targets: Tensor | Surface | None) -> tuple[Placed, Group]:
@@ -438,7 +444,7 @@ class Surface(ABC):
             group=joined,
         )
         # near an edge of the surface some of the weight belongs to points that do not exist
-        return _renormalised(read)
+        return _without_empty(_renormalised(read))
 
     def hierarchy(
         self,
@@ -489,6 +495,17 @@ def _renormalised(stencil: Stencil) -> Stencil:
     total.index_add_(0, stencil.target, stencil.weight)
     safe = torch.where(total > 0, total, torch.ones_like(total))
     return replace(stencil, weight=stencil.weight / safe[stencil.target])
+
+
+def _without_empty(stencil: Stencil) -> Stencil:
+    """The stencil less its entries of weight 0: they read nothing, and may name points that lie elsewhere."""
+    kept = stencil.weight.nonzero()[:, 0]
+    if len(kept) == stencil.n_entries:
+        return stencil
+    counts = torch.bincount(stencil.target[kept], minlength=stencil.n_target)
+    names = "source", "r", "theta", "weight", "angle", "flip"
+    entries = {name: None if (t := getattr(stencil, name)) is None else t[kept] for name in names}
+    return replace(stencil, row_ptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]), **entries)
 
 
 def blocks(points: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:

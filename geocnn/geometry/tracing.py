@@ -16,15 +16,20 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.triangulation import LEAN, Triangulation
 
-AT_VERTEX = 1e-9
+AT_VERTEX = 1e-12
 """A geodesic that passes a vertex by this share of the edge it crosses goes through it: the rounding of a
 crossing is some 1e-14 of the edge, and a miss by less than this would leave the other side's directions to
 chance.
 """
 
 AT_CORNER = 1e-7
-"""An end as near to a corner as this share of its edge is at it. Logs are corrected to 1e-9 of their way, so
-the direction from one's end to its vertex is chance.
+"""An end as near to a corner as this share of its edge is at it. Logs lead as closely to their vertices
+(`aiming.CLOSE`), so the direction from one's end to its vertex is chance.
+"""
+
+AT_BOUNDARY = 1e-8
+"""A boundary that a geodesic reaches as near to its end as this share of its edge does not stop it: else a
+log that leads as closely to a sharp corner of the boundary (`aiming.CLOSE`) would not reach it.
 """
 
 IDLE = 1e-15
@@ -156,7 +161,8 @@ def trace(
 def _onward(t: Triangulation, r: _Rays, reflect: bool) -> tuple[_Rays, Tensor, Tensor]:
     """The rays one face on, or where they stay: (rays, which have ended, which the boundary stopped)."""
     h, share, ahead = _exit(t, r.face, r.place, r.direction)
-    ends = ahead >= r.left * (1 - 1e-14)
+    beyond = torch.where(t.twin[h] < 0, AT_BOUNDARY * t.length[h], 0.0)
+    ends = ahead >= r.left * (1 - 1e-14) - beyond
     gone = torch.where(ends, r.left, ahead)
     place, left = r.place + gone * r.direction, r.left - gone
     # a vertex that ends the way is not passed: the side it is reached from is kept

@@ -6,8 +6,8 @@ h₂╱    ╲h₁     origin, h₀ along the real axis: `place[h]` is the tail 
  ╱  f   ╲      `side[h]` the half-edge as a vector.
 c₀ ─────▸ c₁
      h₀        Around a vertex `polar[h]` is the direction of h, counted counter-clockwise from the vertex's
-               axis, in angles rescaled to 2π in the interior (Knöppel et al. 2013), as they are on the
-               boundary.
+               axis, in angles rescaled to 2π in the interior (Knöppel et al. 2013). On the boundary they
+               stay as they are, unless they exceed 2π: then they are rescaled to that.
 """
 
 from __future__ import annotations
@@ -68,6 +68,14 @@ class Triangulation:
         share = (self.place[back] - self.place[twin]) / self.side[twin]
         return torch.where(self.twin < 0, -1, onward), torch.where(self.twin < 0, -1, back), share
 
+    @cached_property
+    def narrowness(self) -> Tensor:
+        """The longest edge of a vertex over its least height in a face, the most of all vertices, []."""
+        height = 2 * self.face_areas.repeat_interleave(3) / self.length.view(-1, 3).roll(-1, 1).reshape(-1)
+        longest = torch.maximum(self.length, self.length.view(-1, 3).roll(1, 1).reshape(-1))
+        least = torch.full_like(self.scale, math.inf).scatter_reduce_(0, self.tail, height, "amin")
+        return (longest / least[self.tail]).max()
+
     @property
     def face_areas(self) -> Tensor:
         """[F]."""
@@ -125,7 +133,6 @@ class Triangulation:
         start, count = self.fan_ptr[vertex], self.fan_ptr.diff()[vertex]
         inner = ~self.boundary[vertex]
         polar = torch.where(inner, polar.remainder(2 * math.pi), (polar + LEAN).remainder(2 * math.pi) - LEAN)
-        # a boundary fan may span more than 2π
         share = (polar / self.total[vertex].clamp_min(1e-300)).clamp(0, 1 - 1e-15)
         at = torch.searchsorted(self.fan_key, vertex + share, right=True) - 1
         at = torch.minimum(torch.maximum(at, start), start + count - 1).clamp_min(0)
@@ -145,7 +152,7 @@ class Triangulation:
         return self.polar[h] + a * self.scale[self.tail[h]]
 
 
-LEAN = 1e-9
+LEAN = 1e-12
 """Radians by which a direction may lean over a boundary edge and still run along it: angles summed round off.
 """
 
@@ -178,9 +185,8 @@ def triangulate(vertices: Tensor, faces: Tensor) -> Triangulation:
     boundary = torch.zeros(n, dtype=torch.bool, device=tail.device)
     boundary[tail[twin < 0]] = True
     summed = vertices.new_zeros(n).index_add_(0, tail, angle)
-    scale = torch.where(
-        boundary | (summed == 0), torch.ones_like(summed), 2 * math.pi / summed.clamp_min(1e-300)
-    )
+    scale = torch.where(summed == 0, 1.0, 2 * math.pi / summed.clamp_min(1e-300))
+    scale = torch.where(boundary, scale.clamp_max(1), scale)
     total = summed * scale
     polar = _polar(tail, twin, previous, length, angle * scale[tail], n)
     fan_key, fan = torch.sort(tail + polar / total[tail], stable=True)

@@ -24,10 +24,11 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from geocnn.geometry.tracing import trace_from_vertices
+from geocnn.geometry.aiming import CLOSE, aimed, touching
 from geocnn.geometry.triangulation import Triangulation
+from geocnn.groups.planar import wrapped
 
-SIGHT = 1e-9
+SIGHT = 5e-12
 """Radians by which a vertex may lie beside a window and still be seen: so rounding does not lose what lies
 exactly behind another vertex where the surface is flat. Also the least angle of a shadow.
 """
@@ -49,8 +50,8 @@ Rows = TypeVar("Rows", bound=tuple)
 class Unfolded(NamedTuple):
     """P pairs (base, vertex), sorted, and the shortest path of each: vector [P] (complex), its length in the
     polar direction in which it leaves the base; arrival [P], the polar direction at the vertex of what is
-    parallel to that along the path; met [P], whether a straightest geodesic follows it: it bends nowhere, and
-    the boundary does not stop it.
+    parallel to that along the path; met [P], whether the straightest geodesic with that vector ends at the
+    vertex (`aiming` says how closely, and turns vectors by as little where it does only then).
     """
 
     base: Tensor
@@ -202,7 +203,7 @@ def _advance(t: Triangulation, w: _Windows, reach: Tensor) -> tuple[_Windows, _S
     r = (apex.real.square() + apex.imag.square()).sqrt()
     above, below, slack = _cross(w.low, apex), _cross(apex, w.high), SIGHT * r
     k = ((above >= -slack) & (below >= -slack) & (r <= reach) & (on_left >= 0)).nonzero()[:, 0]
-    behind = torch.minimum(above, below) <= slack
+    behind = torch.minimum(above, below) <= touching(t).clamp_min(SIGHT) * r
     seen = _chosen(_Seen(w.source, on_left, apex, w.left - apex, behind), k)
     # rays on either side of the apex, which may lie beside all of them
     right, left, ray = above > slack, below > slack, apex * (1 / r)
@@ -272,7 +273,8 @@ def _nearest(t: Triangulation, sources: _Sources, seen: _Seen) -> Tensor:
     sorted by pair.
     """
     key, order = _pair(t, sources, seen).sort(stable=True)
-    distance = (seen.place.abs() + sources.gone[seen.source])[order]
+    # along a vertex rounding may favour the path that bends by nothing there over the straight one
+    distance = (seen.place.abs() + sources.gone[seen.source] * (1 + 1e-12))[order]
     group = torch.cat([key[:1] * 0, (key.diff() != 0).long().cumsum(0)])
     count = int(group[-1]) + 1 if len(group) else 0
     least = distance.new_full((count,), math.inf).scatter_reduce_(0, group, distance, "amin")
@@ -319,12 +321,16 @@ def _paths_to(t: Triangulation, base: Tensor, sources: _Sources, seen: _Seen) ->
     # not the way back to a base around a limb
     out = (t.tail[seen.corner] != base[sources.base[seen.source]]).nonzero()[:, 0]
     seen = _chosen(seen, out)
-    distance, leaving, arrival, _ = _paths(t, sources, seen)
-    met = sources.leaving[seen.source].isnan()
-    # through a vertex on the boundary no geodesic is traced
-    k = (met & seen.behind).nonzero()[:, 0]
-    start = base[sources.base[seen.source[k]]]
-    met[k] = trace_from_vertices(t, start, leaving[k], distance[k]).inside
+    distance, leaving, arrival, back = _paths(t, sources, seen)
+    # what bends by as much on both sides of a vertex is parallel to itself
+    bent = ~sources.leaving[seen.source].isnan()
+    met = ~bent | (wrapped(arrival - back - math.pi).abs() <= CLOSE)
+    # two boundary edges of a vertex of 2π or more have one direction
+    seam = leaving > 2 * math.pi - SIGHT
+    k = (met & (bent | seen.behind | seam)).nonzero()[:, 0]
+    start, goal = base[sources.base[seen.source[k]]], t.tail[seen.corner[k]]
+    turn, met[k] = aimed(t, start, leaving[k], distance[k], goal)
+    leaving[k], arrival[k] = leaving[k] + turn, arrival[k] + turn
     own = torch.arange(len(base), device=base.device) * n + base
     still = torch.zeros_like(own, dtype=distance.dtype)
     key, order = torch.cat([pair[out], own]).sort()

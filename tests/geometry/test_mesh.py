@@ -19,7 +19,7 @@ from geocnn.geometry.io import load_triangles
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.meshes import load, mesh
 from geocnn.geometry.sphere import transport
-from tests.shapes import Shape, beside, jittered_sphere, sheet, tetrahedron
+from tests.shapes import Shape, beside, jittered_sphere, ring, sheet, tetrahedron
 
 
 def components(vectors: Tensor) -> Tensor:
@@ -273,3 +273,19 @@ def test_logs_need_one_target_a_base_and_may_be_none_at_all():
     assert s.log(none, none).vectors.shape == (0, 2)
     with pytest.raises(GeometryError, match="2 bases and 1 targets"):
         s.log(torch.tensor([0, 1]), torch.tensor([2]))
+
+
+def test_what_reads_a_coarser_level_names_no_point_without_weight():
+    """Nor one of another component."""
+    v, f = beside(jittered_sphere(300), ring(20, 12, 0.1))
+    s = mesh(v, f)
+    coarse = s.coarser()
+    for st in (
+        coarse.interpolation(s),
+        coarse.stencil(3 * s.spacing),
+        coarse.stencil(3 * s.spacing, targets=s),
+    ):
+        second = coarse.vertex[st.source] >= 300
+        at = (s if st.n_target == s.n_points else coarse).vertex[st.target] >= 300
+        assert (st.weight != 0).all() and torch.equal(second, at)
+        assert (st.row_ptr.diff() > 0).all()
