@@ -105,6 +105,33 @@ def shrunk(r: random.Random, v: Points, f: Faces) -> None:
     v[:] = [[scale * x for x in p] for p in v]
 
 
+# Planted in closed surfaces, these leave them closed.
+
+
+def cap(r: random.Random, v: Points, f: Faces) -> None:
+    """A vertex on the edge of one of its two faces only: a face without area between."""
+    k = r.randrange(len(f))
+    a, b, c = f[k]
+    t, m = r.choice([0.5, 1e-3, 1e-9]), len(v)
+    v.append([x + t * (y - x) for x, y in zip(v[a], v[b], strict=True)])
+    f[k] = [a, b, m]
+    f += [[a, m, c], [m, b, c]]
+
+
+def needles(r: random.Random, v: Points, f: Faces) -> None:
+    """A vertex that becomes two in one place, with an edge and two faces between."""
+    a, new = r.choice(r.choice(f)), len(v)
+    after = {
+        face[(i + 1) % 3]: (k, face[i - 1]) for k, face in enumerate(f) for i in (0, 1, 2) if face[i] == a
+    }
+    start = end = r.choice(list(after))
+    for _ in range(r.randrange(1, len(after))):
+        k, end = after[end]
+        f[k][f[k].index(a)] = new
+    v.append(list(v[a]))
+    f += [[a, start, new], [new, end, a]]
+
+
 PLANTS = (
     nan,
     out_of_range,

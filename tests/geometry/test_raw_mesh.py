@@ -13,7 +13,7 @@ import torch
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.io import WRITERS, RawMesh, load_triangles, raw_mesh, read_mesh, write_mesh
-from geocnn.geometry.repair import repair
+from geocnn.geometry.repair import REPAIRS, repair
 from tests.geometry.test_io import FACES, GOOD, PLY, POSITIONS, VERTICES, V, binary_ply, read, refused, write
 
 FILES = sorted((Path(__file__).parent / "files").iterdir())
@@ -256,3 +256,35 @@ def lying_npz() -> bytes:
                 header = {"descr": "<f8", "fortran_order": False, "shape": (10**12, 3)}
                 np.lib.format.write_array_header_1_0(member, header)
     return stream.getvalue()
+
+
+BEYOND = {".ply": [2**31, -(2**31) - 1], ".obj": [-1, -2, 2**53], ".off": [2**53], ".gii": [2**31]}
+
+
+@pytest.mark.parametrize("extension", WRITERS)
+def test_ids_of_no_vertex_are_written_as_they_are_or_refused(tmp_path, extension):
+    path = tmp_path / f"a{extension}"
+    for lost in (-1, -2, 3, 99, 2**31 - 1, -(2**31), *BEYOND.get(extension, [2**62, -(2**62)])):
+        faces = torch.tensor([[0, 1, 2], [0, 1, lost]])
+        raw = RawMesh(torch.eye(3, dtype=torch.float64), faces, torch.arange(2), torch.arange(0))
+        path.unlink(missing_ok=True)
+        if lost in BEYOND.get(extension, []) or (extension == ".obj" and lost < 0):
+            with pytest.raises(GeometryError, match=rf"{extension} files cannot hold: 1; repair 'range'"):
+                write_mesh(path, raw)
+            assert not path.exists()
+        else:
+            write_mesh(path, raw)
+            found = np.load(path)["faces"] if extension == ".npz" else read_mesh(path).faces
+            assert found.tolist() == faces.tolist()
+
+
+@pytest.mark.parametrize("extension", WRITERS)
+def test_a_mesh_without_faces_is_written_with_what_is_attached(tmp_path, extension):
+    raw = full_mesh()
+    empty, _ = repair(
+        RawMesh(raw.vertices, raw.faces + 99, *list(vars(raw).values())[2:]), ["range", "merge"]
+    )
+    write_mesh(tmp_path / f"a{extension}", empty)
+    assert len(read_mesh(tmp_path / f"a{extension}").faces) == 0
+    nothing, _ = repair(empty, list(REPAIRS))
+    assert len(nothing.vertices) == 0

@@ -81,10 +81,10 @@ WRITERS: dict[str, Callable[[RawMesh], tuple[bytes, list[str]]]] = {
 PACKED = (".ply.gz", ".obj.gz", ".off.gz", ".stl.gz", ".vtp.gz", ".gii.gz", ".npz.gz")
 
 KNOWN = f"known formats are {', '.join(READERS)} (with .gz too, except scenes) and FreeSurfer's surfaces"
-IDS: dict[str, tuple[float, float]] = {
+IDS: dict[str, tuple[int, int]] = {
     ".ply": (-(2**31), 2**31 - 1),
-    ".obj": (0, LARGEST_ID - 2),
-    ".off": (1 - LARGEST_ID, LARGEST_ID - 1),
+    ".obj": (0, int(LARGEST_ID) - 2),
+    ".off": (1 - int(LARGEST_ID), int(LARGEST_ID) - 1),
     ".gii": (-(2**31), 2**31 - 1),
     ".npz": (-(2**63), 2**63 - 1),
 }
