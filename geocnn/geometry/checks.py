@@ -72,8 +72,8 @@ def check_surface(raw: RawMesh, given: str = "raw", path: str | Path | None = No
     if path is not None:
         what = f"{path}: {what}"
     # repairs are made where files are read, on the CPU
-    parts = raw.vertices, raw.faces, raw.face_map, raw.skipped
-    repairs, left = plan(RawMesh(*(part.cpu() for part in parts)))
+    here = RawMesh(raw.vertices.cpu(), raw.faces.cpu(), raw.face_map.cpu(), raw.skipped.cpu())
+    repairs, left = plan(here)
     if left:
         raise GeometryError(f"{what}; no repair makes a surface of it: {left[0].what}; {left[0].remedy}")
     names = ", ".join(f'"{name}"' for name in repairs)

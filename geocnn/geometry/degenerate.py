@@ -212,7 +212,9 @@ def _flipped(faces: Faces) -> tuple[Faces, Tensor, int]:
     a_there = torch.where(corners[o, j] == a, j, (j + 1) % 3)
     b_there = torch.where(corners[o, j] == a, (j + 1) % 3, j)
     first, second = torch.stack([a, d, c], 1), torch.stack([d, b, c], 1)
-    legal = (c != d) & ~_has_edge(faces.edges, c, d, n) & _improves(faces.points, a, b, c, d)
+    legal = (c != d) & ~_has_edge(faces.edges, c, d, n)
+    good, shorter = _improves(faces.points, a, b, c, d)
+    legal &= good if bool((legal & good).any()) else shorter
     touched = torch.stack([a, b, c, d], 1)[legal]
     row = torch.arange(len(touched)).repeat_interleave(4)
     chosen = legal.nonzero()[:, 0][_apart(row, touched.flatten(), len(touched), n)]
@@ -228,9 +230,9 @@ def _flipped(faces: Faces) -> tuple[Faces, Tensor, int]:
     return Faces(faces.points, new_corners, corner, face, faces.slot), torch.arange(n), len(chosen)
 
 
-def _improves(points: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """Whether flipping the edge a b of a cap with the corner c is for the better: both new faces have an area
-    and lie like the one beyond the edge; or that is flat too and the new edge is shorter.
+def _improves(points: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether flipping the edge a b of a cap with the corner c is good: both new faces have an area and lie
+    like the one beyond the edge; and whether that is flat too, and the new edge at least shorter.
     """
     first, second, beyond = (torch.stack(x, 1) for x in ((a, d, c), (d, b, c), (b, a, d)))
     flat = flat_among(points, beyond)
@@ -239,7 +241,7 @@ def _improves(points: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Ten
     good &= (_normals(points, first) * normal).sum(1) > 0
     good &= (_normals(points, second) * normal).sum(1) > 0
     shorter = manifold.lengths(points[d] - points[c]) < manifold.lengths(points[b] - points[a])
-    return torch.where(flat, shorter, good)
+    return good & ~flat, flat & shorter
 
 
 def _has_edge(edges: manifold.Edges, a: Tensor, b: Tensor, n: int) -> Tensor:

@@ -66,7 +66,7 @@ def _shape(points: Tensor) -> Tensor:
     squares of its edges; less 1 where another corner lies in it.
     """
     a, b, c = points.roll(1, 1), points, points.roll(-1, 1)
-    squares = sum((x - y).square().sum(-1) for x, y in ((a, b), (b, c), (c, a)))
+    squares = ((a - b).square() + (b - c).square() + (c - a).square()).sum(-1)
     area = _area(a, b, c)
     m = points.shape[1]
     far = torch.ones(m, m, dtype=torch.bool)

@@ -286,7 +286,8 @@ def slow_inside_out(v: Points, f: Faces, kept: list[int], flips: set, finite: se
     """Faces of closed pieces of negative volume whose boxes are in no other closed piece's box."""
     faces = {k: f[k][::-1] if k in flips else f[k] for k in kept}
     near, found = edges(f, kept), []
-    pieces = groups(kept, lambda a, b: any({a, b} == set(around) for around in near.values()))
+    pairs = {frozenset(around) for around in near.values()}
+    pieces = groups(kept, lambda a, b: frozenset((a, b)) in pairs)
     for piece in pieces:
         own = [edge for edge, around in near.items() if set(around) & set(piece)]
         runs = Counter((faces[k][i], faces[k][(i + 1) % 3]) for k in piece for i in range(3))
