@@ -119,7 +119,9 @@ def commutation_error(network: nn.Module, alm: Tensor, rotation: Tensor) -> floa
     grid = network.grid
     x = field_synthesis(torch.stack([alm, rotate_coefficients(alm, rotation)]), SKY, grid)
     y, of_turned = network(x)
-    found = field_analysis(y, SKY, grid, min(grid.lmax, 2 * alm.shape[-2] + 14))
+    # HEALPix recovers degrees above 2 nside badly, but without them more of the answer would be missing
+    degrees, iterations = min(grid.lmax, 2 * alm.shape[-2] + 14), 0 if grid.exact else 3
+    found = field_analysis(y, SKY, grid, degrees, iterations)
     turned_last = field_synthesis(rotate_coefficients(found, rotation), SKY, grid)
     area = grid.ring_values(grid.weight)[:, None]
     return float(
