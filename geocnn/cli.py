@@ -31,12 +31,13 @@ except ImportError as error:
 from geocnn.console import flush_output, legible, make_console, spell_on_output
 from geocnn.doctor import inspect_file, show_cache
 from geocnn.equivariance import SYMMETRIES, report
-from geocnn.errors import GeocnnError
+from geocnn.errors import CheckpointError, GeocnnError
 from geocnn.geometry.repair import REPAIRS
-from geocnn.train.files import read_json
+from geocnn.train.files import MODEL, read_description
 from geocnn.train.loop import is_main_process
-from geocnn.train.recipe import Recipe, Request, handed_down, open_run
+from geocnn.train.recipe import SETTINGS, Recipe, Request, handed_down, open_run
 from geocnn.train.recipes import RECIPES, find_recipe
+from geocnn.train.settings import load_settings
 
 app = typer.Typer(
     name="geocnn",
@@ -373,11 +374,26 @@ for _recipe in RECIPES.values():
 
 def _describe(model: Path) -> dict[str, Any]:
     model = model.parent if model.is_file() else model
-    if not (model / "model.json").is_file():
-        raise GeocnnError(
-            f"there is no model.json in {model}; name the folder of a finished run (geocnn train prints it)"
-        )
-    return read_json(model / "model.json")
+    if not (model / MODEL).is_file():
+        raise GeocnnError(_unfinished(model) or _no_model(model))
+    return read_description(model / MODEL, check_files=False)
+
+
+def _no_model(folder: Path) -> str:
+    return f"there is no {MODEL} in {folder}; name the folder of a finished run (geocnn train prints it)"
+
+
+def _unfinished(folder: Path) -> str:
+    """What to do about a run folder, or a training's folder in one, that has no model yet; or ""."""
+    for run in (folder, folder.parent):
+        for recipe in RECIPES.values():
+            try:
+                load_settings(type(recipe.default), run / SETTINGS)
+            except CheckpointError:
+                continue
+            command = f"geocnn train {recipe.name} --run {shlex.quote(str(run))} --resume"
+            return f"there is no {MODEL} in {folder} yet, the run was stopped early; go on with it: {command}"
+    return ""
 
 
 if __name__ == "__main__":

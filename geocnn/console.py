@@ -6,9 +6,13 @@ Names of files and layers are no markup: `scan[1].ply` keeps its brackets, `:bon
 from __future__ import annotations
 
 import codecs
+import importlib.util
 import io
 import os
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +38,57 @@ def make_console(stderr: bool = False, quiet: bool = False) -> Console:
             return super().render_str(legible(text, self.encoding), **options)
 
     return Plain(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+def terminal_console() -> Console | None:
+    """A console on standard error where that is a terminal (and rich is installed), for functions that show
+    their progress to somebody who sits there.
+    """
+    if sys.stderr is None or not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
+        return None
+    return make_console(stderr=True)
+
+
+@contextmanager
+def progress(
+    console: Console | None, task: str, total: int, pause: float = 30.0
+) -> Iterator[Callable[[int], None]]:
+    """Shows how far a task has come: the function that it gives takes the number of parts done since.
+
+    A bar on a terminal; elsewhere a line at the beginning, and one whenever `pause` seconds have passed.
+    """
+    if console is None or total == 0:
+        yield lambda n: None
+    elif console.is_terminal:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as bar:
+            number = bar.add_task(task, total=total)
+            yield lambda n: bar.advance(number, n)
+    else:
+        yield _Lines(console, task, total, pause)
+
+
+class _Lines:
+    """Progress in lines."""
+
+    def __init__(self, console: Console, task: str, total: int, pause: float) -> None:
+        self.console, self.task, self.total, self.pause = console, task, total, pause
+        self.done, self.said = 0, time.monotonic()
+        console.print(f"{task}: {total:,}", highlight=False, soft_wrap=True)
+
+    def __call__(self, n: int) -> None:
+        self.done += n
+        if time.monotonic() - self.said >= self.pause and self.done < self.total:
+            self.said = time.monotonic()
+            line = f"{self.task}: {self.done:,} of {self.total:,}"
+            self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def legible(text: str, encoding: str = "utf-8") -> str:

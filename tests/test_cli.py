@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -76,6 +77,31 @@ def test_resuming_a_finished_run_trains_nothing_and_says_so(finished_run, capsys
     assert run("train", "spherical-digits", "--run", finished_run, "--resume") == 0
     assert "nr: already trained" in capsys.readouterr().out
     assert (finished_run / "nr" / "best.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_damaged_end_is_written_anew_from_the_checkpoint(finished_run, tmp_path, capsys):
+    right = load_file(finished_run / "nr" / "model.safetensors")
+    for name, content in (("training.json", b"{}"), ("model.safetensors", b"x"), ("metrics.csv", b"")):
+        folder = shutil.copytree(finished_run, tmp_path / name)
+        (folder / "nr" / name).write_bytes(content)
+        assert run("train", "spherical-digits", "--run", folder, "--resume") == 0
+        said = capsys.readouterr().out
+        assert name in said and "writing it anew" in said and "r: already trained" in said
+        found = load_file(folder / "nr" / "model.safetensors")
+        assert all(torch.equal(found[key], right[key]) for key in right)
+        assert (folder / "metrics.csv").read_bytes() == (finished_run / "metrics.csv").read_bytes()
+
+
+def test_a_run_that_was_stopped_is_to_be_resumed(finished_run, tmp_path, capsys):
+    folder = tmp_path / "stopped"
+    shutil.copytree(finished_run / "nr", folder / "nr")
+    shutil.copy(finished_run / "settings.json", folder)
+    (folder / "nr" / "model.json").unlink()
+    for model in (folder, folder / "nr", folder / "nr" / "last.ckpt"):
+        said = refused(capsys, "equivariance", model)
+        assert f"geocnn train spherical-digits --run {folder} --resume" in said
+    assert f"--run {folder} --resume" in refused(capsys, "predict", folder, "--digits", 2)
+    assert "--resume" not in refused(capsys, "predict", tmp_path, "--digits", 2)
 
 
 def test_refining_goes_on_from_the_coarse_networks_weights(tmp_path, capsys):

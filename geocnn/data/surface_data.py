@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from geocnn.console import progress, terminal_console
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry import Hierarchy, Mesh, Stencil
 from geocnn.geometry.cache import cached_features, cached_hierarchy, is_cached
@@ -127,7 +128,8 @@ def prepare(
         labels: for each mesh one per vertex, [N] int64, or one number.
         processes: how many compute at once, a core each. Beyond 1 they are started anew ("spawn"), so a
             script that calls this needs the usual `if __name__ == "__main__":`.
-        console: shows a progress bar, where anything is to be computed.
+        console: shows progress, where anything is to be computed; by default standard error, if it is a
+            terminal. A quiet one, `rich.console.Console(quiet=True)`, shows none.
         dtype: of features, areas and stencils; the cache has them in float64.
         options: of `Surface.hierarchy`. Give a radius: meshes of different radii cannot share a batch.
 
@@ -142,9 +144,11 @@ def prepare(
     labels = None if labels is None else _checked_labels(meshes, labels)
     _check_units(meshes, options)
     missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, **options)]
-    with _progress(console, len(missing), processes) as advance:
+    together = f", {processes} at a time" if min(processes, len(missing)) > 1 else ""
+    task = f"geometry of meshes{together} (once: it is kept)"
+    with progress(console or terminal_console(), task, len(missing)) as advance:
         for _ in _computed(meshes, missing, options, processes):
-            advance()
+            advance(1)
     return [
         _load(mesh, None if labels is None else labels[k], dtype, options) for k, mesh in enumerate(meshes)
     ]
@@ -237,23 +241,3 @@ def _one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _progress(console: Console | None, total: int, processes: int) -> Iterator[Callable[[], None]]:
-    """A bar while geometry is computed; where the output is no terminal, a line before."""
-    if console is None or total == 0:
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    together = f", {processes} at a time" if min(processes, total) > 1 else ""
-    said = f"geometry of {total} mesh{'es' if total > 1 else ''}{together} (once: it is kept)"
-    if not console.is_terminal:
-        console.print(said, highlight=False)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(said, total=total)
-        yield lambda: bar.advance(task)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.loggers import Logger
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -49,16 +51,22 @@ class History(Logger):
 
 
 class Patience(EarlyStopping):
-    """Lightning's early stopping; a training that was killed after it had stopped stays stopped."""
+    """Stops after `patience` validations without a lower loss, or after a loss that is not finite. A training
+    that was killed after it had stopped stays stopped.
+
+    It decides when validation ends: before the checkpoint, which holds the decision.
+    """
+
+    def __init__(self, patience: int) -> None:
+        super().__init__("val_loss", patience=patience, check_on_train_epoch_end=False)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+        trainer.should_stop |= self.stopping_reason is not EarlyStoppingReason.NOT_STOPPED
 
 
 class Checkpoints(Callback):
     """Keeps last.ckpt, previous.ckpt and the weights of the lowest validation loss.
 
-    Comes after the callbacks that decide whether training ends, so that a checkpoint holds their decision.
     Lightning writes to the system's temporary folder and moves the file, which is a slow copy if that is
     another file system: a kill then leaves half a checkpoint. So it is written beside the others and takes
     its name only when it is whole.
@@ -102,10 +110,13 @@ class Checkpoints(Callback):
 
 
 class Progress(Callback):
-    """One bar for the whole training; where the output is no terminal, one line a validation."""
+    """One bar for the whole training; where the output is no terminal, one line per validation, and per half
+    minute without one.
+    """
 
-    def __init__(self, console: Console, name: str, steps: int) -> None:
-        self.console, self.name, self.steps = console, name, steps
+    def __init__(self, console: Console, name: str, steps: int, pause: float = 30.0) -> None:
+        self.console, self.name, self.steps, self.pause = console, name, steps, pause
+        self.said = time.monotonic()
         self.bar: Bar | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -125,6 +136,8 @@ class Progress(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self.bar is not None:
             self.bar.update(self.task, completed=trainer.global_step)
+        elif trainer.is_global_zero and time.monotonic() - self.said >= self.pause:
+            self._say(f"step {trainer.global_step} of {self.steps}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -135,9 +148,11 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.update(self.task, scores=scores)
         else:
-            self.console.print(
-                f"{self.name}: step {trainer.global_step} of {self.steps}  {scores}", highlight=False
-            )
+            self._say(f"step {trainer.global_step} of {self.steps}  {scores}")
+
+    def _say(self, line: str) -> None:
+        self.said = time.monotonic()
+        self.console.print(f"{self.name}: {line}", highlight=False)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.bar is not None:

@@ -129,6 +129,14 @@ def read_record(file: Path, check_files: bool = True) -> dict[str, Any]:
     return value
 
 
+def read_description(file: Path, check_files: bool = True) -> dict[str, Any]:
+    """A model.json. Raises CheckpointError as `read_record` does, with what to do."""
+    try:
+        return read_record(file, check_files)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; resume its run (--resume) to have it written anew") from error
+
+
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """A checkpoint of the loop (.ckpt). Raises CheckpointError if it is damaged or is none."""
     try:
@@ -171,12 +179,12 @@ def load_model(
     """
     weights = folder if folder.is_file() else folder / WEIGHTS
     file = weights.with_name(MODEL)
-    model = read_record(file, check_files=weights.name == WEIGHTS)
+    model = read_description(file, check_files=weights.name == WEIGHTS)
     if model.get("format") != format:
         raise CheckpointError(f"{file} has format {model.get('format')!r}, expected {format!r}")
     try:
         network = build(model["network"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{file} does not describe a network ({_one_line(error)})") from error
     load_weights(network, weights)
     return network.eval(), model

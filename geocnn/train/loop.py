@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from geocnn.console import progress
 from geocnn.errors import CheckpointError, GeocnnError
 from geocnn.train.files import (
     MODEL,
@@ -127,7 +128,7 @@ def fit(
         precision=settings.precision,  # pyright: ignore[reportArgumentType]
         max_epochs=count,
         callbacks=[
-            Patience("val_loss", patience=settings.patience),
+            Patience(settings.patience),
             timer,
             checkpoints,
             Progress(console, folder.name, count * steps),
@@ -341,16 +342,23 @@ def is_main_process() -> bool:
 
 @torch.no_grad()
 def predict_logits(
-    network: nn.Module, dataset: Dataset[tuple[Tensor, Tensor]], batch_size: int, device: torch.device
+    network: nn.Module,
+    dataset: Dataset[tuple[Tensor, Tensor]],
+    batch_size: int,
+    device: torch.device,
+    console: Console | None = None,
+    task: str = "scoring",
 ) -> tuple[Tensor, Tensor]:
-    """Logits [n, classes] and labels [n] of a whole dataset, on the CPU."""
+    """Logits [n, classes] and labels [n] of a whole dataset, on the CPU; `console` shows how far they are."""
     network = network.to(device).eval()
     n = len(dataset)  # pyright: ignore[reportArgumentType]
     logits, labels = [], []
-    for first in range(0, n, batch_size):
-        x, y = dataset.__getitems__(range(first, min(first + batch_size, n)))  # pyright: ignore[reportAttributeAccessIssue]
-        logits.append(network(x.to(device)).float().cpu())
-        labels.append(y)
+    with progress(console, task, n) as advance:
+        for first in range(0, n, batch_size):
+            x, y = dataset.__getitems__(range(first, min(first + batch_size, n)))  # pyright: ignore[reportAttributeAccessIssue]
+            logits.append(network(x.to(device)).float().cpu())
+            labels.append(y)
+            advance(len(y))
     return torch.cat(logits), torch.cat(labels)
 
 

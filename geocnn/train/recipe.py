@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from geocnn.geometry import Surface
 
+SETTINGS = "settings.json"
+"""What a run was started with: written first. A folder without it holds no run."""
+
 RUN_VARIABLE = "GEOCNN_RUN"
 """Names the run folder to the processes Lightning starts for further devices by running the same command."""
 
@@ -102,9 +105,9 @@ def open_run(
     """
     if RUN_VARIABLE in os.environ:
         folder = Path(os.environ[RUN_VARIABLE])
-        return folder, load_settings(type(recipe.default), folder / "settings.json")
+        return folder, load_settings(type(recipe.default), folder / SETTINGS)
     folder = _choose(recipe.name, folder, resume)
-    file = folder / "settings.json"
+    file = folder / SETTINGS
     if resume:
         if not file.is_file():
             raise CheckpointError(f"there is no run to resume in {folder}; start it without --resume")
@@ -144,7 +147,7 @@ def _choose(name: str, folder: Path | None, resume: bool) -> Path:
     numbers = [
         int(run.name[len(name) + 1 :])
         for run in Path("runs").glob(f"{name}-*")
-        if run.name[len(name) + 1 :].isdecimal() and (not resume or (run / "settings.json").is_file())
+        if run.name[len(name) + 1 :].isdecimal() and (not resume or (run / SETTINGS).is_file())
     ]
     last = max(numbers, default=0)
     if resume and not numbers:

@@ -11,6 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import nn
 
+from geocnn.console import progress
 from geocnn.errors import BadValueError, CheckpointError, GeocnnError
 from geocnn.train.loop import (
     Outcome,
@@ -138,6 +139,14 @@ def test_a_run_killed_between_two_renames_goes_on(straight, killed, tmp_path):
     assert_same(train(folder)[0], straight[1])
 
 
+def test_a_checkpoint_of_another_network_is_not_used(straight, killed, tmp_path):
+    folder = shutil.copytree(killed, tmp_path / "net")
+    torch.save({"state_dict": nn.Linear(3, 4).state_dict()}, folder / "last.ckpt")
+    weights, _, said = train(folder)
+    assert "of another network" in said
+    assert_same(weights, straight[1])
+
+
 def test_nothing_readable_is_an_error(killed, tmp_path):
     folder = shutil.copytree(killed, tmp_path / "net")
     for name in ("last.ckpt", "previous.ckpt"):
@@ -154,6 +163,22 @@ def test_early_stopping_keeps_the_weights_before_it_got_worse(tmp_path):
     _, outcome, _ = train(tmp_path / "net", settings, validation=Points(20, flip_labels=True))
     assert outcome.stopped_by == "early stopping" and outcome.steps < outcome.planned_steps
     assert outcome.best_step == outcome.steps - 2 * 6
+
+
+def test_a_training_killed_after_its_end_stays_ended(straight, tmp_path):
+    early = LoopSettings(
+        epochs=20, batch_size=8, learning_rate=0.05, check_every=6, patience=2, devices="cpu"
+    )
+    cap = LoopSettings(epochs=4, batch_size=8, check_every=6, max_minutes=1e-6, devices="cpu")
+    for name, settings, validation in (("early", early, Points(20, flip_labels=True)), ("cap", cap, None)):
+        weights, outcome, _ = train(tmp_path / name, settings, validation=validation)
+        (tmp_path / name / "training.json").unlink()
+        (tmp_path / name / "best.safetensors").write_bytes(b"half")
+        (tmp_path / name / "metrics.csv").unlink()
+        again, resumed, _ = train(tmp_path / name, settings, kill_after=0, validation=validation)
+        assert_same(again, weights)
+        assert dataclasses.replace(resumed, seconds=0) == dataclasses.replace(outcome, seconds=0)
+        assert finished(tmp_path / name) == resumed
 
 
 def test_the_time_cap_ends_after_a_stretch(tmp_path):
@@ -182,6 +207,23 @@ def test_predictions_of_a_whole_set_do_not_depend_on_the_batches():
     small, labels = predict_logits(model, data, 7, torch.device("cpu"))  # type: ignore[arg-type]
     assert torch.equal(labels, data.y)
     torch.testing.assert_close(small, model(data.x))
+
+
+def test_scoring_shows_how_far_it_is():
+    said = io.StringIO()
+    with progress(Console(file=said), "scoring digits", 30, pause=0) as advance:
+        for _ in range(3):
+            advance(10)
+    assert said.getvalue().splitlines() == [
+        "scoring digits: 30", "scoring digits: 10 of 30", "scoring digits: 20 of 30"
+    ]  # fmt: skip
+    said = io.StringIO()
+    predict_logits(network(), Points(20), 7, torch.device("cpu"), Console(file=said), "scoring")  # type: ignore[arg-type]
+    assert said.getvalue() == "scoring: 20\n"
+    said = io.StringIO()
+    with progress(Console(file=said, force_terminal=True), "[bold] scan", 3) as advance:
+        advance(3)
+    assert "[bold] scan" in said.getvalue() and "3/3" in said.getvalue()
 
 
 def test_devices_are_understood_or_refused():

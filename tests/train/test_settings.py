@@ -16,6 +16,16 @@ def test_settings_survive_the_disk(tmp_path):
     assert load_settings(SphericalDigitsSettings, tmp_path / "s.json") == settings
     with pytest.raises(CheckpointError, match="LoopSettings"):
         load_settings(LoopSettings, tmp_path / "s.json")
+    text = (tmp_path / "s.json").read_text()
+    (tmp_path / "s.json").write_text(text.replace('"epochs": 7', '"epochs": 5'))
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_settings(SphericalDigitsSettings, tmp_path / "s.json")
+    # written by hand
+    (tmp_path / "s.json").write_text('{"epochs": 5}')
+    assert load_settings(SphericalDigitsSettings, tmp_path / "s.json").epochs == 5
+    (tmp_path / "s.json").write_text('{"epochs": "5"}')
+    with pytest.raises(CheckpointError, match="epochs is a number"):
+        load_settings(SphericalDigitsSettings, tmp_path / "s.json")
     (tmp_path / "s.json").write_text("{")
     with pytest.raises(CheckpointError, match="start a new run"):
         load_settings(SphericalDigitsSettings, tmp_path / "s.json")

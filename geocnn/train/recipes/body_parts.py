@@ -259,7 +259,8 @@ def _report(
     answers: dict[str, list[Tensor]] = {}
     for training in trainings(settings):
         network, _ = load_network(folder / training.folder)
-        found = [p.argmax(-1) for p in probabilities(network, surfaces, device)]
+        task = f"{training.folder}: labelling test bodies"
+        found = [p.argmax(-1) for p in probabilities(network, surfaces, device, console, task)]
         answers[training.folder] = found
         right = [area_right(*pair) for pair in zip(found, surfaces, strict=True)]
         accuracy.setdefault(training.title, []).append(sum(right) / len(right))

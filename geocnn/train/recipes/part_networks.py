@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from geocnn.console import progress
 from geocnn.data.bodies import PARTS
 from geocnn.groups.field_type import FieldType, Irrep
 from geocnn.nn import SurfaceUNet
@@ -19,6 +20,8 @@ from geocnn.train.score import Score
 from geocnn.train.settings import tuples
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from geocnn.data.surface_data import SurfaceData
 
 FORMAT = "geocnn body-parts 1"
@@ -103,7 +106,18 @@ def score(network: nn.Module, data: SurfaceData) -> Score:
 
 
 @torch.no_grad()
-def probabilities(network: nn.Module, surfaces: Sequence[SurfaceData], device: torch.device) -> list[Tensor]:
-    """Of each surface [N, 8] on the CPU, rows sum to 1."""
+def probabilities(
+    network: nn.Module,
+    surfaces: Sequence[SurfaceData],
+    device: torch.device,
+    console: Console | None = None,
+    task: str = "labelling",
+) -> list[Tensor]:
+    """Of each surface [N, 8] on the CPU, rows sum to 1; `console` shows how far they are."""
     network = network.to(device).eval()
-    return [network(batch([surface]).to(str(device))).float().softmax(-1).cpu() for surface in surfaces]
+    found = []
+    with progress(console, task, len(surfaces)) as advance:
+        for surface in surfaces:
+            found.append(network(batch([surface]).to(str(device))).float().softmax(-1).cpu())
+            advance(1)
+    return found

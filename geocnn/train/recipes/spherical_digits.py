@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from geocnn.console import progress
 from geocnn.data.spherical_digits import SphericalDigits, normalise
 from geocnn.errors import GeocnnError, MapError
 from geocnn.geometry import healpix
@@ -170,7 +171,11 @@ def _report(
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
         }
         for name in ("R",) if training.rotated else ("NR", "R"):
-            answer, truth = predict_logits(network, tests[name], 4 * settings.batch_size, device)
+            kind = "rotated" if name == "R" else "upright"
+            answer, truth = predict_logits(
+                network, tests[name], 4 * settings.batch_size, device, console,
+                f"{training.folder}: scoring {kind} test digits",
+            )  # fmt: skip
             logits[training.folder, name] = answer
             column = f"{'R' if training.rotated else 'NR'}/{name}"
             accuracy.setdefault(training.title, {})[column] = float(
@@ -255,7 +260,7 @@ def predict(request: Request, console: Console) -> None:
     else:
         maps, truth = read_maps(request.file, request.nested, request.fill), None
         stem = request.file.name.split(".")[0]
-    prediction = read(request.model, maps)
+    prediction = read(request.model, maps, console)
     request.folder.mkdir(parents=True, exist_ok=True)
     table = request.folder / f"{stem}-predictions.csv"
     _write_predictions(prediction, truth, table)
@@ -271,8 +276,8 @@ def predict(request: Request, console: Console) -> None:
         console.print(f"wrote {drawing}", soft_wrap=True)
 
 
-def read(folder: Path, maps: Tensor) -> Prediction:
-    """Read digits on maps [n, npix] in ring order, values 0 to 1 as in training.
+def read(folder: Path, maps: Tensor, console: Console | None = None) -> Prediction:
+    """Read digits on maps [n, npix] in ring order, values 0 to 1 as in training; `console` shows progress.
 
     Raises:
         MapError: the maps have another nside than the network, or values that are not numbers.
@@ -285,8 +290,12 @@ def read(folder: Path, maps: Tensor) -> Prediction:
             f"the network was trained on values from 0 to 1, but the map's go from {maps.min():.3g} "
             f"to {maps.max():.3g}; rescale it"
         )
-    with torch.no_grad():
-        probabilities = torch.cat([network(normalise(part)).softmax(-1) for part in maps.split(64)])
+    found = []
+    with torch.no_grad(), progress(console, "reading maps", len(maps)) as advance:
+        for part in maps.split(64):
+            found.append(network(normalise(part)).softmax(-1))
+            advance(len(part))
+    probabilities = torch.cat(found)
     return Prediction([CLASSES[k] for k in probabilities.argmax(-1).tolist()], probabilities)
 
 
