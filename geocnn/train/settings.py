@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from geocnn.errors import CheckpointError, GeocnnError
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.planar import SO2
-from geocnn.train.files import read_json, read_record, write_record
+from geocnn.train.files import read_record, write_record
 
 S = TypeVar("S", bound="LoopSettings")
 
@@ -148,13 +148,11 @@ def tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_settings(kind: type[S], file: Path) -> S:
-    """The settings of a run, from `settings.json`; without a checksum in it they may be written by hand.
-
-    Raises CheckpointError if they are not of this kind, or damaged.
+    """The settings of a run, from `settings.json`. Raises CheckpointError if they are not of this kind, or
+    damaged.
     """
     try:
-        values = read_record(file) if "sha256" in read_json(file) else read_json(file)
-        return kind(**tuples(values))
+        return kind(**tuples(read_record(file)))
     except (TypeError, GeocnnError) as error:
         raise CheckpointError(
             f"{file} does not hold {kind.__name__} ({error}); start a new run in another folder"

@@ -42,6 +42,9 @@ RECIPES = {
     ],
 }  # fmt: skip
 
+LONGEST = 300
+"""Seconds that a command may take; it takes three on an idle machine."""
+
 
 def eggs(split):
     ball = Icosahedron(2)
@@ -98,6 +101,7 @@ def command(arguments, folder, kill_at=None, tear=False):
     log, names = folder.with_suffix(".log"), folder.with_suffix(".moments")
     child = os.fork()
     if child == 0:
+        signal.alarm(LONGEST)
         with log.open("w") as stream:
             os.dup2(stream.fileno(), 1)
             os.dup2(stream.fileno(), 2)
@@ -159,6 +163,7 @@ def kills(home, count):
             # evenly over the moments; when all had their turn, once more, torn
             at, tear = (1 + k * n // wanted, k % 2 == 1) if wanted < n else (1 + k % n, k >= n)
             folder = home / f"{recipe}-{k}"
+            print(f"{recipe}: {k} of {wanted}, {len(bad)} bad", flush=True)
             code, said, _ = command(train(recipe, folder), folder, at, tear)
             where = f"{recipe}, moment {at} of {n} ({moments[at - 1]}){', torn' if tear else ''}"
             fault = resumed(recipe, folder, expected) if code == -signal.SIGKILL else f"not killed: {code}"
@@ -231,7 +236,8 @@ def damage(home, count):
         every += [(base, name, *case) for case in damages(content, name.endswith("json"), draw)]
     chosen = every if count >= len(every) else draw.sample(every, count)
     bad, refused = [], 0
-    for base, name, what, content in chosen:
+    for number, (base, name, what, content) in enumerate(chosen):
+        print(f"{number} of {len(chosen)}, {len(bad)} bad: {base.name}/{name}, {what[:60]}", flush=True)
         folder = shutil.copytree(base, home / "case")
         (folder / name).write_bytes(content)
         where = f"{base.name}/{name}, {what[:60]}"
