@@ -263,7 +263,7 @@ def cone(angle: float, rings: int) -> Cone:
 
     Less than 2π is a cone as of paper; more, a saddle with creases in all directions. The apex is no point: a
     geodesic that meets it stops there. Two points whose shortest way leads through it are not reached by log.
-    Its group is cyclic(N / gcd(k, N)) for angle = 2πk/N with that order at most 24, SO(2) for any other.
+    Its group is cyclic(N / gcd(k, N)) for angle = 2πk/N with that order at most 360, SO(2) for any other.
 
     Raises GeometryError unless the angle lies between 0.01 and 100, and rings is a positive integer.
 

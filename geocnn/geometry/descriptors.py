@@ -77,7 +77,7 @@ def shape_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
         raise GeometryError("shape features belong to all of a mesh's vertices: give its finest level")
     modes = laplacian_modes(points, faces)
     area = modes.areas.sum()
-    length, times = area.sqrt(), area * torch.tensor(HEAT_TIMES).to(points)
+    length, times = area.sqrt(), area * points.new_tensor(HEAT_TIMES)
     operator = shape_operator(points, frames, faces) * length
     curvature = torch.stack([operator.diagonal(dim1=1, dim2=2).mean(1), torch.linalg.det(operator)], 1)
     heat = heat_kernel_signature(modes, times)
@@ -164,7 +164,9 @@ def shape_operator(points: Tensor, frames: Tensor, faces: Tensor) -> Tensor:
     quadric = torch.stack([fit[:, 2], mixed, mixed, fit[:, 4]], 1).unflatten(1, (2, 2)) / size[:, None, None]
     # S = −g^(−½) Q g^(−½) / √(1 + |b|²) with the metric g = 1 + b bᵀ, seen in the frame tilted onto the fit
     root = (1 + slope.square().sum(1)).sqrt()[:, None, None]
-    tilt = torch.eye(2).to(points) - slope[:, :, None] * slope[:, None] / (root * (1 + root))
+    tilt = torch.eye(2, dtype=points.dtype, device=points.device) - slope[:, :, None] * slope[:, None] / (
+        root * (1 + root)
+    )
     return -tilt @ quadric @ tilt / root
 
 

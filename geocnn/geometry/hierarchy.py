@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.placement import Device, Movable, destination
 from geocnn.geometry.stencil import Stencil, load_tensors, save_tensors
 from geocnn.groups.planar import Group
 from geocnn.lasting import keep_normal
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Hierarchy:
+class Hierarchy(Movable):
     """Level 0 is the finest. stencils[i]: within level i; down[i]: level i to i+1; up[i]: level i+1 to i.
 
     areas[i] [N_i] are the points' areas; ptr[i] [surfaces + 1] says which points belong to which surface of a
@@ -66,10 +68,13 @@ class Hierarchy:
             joined = joined if s is None else joined.join(s.group)
         return joined
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Hierarchy:
-        """A copy on another device or in another floating dtype (areas are cast too). Raises GeometryError as
-        Stencil.to.
+    def to(
+        self, device: Device | torch.dtype | Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Hierarchy:
+        """A copy on another device or in another floating dtype, as `Stencil.to`; areas are cast too. Raises
+        GeometryError as that does.
         """
+        device, dtype = destination(device, dtype)
         return Hierarchy(
             [s.to(device, dtype) for s in self.stencils],
             [s.to(device, dtype) for s in self.down],
@@ -176,6 +181,10 @@ def build(
     """The hierarchy of `Surface.hierarchy`. Raises GeometryError for less than one level or too many to
     halve.
     """
+    try:
+        levels = operator.index(levels)
+    except TypeError:
+        raise GeometryError(f"levels is a whole number, at least one, got {levels!r}") from None
     if levels < 1:
         raise GeometryError(f"a hierarchy has at least one level, got {levels}")
     widest, most = radius * 2 ** (levels - 1), surface.conjugate

@@ -18,16 +18,14 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import Connection, hinge
 from geocnn.geometry.cycles import Cycles, closed_by, cotree_complement, fundamental_cycles, spanning_forest
+from geocnn.geometry.inputs import point_ids
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.meshes import check_mesh
 from geocnn.geometry.one_sided import OneSidedMesh
 from geocnn.geometry.results import SurfacePoint
 from geocnn.geometry.surface import Surface
 from geocnn.geometry.transport import transport
-from geocnn.groups.planar import Element, Group, wrapped
-
-N_MAX = 360
-"""The finest rotation group told from SO(2)."""
+from geocnn.groups.planar import N_MAX, Element, Group, rotation_group, wrapped
 
 
 def holonomy(surface: Surface, loop: Tensor | SurfacePoint) -> Element:
@@ -45,8 +43,8 @@ def holonomy(surface: Surface, loop: Tensor | SurfacePoint) -> Element:
     if isinstance(loop, SurfacePoint):
         closed = SurfacePoint(*(torch.cat([x, x[:1]]) for x in loop))
     else:
-        loop = torch.as_tensor(loop, device=surface.points.device)
-        closed = torch.cat([loop, loop[..., :1]], -1) if loop.ndim else loop
+        loop = point_ids(loop, "loop", surface.points.device)
+        closed = torch.cat([loop, loop[..., :1]], -1)
     return transport(surface, closed)
 
 
@@ -168,7 +166,7 @@ def group_of(connection: Connection, tolerance: float = 1e-8) -> HolonomyGroup:
         )
     cycles = fundamental_cycles(connection)
     angle, mirrored = _rotations(cycles)
-    rotations, proving = _rotation_group(angle, tolerance)
+    rotations, proving = rotation_group(angle, tolerance)
     axis = None
     if mirrored is not None:
         first = int((mirrored >= 0).nonzero()[0, 0])
@@ -204,30 +202,3 @@ def _rotations(cycles: Cycles) -> tuple[Tensor, Tensor | None]:
     mirrored = torch.where(cycles.flip, first[cycles.root], -1)
     other = torch.where(cycles.flip, cycles.angle[mirrored.clamp_min(0)], torch.zeros_like(cycles.angle))
     return wrapped(cycles.angle - other), mirrored
-
-
-def _rotation_group(angle: Tensor, tolerance: float) -> tuple[int | None, Tensor]:
-    """(N, which angles [K] prove it): the smallest group of rotations by 2π/N that holds the angles; N is
-    None for SO(2).
-
-    Grown by the angle farthest from the group so far, until all are in it.
-    """
-    orders = torch.arange(1, N_MAX + 1, device=angle.device)
-    n, proving = 1, []
-    while len(angle):
-        off = _off(angle, n)
-        k = int(off.argmax())
-        if float(off[k]) <= tolerance:
-            break
-        proving.append(k)
-        fits = _off(angle[k], orders) <= tolerance
-        order = int(orders[fits][0]) if bool(fits.any()) else N_MAX + 1
-        n = math.lcm(n, order)
-        if n > N_MAX:
-            return None, torch.tensor(proving, device=angle.device)
-    return n, torch.tensor(proving, dtype=torch.int64, device=angle.device)
-
-
-def _off(angle: Tensor, n: int | Tensor) -> Tensor:
-    """The distance of angles from the nearest multiple of 2π/n."""
-    return (angle - (angle * n / (2 * math.pi)).round() * (2 * math.pi) / n).abs()

@@ -52,6 +52,11 @@ class Mesh(Surface):
         return self.triangulation.faces
 
     @property
+    def vertices(self) -> Tensor:
+        """[V, 3], all of the triangulation; the points at the finest level."""
+        return self.triangulation.vertices
+
+    @property
     def spacing(self) -> float:
         """The side of a square of a point's mean area; vertices without faces do not count."""
         return math.sqrt(float(self.areas[self.areas > 0].mean()))

@@ -50,6 +50,11 @@ class OneSidedMesh(Quotient):
         return t.faces[: len(t.faces) // 2] % (len(t.vertices) // 2)
 
     @property
+    def vertices(self) -> Tensor:
+        """[V, 3], as those of a `Mesh`."""
+        return self.triangulation.vertices[: self.n_vertices]
+
+    @property
     def spacing(self) -> float:
         """The side of a square of a point's mean area; vertices without faces do not count."""
         return self.cover.spacing

@@ -13,16 +13,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.files import replacing
-from geocnn.groups.planar import Group, compose, group, inverse, smallest_group
+from geocnn.geometry.inputs import read_gauge
+from geocnn.geometry.placement import Device, Movable, destination
+from geocnn.groups.planar import Group, compose, group, inverse
 from geocnn.lasting import keep_normal
 
 
 @dataclass(frozen=True, eq=False)
-class Stencil:
+class Stencil(Movable):
     """A CSR gather with polar coordinates, weights and transporters; E entries, T targets.
 
     row_ptr [T+1] int64, source [E] int64, r [E] in the surface's units, theta [E] and angle [E] in radians,
@@ -87,12 +90,16 @@ class Stencil:
         tensors = {name: None if (t := getattr(self, name)) is None else change(t) for name in _TENSORS}
         return replace(self, **tensors)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Stencil:
-        """A copy on another device or in another floating dtype; this is where geometry is cast, once.
+    def to(
+        self, device: Device | torch.dtype | Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Stencil:
+        """A copy on another device or in another floating dtype, or in those of a tensor; this is where
+        geometry is cast, once.
 
         The stencil itself where nothing changes, so that its operators are kept. Raises GeometryError for a
         dtype that is not a floating one.
         """
+        device, dtype = destination(device, dtype)
         if dtype is not None and not dtype.is_floating_point:
             raise GeometryError(
                 f"lengths, angles and weights need a floating dtype, got {dtype}; give e.g. torch.float32"
@@ -102,10 +109,10 @@ class Stencil:
 
     def turn_frames(
         self,
-        alpha: Tensor,
-        flip: Tensor | None = None,
-        target_alpha: Tensor | None = None,
-        target_flip: Tensor | None = None,
+        alpha: ArrayLike | Tensor,
+        flip: ArrayLike | Tensor | None = None,
+        target_alpha: ArrayLike | Tensor | None = None,
+        target_flip: ArrayLike | Tensor | None = None,
     ) -> Stencil:
         """The same stencil in another gauge: frames turned by alpha [n_source], then mirrored where `flip`.
 
@@ -122,17 +129,18 @@ class Stencil:
                     "give target_alpha as well"
                 )
             target_alpha, target_flip = alpha, flip
-        check_gauge("source", self.n_source, alpha, flip)
-        check_gauge("target", self.n_target, target_alpha, target_flip)
+        alpha, flip, turned_s = read_gauge("source", self.n_source, alpha, flip, self.r)
+        target_alpha, target_flip, turned_t = read_gauge(
+            "target", self.n_target, target_alpha, target_flip, self.r
+        )
         t, s = self.target, self.source
-        change_t = gauge_change(target_alpha.to(self.r), target_flip)
-        change_s = gauge_change(alpha.to(self.r), flip)
+        change_t, change_s = gauge_change(target_alpha, target_flip), gauge_change(alpha, flip)
         at_t = (change_t[0][t], None if change_t[1] is None else change_t[1][t])
         at_s = (change_s[0][s], None if change_s[1] is None else change_s[1][s])
         angle, flipped = compose(at_t, compose((self.angle, self.flip), inverse(at_s)))
         theta, _ = compose(at_t, (self.theta, None))
-        turned = smallest_group(alpha, flip).join(smallest_group(target_alpha, target_flip))
-        return replace(self, theta=theta, angle=angle, flip=flipped, group=self.group.join(turned))
+        group = self.group.join(turned_s).join(turned_t)
+        return replace(self, theta=theta, angle=angle, flip=flipped, group=group)
 
     @staticmethod
     def cat(stencils: Sequence[Stencil]) -> Stencil:
@@ -215,18 +223,6 @@ class Stencil:
 
 
 _TENSORS = ("row_ptr", "source", "r", "theta", "weight", "angle", "flip")
-
-
-def check_gauge(points: str, n: int, alpha: Tensor, flip: Tensor | None) -> None:
-    """Raises GeometryError unless there are n angles, all finite, and, if any, n flips."""
-    if alpha.shape != (n,) or (flip is not None and flip.shape != (n,)):
-        got = f"{list(alpha.shape)} angles" + ("" if flip is None else f" and {list(flip.shape)} flips")
-        raise GeometryError(f"one angle (and one flip) a {points} point is needed, {n} in all, got {got}")
-    bad = (~alpha.isfinite()).nonzero()[:, 0]
-    if len(bad):
-        raise GeometryError(
-            f"the angles of {points} points {bad[:8].tolist()} are not finite; give 0 where nothing turns"
-        )
 
 
 def gauge_change(alpha: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -13,10 +13,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry.connection import Connection, pairs_once
+from geocnn.geometry.inputs import point_ids, read_gauge, real_numbers
+from geocnn.geometry.placement import Device, moved
 from geocnn.geometry.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.sampling import (
     USUAL,
@@ -28,8 +31,8 @@ from geocnn.geometry.sampling import (
     polar_samples,
     radial_quadrature,
 )
-from geocnn.geometry.stencil import Stencil, check_gauge, gauge_change
-from geocnn.groups.planar import Group, compose, smallest_group
+from geocnn.geometry.stencil import Stencil, gauge_change
+from geocnn.groups.planar import Group, compose
 from geocnn.lasting import keep_normal
 
 if TYPE_CHECKING:
@@ -56,6 +59,17 @@ class Surface(ABC):
 
     def __post_init__(self) -> None:
         keep_normal(self)
+
+    def __len__(self) -> int:
+        return self.n_points
+
+    def to(self, device: Device) -> Self:
+        """The same surface on another device; itself where it is there already. Always float64: stencils and
+        hierarchies are cast when they are moved.
+        """
+        if torch.device(device) == self.points.device:
+            return self
+        return moved(self, device)
 
     @property
     def n_points(self) -> int:
@@ -114,8 +128,8 @@ class Surface(ABC):
 
     def exp(
         self,
-        base: Tensor | SurfacePoint,
-        vectors: Tensor,
+        base: ArrayLike | Tensor | SurfacePoint,
+        vectors: ArrayLike | Tensor,
         boundary: Literal["stop", "reflect"] = "stop",
     ) -> Exp:
         """Follow geodesics from points base [K] (ids) along vectors [K, 2], given in the base's frame, to
@@ -138,6 +152,7 @@ class Surface(ABC):
             raise GeometryError(f"boundary must be 'stop' or 'reflect', got {boundary!r}")
         reflect = boundary == "reflect"
         if isinstance(base, SurfacePoint):
+            vectors = real_numbers(vectors, "vectors", self.points)
             return self._exp_in_faces(base, vectors, reflect)
         base = self._ids(base, "base")
         return self._exp(self.placed.take(base), self._vectors(vectors, len(base)), reflect)
@@ -148,7 +163,9 @@ class Surface(ABC):
             f"points in faces are points of a mesh, not of a {type(self).__name__}; give point ids"
         )
 
-    def log(self, base: Tensor, target: Tensor, method: Literal["heat"] | None = None) -> Log:
+    def log(
+        self, base: ArrayLike | Tensor, target: ArrayLike | Tensor, method: Literal["heat"] | None = None
+    ) -> Log:
         """The vectors at base [K] that lead to target [K] (ids), and the transport back along them.
 
         In closed form; on a mesh the shortest path over its faces, exact; exp follows it where log says met,
@@ -183,7 +200,7 @@ class Surface(ABC):
             f"method='heat' is for meshes; on a {type(self).__name__} log is exact without: leave it out"
         )
 
-    def disc(self, radius: float, base: Tensor | None = None) -> Disc:
+    def disc(self, radius: float, base: ArrayLike | Tensor | None = None) -> Disc:
         """All pairs of points base [K] (ids, by default all) and points no farther away than the radius, in
         surface units, themselves included: ids, logs, distances (`log.distance`) and transporters.
 
@@ -227,19 +244,17 @@ class Surface(ABC):
         l = self.log(tail, head)
         return Connection(tail, head, l.angle, l.flip)
 
-    def _ids(self, ids: Tensor, name: str) -> Tensor:
-        ids = torch.as_tensor(ids, device=self.points.device)
-        if ids.dtype != torch.int64 or ids.ndim != 1:
-            raise GeometryError(
-                f"{name} must be a list of point ids (int64, one axis), got {ids.dtype} {list(ids.shape)}"
-            )
+    def _ids(self, ids: ArrayLike | Tensor, name: str) -> Tensor:
+        ids = point_ids(ids, name, self.points.device)
+        if ids.ndim != 1:
+            raise GeometryError(f"{name} must be a list of point ids, one axis, got shape {list(ids.shape)}")
         wrong = ids[(ids < 0) | (ids >= self.n_points)]
         if len(wrong):
             raise GeometryError(f"{name} has ids outside 0..{self.n_points - 1}: {wrong[:8].tolist()}")
         return ids
 
-    def _vectors(self, vectors: Tensor, n: int) -> Tensor:
-        vectors = _real(vectors, "vectors", self.points)
+    def _vectors(self, vectors: ArrayLike | Tensor, n: int) -> Tensor:
+        vectors = real_numbers(vectors, "vectors", self.points).to(self.points)
         if vectors.shape != (n, 2):
             raise GeometryError(
                 f"one vector of 2 components a base point is needed, got {list(vectors.shape)} for {n} points"
@@ -251,16 +266,14 @@ class Surface(ABC):
             )
         return vectors
 
-    def turn_frames(self, alpha: Tensor, flip: Tensor | None = None) -> Self:
+    def turn_frames(self, alpha: ArrayLike | Tensor, flip: ArrayLike | Tensor | None = None) -> Self:
         """The same surface in another gauge: frames turned by alpha [N] radians, then e₂ mirrored where
         `flip` [N].
 
         Components of a frequency-n field change by e^{−inα}; anchors stay where they are on the surface.
         Raises GeometryError unless there is one angle, finite, (and one flip) a point.
         """
-        alpha = _real(alpha, "alpha", self.points)
-        flip = None if flip is None else torch.as_tensor(flip, device=alpha.device)
-        check_gauge("surface", self.n_points, alpha, flip)
+        alpha, flip, turned_by = read_gauge("surface", self.n_points, alpha, flip, self.points)
         c, s = torch.cos(alpha)[:, None], torch.sin(alpha)[:, None]
         e1, e2 = self.frames.unbind(1)
         turned = torch.stack([c * e1 + s * e2, c * e2 - s * e1], 1)
@@ -273,7 +286,7 @@ class Surface(ABC):
             frames=turned,
             anchor=anchor,
             flipped=flipped,
-            group=self.group.join(smallest_group(alpha, flip)),
+            group=self.group.join(turned_by),
         )
 
     def stencil(
@@ -281,7 +294,7 @@ class Surface(ABC):
         radius: float,
         kind: Literal["exp", "log"] = "exp",
         samples: tuple[int, int] | None = None,
-        targets: Tensor | Surface | None = None,
+        targets: ArrayLike | Tensor | Surface | None = None,
         boundary: Boundary = "zero",
     ) -> Stencil:
         """Where a layer gathers from: every target's disc of the given radius (surface units).
@@ -310,7 +323,7 @@ class Surface(ABC):
         radius: float,
         kind: Literal["exp", "log"],
         samples: tuple[int, int] | None,
-        targets: Tensor | Surface | None,
+        targets: ArrayLike | Tensor | Surface | None,
         boundary: Boundary,
     ) -> Stencil:
         """`stencil`, whatever the radius beside the point spacing: that of a coarse level may be odd."""
@@ -339,11 +352,11 @@ class Surface(ABC):
         made = _without_empty(made) if self._pads else made
         return _renormalised(made) if boundary == "normalise" else made
 
-    def _targets(self, targets: Tensor | Surface | None) -> tuple[Placed, Group]:
+    def _targets(self, targets: ArrayLike | Tensor | Surface | None) -> tuple[Placed, Group]:
         """The targets in their gauge, and the group that transporters to them live in."""
         if targets is None:
             return self.placed, self.group
-        if isinstance(targets, Tensor):
+        if not isinstance(targets, Surface):
             return self.placed.take(self._ids(targets, "targets")), self.group
         if not self.is_same_as(targets):
             raise GeometryError(
@@ -416,7 +429,7 @@ class Surface(ABC):
             group=self.group,
         )
 
-    def interpolation(self, targets: Tensor | Surface) -> Stencil:
+    def interpolation(self, targets: ArrayLike | Tensor | Surface) -> Stencil:
         """The stencil that reads a field at other points of the surface: entries at r = 0 whose weights sum
         to 1.
 
@@ -476,17 +489,6 @@ class Surface(ABC):
         radius = USUAL * self.spacing if radius is None else check_radius(radius)
         check_unit(self, radius)
         return build(self, levels, radius, kind, samples, boundary, oversample)
-
-
-def _real(values: Tensor, name: str, like: Tensor) -> Tensor:
-    """Numbers, as a tensor, an array or lists, in the dtype and on the device of `like`."""
-    try:
-        values = torch.as_tensor(values, device=like.device)
-    except (TypeError, ValueError, RuntimeError) as no_numbers:
-        raise GeometryError(f"{name} must be real numbers: {no_numbers}") from None
-    if values.is_complex():
-        raise GeometryError(f"{name} must be real numbers, got {values.dtype}; give two components each")
-    return values.to(like)
 
 
 def _renormalised(stencil: Stencil) -> Stencil:

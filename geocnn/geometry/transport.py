@@ -14,6 +14,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.connection import hinge
 from geocnn.geometry.face_points import ON_EDGE, check_face_points
+from geocnn.geometry.inputs import point_ids
 from geocnn.geometry.mesh import Mesh
 from geocnn.geometry.results import SurfacePoint
 from geocnn.geometry.surface import Surface
@@ -39,7 +40,7 @@ def transport(surface: Surface, path: Tensor | SurfacePoint) -> Element:
     """
     if isinstance(path, SurfacePoint):
         return _across_faces(surface, path)
-    path = torch.as_tensor(path, device=surface.points.device)
+    path = point_ids(path, "path", surface.points.device)
     if path.ndim not in (1, 2) or path.shape[-1] == 0:
         raise GeometryError(
             f"a path is point ids [L], several are [P, L], with at least one id; got {list(path.shape)}"

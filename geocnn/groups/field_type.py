@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from geocnn.errors import FieldTypeError
+from geocnn.errors import FieldTypeError, GeocnnError
 from geocnn.groups.planar import SO2, Group
 from geocnn.groups.planar import group as named_group
 
@@ -23,6 +23,22 @@ class Irrep:
 
     def __str__(self) -> str:
         return f"{self.frequency}{self.parity}"
+
+
+def read_irrep(irrep: Irrep | str, g: Group) -> Irrep:
+    """An irrep of the group, or the one that a text such as "1" or "0e" names.
+
+    Raises FieldTypeError for another text, and for an irrep the group lacks.
+    """
+    if not isinstance(irrep, Irrep):
+        match = re.fullmatch(r"\s*(\d+)([eo]?)\s*", irrep) if isinstance(irrep, str) else None
+        if match is None:
+            raise FieldTypeError(
+                f"cannot read the irrep {irrep!r}; write its frequency as a text: '1', or '0e'"
+            )
+        irrep = Irrep(int(match[1]), match[2])
+    check_irrep(irrep, g)
+    return irrep
 
 
 def _is_character(frequency: int, g: Group) -> bool:
@@ -110,8 +126,8 @@ class Block:
 class FieldType:
     """A direct sum of irreps of a structure group, SO(2) unless the text or `group` says otherwise.
 
-    Immutable and hashable; printing gives a text that parses back. Features of this type have shape
-    [..., N, D], irreps in the written order, each block component-major: [dim, multiplicity].
+    Immutable and hashable; printing gives a text that parses back, and equals the type. Features of this type
+    have shape [..., N, D], irreps in the written order, each block component-major: [dim, multiplicity].
 
     Raises FieldTypeError when the text does not parse or names an irrep the group lacks, GroupError when
     there is no group of that name.
@@ -188,13 +204,24 @@ class FieldType:
         return f"FieldType({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            try:
+                other = FieldType(other)
+            except GeocnnError:
+                return False
         return isinstance(other, FieldType) and (self.group, self.blocks) == (other.group, other.blocks)
 
     def __hash__(self) -> int:
         return hash((self.group, self.blocks))
 
-    def __add__(self, other: FieldType) -> FieldType:
+    def __add__(self, other: FieldType | str) -> FieldType:
         return FieldType.of(self.terms + FieldType(other, self.group).terms, self.group)
+
+    def __radd__(self, other: str) -> FieldType:
+        return FieldType(other, self.group) + self
+
+    def __contains__(self, irrep: Irrep | str) -> bool:
+        return self.multiplicity(irrep) > 0
 
     @property
     def terms(self) -> list[tuple[int, Irrep]]:
@@ -206,20 +233,27 @@ class FieldType:
         """The distinct irreps, in order of first appearance."""
         return tuple(dict.fromkeys(b.irrep for b in self.blocks))
 
-    def multiplicity(self, irrep: Irrep) -> int:
-        """How often an irrep occurs, over all blocks."""
-        return sum(b.multiplicity for b in self.blocks if b.irrep == irrep)
+    def multiplicity(self, irrep: Irrep | str) -> int:
+        """How often an irrep occurs, over all blocks. Raises FieldTypeError for one that the group lacks.
+
+        >>> FieldType("16x0 + 8x1 + 4x0").multiplicity("0")
+        20
+        """
+        wanted = read_irrep(irrep, self.group)
+        return sum(b.multiplicity for b in self.blocks if b.irrep == wanted)
 
     @property
     def max_frequency(self) -> int:
         return max(b.irrep.frequency for b in self.blocks)
 
-    def is_invariant(self, irrep: Irrep) -> bool:
+    def is_invariant(self, irrep: Irrep | str) -> bool:
         """Whether the group acts on the irrep as the identity: only there may a bias be added."""
+        irrep = read_irrep(irrep, self.group)
         return irrep.frequency == 0 and irrep.parity != "o"
 
-    def select(self, x: Tensor, irrep: Irrep) -> Tensor:
-        """All channels of one irrep, [..., dim, multiplicity]."""
+    def select(self, x: Tensor, irrep: Irrep | str) -> Tensor:
+        """All channels of one irrep, [..., dim, multiplicity]. Raises FieldTypeError where there are none."""
+        irrep = read_irrep(irrep, self.group)
         views = [b.view(x) for b in self.blocks if b.irrep == irrep]
         if not views:
             held = ", ".join(map(str, self.irreps))
@@ -237,11 +271,20 @@ class FieldType:
         return torch.cat(runs, -1)
 
     def check(self, x: Tensor) -> None:
-        """Raises FieldTypeError unless x is [..., N, D] with this type's D."""
-        if x.ndim < 2 or x.shape[-1] != self.dim:
+        """Raises FieldTypeError unless x is a tensor [..., N, D] with this type's D."""
+        if not isinstance(x, Tensor):
             raise FieldTypeError(
-                f"features of type {self} have shape [..., points, {self.dim}], got {list(x.shape)}"
-                + ("; a missing channel axis is added by x.unsqueeze(-1)" if self.dim == 1 else "")
+                f"features are a torch.Tensor, got a {type(x).__name__}; give torch.as_tensor(x), in the "
+                "dtype of the layer's weights"
+            )
+        if x.ndim < 2 or x.shape[-1] != self.dim:
+            hint = ""
+            if x.ndim > 1 and x.shape[-2] == self.dim:
+                hint = "; channels come last: give x.mT"
+            elif self.dim == 1:
+                hint = "; a missing channel axis is added by x.unsqueeze(-1)"
+            raise FieldTypeError(
+                f"features of type {self} have shape [..., points, {self.dim}], got {list(x.shape)}{hint}"
             )
 
     def act(self, x: Tensor, angle: Tensor, flip: Tensor | None = None) -> Tensor:
@@ -254,7 +297,9 @@ class FieldType:
         """
         self.check(x)
         self._check_flip(flip)
-        angle = angle.to(x.device)
+        # numbers in float64, whatever torch's default
+        angle = torch.as_tensor(angle, dtype=None if hasattr(angle, "dtype") else torch.float64).to(x.device)
+        flip = None if flip is None else torch.as_tensor(flip, device=x.device)
         parts = [_act_block(b, self.group, b.view(x), angle, flip).flatten(-2) for b in self.blocks]
         return torch.cat(parts, -1)
 
@@ -289,6 +334,11 @@ def _act_block(b: Block, g: Group, x: Tensor, angle: Tensor, flip: Tensor | None
 
 
 def _parse(text: str) -> tuple[list[tuple[int, Irrep]], Group | None]:
+    if not isinstance(text, str):
+        scalars = f"; {text} scalar channels are '{text}x0'" if isinstance(text, int) else ""
+        raise FieldTypeError(
+            f"a feature type is a text such as '16x0 + 8x1', got {text!r} ({type(text).__name__}){scalars}"
+        )
     head, colon, body = text.rpartition(":")
     own = named_group(head) if colon else None
     terms = []

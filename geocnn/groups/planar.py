@@ -19,6 +19,14 @@ from geocnn.errors import GroupError
 
 Element = tuple[Tensor, Tensor | None]
 
+N_MAX = 360
+"""The finest rotation group told from SO(2)."""
+
+ROUNDING, MOST_ROUNDING = 2.0, 1e-5
+"""Angles count as equal within so many units of their last place, unless these are longer than the second:
+so far apart are the multiples of 2π/N, N ≤ 360.
+"""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -133,17 +141,58 @@ def group(name: str | Group) -> Group:
 def smallest_group(angle: Tensor, flip: Tensor | None = None) -> Group:
     """The smallest group of this family that holds the elements (angle [n], flip [n] or None).
 
-    Rotations count as multiples of 2π/N, N ≤ 24, when they are to 1e-9 rad, well above float64 rounding.
+    Rotations count as multiples of 2π/N, N ≤ 360, when they are within the rounding of their dtype, in
+    float64 to 1e-9 rad.
 
     >>> smallest_group(torch.tensor([0.0, torch.pi / 2], dtype=torch.float64))
     group('C4')
     """
-    has_flips = flip is not None and bool(flip.any())
-    for n in range(1, 25):
-        step = 2 * math.pi / n
-        if bool(((angle - (angle / step).round() * step).abs() < 1e-9).all()):
-            return Group(n, has_flips)
-    return Group(None, has_flips)
+    return exact_rotations(angle, flip)[1]
+
+
+def exact_rotations(angle: Tensor, flip: Tensor | None = None) -> tuple[Tensor, Group]:
+    """Angles [n] in float64, and the smallest group of the elements (angle, flip). Where it is finite, angles
+    that a lower precision rounded are its own.
+
+    >>> angle, group = exact_rotations(torch.tensor([torch.pi / 2], dtype=torch.float32))
+    >>> float(angle) == torch.pi / 2, group
+    (True, group('C4'))
+    """
+    exact, has_flips = angle.to(torch.float64), flip is not None and bool(flip.any())
+    rounding = ROUNDING * torch.finfo(angle.dtype).eps if angle.is_floating_point() else 0.0
+    tolerance = max(1e-9, rounding * float(exact.abs().max() if len(exact) else 0.0))
+    # in half precision any angle would be a multiple
+    n = rotation_group(wrapped(exact), tolerance)[0] if tolerance < MOST_ROUNDING else None
+    if n is not None and angle.dtype != torch.float64:
+        exact = (exact * (n / (2 * math.pi))).round() * (2 * math.pi / n)
+    return exact, Group(n, has_flips)
+
+
+def rotation_group(angle: Tensor, tolerance: float) -> tuple[int | None, Tensor]:
+    """(N, which angles [K] prove it): the smallest group of rotations by 2π/N that holds the angles; N is
+    None for SO(2).
+
+    Grown by the angle farthest from the group so far, until all are in it.
+    """
+    orders = torch.arange(1, N_MAX + 1, device=angle.device)
+    n, proving = 1, []
+    while len(angle):
+        off = _off(angle, n)
+        k = int(off.argmax())
+        if float(off[k]) <= tolerance:
+            break
+        proving.append(k)
+        fits = _off(angle[k], orders) <= tolerance
+        order = int(orders[fits][0]) if bool(fits.any()) else N_MAX + 1
+        n = math.lcm(n, order)
+        if n > N_MAX:
+            return None, torch.tensor(proving, device=angle.device)
+    return n, torch.tensor(proving, dtype=torch.int64, device=angle.device)
+
+
+def _off(angle: Tensor, n: int | Tensor) -> Tensor:
+    """The distance of angles from the nearest multiple of 2π/n."""
+    return (angle - (angle * n / (2 * math.pi)).round() * (2 * math.pi) / n).abs()
 
 
 def compose(g: Element, h: Element) -> Element:

@@ -26,6 +26,8 @@ def lmax_of(alm: Tensor, signed: bool = False) -> int:
     >>> lmax_of(torch.zeros(3, 3, dtype=torch.complex64)), lmax_of(torch.zeros(3, 5) + 0j, signed=True)
     (2, 2)
     """
+    if not isinstance(alm, Tensor):
+        raise MapError(f"alm is a {type(alm).__name__}; give a tensor, torch.as_tensor(alm)")
     lmax = alm.shape[-2] - 1 if alm.ndim >= 2 else -1
     if not alm.is_complex() or lmax < 0 or alm.shape[-1] != (2 * lmax + 1 if signed else lmax + 1):
         layout = "[..., lmax + 1, 2 lmax + 1]" if signed else "[..., lmax + 1, lmax + 1]"

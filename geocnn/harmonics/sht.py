@@ -95,8 +95,8 @@ def analysis(
     >>> analysis(one, healpix_grid(2), lmax=1).abs().square().round(decimals=6).tolist()
     [[12.566371, 0.0], [0.0, 0.0]]
     """
-    check_type(values, spin)
     check_count(values, grid)
+    check_type(values, spin)
     check_values(values, -1, "points")
     return unchecked_analysis(values, grid, lmax, spin, iterations)
 
@@ -106,8 +106,8 @@ def unchecked_analysis(
     values: Tensor, grid: RingGrid, lmax: int, spin: int | None = None, iterations: int | None = None
 ) -> Tensor:
     """`analysis` for layers, which do not look for bad values."""
-    check_type(values, spin)
     check_count(values, grid)
+    check_type(values, spin)
     if not 0 <= lmax <= grid.lmax:
         raise GeometryError(f"lmax={lmax} is out of range on {grid!r}; use 0 <= lmax <= {grid.lmax}")
     if iterations is None and lmax > grid.lmax_accurate:
@@ -208,8 +208,24 @@ def _inaccurate(lmax: int, grid: RingGrid) -> str:
     )
 
 
+def check_grid(grid: RingGrid) -> None:
+    """Raises GeometryError for anything but a grid."""
+    if not isinstance(grid, RingGrid):
+        raise GeometryError(
+            f"transforms work on a RingGrid, got a {type(grid).__name__}; make one by healpix_grid(nside), "
+            "gauss_legendre(n_lat) or equiangular(n_lat)"
+        )
+
+
 def check_count(values: Tensor, grid: RingGrid) -> None:
-    """Raises MapError unless values [..., n_points] have one for each point of the grid."""
+    """Raises MapError unless values [..., n_points] are a tensor with one for each point of the grid, and
+    GeometryError unless that is one.
+    """
+    check_grid(grid)
+    if not isinstance(values, Tensor):
+        raise MapError(
+            f"values are a torch.Tensor, got a {type(values).__name__}; give torch.as_tensor(values)"
+        )
     if values.shape[-1:] != (grid.n_points,):
         raise MapError(
             f"values of shape {tuple(values.shape)} do not lie on {grid!r}; give [..., {grid.n_points}]"

@@ -59,8 +59,8 @@ class GaugeConv(nn.Module):
             raise FieldTypeError(
                 f"input {self.in_type} and output {self.out_type} belong to different groups; give both one"
             )
-        if rings < 1:
-            raise FieldTypeError(f"a kernel needs at least one ring, got rings={rings}")
+        if not isinstance(rings, int) or rings < 1:
+            raise FieldTypeError(f"a kernel needs at least one ring, a whole number, got rings={rings!r}")
         self.basis = MomentBasis.between(self.in_type, self.out_type, rings, max_frequency)
         self.weight = nn.ParameterDict()
         for irrep in self.out_type.irreps:
@@ -112,8 +112,8 @@ class GaugeConv(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
-        self._check(x, stencil)
+    def forward(self, x: Tensor, stencil: Stencil | None = None) -> Tensor:
+        stencil = self._checked(x, stencil)
         y = gather(x.reshape(-1, *x.shape[-2:]), stencil, self.in_type, self.out_type, self.basis, self.mix())
         if self.bias is not None:
             y = y + y.new_zeros(self.out_type.dim).index_copy(0, self._invariant, self.bias.to(y.dtype))
@@ -150,8 +150,8 @@ class GaugeConv(nn.Module):
         made.weight, made.bias = self.weight, self.bias
         return made.to(next(self.parameters()).device)
 
-    def _check(self, x: Tensor, stencil: Stencil) -> None:
-        check_input(x, stencil, self.in_type)
+    def _checked(self, x: Tensor, stencil: Stencil | None) -> Stencil:
+        stencil = check_input(x, stencil, self.in_type)
         dtype = next(iter(self.weight.values())).dtype
         if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
             raise FieldTypeError(
@@ -165,6 +165,7 @@ class GaugeConv(nn.Module):
                 f"has samples={stencil.samples}; give samples=({stencil.samples[0]}, {2 * highest + 1}) "
                 "or lower max_frequency"
             )
+        return stencil
 
     def extra_repr(self) -> str:
         basis = self.basis

@@ -16,6 +16,7 @@ from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics.dense import dense_analysis, dense_synthesis, is_dense
 from geocnn.harmonics.fields import conjugate, field_analysis, field_synthesis, sphere_type
 from geocnn.harmonics.grid import RingGrid
+from geocnn.harmonics.sht import check_grid
 from geocnn.harmonics.uncompiled import uncompiled
 from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.ops.gather import single_under_autocast
@@ -128,6 +129,9 @@ class SO3Correlation(nn.Module):
         return made.to(next(self.parameters()).device)
 
     def forward(self, x: Tensor, grid: RingGrid, out_grid: RingGrid | None = None) -> Tensor:
+        self.in_type.check(x)
+        for each in (grid, out_grid or grid):
+            check_grid(each)
         x = single_under_autocast(x)
         with torch.autocast(x.device.type, enabled=False):
             return self._correlated(x, grid, out_grid or grid)

@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from geocnn.errors import GeometryError, GroupError
+from geocnn.geometry.hierarchy import Hierarchy
 from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.surface import Surface
 from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim, rho
 from geocnn.groups.planar import Group
 from geocnn.groups.steerable import Moment, moments_between, radial_basis
@@ -111,15 +113,12 @@ def gather(
     return _ordered(torch.cat(parts, 1), target)
 
 
-def check_input(x: Tensor, stencil: Stencil, source: FieldType) -> None:
-    """Raises FieldTypeError, GeometryError or GroupError unless x [..., n_source, D] can be gathered over the
-    stencil.
+def check_input(x: Tensor, stencil: Stencil | None, source: FieldType) -> Stencil:
+    """The stencil. Raises FieldTypeError, GeometryError or GroupError unless x [..., n_source, D] can be
+    gathered over it.
     """
     if not isinstance(stencil, Stencil):
-        raise GeometryError(
-            f"a layer gathers over a Stencil, got a {type(stencil).__name__}; of a hierarchy give one of its "
-            "stencils, hierarchy.stencils[0] for the finest level"
-        )
+        raise GeometryError(_instead_of_a_stencil(stencil))
     source.check(x)
     if x.shape[-2] != stencil.n_source:
         raise GeometryError(
@@ -135,6 +134,21 @@ def check_input(x: Tensor, stencil: Stencil, source: FieldType) -> None:
             f"the stencil's transporters live in {stencil.group}, which the layer's group {source.group} "
             f"does not contain: its answer would depend on frames. Give the layer types of {stencil.group}"
         )
+    return stencil
+
+
+def _instead_of_a_stencil(given: object) -> str:
+    said = f"a layer is called with (x, stencil) and gathers over a Stencil, got a {type(given).__name__}"
+    if given is None:
+        return (
+            "a layer is called with (x, stencil), and no stencil was given; torch.nn.Sequential hands on x "
+            "alone: call the layers one after another instead"
+        )
+    if isinstance(given, Surface):
+        return f"{said}; of a surface give surface.stencil(radius), made once"
+    if isinstance(given, Hierarchy):
+        return f"{said}; of a hierarchy give one of its stencils, hierarchy.stencils[0] for the finest level"
+    return f"{said}; surfaces make them: surface.stencil(radius)"
 
 
 def single_under_autocast(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geocnn.errors import GeometryError, GroupError
-from geocnn.geometry import cone
+from geocnn.geometry import cone, holonomy_group
 from geocnn.geometry.cone import ring_counts
 from geocnn.groups import FieldType
 from geocnn.nn import GaugeConv
@@ -25,11 +25,13 @@ from tests.nn.gauge import assert_gauge_equivariant, gauge_of
         (5, 4, "C4"),
         (3, 10, "C10"),
         (2, 1, "trivial"),
+        (1, 30, "C30"),
+        (7, 360, "C360"),
     ],
 )
 def test_holonomy_is_the_rotation_by_the_angle(k, n, group):
     s = cone(2 * math.pi * k / n, rings=4)
-    assert str(s.group) == group
+    assert str(s.group) == str(holonomy_group(s).group) == group
     # once around, from each point of the third ring to the next
     counts = ring_counts(s.angle, 4)
     ring = torch.arange(int(counts[:2].sum()), int(counts[:3].sum()))

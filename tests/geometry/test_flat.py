@@ -9,7 +9,7 @@ import torch
 
 from geocnn.errors import GeometryError
 from geocnn.geometry import cylinder, klein_bottle, mobius_strip, plane, torus
-from geocnn.groups import FieldType
+from geocnn.groups import FieldType, cyclic
 from geocnn.nn import GaugeConv
 from tests.laws import operator
 from tests.nn.gauge import assert_gauge_equivariant, gauge_of
@@ -254,3 +254,16 @@ def test_random_gauges_with_flips_change_nothing_on_the_strip(group, kind):
     assert_gauge_equivariant(
         layer, x, field_type, field_type, lambda v: layer(v, before), lambda v: layer(v, after), gauge, gauge
     )
+
+
+@pytest.mark.parametrize(
+    "given", [torch.Tensor.float, torch.Tensor.double, torch.Tensor.numpy, torch.Tensor.tolist]
+)
+def test_quarter_turns_stay_quarter_turns_however_they_are_given(given):
+    """Single precision has π/2 to 4e-8; taken for any angle, the group would be SO(2)."""
+    alpha = given(torch.arange(16).double() % 3 * (torch.pi / 2))
+    s, turned = torus((4, 4)).turn_frames(alpha), torus((4, 4)).stencil(1.5).turn_frames(alpha)
+    assert s.group == s.stencil(1.5).group == turned.group == cyclic(4)
+    quarters = turned.angle / (torch.pi / 2)
+    # sums of a few multiples of π/2
+    assert float((quarters - quarters.round()).abs().max()) < 1e-14

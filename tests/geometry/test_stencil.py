@@ -167,9 +167,9 @@ def test_bad_input_is_a_typed_error():
     st = random_stencil("SO2")
     with pytest.raises(GeometryError, match="from 7 to 11 points: give target_alpha"):
         st.turn_frames(torch.zeros(7))
-    with pytest.raises(GeometryError, match=r"source point is needed, 7 in all, got \[6\] angles"):
+    with pytest.raises(GeometryError, match=r"source point is required, 7 in all, got \[6\] angles"):
         st.turn_frames(torch.zeros(6), None, torch.zeros(11), None)
-    with pytest.raises(GeometryError, match=r"target point is needed, 11 in all, .* \[3\] flips"):
+    with pytest.raises(GeometryError, match=r"target point is required, 11 in all, .* \[3\] flips"):
         st.turn_frames(torch.zeros(7), None, torch.zeros(11), torch.zeros(3, dtype=torch.bool))
     with pytest.raises(GeometryError, match="at least one stencil"):
         Stencil.cat([])

@@ -147,7 +147,7 @@ def test_equal_types_are_one_dictionary_key():
     assert a == b
     assert hash(a) == hash(b)
     assert len({a, b, FieldType("2x0 + 2x1"), FieldType("C8: 4x0 + 2x1")}) == 3
-    assert a != "4x0 + 2x1"
+    assert a == "4x0 + 2x1" and a != "4x0 + 2x2"
 
 
 def test_blocks_of_one_irrep_are_not_merged():

@@ -9,6 +9,7 @@ import torch
 
 from geocnn.errors import GeocnnError, GroupError
 from geocnn.groups import O2, REFLECTION, SO2, TRIVIAL, Group, compose, cyclic, dihedral, group, inverse
+from geocnn.groups.planar import exact_rotations, smallest_group
 
 FINITE = [TRIVIAL, REFLECTION, *map(cyclic, range(2, 9)), *map(dihedral, range(2, 7))]
 GROUPS = [*FINITE, SO2, O2]
@@ -186,3 +187,22 @@ def test_contains_is_a_partial_order_and_join_its_least_upper_bound(g):
         for k in GROUPS:
             assert joined.join(k) == g.join(h.join(k))
             assert k.contains(joined) == (k.contains(g) and k.contains(h))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 24, 30, 97, 180, 359, 360])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_rounded_multiples_are_read_as_what_they_were(n, dtype):
+    """Angles over several turns, as a lower precision rounds them, are exact again, and make C_N."""
+    step = torch.tensor([1, -1, n + 1, 2 * n - 1])
+    exact, found = exact_rotations((step.double() * (2 * math.pi / n)).to(dtype))
+    assert found == cyclic(n) and exact.dtype == torch.float64
+    assert torch.allclose(exact, step.double() * (2 * math.pi / n), rtol=0, atol=1e-9)
+
+
+def test_other_angles_stay_as_they_are():
+    angle = torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for given in (angle, angle.float(), angle.half()):
+        exact, found = exact_rotations(given)
+        assert found == SO2 and torch.equal(exact, given.double())
+    assert smallest_group(torch.tensor([2 * math.pi / 361], dtype=torch.float64)) == SO2
+    assert smallest_group(torch.zeros(0, dtype=torch.float64)) == TRIVIAL
