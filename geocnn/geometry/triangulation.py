@@ -69,6 +69,7 @@ class Triangulation:
         return torch.where(self.twin < 0, -1, onward), torch.where(self.twin < 0, -1, back), share
 
     @cached_property
+    @lasting()
     def narrowness(self) -> Tensor:
         """The longest edge of a vertex over its least height in a face, the most of all vertices, []."""
         height = 2 * self.face_areas.repeat_interleave(3) / self.length.view(-1, 3).roll(-1, 1).reshape(-1)
