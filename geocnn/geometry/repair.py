@@ -178,15 +178,19 @@ def _degenerate(raw: RawMesh) -> Step:
     finite = raw.vertices.isfinite().all(1)
     far = manifold.lengths(work.points[went] - raw.vertices)[finite]
     moved = float(far.max()) if len(far) else 0.0
-    flat = len(e.flat)
-    what = f"dropped {len(e.repeated)} faces with a vertex at two corners, mended {flat} without area"
-    if flat:
-        said = "{collapsed} edges collapsed, {flipped} flipped, {left out} faces at the boundary left out, "
-        what += (
-            f": {said.format_map(done)}{done['nudged']} vertices nudged; none moved by more than {moved:.2g}"
-        )
-    return Step(
-        mesh, vertex_map, _kept_of(len(raw.faces), kept), source, flat + len(e.repeated), what + torn, moved
+    what = _told(len(e.repeated), len(e.flat), done, moved) + torn
+    count = len(e.flat) + len(e.repeated)
+    return Step(mesh, vertex_map, _kept_of(len(raw.faces), kept), source, count, what, moved)
+
+
+def _told(repeated: int, flat: int, done: dict[str, int], moved: float) -> str:
+    """What was done to faces with a vertex at two corners and to those without area."""
+    what = f"dropped {repeated} faces with a vertex at two corners, mended {flat} without area"
+    if not flat:
+        return what
+    return (
+        f"{what}: {done['collapsed']} edges collapsed, {done['flipped']} flipped, {done['left out']} faces at "
+        f"the boundary left out, {done['nudged']} vertices nudged; none moved by more than {moved:.2g}"
     )
 
 
