@@ -189,8 +189,8 @@ def _told(repeated: int, flat: int, done: dict[str, int], moved: float) -> str:
     if not flat:
         return what
     return (
-        f"{what}: {done['collapsed']} edges collapsed, {done['flipped']} flipped, {done['left out']} faces at "
-        f"the boundary left out, {done['nudged']} vertices nudged; none moved by more than {moved:.2g}"
+        f"{what}: {done['collapsed']} edges collapsed, {done['flipped']} flipped, {done['left out']} faces "
+        f"at the boundary left out, {done['nudged']} vertices nudged; none moved by more than {moved:.2g}"
     )
 
 
