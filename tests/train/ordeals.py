@@ -14,6 +14,7 @@ import csv
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -42,8 +43,8 @@ RECIPES = {
     ],
 }  # fmt: skip
 
-LONGEST = 300
-"""Seconds that a command may take; it takes three on an idle machine."""
+LONGEST = 120
+"""Seconds of work that a command may take; it takes about three."""
 
 
 def eggs(split):
@@ -101,7 +102,7 @@ def command(arguments, folder, kill_at=None, tear=False):
     log, names = folder.with_suffix(".log"), folder.with_suffix(".moments")
     child = os.fork()
     if child == 0:
-        signal.alarm(LONGEST)
+        resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
         with log.open("w") as stream:
             os.dup2(stream.fileno(), 1)
             os.dup2(stream.fileno(), 2)
