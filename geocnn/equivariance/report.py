@@ -247,12 +247,11 @@ def _takes_geometry(model: Any) -> bool:
         signature = inspect.signature(called)
     except ValueError:  # torch.relu has none
         return False
-    needed = [
-        p
-        for p in signature.parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    return len(needed) > 1
+    _, *others = [
+        p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ] or [None]
+    # GaugeConv has a default for its stencil, to say what is missing when nn.Sequential hands it none
+    return any(p is not None and (p.default is p.empty or p.name == "stencil") for p in others)
 
 
 def _default_build(model: Any, surface: Surface) -> Callable[[Surface], Where] | None:
