@@ -207,7 +207,7 @@ def _state_checksum(state: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+        found.update(tensor.flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
