@@ -41,10 +41,10 @@ class PretendTensor(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> PretendTensor:
-        # numbers that are only marked as conjugate or negative would lose the mark
-        held = held.resolve_conj().resolve_neg()
-        # views of normal tensors are normal ones, in inference mode too
+        # a view of a normal tensor is one, in inference mode too
         with torch.inference_mode(held.is_inference()):
+            # numbers that are only marked as conjugate or negative would lose the mark
+            held = held.resolve_conj().resolve_neg()
             made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
                 cls,
                 held.size(),
