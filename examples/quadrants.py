@@ -203,12 +203,12 @@ def draw(found: Mapping[tuple, Estimate], names: Sequence[str]):
     dress(shown, "upper left, lower right; border 16")
     for axis, name in zip(axes, names, strict=True):
         for (weights, padding), colour in zip(SERIES, TRAINING_COLOURS, strict=True):
-            for kind, dash in zip(KINDS, ("-", "--"), strict=True):
-                label = f"{weights}, {padding}" if kind == KINDS[0] else None
-                key = (kind, name, weights, padding)
-                if not any(k[:4] == key for k in found):
-                    continue
-                draw_estimates(axis, found, key, linestyle=dash, color=colour, label=label)
+            keys = [(kind, name, weights, padding) for kind in KINDS]
+            drawn = [key for key in keys if any(k[:4] == key for k in found)]
+            for key in drawn:
+                label = f"{weights}, {padding}" if key == drawn[0] else None
+                dash = "-" if key[0] == KINDS[0] else "--"
+                draw_estimates(axis, found, key, marker="o", linestyle=dash, color=colour, label=label)
         axis.axvline(reach(name), color=FAINT, linestyle=":")
         dress(
             axis, f"{name}: told right, %", xlabel="black border, pixels; dotted: the reach", ylim=(45, 103)
@@ -216,7 +216,13 @@ def draw(found: Mapping[tuple, Estimate], names: Sequence[str]):
         axis.set_xscale("symlog", base=2, linthresh=4)
         axis.set(xlim=(-1, 700))
         axis.set_xticks(TICKS, TICKS)
-    axes[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    axes[-1].legend(
+        *axes[0].get_legend_handles_labels(),
+        fontsize=8,
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
+    )
     return figure
 
 
