@@ -20,8 +20,9 @@ from tests.pretend import DEVICE, pretending
 
 CPU = torch.device("cpu")
 
-# (number format of weights and geometry, what autocast makes of products, largest relative error). Errors are
-# of rounding, a few units in the last place of the coarsest format per layer, of up to ten layers in a row.
+# (number format of weights and geometry; what autocast makes of products, and so of what layers are given; the
+# largest relative error). Errors are of rounding, a few units in the last place of the coarsest format per
+# layer, of up to ten layers in a row.
 PRECISIONS = {
     "float64": (torch.float64, None, 1e-11),
     "float32": (torch.float32, None, 1e-4),
@@ -100,11 +101,11 @@ def test_the_answer_is_the_same(name, precision, device):
     with pretending() if device == DEVICE else nullcontext():
         for first in (torch.no_grad, torch.inference_mode):
             where = SUBJECTS[name].geometry(device, dtype)
-            module, x = copied(name, True, device, dtype), examples(name, 2).to(device, dtype)
+            module, x = copied(name, True, device, dtype), examples(name, 2).to(device, half or dtype)
             with first():
                 call(module, x, where, half)
             for (training, batch), reference in zip(cases, references, strict=True):
-                x = examples(name, batch).to(device, dtype)
+                x = examples(name, batch).to(device, half or dtype)
                 for what, values in found(copied(name, training, device, dtype), x, where, half).items():
                     error = (values - reference[what]).norm() / reference[what].norm().clamp_min(1e-12)
                     assert error < bound, (what, "train" if training else "eval", batch, first.__name__)
