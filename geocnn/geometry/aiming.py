@@ -36,6 +36,8 @@ def aimed(
     found, met = torch.zeros_like(polar), torch.zeros_like(polar, dtype=torch.bool)
     astray = torch.arange(len(polar), device=polar.device)
     for turned in (0.0, *ASIDE):
+        if not len(astray):
+            break
         turn = turned * t.scale[start[astray]]
         end = trace_from_vertices(t, start[astray], polar[astray] + turn, length[astray])
         leads = end.inside & (_miss(t, end, goal[astray]) <= CLOSE * length[astray])

@@ -339,9 +339,10 @@ def _jacobian(t: Triangulation, found: Unfolded) -> Tensor:
     a limb it means little.
     """
     r = found.vector.abs()
-    # directions at the base itself are rescaled, where it lies inside by its defect
-    own = 2 * math.pi * (1 - 1 / t.scale[found.vertex])
-    defect = torch.where(r > 0, (t.defect * ~t.boundary)[found.vertex], own)
+    defect = (t.defect * ~t.boundary)[found.vertex]
+    # directions at the base itself are rescaled: where it lies inside, by its defect
+    own = (r == 0).nonzero()[:, 0]
+    defect[own] = 2 * math.pi * (1 - 1 / t.scale[found.vertex[own]])
     order = torch.argsort(r, stable=True)
     order = order[torch.argsort(found.base[order], stable=True)]
     d, rs = defect[order], r[order]

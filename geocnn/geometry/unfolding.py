@@ -322,12 +322,13 @@ def _paths_to(t: Triangulation, base: Tensor, sources: _Sources, seen: _Seen) ->
     out = (t.tail[seen.corner] != base[sources.base[seen.source]]).nonzero()[:, 0]
     seen = _chosen(seen, out)
     distance, leaving, arrival, back = _paths(t, sources, seen)
-    # what bends by as much on both sides of a vertex is parallel to itself
-    bent = ~sources.leaving[seen.source].isnan()
-    met = ~bent | (wrapped(arrival - back - math.pi).abs() <= CLOSE)
+    met = sources.leaving[seen.source].isnan()
     # two boundary edges of a vertex of 2π or more have one direction
-    seam = leaving > 2 * math.pi - SIGHT
-    k = (met & (bent | seen.behind | seam)).nonzero()[:, 0]
+    doubted = [(met & (seen.behind | (leaving > 2 * math.pi - SIGHT))).nonzero()[:, 0]]
+    # what bends by as much on both sides of a vertex is parallel to itself
+    bent = (~met).nonzero()[:, 0]
+    doubted.append(bent[wrapped(arrival[bent] - back[bent] - math.pi).abs() <= CLOSE])
+    k = torch.cat(doubted)
     start, goal = base[sources.base[seen.source[k]]], t.tail[seen.corner[k]]
     turn, met[k] = aimed(t, start, leaving[k], distance[k], goal)
     leaving[k], arrival[k] = leaving[k] + turn, arrival[k] + turn
