@@ -20,9 +20,9 @@ from tests.pretend import DEVICE, pretending
 
 CPU = torch.device("cpu")
 
-# (number format of weights and geometry; what autocast makes of products, and so of what layers are given; the
-# largest relative error). Errors are of rounding, a few units in the last place of the coarsest format per
-# layer, of up to ten layers in a row.
+# (number format of weights and geometry; what autocast makes of products, and so of what layers are given;
+# the largest relative error). Errors are of rounding, a few units in the last place of the coarsest format
+# per layer, of up to ten layers in a row.
 PRECISIONS = {
     "float64": (torch.float64, None, 1e-11),
     "float32": (torch.float32, None, 1e-4),
