@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geocnn.errors import GeocnnError
+from geocnn.files import replacing
 from geocnn.geometry.cache import Entry, cache_entries, cache_folder, clear_cache
 from geocnn.geometry.checks import mending
 from geocnn.geometry.diagnose import Diagnosis, diagnose
@@ -125,7 +126,8 @@ def _write(file: Path, out: Path, raw: RawMesh, report: Report) -> dict[str, Any
     left_out = write_mesh(out, raw)
     map_file = _map_of(out)
     said = {"from": str(file), "to": str(out), "left_out": left_out, **report.to_dict()}
-    map_file.write_text(json.dumps(said), encoding="utf-8")
+    with replacing(map_file) as new:
+        new.write_text(json.dumps(said), encoding="utf-8")
     return {"to": str(out), "map": str(map_file), "left_out": left_out, "changes": said["changes"]}
 
 

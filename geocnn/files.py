@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+# how the name of a file ends that is being written; a kill leaves it behind
+UNFINISHED = ".part"
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -24,9 +27,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     # in the same folder, where replacing is atomic
-    new = path.with_name(f"{path.name}.{uuid4().hex}.new")
+    new = path.with_name(f"{path.name}.{uuid4().hex}{UNFINISHED}")
     try:
         yield new
-        os.replace(new, path)
+        settle(new, path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def settle(new: Path, path: Path) -> None:
+    """Give a file that was written its name, once all of it is on the disc."""
+    with new.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    os.replace(new, path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from geocnn.console import legible
 from geocnn.equivariance.findings import Finding, Measured
 from geocnn.equivariance.report import EXPLANATION, Report
+from geocnn.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,7 +86,8 @@ def write_html(report: Report, path: str | Path) -> None:
         f'<img alt="errors of the model and of its layers" src="{plots}">'
         "</html>"
     )
-    Path(path).write_text(page, encoding="utf-8")
+    with replacing(path) as new:
+        new.write_text(page, encoding="utf-8")
 
 
 STYLE = (

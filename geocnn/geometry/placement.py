@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Self
 
@@ -11,13 +12,13 @@ from torch import Tensor
 Device = torch.device | str | int
 
 
-class Movable:
+class Movable(ABC):
     """The short forms of `to`, as tensors and modules have them."""
 
+    @abstractmethod
     def to(
         self, device: Device | torch.dtype | Tensor | None = None, dtype: torch.dtype | None = None
-    ) -> Self:
-        raise NotImplementedError
+    ) -> Self: ...
 
     def cpu(self) -> Self:
         return self.to("cpu")

@@ -17,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from torch import Tensor
 
-from geocnn.train.files import save_state, settle, weights_of
+from geocnn.files import UNFINISHED, settle
+from geocnn.train.files import save_state, weights_of
 from geocnn.train.module import Classifier
 from geocnn.train.results import METRICS, write_rows
 
@@ -87,7 +88,7 @@ class Checkpoints(Callback):
             if trainer.is_global_zero:
                 save_state(self.best_weights, self.folder / "best.safetensors")
         part, last, previous = (
-            self.folder / name for name in ("next.ckpt.part", "last.ckpt", "previous.ckpt")
+            self.folder / name for name in (f"next.ckpt{UNFINISHED}", "last.ckpt", "previous.ckpt")
         )
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import CheckpointError
+from geocnn.files import replacing
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
 
 
 # ---------------------------------------------------------------------------------------------------- writing
-
-
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A path beside `file` to write to; what is there at the end takes the place of `file` in one step."""
-    part = file.with_name(file.name + ".part")
-    yield part
-    settle(part, file)
-
-
-def settle(part: Path, file: Path) -> None:
-    """Give a file that was written its name, once all of it is on the disc."""
-    with part.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    os.replace(part, file)
 
 
 def replace_text(text: str, file: Path) -> None:

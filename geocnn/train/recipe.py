@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geocnn.errors import CheckpointError
+from geocnn.files import UNFINISHED
 from geocnn.train.loop import check_machine
 from geocnn.train.memory import Need
 from geocnn.train.settings import LoopSettings, load_settings, resumed_settings, save_settings
@@ -113,8 +114,10 @@ def open_run(
             raise CheckpointError(f"there is no run to resume in {folder}; start it without --resume")
         settings = resumed_settings(load_settings(type(recipe.default), file), chosen)
         check_machine(settings, recipe.needs(settings))
+        for left in folder.rglob(f"*{UNFINISHED}"):
+            left.unlink()
     else:
-        if folder.exists() and any(not _unfinished(path) for path in folder.iterdir()):
+        if folder.exists() and any(path.suffix != UNFINISHED for path in folder.iterdir()):
             raise CheckpointError(
                 f"{folder} is not empty; continue its run with --resume or name another folder"
             )
@@ -124,11 +127,6 @@ def open_run(
     folder.mkdir(parents=True, exist_ok=True)
     save_settings(settings, file)
     return folder, settings
-
-
-def _unfinished(path: Path) -> bool:
-    """Whether it is what a kill leaves of a file that it kept from being written."""
-    return path.suffix == ".part"
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def _finished(file: Path, settings: Sequence[Mapping[str, Any]]) -> list[dict[st
     """The rows of a file, results as numbers; half a row, which a kill may leave, is cut off."""
     if not file.is_file():
         return []
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         os.truncate(file, len(whole.encode()))
@@ -176,7 +176,7 @@ def _finished(file: Path, settings: Sequence[Mapping[str, Any]]) -> list[dict[st
 
 def _append(row: Mapping[str, Any], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a+", newline="") as stream:
+    with file.open("a+", newline="", encoding="utf-8") as stream:
         stream.seek(0)
         columns = next(csv.reader(stream), None)
         if columns not in (None, list(row)):

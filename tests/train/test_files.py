@@ -9,12 +9,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from geocnn.errors import CheckpointError
+from geocnn.files import replacing
 from geocnn.train.files import (
     file_checksum,
     load_model,
     load_weights,
     read_record,
-    replacing,
     save_model,
     save_weights,
     write_record,

@@ -22,6 +22,7 @@ from torch import Tensor
 from geocnn.console import progress
 from geocnn.data.spherical_digits import SphericalDigits, normalise
 from geocnn.errors import GeocnnError, MapError
+from geocnn.files import replacing
 from geocnn.geometry import healpix
 from geocnn.geometry.healpix_maps import check_map
 from geocnn.train.files import load_weights
@@ -318,7 +319,7 @@ def picture(maps: Tensor, titles: list[str]) -> Figure:
 
 
 def _write_predictions(prediction: Prediction, truth: list[str] | None, file: Path) -> None:
-    with file.open("w", newline="") as stream:
+    with replacing(file) as new, new.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["map", *(["truth"] if truth else []), "label", *(f"p({name})" for name in CLASSES)])
         for k, label in enumerate(prediction.labels):
