@@ -26,8 +26,8 @@ import torch
 from import_time import cpu_name
 from torch import Tensor
 
-from geocnn.geometry.sphere import sphere_frames, transport
-from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.core.stencil import Stencil
+from geocnn.geometry.spheres.surfaces import sphere_frames, transport
 from geocnn.groups import SO2
 from geocnn.groups.field_type import has_complex_structure
 from geocnn.nn import GaugeConv

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
 from geocnn.geometry import healpix
-from geocnn.geometry.sphere import sphere_frames
+from geocnn.geometry.spheres.surfaces import sphere_frames
 from geocnn.harmonics import equiangular
 from geocnn.nn import Gated, GaugeConv
 

@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from geocnn.geometry import healpix, load
-from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.nn import GaugeConv
 from geocnn.viz import FAINT, INK, RIGHT
 from geocnn.viz.scene import arrows, oblique, paint

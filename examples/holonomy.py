@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from geocnn.geometry import SurfacePoint, holonomy_group, invariant_kernels, mesh, transport, transport_kernel
-from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 
 SIDES = [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]]
 

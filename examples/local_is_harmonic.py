@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from geocnn.geometry import healpix
-from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.core.stencil import Stencil
 from geocnn.harmonics import field_analysis, field_synthesis, gauss_legendre, healpix_grid
 from geocnn.nn import GaugeConv
 

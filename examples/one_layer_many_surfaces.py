@@ -10,7 +10,7 @@ python examples/one_layer_many_surfaces.py      prints the table (15 seconds)
 import torch
 
 from geocnn.geometry import healpix, icosphere, mesh, plane, torus
-from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.nn import Gated, GaugeConv
 
 torch.manual_seed(0)

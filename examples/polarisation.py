@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from geocnn.data.wmap import read_wmap
 from geocnn.geometry import Stencil, healpix
-from geocnn.geometry.healpix import nside_of
+from geocnn.geometry.spheres.pixels import nside_of
 from geocnn.groups.rotations import matrix_from_zyz
 from geocnn.harmonics import (
     RingGrid,

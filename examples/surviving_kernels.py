@@ -31,9 +31,9 @@ from geocnn.geometry import (
     transport,
     transport_coefficients,
 )
-from geocnn.geometry.cycles import fundamental_cycles
-from geocnn.geometry.icosahedron import Icosahedron
-from geocnn.geometry.kernels import Kernel
+from geocnn.geometry.loops.cycles import fundamental_cycles
+from geocnn.geometry.loops.kernels import Kernel
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -32,7 +32,7 @@ from geocnn.console import flush_output, legible, make_console, spell_on_output
 from geocnn.doctor import inspect_file, show_cache
 from geocnn.equivariance import SYMMETRIES, report
 from geocnn.errors import CheckpointError, GeocnnError
-from geocnn.geometry.repair import REPAIRS
+from geocnn.geometry.doctor.repairs import REPAIRS
 from geocnn.train.files import MODEL, read_description
 from geocnn.train.loop import is_main_process
 from geocnn.train.recipe import SETTINGS, Recipe, Request, handed_down, open_run

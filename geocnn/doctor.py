@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from geocnn.errors import GeocnnError
 from geocnn.files import replacing
 from geocnn.geometry.cache import Entry, cache_entries, cache_folder, clear_cache
-from geocnn.geometry.checks import mending
-from geocnn.geometry.diagnose import Diagnosis, diagnose
-from geocnn.geometry.holonomy import HolonomyGroup
+from geocnn.geometry.diagnosis import Diagnosis, diagnose
+from geocnn.geometry.doctor.repairs import REPAIRS, Plan, Report, plan, repair
+from geocnn.geometry.doctor.verdict import mending
 from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
-from geocnn.geometry.repair import REPAIRS, Plan, Report, plan, repair
+from geocnn.geometry.loops.holonomy_groups import HolonomyGroup
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from geocnn.geometry import Stencil, Surface
-from geocnn.geometry.cone import Cone
-from geocnn.geometry.flat import Flat
-from geocnn.geometry.mesh import Mesh
-from geocnn.geometry.one_sided import OneSidedMesh
-from geocnn.geometry.quotient import ProjectivePlane
+from geocnn.geometry.flat.cones import Cone
+from geocnn.geometry.flat.rectangles import Flat
+from geocnn.geometry.meshes.one_sided import OneSidedMesh
+from geocnn.geometry.meshes.surface import Mesh
+from geocnn.geometry.spheres.projective import ProjectivePlane
 
 # Geometry is float64: a few dozen operations on numbers near 1, or on coordinates up to 24, of which rounding
 # keeps 15 digits; near the antipode or a pole a handful of digits less.

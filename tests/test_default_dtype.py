@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import geocnn.geometry as geometry
-from geocnn.geometry.descriptors import shape_features
+from geocnn.geometry.meshes.descriptors import shape_features
 from geocnn.groups import FieldType, dihedral
 from geocnn.groups.clebsch_gordan import clebsch_gordan
 from geocnn.groups.field_type import Irrep

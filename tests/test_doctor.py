@@ -8,8 +8,8 @@ import torch
 from geocnn.cli import main
 from geocnn.data.meshes import mesh_file
 from geocnn.geometry import load, read_mesh, write_mesh
+from geocnn.geometry.doctor.repairs import REPAIRS
 from geocnn.geometry.io import raw_mesh
-from geocnn.geometry.repair import REPAIRS
 from tests.geometry import broken
 from tests.shapes import cube
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,9 @@ FLOORS = {
     "__main__": 7,
     "__init__": 7,
 }
+
+# The floors of the rooms inside `geometry`; its own files, like the cache, stand above all of them.
+GEOMETRY = {"core": 0, "io": 1, "flat": 2, "spheres": 3, "doctor": 4, "meshes": 5, "loops": 6}
 
 # Rooms that show results rather than make them; a function may call for them from their own floor or above.
 SHOWN_ON_DEMAND = {"viz", "cli"}
@@ -126,7 +131,7 @@ def offences(source: str, module: str, is_package: bool = False) -> list[str]:
         if i.module in ("geocnn", "geocnn.__version__"):
             continue  # the package itself loads nothing
         if top == "geocnn":
-            fault = _floor_fault(room, room_of(i.module), i.lazy)
+            fault = _floor_fault(room, room_of(i.module), i.lazy) or _inner_fault(module, i)
             if fault:
                 found.append(f"{where}: {fault}")
         elif top in HEAVY and not i.lazy and not i.typing_only and room not in HEAVY[top]:
@@ -147,6 +152,22 @@ def _floor_fault(room: str, target: str, lazy: bool) -> str | None:
     return f"{room} (floor {here}) imports {target} (floor {there}), which is not below it"
 
 
+def _inner_fault(module: str, i: Import) -> str | None:
+    """What an import from room to room inside `geometry` breaks; types may name what lies above."""
+    if not (module.startswith("geocnn.geometry.") and i.module.startswith("geocnn.geometry")):
+        return None
+    here, there = (_inner_room(name) for name in (module, i.module))
+    if here == there or i.typing_only or GEOMETRY.get(there, math.inf) < GEOMETRY.get(here, math.inf):
+        return None
+    return f"geometry.{here or 'its own files'} imports geometry.{there}, which is not below it"
+
+
+def _inner_room(module: str) -> str:
+    """`core` for geocnn.geometry.core.stencil; empty for what lies in no room."""
+    parts = module.split(".")
+    return parts[2] if len(parts) > 2 and parts[2] in GEOMETRY else ""
+
+
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=module_name)
 def test_a_file_imports_only_from_floors_below(path):
     found = offences(path.read_text(encoding="utf-8"), module_name(path), path.name == "__init__.py")
@@ -159,9 +180,25 @@ def test_every_room_has_a_floor():
     assert {"groups", "geometry", "nn"} <= rooms
 
 
+def test_modules_and_public_names_differ():
+    """`import geocnn.geometry.x` must never give a function in place of a module, or the other way round."""
+    packages = [p.parent for p in PACKAGE.rglob("__init__.py")]
+    public = {
+        name
+        for package in packages
+        for name in getattr(importlib.import_module(module_name(package / "__init__.py")), "__all__", [])
+    }
+    modules = {p.stem for p in PACKAGE.rglob("*.py")} | {package.name for package in packages}
+    assert not public & modules
+
+
 @pytest.mark.parametrize(
     ("module", "source"),
     [
+        ("geocnn.geometry.core.surface", "from geocnn.geometry.meshes.trace import trace"),
+        ("geocnn.geometry.core.surface", "def f():\n    from geocnn.geometry.meshes.trace import trace"),
+        ("geocnn.geometry.doctor.verdict", "from geocnn.geometry.diagnosis import diagnose"),
+        ("geocnn.geometry.loops.paths", "from geocnn.geometry import mesh"),
         ("geocnn.groups.planar", "from geocnn.geometry import healpix"),
         ("geocnn.groups.planar", "import geocnn.nn.gauge_conv"),
         ("geocnn.groups.planar", "from geocnn import ops"),
@@ -213,10 +250,10 @@ def test_the_checker_finds_a_planted_offence(module, source):
             "from geocnn.safe import norm\nfrom . import field_type\nfrom .rotations import x",
         ),
         (
-            "geocnn.geometry.mesh",
-            "from geocnn.groups import SO2\nfrom geocnn.geometry.surface import Surface",
+            "geocnn.geometry.meshes.surface",
+            "from geocnn.groups import SO2\nfrom geocnn.geometry.core.surface import Surface",
         ),
-        ("geocnn.geometry.mesh", "def load(path):\n    import trimesh"),
+        ("geocnn.geometry.meshes.surface", "def load(path):\n    import trimesh"),
         (
             "geocnn.nn.models",
             "import torch.nn\nfrom geocnn.ops.gather import gather\nfrom geocnn import safe",

@@ -24,9 +24,9 @@ from geocnn.geometry import (
     ring_grid,
     torus,
 )
-from geocnn.geometry.cone import embed
-from geocnn.geometry.icosahedron import Icosahedron
-from geocnn.geometry.meshes import mesh
+from geocnn.geometry.flat.cones import embed
+from geocnn.geometry.meshes.build import mesh
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 from tests.laws import CONVERGENCE_LAWS, LAWS, LAWS_OF_SPHERE_AND_PLANE, Case, random_gauge
 from tests.shapes import Shape, beside, jittered_sphere, ring, sheet, twisted, without
 

@@ -8,7 +8,7 @@ import torch
 
 from geocnn import viz
 from geocnn.data import SphericalDigits
-from geocnn.geometry.healpix import npix, pixel_to_vector
+from geocnn.geometry.spheres.pixels import npix, pixel_to_vector
 from geocnn.viz.scene import Lines, arrows, oblique, paint, polyline, subdivided
 
 

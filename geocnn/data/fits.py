@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from geocnn.errors import BadValueError, MapError
-from geocnn.geometry.healpix import npix
+from geocnn.geometry.spheres.pixels import npix
 
 FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.(gz|bz2|xz|zip|z|fz))?$", re.IGNORECASE)
 """Names of FITS files, plain or compressed; which of them a file is, its content tells."""

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from geocnn.data.fits import FITS_NAME, Column, Table, read_table
 from geocnn.errors import BadValueError, MapError
-from geocnn.geometry.healpix import nside_of
-from geocnn.geometry.healpix_maps import detect_order, reorder
-from geocnn.geometry.values import Fill, check_values, named_fills
+from geocnn.geometry.core.values import Fill, check_values, named_fills
+from geocnn.geometry.spheres.healpix_maps import detect_order, reorder
+from geocnn.geometry.spheres.pixels import nside_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ def _is_nested(maps: Tensor, said: bool | None, file: Path) -> bool:
             raise MapError(
                 f"the values of {file} look like {seen} order, not {'nested' if said else 'ring'}; pass "
                 f"nested={seen == 'nested'} (--{seen} on the command line). If they are not, reorder the map "
-                "before, with geocnn.geometry.healpix_maps.reorder"
+                "before, with geocnn.geometry.spheres.healpix_maps.reorder"
             )
         return said
     if seen == "nested":

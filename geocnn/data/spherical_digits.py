@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 
 from geocnn.data.store import dataset_file, read_idx
 from geocnn.errors import DatasetError
-from geocnn.geometry.healpix import npix, pixel_to_vector
+from geocnn.geometry.spheres.pixels import npix, pixel_to_vector
 from geocnn.groups.rotations import random_rotations
 from geocnn.lasting import lasting
 

@@ -22,8 +22,8 @@ from geocnn.console import progress, terminal_console
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry import Hierarchy, Mesh, Stencil
 from geocnn.geometry.cache import cached_features, cached_hierarchy, is_cached
-from geocnn.geometry.sampling import check_radius, doubt
-from geocnn.geometry.values import check_values
+from geocnn.geometry.core.radius import check_radius, doubt
+from geocnn.geometry.core.values import check_values
 from geocnn.groups.planar import Group
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
 """Measure equivariance instead of claiming it."""
 
 from geocnn.equivariance.errors import Deviation, GaugeError, anchor_error, gauge_error, rotation_error
-from geocnn.equivariance.findings import Finding, Measured, judged
-from geocnn.equivariance.report import Report, assert_equivariant, report
+from geocnn.equivariance.findings import Finding, Measured, Report
+from geocnn.equivariance.measuring import judged
+from geocnn.equivariance.reports import assert_equivariant, report
 from geocnn.equivariance.symmetries import SYMMETRIES
 
 __all__ = [

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, GeocnnError, GeometryError
-from geocnn.geometry.flat import Flat
-from geocnn.geometry.healpix import nside_of
-from geocnn.geometry.hierarchy import Hierarchy
-from geocnn.geometry.sphere import Sphere
-from geocnn.geometry.stencil import Stencil, gauge_change
-from geocnn.geometry.surface import Surface
+from geocnn.geometry.core.hierarchy import Hierarchy
+from geocnn.geometry.core.stencil import Stencil, gauge_change
+from geocnn.geometry.core.surface import Surface
+from geocnn.geometry.flat.rectangles import Flat
+from geocnn.geometry.spheres.pixels import nside_of
+from geocnn.geometry.spheres.surfaces import Sphere
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.planar import Element, compose, inverse
 from geocnn.groups.rotations import random_rotations

@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from geocnn.geometry.flat import Flat
-from geocnn.geometry.surface import Surface
+from geocnn.geometry.core.surface import Surface
+from geocnn.geometry.flat.rectangles import Flat
 from geocnn.groups.field_type import Block, FieldType
 from geocnn.groups.wigner import rotate_coefficients
 from geocnn.harmonics import RingGrid, analysis, random_coefficients, synthesis

@@ -1,28 +1,19 @@
-"""What is found about one symmetry: errors on one grid after another, of the model and of each layer.
-
-Three things can be behind an error. Rounding is as small as the number format allows. Discretisation falls as
-the grid is refined, with the model's radius in the surface's units as it is. What does neither is a broken
-symmetry.
-"""
+"""Findings and reports: what was measured of a model under each symmetry, as values."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from torch import nn
 
-from geocnn.equivariance.errors import relative
-from geocnn.equivariance.grids import Where
-from geocnn.equivariance.layers import layer_errors, recorded, run
-from geocnn.equivariance.symmetries import SYMMETRIES
-from geocnn.equivariance.trials import Setup, Trial
 from geocnn.errors import GeocnnError
-from geocnn.geometry.hierarchy import Hierarchy
-from geocnn.geometry.stencil import Stencil
-from geocnn.groups.field_type import FieldType
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
 
 Verdict = Literal["exact", "converging", "broken", "undecided"]
 
@@ -64,160 +55,68 @@ class Finding:
         return "broken" in (self.model.verdict, self.own_verdict, training)
 
 
-def find(
-    name: str,
-    model: Any,
-    own: nn.Module | None,
-    training: nn.Module | None,
-    setups: list[Setup],
-    out_type: FieldType | None,
-) -> Finding | None:
-    """What is found about one symmetry of a model in float64, in its own format, and in training mode."""
-    in_type, meaning = setups[0].in_type, SYMMETRIES[name].meaning
-    found = _over_grids(name, model, setups, out_type)
-    if found is None:
-        return None
-    measured, parts, layer, trials = found
-    own_error, own_verdict, in_training = None, None, None
-    if own is not None:
-        own_error, own_verdict, culprit = _in_own_format(own, trials, measured, in_type, out_type)
-        layer = layer or culprit
-    again = None if training is None else _over_grids(name, training, setups, out_type)
-    if again is not None:
-        in_training, _, culprit, _ = again
-        layer = layer or culprit
-    return Finding(name, meaning, measured, parts, own_error, own_verdict, in_training, layer)
+EXPLANATION = (
+    "exact: the error is rounding. converging: it falls as the grid is refined, at the given order; that "
+    "is discretisation. broken: it is not rounding and does not fall; no finer grid mends that. "
+    "undecided: no finer grid was tried, or the error falls but not that of the layer named. Errors are "
+    "relative, of random fields no finer than the coarsest level resolves; four more are drawn before a "
+    "symmetry is called broken. A broken symmetry shows almost surely, but a fault smaller than the error "
+    "of the grid may hide below it, until a finer grid is tried."
+)
 
 
-def _over_grids(
-    name: str, model: Any, setups: list[Setup], out_type: FieldType | None
-) -> tuple[Measured, list[Measured], str | None, list[Trial]] | None:
-    """The model, its layers, the layer that breaks the symmetry, and the trials on the first grid; None where
-    the symmetry does not apply.
+@dataclass(frozen=True)
+class Report:
+    """All findings on a model; `points` and `spacings` of the grids measured on, `dtype` the model's own;
+    `untrained` says why training mode was not measured, where it was not.
+
+    >>> from geocnn.equivariance import report
+    >>> from geocnn.geometry import torus
+    >>> from geocnn.nn import GaugeConv
+    >>> found = report(GaugeConv("1x0", "1x1"), torus((8, 8)))
+    >>> found["gauge"].model.verdict, found.broken
+    ('exact', [])
     """
-    trials_of, _, least_order = SYMMETRIES[name]
-    least_order = None if setups[0].is_picture else least_order
-    in_type = setups[0].in_type
-    whole: list[float] = []
-    layers: dict[str, list[float]] = {}
-    trials: list[Trial] = []
-    for setup in setups[:1] if least_order is None else setups:
-        found = trials_of(setup)
-        if not found:
-            return None
-        trials = trials or found
-        try:
-            error, errors = _measure(model, found, in_type, out_type)
-        except RuntimeError as failure:
-            if setup is setups[0]:
-                raise
-            raise GeocnnError(
-                f"the model runs on {setups[0].surface.n_points} points and not on the "
-                f"{setup.surface.n_points} of a finer grid: {failure}; give refinements=0"
-            ) from failure
-        if error is None:
-            return None
-        whole.append(error)
-        for layer, error in errors.items():
-            layers.setdefault(layer, []).append(error)
-        if whole[0] <= EXACT[torch.float64]:
-            break
-    measured = judged(name, whole, least_order)
-    parts = [
-        judged(layer, errors, least_order) for layer, errors in layers.items() if len(errors) == len(whole)
-    ]
-    layer = _culprit(parts)
-    if measured.verdict == "converging" and layer is not None:
-        # errors that have yet to fall below a grid's own, or one whose fall hides a fault
-        kept = next(p for p in parts if p.name == layer).errors[-1] >= whole[-1]
-        measured, layer = (replace(measured, verdict="undecided"), layer) if kept else (measured, None)
-    if measured.verdict != "broken":
-        parts = [p if p.verdict != "broken" else replace(p, verdict="undecided") for p in parts]
-        layer = layer if measured.verdict == "undecided" else None
-    return measured, parts, layer, trials
 
+    explanation: ClassVar[str] = EXPLANATION
 
-def _culprit(layers: list[Measured]) -> str | None:
-    """The first layer that is broken as badly as any, within a factor of two."""
-    broken = [p for p in layers if p.verdict == "broken"]
-    worst = max((p.errors[-1] for p in broken), default=0.0)
-    return next((p.name for p in broken if p.errors[-1] >= worst / 2), None)
+    model: str
+    surface: str
+    points: list[int]
+    spacings: list[float]
+    dtype: str
+    findings: list[Finding]
+    left_out: list[str]
+    untrained: str | None = None
 
+    def __getitem__(self, symmetry: str) -> Finding:
+        """Raises GeocnnError where it was not measured."""
+        for f in self.findings:
+            if f.symmetry == symmetry:
+                return f
+        measured = ", ".join(f.symmetry for f in self.findings)
+        raise GeocnnError(f"{symmetry!r} was not measured; measured are: {measured or 'none'}")
 
-def _measure(
-    model: Any, trials: list[Trial], in_type: FieldType, out_type: FieldType | None
-) -> tuple[float | None, dict[str, float]]:
-    """The largest errors over the trials, of the whole model and of each layer; None where nothing says how
-    the answer moves.
-    """
-    whole: list[float] = []
-    layers: list[dict[str, float]] = []
-    for trial in trials:
-        y, calls = recorded(model, trial, in_type, out_type)
-        layers.append(layer_errors(model, trial, calls) if isinstance(model, nn.Module) else {})
-        expected = trial.act(y, out_type)
-        if expected is None:
-            return None, {}
-        whole.append(float(relative(run(model, trial.moved_x, trial.moved_where), expected)))
-    return max(whole), {layer: max(errors.get(layer, 0.0) for errors in layers) for layer in layers[0]}
+    @property
+    def broken(self) -> list[Finding]:
+        return [f for f in self.findings if f.broken]
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self) | {"explanation": self.explanation}
 
-def _in_own_format(
-    model: nn.Module,
-    trials: list[Trial],
-    measured: Measured,
-    in_type: FieldType,
-    out_type: FieldType | None,
-) -> tuple[float | None, Verdict | None, str | None]:
-    """The error in the model's own format; where float64 is exact, whether it is its rounding, and if not the
-    layer where it is largest.
-    """
-    cast = [_cast(t, model) for t in trials]
-    error, layers = _measure(model, cast, in_type, out_type)
-    if error is None or measured.verdict != "exact":
-        return error, None, None
-    bound = EXACT[cast[0].x.dtype]
-    if error <= bound:
-        return error, "exact", None
-    coarse = {layer: e for layer, e in layers.items() if e > bound}
-    return error, "broken", max(coarse, key=lambda layer: coarse[layer], default=None)
+    def json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
 
+    def show(self, console: Console | None = None) -> None:
+        """Print it as a table (rich), by default to the terminal."""
+        from geocnn.console import make_console
+        from geocnn.equivariance.page import print_report
 
-def judged(name: str, errors: list[float], least_order: float | None) -> Measured:
-    """What errors on a grid and finer ones say, which grids disturb unless least_order is None; that of one
-    grid is then undecided.
+        print_report(self, console or make_console())
 
-    >>> judged("a", [1e-15], 0.75).verdict, judged("b", [0.1, 0.025], 0.75).order
-    ('exact', 2.0)
-    >>> judged("c", [0.8, 0.7], 0.75).verdict
-    'broken'
-    """
-    if max(errors) <= EXACT[torch.float64]:
-        return Measured(name, errors, None, "exact")
-    if least_order is None or len(errors) == 1:
-        return Measured(name, errors, None, "broken" if least_order is None else "undecided")
-    order = math.log2(max(errors[-2], 1e-16) / max(errors[-1], 1e-16))
-    return Measured(name, errors, order, "converging" if order >= least_order else "broken")
+    def html(self, path: str | Path) -> None:
+        """Write it as one self-contained page with plots."""
+        from geocnn.equivariance.page import write_html
 
-
-def _cast(trial: Trial, model: nn.Module) -> Trial:
-    """The trial in the model's dtype, on its device."""
-    p = first_weight(model)
-    assert p is not None
-    device, dtype = p.device, p.dtype.to_real()
-
-    def cast(where: Where | None) -> Where | None:
-        return where.to(device, dtype) if isinstance(where, Stencil | Hierarchy) else where
-
-    return replace(
-        trial,
-        x=trial.x.to(device, dtype),
-        moved_x=trial.moved_x.to(device, dtype),
-        where=cast(trial.where),
-        moved_where=cast(trial.moved_where),
-    )
-
-
-def first_weight(model: nn.Module) -> nn.Parameter | None:
-    """The one whose number format and device are taken for the model's."""
-    return next((p for p in model.parameters() if p.is_floating_point() or p.is_complex()), None)
+        write_html(self, path)

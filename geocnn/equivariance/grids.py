@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.flat import Flat
-from geocnn.geometry.hierarchy import Hierarchy
-from geocnn.geometry.mesh import Mesh
-from geocnn.geometry.meshes import mesh
-from geocnn.geometry.ring_grid import KINDS, Rings, ring_grid
-from geocnn.geometry.sphere import HealpixGrid, Sphere, healpix
-from geocnn.geometry.stencil import Stencil
-from geocnn.geometry.surface import Surface
+from geocnn.geometry.core.hierarchy import Hierarchy
+from geocnn.geometry.core.stencil import Stencil
+from geocnn.geometry.core.surface import Surface
+from geocnn.geometry.flat.rectangles import Flat
+from geocnn.geometry.meshes.build import mesh
+from geocnn.geometry.meshes.surface import Mesh
+from geocnn.geometry.spheres.rings import KINDS, Rings, ring_grid
+from geocnn.geometry.spheres.surfaces import HealpixGrid, Sphere, healpix
 from geocnn.harmonics import RingGrid, equiangular, gauss_legendre, healpix_grid
 
 Where = Stencil | Hierarchy | RingGrid | Sequence[RingGrid]

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geocnn.geometry.flat import Flat
-from geocnn.geometry.mesh import Mesh
-from geocnn.geometry.ring_grid import Rings
-from geocnn.geometry.sphere import HealpixGrid, Sphere
-from geocnn.geometry.surface import Surface
-from geocnn.geometry.triangulation import Triangulation
+from geocnn.geometry.core.half_edges import following
+from geocnn.geometry.core.surface import Surface
+from geocnn.geometry.flat.rectangles import Flat
+from geocnn.geometry.meshes.surface import Mesh
+from geocnn.geometry.meshes.triangulation import Triangulation
+from geocnn.geometry.spheres.rings import Rings
+from geocnn.geometry.spheres.surfaces import HealpixGrid, Sphere
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.planar import Element, Group, compose, inverse, smallest_group
 
@@ -174,10 +175,6 @@ def _rotated(s: Sphere, rotation: Tensor) -> Motion:
 # ---------------------------------------------------------------------------------------------------- meshes
 
 
-def _next(h: Tensor) -> Tensor:
-    return h - h % 3 + (h + 1) % 3
-
-
 def _automorphisms(t: Triangulation) -> list[int]:
     """The half-edges, other than itself, that half-edge 0 may go to so that the whole mesh follows and keeps
     its lengths, to 1e-9 of them. Of a mesh without boundary.
@@ -199,7 +196,7 @@ def _follow(t: Triangulation, first: Tensor) -> Tensor:
     image[:, 0] = first
     while True:
         known = (image[0] >= 0).sum()
-        for step in (_next(h), t.twin):
+        for step in (following(h), t.twin):
             come = step[h]
             new = step[image.clamp_min(0)]
             fill = torch.full_like(image, -1)

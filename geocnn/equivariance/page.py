@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geocnn.console import legible
-from geocnn.equivariance.findings import Finding, Measured
-from geocnn.equivariance.report import EXPLANATION, Report
 from geocnn.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from rich.console import Console
+
+    from geocnn.equivariance.findings import Finding, Measured, Report
 
 COLOURS = {"exact": "green", "converging": "blue", "broken": "red", "undecided": "yellow"}
 INK = {"exact": "#2a7", "converging": "#36c", "broken": "#c22", "undecided": "#b80"}
@@ -46,7 +46,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(f"Does not apply here: {', '.join(report.left_out)}.", highlight=False)
     if report.untrained:
         console.print(Text(f"{report.untrained[0].upper()}{report.untrained[1:]}."), highlight=False)
-    console.print(EXPLANATION, highlight=False)
+    console.print(report.explanation, highlight=False)
 
 
 def _own_format(report: Report) -> str:
@@ -82,7 +82,7 @@ def write_html(report: Report, path: str | Path) -> None:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style><h1>{title}</h1><p>{_safe(report.surface)}</p>"
         f"<table><tr>{''.join(f'<th>{_safe(h)}</th>' for h in heads)}</tr>{body}</table>{left_out}"
-        f"<p>{_safe(EXPLANATION)}</p>"
+        f"<p>{_safe(report.explanation)}</p>"
         f'<img alt="errors of the model and of its layers" src="{plots}">'
         "</html>"
     )

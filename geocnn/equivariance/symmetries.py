@@ -14,16 +14,16 @@ from geocnn.equivariance.fields import noise, random_spectrum, rotated, shifted,
 from geocnn.equivariance.grids import Where, remeshed, sizes, stencils, transform_grid, turn_between
 from geocnn.equivariance.motions import Motion, motion, motions, slide, turn_of
 from geocnn.equivariance.trials import Act, Setup, Trial
-from geocnn.geometry.flat import Flat
-from geocnn.geometry.hierarchy import Hierarchy
-from geocnn.geometry.mesh import Mesh
-from geocnn.geometry.meshes import mesh
-from geocnn.geometry.stencil import Stencil, gauge_change
-from geocnn.geometry.surface import Surface
+from geocnn.geometry.core.hierarchy import Hierarchy
+from geocnn.geometry.core.stencil import Stencil, gauge_change
+from geocnn.geometry.core.surface import Surface
+from geocnn.geometry.flat.rectangles import Flat
+from geocnn.geometry.meshes.build import mesh
+from geocnn.geometry.meshes.surface import Mesh
 from geocnn.groups.field_type import FieldType, Irrep
 from geocnn.groups.planar import TRIVIAL, Group, dihedral
 from geocnn.groups.rotations import random_rotations
-from geocnn.nn.group_conv import moved
+from geocnn.nn.planar.group_conv import moved
 from geocnn.ops.gather import transported_mean
 
 # --------------------------------------------------------------- frames, numbers and anchors: of any surface

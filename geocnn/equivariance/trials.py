@@ -14,10 +14,10 @@ from torch import Tensor
 
 from geocnn.equivariance.fields import noise, smooth
 from geocnn.equivariance.grids import Where, finer, levels
-from geocnn.geometry.flat import Flat
-from geocnn.geometry.mesh import Mesh
-from geocnn.geometry.sphere import Sphere
-from geocnn.geometry.surface import Surface
+from geocnn.geometry.core.surface import Surface
+from geocnn.geometry.flat.rectangles import Flat
+from geocnn.geometry.meshes.surface import Mesh
+from geocnn.geometry.spheres.surfaces import Sphere
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.planar import Group
 
@@ -64,6 +64,10 @@ def _ratio(before: int, after: int) -> float:
     return round(before / after) if before > after else 1 / round(after / before)
 
 
+REDRAW = 10_000
+"""Between the seeds of two draws; trials use some numbers above a seed."""
+
+
 @dataclass(frozen=True)
 class Setup:
     """A surface, what the model is given of it, and the fields to try: no wave is shorter than `wavelength`.
@@ -100,6 +104,14 @@ class Setup:
     @cached_property
     def finer(self) -> Setup:
         return replace(self, surface=finer(self.surface))
+
+    @property
+    def redrawn(self) -> Setup:
+        """The same with other fields, frames, numbers and rotations."""
+        again = replace(self, seed=self.seed + REDRAW)
+        # what is known of the surface is kept
+        vars(again).update(where=self.where, levels=self.levels)
+        return again
 
     def field(self) -> Tensor:
         """Smooth where that is possible, [1, N, D]; noise where not."""

@@ -1,18 +1,14 @@
 """Discretised surfaces: points, frames, areas, exp, log, transport; the stencils layers gather with."""
 
-from geocnn.geometry.cone import cone
-from geocnn.geometry.connection import Connection
-from geocnn.geometry.curvature import angle_defects, gauss_bonnet, gaussian_curvature
-from geocnn.geometry.diagnose import Diagnosis, diagnose
-from geocnn.geometry.flat import cylinder, klein_bottle, mobius_strip, plane, torus
-from geocnn.geometry.hierarchy import Hierarchy
-from geocnn.geometry.holonomy import (
-    face_holonomy,
-    fundamental_group,
-    holonomy,
-    holonomy_group,
-    vertex_holonomy,
-)
+from geocnn.geometry.core.connection import Connection
+from geocnn.geometry.core.hierarchy import Hierarchy
+from geocnn.geometry.core.results import Disc, Exp, Log, SurfacePoint
+from geocnn.geometry.core.stencil import Stencil
+from geocnn.geometry.core.surface import Surface
+from geocnn.geometry.diagnosis import Diagnosis, diagnose
+from geocnn.geometry.doctor.repairs import repair
+from geocnn.geometry.flat.cones import cone
+from geocnn.geometry.flat.rectangles import cylinder, klein_bottle, mobius_strip, plane, torus
 from geocnn.geometry.io import (
     RawMesh,
     VertexValues,
@@ -21,19 +17,24 @@ from geocnn.geometry.io import (
     read_vertex_values,
     write_mesh,
 )
-from geocnn.geometry.kernels import invariant_kernels, transport_coefficients, transport_kernel
-from geocnn.geometry.laplacian import connection_laplacian, extend_vectors
-from geocnn.geometry.mesh import Mesh
-from geocnn.geometry.meshes import load, mesh
-from geocnn.geometry.one_sided import OneSidedMesh
-from geocnn.geometry.quotient import projective_plane
-from geocnn.geometry.repair import repair
-from geocnn.geometry.results import Disc, Exp, Log, SurfacePoint
-from geocnn.geometry.ring_grid import ring_grid
-from geocnn.geometry.sphere import healpix, icosphere
-from geocnn.geometry.stencil import Stencil
-from geocnn.geometry.surface import Surface
-from geocnn.geometry.transport import transport
+from geocnn.geometry.loops.holonomy_groups import (
+    face_holonomy,
+    fundamental_group,
+    holonomy,
+    holonomy_group,
+    vertex_holonomy,
+)
+from geocnn.geometry.loops.kernels import invariant_kernels, transport_coefficients, transport_kernel
+from geocnn.geometry.loops.paths import transport
+from geocnn.geometry.meshes.build import load, mesh
+from geocnn.geometry.meshes.curvature import angle_defects, gauss_bonnet, gaussian_curvature
+from geocnn.geometry.meshes.descriptors import shape_features
+from geocnn.geometry.meshes.laplacian import connection_laplacian, extend_vectors
+from geocnn.geometry.meshes.one_sided import OneSidedMesh
+from geocnn.geometry.meshes.surface import Mesh
+from geocnn.geometry.spheres.projective import projective_plane
+from geocnn.geometry.spheres.rings import ring_grid
+from geocnn.geometry.spheres.surfaces import healpix, icosphere
 
 __all__ = [
     "Connection",
@@ -75,6 +76,7 @@ __all__ = [
     "read_vertex_values",
     "repair",
     "ring_grid",
+    "shape_features",
     "torus",
     "transport",
     "transport_coefficients",

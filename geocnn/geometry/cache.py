@@ -26,13 +26,13 @@ import numpy as np
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.descriptors import shape_features
+from geocnn.geometry.core.hierarchy import Hierarchy
+from geocnn.geometry.core.radius import check_radius
+from geocnn.geometry.core.stencil import load_tensors, save_tensors
 from geocnn.geometry.fingerprint import fingerprint
-from geocnn.geometry.hierarchy import Hierarchy
-from geocnn.geometry.mesh import Mesh
-from geocnn.geometry.one_sided import OneSidedMesh
-from geocnn.geometry.sampling import check_radius
-from geocnn.geometry.stencil import load_tensors, save_tensors
+from geocnn.geometry.meshes.descriptors import shape_features
+from geocnn.geometry.meshes.one_sided import OneSidedMesh
+from geocnn.geometry.meshes.surface import Mesh
 from geocnn.groups.field_type import FieldType
 
 ENVIRONMENT_VARIABLE = "GEOCNN_CACHE"

@@ -1,13 +1,6 @@
 """Symmetry: structure groups, feature types, and the kernels and maps they allow."""
 
 from geocnn.groups.field_type import FieldType, Irrep, irrep_dim, irreps
-from geocnn.groups.intertwiners import (
-    generated,
-    grid_symmetries,
-    intertwiners,
-    orbit_equivariant,
-    permutation_matrices,
-)
 from geocnn.groups.planar import (
     O2,
     REFLECTION,
@@ -20,6 +13,13 @@ from geocnn.groups.planar import (
     group,
     inverse,
     product_table,
+)
+from geocnn.groups.schur import (
+    generated,
+    grid_symmetries,
+    intertwiners,
+    orbit_equivariant,
+    permutation_matrices,
 )
 from geocnn.groups.steerable import null_space_basis, steerable_basis
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.healpix import check_nside, ring_to_nested, rings
-from geocnn.geometry.ring_grid import gauss_legendre_rings
+from geocnn.geometry.spheres.pixels import check_nside, ring_to_nested, rings
+from geocnn.geometry.spheres.rings import gauss_legendre_rings
 from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics.uncompiled import uncompiled
 from geocnn.lasting import lasting

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
-from geocnn.geometry.quadrature import weighted_sum
-from geocnn.geometry.values import check_values
+from geocnn.geometry.core.quadrature import weighted_sum
+from geocnn.geometry.core.values import check_values
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.latitude import Key, expand, project

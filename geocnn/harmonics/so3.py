@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
-from geocnn.geometry.values import check_values
+from geocnn.geometry.core.values import check_values
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.sht import synthesis, unchecked_analysis

@@ -1,21 +1,21 @@
 """Layers and networks; they hold weights, the floors below hold the mathematics."""
 
-from geocnn.nn.background import to_full
 from geocnn.nn.blocks import ConvBlock, ResidualBlock
 from geocnn.nn.dropout import FieldDropout
 from geocnn.nn.fourier import FourierNonlinearity
 from geocnn.nn.gauge_conv import GaugeConv
-from geocnn.nn.group_conv import GroupConv, GroupPool, IsotropicConv2d, LiftingConv
 from geocnn.nn.harmonic import HarmonicBlock, HarmonicEncoder, HarmonicUNet, spectral_pool, sphere_mean
 from geocnn.nn.linear import FieldLinear
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.nn.nonlinearity import Gated, NormNonlinearity
 from geocnn.nn.norm import FieldNorm
-from geocnn.nn.planar_conv import FullConv1d, FullConv2d, FullConv3d
+from geocnn.nn.planar.background import to_full
+from geocnn.nn.planar.full_conv import FullConv1d, FullConv2d, FullConv3d
+from geocnn.nn.planar.group_conv import GroupConv, GroupPool, IsotropicConv2d, LiftingConv
+from geocnn.nn.planar.layer_taps import taps
+from geocnn.nn.planar.subsample import BlurPool2d, EquivariantSubsample2d
 from geocnn.nn.pool import Pool, surface_mean
 from geocnn.nn.so3_correlation import SO3Correlation
-from geocnn.nn.subsample import BlurPool2d, EquivariantSubsample2d
-from geocnn.nn.taps import taps
 
 __all__ = [
     "BlurPool2d",

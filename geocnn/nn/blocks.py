@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.nn.linear import FieldLinear

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, SamplingError
-from geocnn.geometry.sampling import radial_quadrature
-from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.core.sampling import radial_quadrature
+from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim
 from geocnn.groups.steerable import Moment, radial_basis
 from geocnn.nn.linear import real_matrix

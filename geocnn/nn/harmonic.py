@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError
-from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType, Irrep
 from geocnn.harmonics.fields import field_analysis, field_synthesis
 from geocnn.harmonics.grid import RingGrid, point_weights

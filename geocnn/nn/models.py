@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, GeometryError
-from geocnn.geometry.hierarchy import Hierarchy
+from geocnn.geometry.core.hierarchy import Hierarchy
 from geocnn.groups.field_type import FieldType, Irrep
 from geocnn.nn.blocks import ConvBlock, ResidualBlock
 from geocnn.nn.dropout import FieldDropout

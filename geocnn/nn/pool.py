@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.hierarchy import Hierarchy
-from geocnn.geometry.quadrature import weighted_sums
-from geocnn.geometry.stencil import Stencil
+from geocnn.geometry.core.hierarchy import Hierarchy
+from geocnn.geometry.core.quadrature import weighted_sums
+from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 from geocnn.ops.gather import check_input, single_under_autocast, transported_mean
 

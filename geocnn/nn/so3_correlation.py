@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, GeometryError
-from geocnn.geometry.sampling import radial_quadrature
+from geocnn.geometry.core.sampling import radial_quadrature
 from geocnn.groups.field_type import FieldType, Irrep
 from geocnn.groups.steerable import radial_basis
 from geocnn.groups.wigner import wigner_d_column

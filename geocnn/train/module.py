@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from geocnn.errors import BadValueError
-from geocnn.geometry.values import check_batch
+from geocnn.geometry.core.values import check_batch
 from geocnn.train.score import Scorer
 from geocnn.train.settings import LoopSettings
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import CheckpointError
-from geocnn.geometry.values import check_batch
+from geocnn.geometry.core.values import check_batch
 from geocnn.train.score import Scorer, classify
 
 Network = TypeVar("Network", bound=nn.Module)

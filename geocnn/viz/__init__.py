@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeocnnError
-from geocnn.geometry.healpix import vector_to_pixel
-from geocnn.geometry.healpix_maps import check_map
+from geocnn.geometry.spheres.healpix_maps import check_map
+from geocnn.geometry.spheres.pixels import vector_to_pixel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

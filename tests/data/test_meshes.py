@@ -7,7 +7,7 @@ import pytest
 from geocnn.data.meshes import mesh_file
 from geocnn.data.store import describe
 from geocnn.errors import DatasetError
-from geocnn.geometry.checks import check_triangles
+from geocnn.geometry.doctor.verdict import check_triangles
 from geocnn.geometry.io import load_triangles
 
 MESHES = {entry["mesh"]: entry for entry in describe("meshes")["files"] if "mesh" in entry}

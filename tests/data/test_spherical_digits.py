@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 
 from geocnn.data.spherical_digits import MEAN, STD, SphericalDigits, normalise, project
 from geocnn.errors import DatasetError
-from geocnn.geometry.healpix import npix, pixel_to_vector, vector_to_pixel
+from geocnn.geometry.spheres.pixels import npix, pixel_to_vector, vector_to_pixel
 from geocnn.groups.rotations import matrix_from_axis_angle
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 import geocnn.geometry as geometry
 from geocnn.errors import BadValueError, GeometryError, RadiusWarning
 from geocnn.geometry import Hierarchy
-from geocnn.geometry.descriptors import shape_features
-from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.geometry.meshes.descriptors import shape_features
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.nn import SurfaceUNet
 
 pytest.importorskip("torch_geometric")

@@ -7,8 +7,8 @@ import torch
 
 from geocnn.data.wmap import read_wmap
 from geocnn.errors import DatasetError
-from geocnn.geometry.healpix import pixel_to_angle
-from geocnn.geometry.healpix_maps import check_map
+from geocnn.geometry.spheres.healpix_maps import check_map
+from geocnn.geometry.spheres.pixels import pixel_to_angle
 
 
 @pytest.mark.parametrize("band", ["V", "W"])

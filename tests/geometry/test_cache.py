@@ -19,8 +19,8 @@ from geocnn.geometry.cache import (
     clear_cache,
     is_cached,
 )
-from geocnn.geometry.descriptors import shape_features
-from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.geometry.meshes.descriptors import shape_features
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 
 OPTIONS = {"levels": 2, "radius": 0.5, "kind": "log"}
 

@@ -75,7 +75,10 @@ def test_a_new_version_of_a_library_changes_it(package, monkeypatch):
 def test_that_of_the_cache_covers_all_that_computes():
     """Every module that a hierarchy or a shape feature is computed in, found without a list of them."""
     sources, libraries = dependencies("geocnn.geometry.cache")
-    geometry = "mesh one_sided unfolding tracing points triangulation stencil hierarchy descriptors surface"
+    geometry = (
+        "meshes.surface meshes.one_sided meshes.unfold meshes.trace meshes.levels meshes.triangulation "
+        "core.stencil core.hierarchy meshes.descriptors core.surface core.half_edges core.sampling"
+    )
     assert {f"geocnn.geometry.{name}" for name in geometry.split()} <= set(sources)
     assert {"geocnn.groups.planar", "geocnn.safe"} <= set(sources)
     assert {"torch", "numpy", "scipy"} <= libraries
@@ -93,7 +96,7 @@ def test_a_copy_of_the_package_with_one_number_changed_has_another(tmp_path, mon
     assert {name.partition(".")[2] for name in whole} == {
         name.partition(".")[2] for name in dependencies("geocnn.geometry.cache")[0]
     }
-    unfolding = copy / "geometry" / "unfolding.py"
+    unfolding = copy / "geometry" / "meshes" / "unfold.py"
     unfolding.write_text(unfolding.read_text() + "\nLIMIT = 1\n")
     changed, _ = dependencies("copied.geometry.cache")
-    assert {name for name in whole if whole[name] != changed[name]} == {"copied.geometry.unfolding"}
+    assert {name for name in whole if whole[name] != changed[name]} == {"copied.geometry.meshes.unfold"}

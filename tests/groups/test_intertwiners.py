@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from geocnn.errors import GroupError
-from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.groups import (
     FieldType,
     cyclic,

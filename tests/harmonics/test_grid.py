@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from geocnn.errors import GeometryError, MapError
-from geocnn.geometry.healpix import pixel_to_angle
+from geocnn.geometry.spheres.pixels import pixel_to_angle
 from geocnn.harmonics import equiangular, gauss_legendre, healpix_grid, integral
 
 

@@ -9,7 +9,7 @@ import torch
 
 from geocnn.errors import GeometryError, MapError
 from geocnn.geometry import healpix, icosphere
-from geocnn.geometry.sphere import sphere_frames
+from geocnn.geometry.spheres.surfaces import sphere_frames
 from geocnn.groups.rotations import random_rotations
 from geocnn.harmonics import (
     evaluate,

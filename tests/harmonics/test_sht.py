@@ -11,7 +11,7 @@ import torch
 from scipy.special import sph_harm_y
 
 from geocnn.errors import BadValueError, GeometryError, MapError
-from geocnn.geometry.healpix import nested_to_ring, pixel_to_angle, pixel_to_vector
+from geocnn.geometry.spheres.pixels import nested_to_ring, pixel_to_angle, pixel_to_vector
 from geocnn.groups.rotations import random_rotations
 from geocnn.groups.wigner import rotate_coefficients
 from geocnn.harmonics import (

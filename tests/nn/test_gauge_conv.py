@@ -10,7 +10,7 @@ from torch import Tensor
 
 from geocnn.errors import FieldTypeError, GeometryError, GroupError, SamplingError
 from geocnn.geometry import Surface, healpix, icosphere, torus
-from geocnn.geometry.meshes import mesh
+from geocnn.geometry.meshes.build import mesh
 from geocnn.groups import FieldType
 from geocnn.nn import ConvBlock, GaugeConv
 from tests.laws import in_frames

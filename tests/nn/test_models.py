@@ -128,7 +128,7 @@ def test_a_network_survives_saving_its_state():
 
 def test_the_order_of_points_does_not_matter():
     """Ring and nested order are two numberings of one sphere."""
-    from geocnn.geometry.healpix import ring_to_nested
+    from geocnn.geometry.spheres.pixels import ring_to_nested
 
     model = encoder("SO2").eval()
     at = ring_to_nested(4, torch.arange(192))
@@ -293,7 +293,7 @@ def test_shifts_of_a_torus_shift_a_unet_s_answer():
 
 
 def test_a_unet_s_answer_moves_with_the_numbers_of_the_points():
-    from geocnn.geometry.healpix import ring_to_nested
+    from geocnn.geometry.spheres.pixels import ring_to_nested
 
     model = unet("SO2").eval()
     at = ring_to_nested(4, torch.arange(192))

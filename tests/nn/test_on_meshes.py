@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geocnn.geometry import Hierarchy, Mesh, mesh
-from geocnn.geometry.descriptors import shape_features
+from geocnn.geometry.meshes.descriptors import shape_features
 from geocnn.groups.rotations import random_rotations
 from geocnn.nn import SurfaceEncoder, SurfaceUNet
 from tests.laws import random_gauge

@@ -24,8 +24,8 @@ from geocnn.geometry import (
     projective_plane,
     torus,
 )
-from geocnn.geometry.flat import Flat
-from geocnn.geometry.quotient import Quotient
+from geocnn.geometry.core.quotient import Quotient
+from geocnn.geometry.flat.rectangles import Flat
 from geocnn.groups import FieldType
 from geocnn.groups.rotations import random_rotations
 from geocnn.nn import GaugeConv, SurfaceEncoder, SurfaceUNet

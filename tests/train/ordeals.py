@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from geocnn.cli import main
 from geocnn.data import bodies as body_data
 from geocnn.data.bodies import Body
-from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.train import callbacks, module
 from geocnn.train.recipes import body_parts
 

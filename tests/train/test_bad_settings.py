@@ -4,7 +4,7 @@ import pytest
 
 from geocnn.cli import main
 from geocnn.data.bodies import Body
-from geocnn.geometry.icosahedron import Icosahedron
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.train.memory import available_memory
 from geocnn.train.recipes.body_parts import BodyPartsSettings
 from geocnn.train.recipes.body_parts import needs as bodies_needs

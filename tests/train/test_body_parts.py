@@ -18,8 +18,8 @@ import geocnn.geometry as geometry
 from geocnn.cli import main
 from geocnn.data.bodies import PARTS, Body
 from geocnn.errors import GeocnnError
-from geocnn.geometry.icosahedron import Icosahedron
 from geocnn.geometry.io import load_triangles, save_ply
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 
 pytest.importorskip("torch_geometric")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from geocnn.errors import GeocnnError
 from geocnn.geometry import Hierarchy, healpix
-from geocnn.geometry.healpix import bilinear_weights, nested_to_ring, npix, nside_of
+from geocnn.geometry.spheres.pixels import bilinear_weights, nested_to_ring, npix, nside_of
 from geocnn.groups import FieldType
 from geocnn.harmonics import gauss_legendre, healpix_grid
 from geocnn.nn import HarmonicEncoder, SurfaceEncoder, spectral_pool

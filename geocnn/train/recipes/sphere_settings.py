@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from geocnn.geometry.healpix import npix
+from geocnn.geometry.spheres.pixels import npix
 from geocnn.groups.field_type import FieldType
 from geocnn.train.memory import Layer, Need, estimate
 from geocnn.train.settings import (

@@ -24,7 +24,7 @@ from geocnn.data.spherical_digits import SphericalDigits, normalise
 from geocnn.errors import GeocnnError, MapError
 from geocnn.files import replacing
 from geocnn.geometry import healpix
-from geocnn.geometry.healpix_maps import check_map
+from geocnn.geometry.spheres.healpix_maps import check_map
 from geocnn.train.files import load_weights
 from geocnn.train.loop import (
     Outcome,

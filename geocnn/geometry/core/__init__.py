@@ -1,0 +1,1 @@
+"""What all surfaces share: the protocol, its results, stencils and hierarchies."""

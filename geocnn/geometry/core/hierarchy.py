@@ -1,0 +1,237 @@
+"""Hierarchy: the levels of a network, and the stencils within and between them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.core.placement import Device, Movable, destination
+from geocnn.geometry.core.stencil import Stencil, load_tensors, save_tensors
+from geocnn.groups.planar import Group
+from geocnn.lasting import keep_normal
+
+if TYPE_CHECKING:
+    from geocnn.geometry.core.surface import Boundary, Surface
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy(Movable):
+    """Level 0 is the finest. stencils[i]: within level i; down[i]: level i to i+1; up[i]: level i+1 to i.
+
+    areas[i] [N_i] are the points' areas; ptr[i] [surfaces + 1] says which points belong to which surface of a
+    batch. Where readings[i] is given, what stencils[i] gathers lies on fewer points than the level has, and
+    it reads that at the level's points, before anything nonlinear acts (`Surface.hierarchy`, oversample).
+
+    >>> import geocnn.geometry as geometry
+    >>> h = geometry.healpix(4).hierarchy(levels=2)
+    >>> h.n_levels, h.down[0].n_source, h.down[0].n_target
+    (2, 192, 48)
+    """
+
+    stencils: list[Stencil]
+    down: list[Stencil]
+    up: list[Stencil]
+    areas: list[Tensor]
+    ptr: list[Tensor]
+    readings: list[Stencil | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        keep_normal(self)
+        if not self.readings:
+            self.readings.extend([None] * self.n_levels)
+
+    def __repr__(self) -> str:
+        points = " -> ".join(str(len(a)) for a in self.areas)
+        return f"Hierarchy({points} points, {self.n_surfaces} surfaces, {self.areas[0].device})"
+
+    @property
+    def n_levels(self) -> int:
+        return len(self.stencils)
+
+    @property
+    def n_surfaces(self) -> int:
+        return self.ptr[0].shape[0] - 1
+
+    @property
+    def group(self) -> Group:
+        """The smallest group that holds all transporters."""
+        joined = self.stencils[0].group
+        for s in [*self.stencils, *self.down, *self.up, *self.readings]:
+            joined = joined if s is None else joined.join(s.group)
+        return joined
+
+    def to(
+        self, device: Device | torch.dtype | Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Hierarchy:
+        """A copy on another device or in another floating dtype, as `Stencil.to`; areas are cast too. Raises
+        GeometryError as that does.
+        """
+        device, dtype = destination(device, dtype)
+        return Hierarchy(
+            [s.to(device, dtype) for s in self.stencils],
+            [s.to(device, dtype) for s in self.down],
+            [s.to(device, dtype) for s in self.up],
+            [a.to(device, dtype) for a in self.areas],
+            [p.to(device) for p in self.ptr],
+            [None if s is None else s.to(device, dtype) for s in self.readings],
+        )
+
+    def turn_frames(self, alpha: Sequence[Tensor], flip: Sequence[Tensor] | None = None) -> Hierarchy:
+        """The same hierarchy in another gauge: one tensor of angles [N_i] in radians (and of flips [N_i]) a
+        level.
+
+        Raises GeometryError when the number of levels or a level's number of points does not fit.
+        """
+        for name, given in (("angles", alpha), ("flips", flip)):
+            if given is not None and len(given) != self.n_levels:
+                raise GeometryError(
+                    f"one tensor of {name} a level is needed: {self.n_levels}, got {len(given)}"
+                )
+        f = [None] * self.n_levels if flip is None else list(flip)
+        pairs = range(self.n_levels - 1)
+        gauges = list(zip(alpha, f, strict=True))
+        # the points between a stencil and its reading keep their frames: nobody sees them
+        return replace(
+            self,
+            stencils=[
+                s.turn_frames(a, b) if r is None else s.turn_frames(a, b, *_still(s.n_target, a))
+                for s, r, (a, b) in zip(self.stencils, self.readings, gauges, strict=True)
+            ],
+            readings=[
+                None if r is None else r.turn_frames(*_still(r.n_source, a), a, b)
+                for r, (a, b) in zip(self.readings, gauges, strict=True)
+            ],
+            down=[self.down[i].turn_frames(alpha[i], f[i], alpha[i + 1], f[i + 1]) for i in pairs],
+            up=[self.up[i].turn_frames(alpha[i + 1], f[i + 1], alpha[i], f[i]) for i in pairs],
+        )
+
+    @staticmethod
+    def cat(hierarchies: Sequence[Hierarchy]) -> Hierarchy:
+        """Several surfaces side by side, which may differ in their numbers of points.
+
+        Raises GeometryError for an empty list, for different numbers of levels or radii, and where only some
+        are oversampled.
+        """
+        if not hierarchies:
+            raise GeometryError("nothing to concatenate: give at least one hierarchy")
+        depths = {h.n_levels for h in hierarchies}
+        if len(depths) > 1:
+            raise GeometryError(
+                f"hierarchies of {sorted(depths)} levels cannot be batched; build them with the same number"
+            )
+        levels = range(hierarchies[0].n_levels)
+        return Hierarchy(
+            [Stencil.cat([h.stencils[i] for h in hierarchies]) for i in levels],
+            [Stencil.cat([h.down[i] for h in hierarchies]) for i in levels[:-1]],
+            [Stencil.cat([h.up[i] for h in hierarchies]) for i in levels[:-1]],
+            [torch.cat([h.areas[i] for h in hierarchies]) for i in levels],
+            [_cat_ptr([h.ptr[i] for h in hierarchies]) for i in levels],
+            [_cat_readings([h.readings[i] for h in hierarchies]) for i in levels],
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to a safetensors file, whole or not at all."""
+        groups = {"stencils": self.stencils, "down": self.down, "up": self.up, "readings": self.readings}
+        named = {
+            f"{kind}.{i}": s for kind, found in groups.items() for i, s in enumerate(found) if s is not None
+        }
+        tensors = {f"{name}.{part}": t for name, s in named.items() for part, t in s.tensors().items()}
+        for i, (areas, ptr) in enumerate(zip(self.areas, self.ptr, strict=True)):
+            tensors |= {f"areas.{i}": areas, f"ptr.{i}": ptr}
+        save_tensors(path, tensors, {"hierarchy": {name: s.metadata() for name, s in named.items()}})
+
+    @staticmethod
+    def load(path: str | Path) -> Hierarchy:
+        """Read what `save` wrote. Raises GeometryError when the file is truncated or holds no hierarchy."""
+        tensors, metadata = load_tensors(path, "hierarchy")
+
+        def stencil(name: str) -> Stencil:
+            start = f"{name}."
+            parts = {key.removeprefix(start): t for key, t in tensors.items() if key.startswith(start)}
+            return Stencil.from_parts(parts, metadata[name])
+
+        levels = range(sum(key.startswith("areas.") for key in tensors))
+        return Hierarchy(
+            [stencil(f"stencils.{i}") for i in levels],
+            [stencil(f"down.{i}") for i in levels[:-1]],
+            [stencil(f"up.{i}") for i in levels[:-1]],
+            [tensors[f"areas.{i}"] for i in levels],
+            [tensors[f"ptr.{i}"] for i in levels],
+            [stencil(f"readings.{i}") if f"readings.{i}" in metadata else None for i in levels],
+        )
+
+
+def build(
+    surface: Surface,
+    levels: int,
+    radius: float,
+    kind: Literal["exp", "log"],
+    samples: tuple[int, int] | None,
+    boundary: Boundary,
+    oversample: bool,
+) -> Hierarchy:
+    """The hierarchy of `Surface.hierarchy`. Raises GeometryError for less than one level or too many to
+    halve.
+    """
+    try:
+        levels = operator.index(levels)
+    except TypeError:
+        raise GeometryError(f"levels is a whole number, at least one, got {levels!r}") from None
+    if levels < 1:
+        raise GeometryError(f"a hierarchy has at least one level, got {levels}")
+    widest, most = radius * 2 ** (levels - 1), surface.conjugate
+    if widest > most * (1 + 1e-9):
+        raise GeometryError(
+            f"the radius {radius:.6g} doubles with every level, to {widest:.4g} at level {levels - 1}, and "
+            f"all geodesics meet again after {most:.4g}; give at most {most / 2 ** (levels - 1):.4g}, or "
+            "fewer levels"
+        )
+    surfaces = [surface]
+    for _ in range(levels - 1):
+        surfaces.append(surfaces[-1].coarser())
+    points = [surface, *surfaces[:-1]] if oversample else surfaces
+
+    def gathered(level: int, source: Surface, target: Surface) -> Stencil:
+        to = None if target is source else target
+        try:
+            return source._stencil(radius * 2**level, kind, samples, to, boundary)
+        except GeometryError as fault:
+            raise GeometryError(f"level {level} of the hierarchy: {fault}") from fault
+
+    stencils = [gathered(i, p, s) for i, (p, s) in enumerate(zip(points, surfaces, strict=True))]
+    return Hierarchy(
+        stencils,
+        stencils[:-1] if oversample else [gathered(i, p, q) for i, (p, q) in enumerate(pairwise(points))],
+        [q.interpolation(p) for p, q in pairwise(points)],
+        [p.areas for p in points],
+        [torch.tensor([0, p.n_points], device=p.points.device) for p in points],
+        [None, *(s.interpolation(p) for p, s in pairwise(surfaces))] if oversample else [],
+    )
+
+
+def _still(n: int, like: Tensor) -> tuple[Tensor, None]:
+    """The gauge that turns none of n frames."""
+    return like.new_zeros(n), None
+
+
+def _cat_readings(readings: Sequence[Stencil | None]) -> Stencil | None:
+    given = [r for r in readings if r is not None]
+    if len(given) not in (0, len(readings)):
+        raise GeometryError("some of the hierarchies are oversampled and some are not; build them alike")
+    return Stencil.cat(given) if given else None
+
+
+def _cat_ptr(ptrs: list[Tensor]) -> Tensor:
+    parts, start = [ptrs[0][:1]], 0
+    for ptr in ptrs:
+        parts.append(ptr[1:] + start)
+        start += int(ptr[-1])
+    return torch.cat(parts)

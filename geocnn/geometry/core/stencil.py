@@ -1,0 +1,263 @@
+"""Stencil: where a feature is gathered from.
+
+For each target point the entries e in row_ptr[t]:row_ptr[t+1] name a source point, its place (r, θ) in the
+target's tangent plane, a quadrature weight of dv/(πR²), and the transporter (angle, flip) from the source's
+gauge to the target's. Nothing here knows which surface it came from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+from geocnn.files import replacing
+from geocnn.geometry.core.inputs import read_gauge
+from geocnn.geometry.core.placement import Device, Movable, destination
+from geocnn.groups.planar import Group, compose, group, inverse
+from geocnn.lasting import keep_normal
+
+
+@dataclass(frozen=True, eq=False)
+class Stencil(Movable):
+    """A CSR gather with polar coordinates, weights and transporters; E entries, T targets.
+
+    row_ptr [T+1] int64, source [E] int64, r [E] in the surface's units, theta [E] and angle [E] in radians,
+    weight [E] (a full disc sums to 1), flip [E] bool or None. `samples` is (rings, angles) of the polar grid
+    an `exp` stencil was drawn on, None where points are met where they lie.
+
+    >>> import geocnn.geometry as geometry
+    >>> st = geometry.torus((8, 8)).stencil(radius=2.5)
+    >>> st.n_target, st.n_source, round(float(st.weight.sum() / 64), 12)
+    (64, 64, 1.0)
+    """
+
+    row_ptr: Tensor
+    source: Tensor
+    r: Tensor
+    theta: Tensor
+    weight: Tensor
+    angle: Tensor
+    flip: Tensor | None
+    radius: float
+    n_source: int
+    group: Group
+    samples: tuple[int, int] | None = None
+    operators: dict = field(default_factory=dict, init=False, repr=False)
+    """Gather operators derived from this stencil, kept by `ops.gather`; never saved, and no copy inherits
+    them.
+    """
+
+    def __post_init__(self) -> None:
+        keep_normal(self)
+
+    @property
+    def n_target(self) -> int:
+        return self.row_ptr.shape[0] - 1
+
+    @property
+    def n_entries(self) -> int:
+        return self.source.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.r.device
+
+    @property
+    def target(self) -> Tensor:
+        """The target of each entry, [E] int64."""
+        counts = self.row_ptr.diff()
+        return torch.repeat_interleave(torch.arange(self.n_target, device=self.device), counts)
+
+    def __repr__(self) -> str:
+        size = f"{self.n_source} -> {self.n_target} points, {self.n_entries} entries"
+        return f"Stencil({size}, radius {self.radius:.4g}, {self.group}, {self.r.dtype}, {self.device})"
+
+    def __deepcopy__(self, memo: dict) -> Stencil:
+        return self._map(lambda t: t.clone())
+
+    def __reduce__(self):
+        names = (*_TENSORS, "radius", "n_source", "group", "samples")
+        return Stencil, tuple(getattr(self, name) for name in names)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Stencil:
+        tensors = {name: None if (t := getattr(self, name)) is None else change(t) for name in _TENSORS}
+        return replace(self, **tensors)
+
+    def to(
+        self, device: Device | torch.dtype | Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Stencil:
+        """A copy on another device or in another floating dtype, or in those of a tensor; this is where
+        geometry is cast, once.
+
+        The stencil itself where nothing changes, so that its operators are kept. Raises GeometryError for a
+        dtype that is not a floating one.
+        """
+        device, dtype = destination(device, dtype)
+        if dtype is not None and not dtype.is_floating_point:
+            raise GeometryError(
+                f"lengths, angles and weights need a floating dtype, got {dtype}; give e.g. torch.float32"
+            )
+        moved = self._map(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
+        return self if all(getattr(moved, name) is getattr(self, name) for name in _TENSORS) else moved
+
+    def turn_frames(
+        self,
+        alpha: ArrayLike | Tensor,
+        flip: ArrayLike | Tensor | None = None,
+        target_alpha: ArrayLike | Tensor | None = None,
+        target_flip: ArrayLike | Tensor | None = None,
+    ) -> Stencil:
+        """The same stencil in another gauge: frames turned by alpha [n_source], then mirrored where `flip`.
+
+        Within one point set sources and targets turn together. Between two sets give the targets' own
+        `target_alpha` [n_target] (and `target_flip`). Law: θ' = θ − α_t, angle' = angle + α_s − α_t.
+
+        Raises GeometryError when the lengths do not fit, or when targets that are not the sources lack their
+        angles.
+        """
+        if target_alpha is None:
+            if self.n_source != self.n_target:
+                raise GeometryError(
+                    f"this stencil goes from {self.n_source} to {self.n_target} points: "
+                    "give target_alpha as well"
+                )
+            target_alpha, target_flip = alpha, flip
+        alpha, flip, turned_s = read_gauge("source", self.n_source, alpha, flip, self.r)
+        target_alpha, target_flip, turned_t = read_gauge(
+            "target", self.n_target, target_alpha, target_flip, self.r
+        )
+        t, s = self.target, self.source
+        change_t, change_s = gauge_change(target_alpha, target_flip), gauge_change(alpha, flip)
+        at_t = (change_t[0][t], None if change_t[1] is None else change_t[1][t])
+        at_s = (change_s[0][s], None if change_s[1] is None else change_s[1][s])
+        angle, flipped = compose(at_t, compose((self.angle, self.flip), inverse(at_s)))
+        theta, _ = compose(at_t, (self.theta, None))
+        group = self.group.join(turned_s).join(turned_t)
+        return replace(self, theta=theta, angle=angle, flip=flipped, group=group)
+
+    @staticmethod
+    def cat(stencils: Sequence[Stencil]) -> Stencil:
+        """One stencil for several surfaces side by side; points are numbered on.
+
+        Its `samples` are the fewest rings and the fewest angles among them, which is what bounds a layer's
+        frequency. Raises GeometryError for an empty list or different radii.
+        """
+        if not stencils:
+            raise GeometryError("nothing to concatenate: give at least one stencil")
+        radii = {s.radius for s in stencils}
+        if len(radii) > 1:
+            raise GeometryError(
+                f"stencils of different radii {sorted(radii)} cannot share a layer's kernel; "
+                "give the same radius to all (and scale the surfaces to one size first)"
+            )
+        entries = torch.tensor([0, *(s.n_entries for s in stencils)]).cumsum(0).tolist()
+        sources = torch.tensor([0, *(s.n_source for s in stencils)]).cumsum(0).tolist()
+        row_ptr = [
+            stencils[0].row_ptr[:1],
+            *(s.row_ptr[1:] + k for s, k in zip(stencils, entries, strict=False)),
+        ]
+        joined = stencils[0].group
+        for s in stencils[1:]:
+            joined = joined.join(s.group)
+        flip = None
+        if any(s.flip is not None for s in stencils):
+            flip = torch.cat(
+                [torch.zeros_like(s.source, dtype=torch.bool) if s.flip is None else s.flip for s in stencils]
+            )
+        samples = [s.samples for s in stencils if s.samples is not None]
+        return Stencil(
+            row_ptr=torch.cat(row_ptr),
+            source=torch.cat([s.source + k for s, k in zip(stencils, sources, strict=False)]),
+            flip=flip,
+            radius=stencils[0].radius,
+            n_source=sources[-1],
+            group=joined,
+            samples=(min(r for r, _ in samples), min(a for _, a in samples)) if samples else None,
+            **{
+                name: torch.cat([getattr(s, name) for s in stencils])
+                for name in ("r", "theta", "weight", "angle")
+            },
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by name, for saving."""
+        return {name: t for name in _TENSORS if (t := getattr(self, name)) is not None}
+
+    def metadata(self) -> dict[str, object]:
+        """Everything else, as JSON-ready values."""
+        return {
+            "radius": self.radius,
+            "n_source": self.n_source,
+            "group": str(self.group),
+            "samples": self.samples,
+        }
+
+    @staticmethod
+    def from_parts(tensors: dict[str, Tensor], metadata: dict) -> Stencil:
+        """The inverse of `tensors` and `metadata`."""
+        samples = metadata["samples"]
+        return Stencil(
+            **{name: tensors.get(name) for name in _TENSORS},  # type: ignore[arg-type]
+            radius=metadata["radius"],
+            n_source=metadata["n_source"],
+            group=group(metadata["group"]),
+            samples=None if samples is None else (samples[0], samples[1]),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write to a safetensors file (no pickle), whole or not at all."""
+        save_tensors(path, self.tensors(), {"stencil": self.metadata()})
+
+    @staticmethod
+    def load(path: str | Path) -> Stencil:
+        """Read what `save` wrote. Raises GeometryError when the file is truncated or holds no stencil."""
+        tensors, metadata = load_tensors(path, "stencil")
+        return Stencil.from_parts(tensors, metadata)
+
+
+_TENSORS = ("row_ptr", "source", "r", "theta", "weight", "angle", "flip")
+
+
+def gauge_change(alpha: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The element by which components change when a frame is turned by alpha and then mirrored (e₂ ↦ −e₂)
+    where `flip`.
+
+    z ↦ e^{−iα} z, then z̄ where flipped, that is z ↦ e^{iα} z̄.
+    """
+    return (-alpha, None) if flip is None else (torch.where(flip, alpha, -alpha), flip)
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -> None:
+    """A safetensors file that appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    stored = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    with replacing(path) as new:
+        save_file(stored, new, {"geocnn": json.dumps(metadata)})
+
+
+def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
+    """The tensors and metadata of a file written by `save_tensors`. Raises GeometryError if it holds another
+    kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), "pt") as f:
+            metadata = json.loads((f.metadata() or {}).get("geocnn", "{}"))
+            tensors = {name: f.get_tensor(name) for name in f.keys()}
+    except SafetensorError as broken:
+        raise GeometryError(
+            f"{path} is not a whole safetensors file ({broken}); write it again with save()"
+        ) from broken
+    if kind not in metadata:
+        held = ", ".join(metadata) or "no geocnn value"
+        raise GeometryError(f"{path} holds {held}, not a {kind}")
+    return tensors, metadata[kind]

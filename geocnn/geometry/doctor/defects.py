@@ -1,0 +1,354 @@
+"""Every defect of a triangle list, with the elements to blame; whether it is a surface is decided here.
+
+A defect is looked for among the faces that are left without those before it: ids in range, three different
+corners, one of each set of equal faces. So a face that is there twice does not also make its edges branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from geocnn.geometry.core import half_edges
+from geocnn.geometry.doctor import faults
+from geocnn.geometry.doctor.outside import inside_out
+from geocnn.geometry.io import RawMesh
+
+
+class Sound(NamedTuple):
+    """The faces whose topology is asked for: their ids [S], their corners `faces` [S, 3], their edges."""
+
+    ids: Tensor
+    faces: Tensor
+    edges: half_edges.Edges
+
+
+class Examined:
+    """A mesh under examination: what several defects ask for is computed once, when it is first asked for."""
+
+    def __init__(self, raw: RawMesh) -> None:
+        self.raw, self.n = raw, len(raw.vertices)
+
+    @cached_property
+    def lost(self) -> Tensor:
+        """Faces with ids of no vertex."""
+        return faults.out_of_range(self.raw.faces, self.n)
+
+    @cached_property
+    def repeated(self) -> Tensor:
+        """Faces in range with one vertex at two corners."""
+        present = _others(self.lost, len(self.raw.faces))
+        return present[faults.repeated_corners(self.raw.faces[present])]
+
+    @cached_property
+    def proper(self) -> Tensor:
+        """Faces in range with three different corners."""
+        return _others(torch.cat([self.lost, self.repeated]), len(self.raw.faces))
+
+    @cached_property
+    def first(self) -> Tensor:
+        """Of each proper face, the place among them of the first with the same corners."""
+        return faults.first_alike(self.raw.faces[self.proper], self.n)
+
+    @cached_property
+    def duplicated(self) -> Tensor:
+        many = torch.bincount(self.first, minlength=len(self.first)) > 1
+        return self.proper[many[self.first]]
+
+    @cached_property
+    def sound(self) -> Sound:
+        """The first of each set of proper faces with the same corners."""
+        every = torch.arange(len(self.first), device=self.first.device)
+        ids = self.proper[self.first == every]
+        return Sound(ids, self.raw.faces[ids], half_edges.edges_of(self.raw.faces[ids], self.n))
+
+    @cached_property
+    def measured(self) -> Tensor:
+        """Proper faces whose corners all are somewhere."""
+        return self.proper[self.raw.vertices[self.raw.faces[self.proper]].isfinite().all(-1).all(-1)]
+
+    @cached_property
+    def flat(self) -> Tensor:
+        """Measured faces without area."""
+        return self.measured[faults.without_area(self.raw.vertices, self.raw.faces[self.measured])]
+
+    @cached_property
+    def out_of_scale(self) -> Tensor:
+        solid = self.measured[~torch.isin(self.measured, self.flat)]
+        return solid[faults.out_of_scale(self.raw.vertices, self.raw.faces[solid])]
+
+    @cached_property
+    def place(self) -> Tensor:
+        """The first vertex in the place of each."""
+        return faults.first_in_place(self.raw.vertices)
+
+    @cached_property
+    def doubled(self) -> Tensor:
+        """Vertices in the place of another."""
+        return (torch.bincount(self.place, minlength=self.n)[self.place] > 1).nonzero()[:, 0]
+
+    @cached_property
+    def soup(self) -> Tensor:
+        """Faces that share no edge, and would share one with one other face if vertices in one place were
+        one; where they are most.
+        """
+        ids, f, edges = self.sound
+        lone = (edges.count[edges.edge].view(-1, 3) == 1).all(1)
+        if 2 * int(lone.sum()) <= len(f):
+            return ids[:0]
+        welded = Examined(RawMesh(self.raw.vertices, self.place[f], ids, ids[:0]))
+        edges, joined = welded.sound.edges, torch.zeros_like(lone)
+        joined[welded.sound.ids] = (edges.count[edges.edge].view(-1, 3) == 2).any(1)
+        joined[welded.proper] = joined[welded.proper[welded.first]]
+        return ids[lone & joined] if 2 * int((lone & joined).sum()) > len(f) else ids[:0]
+
+    @cached_property
+    def pinched(self) -> Tensor:
+        """Vertices where several fans of faces meet."""
+        return faults.pinched(self.sound.faces, half_edges.fans_of(self.sound.faces, self.sound.edges))
+
+    @cached_property
+    def unwound(self) -> tuple[Tensor, Tensor]:
+        """Faces to flip, and faces of one-sided components."""
+        ids, f, edges = self.sound
+        sides = half_edges.sides_of(f, edges)
+        if not sides.same.any():
+            return ids[:0], ids[:0]
+        flips, one_sided = half_edges.unwind(len(f), sides)
+        return ids[flips], ids[one_sided]
+
+    @cached_property
+    def inside_out(self) -> Tensor:
+        """Faces of closed pieces with a negative volume, once neighbours are wound alike."""
+        ids, f, edges = self.sound
+        flips = torch.isin(ids, self.unwound[0])
+        f = torch.where(flips[:, None], f[:, [0, 2, 1]], f)
+        return ids[
+            inside_out(self.raw.vertices, f, edges if not flips.any() else half_edges.edges_of(f, self.n))
+        ]
+
+    @cached_property
+    def unreferenced(self) -> Tensor:
+        """Vertices at no corner of any face."""
+        corners = self.raw.faces.flatten()
+        used = corners[(corners >= 0) & (corners < self.n)]
+        return (torch.bincount(used, minlength=self.n) == 0).nonzero()[:, 0]
+
+
+class Kind(NamedTuple):
+    """What a defect is: `element` its ids count, `repair` mends it; fatal where it forbids a surface; `find`
+    gives its elements [k], None where there is no such defect.
+    """
+
+    element: str
+    fatal: bool
+    what: str
+    repair: str | None
+    remedy: str
+    find: Callable[[Examined], Tensor | None]
+
+
+KINDS = {
+    "no_faces": Kind(
+        "face",
+        True,
+        "there are no faces",
+        None,
+        "a surface needs at least one triangle",
+        lambda e: None if len(e.raw.faces) else e.raw.skipped[:0],
+    ),
+    "nan": Kind(
+        "vertex",
+        True,
+        "coordinates are NaN or infinite",
+        "nan",
+        "drops these vertices and their faces",
+        lambda e: _some(faults.not_finite(e.raw.vertices)),
+    ),
+    "range": Kind(
+        "face",
+        True,
+        "ids of vertices that do not exist",
+        "range",
+        "drops these faces",
+        lambda e: _some(e.lost),
+    ),
+    "few_corners": Kind(
+        "polygon",
+        True,
+        "faces of the file with fewer than three corners",
+        "triangulate",
+        "leaves them out",
+        lambda e: _some(e.raw.skipped),
+    ),
+    "polygon": Kind(
+        "polygon",
+        True,
+        "faces of the file with more than three corners",
+        "triangulate",
+        "cuts them into triangles",
+        lambda e: _some((torch.bincount(e.raw.face_map) > 1).nonzero()[:, 0]),
+    ),
+    "repeated_corner": Kind(
+        "face",
+        True,
+        "one vertex at two corners",
+        "degenerate",
+        "drops these faces, which have no inside",
+        lambda e: _some(e.repeated),
+    ),
+    "duplicate_face": Kind(
+        "face",
+        True,
+        "the same three corners as another face",
+        "duplicates",
+        "keeps the first of each set",
+        lambda e: _some(e.duplicated),
+    ),
+    "zero_area": Kind(
+        "face",
+        True,
+        f"no area: the height is at most {faults.FLAT:g} of the longest edge",
+        "degenerate",
+        "collapses edges without length and flips long ones; what is closed stays closed",
+        lambda e: _some(e.flat),
+    ),
+    "scale": Kind(
+        "face",
+        True,
+        "so small or large that areas are no numbers",
+        None,
+        "give the coordinates in another unit of length",
+        lambda e: _some(e.out_of_scale),
+    ),
+    "soup": Kind(
+        "face",
+        True,
+        "share no edge with another face, and would if vertices in one place were one",
+        "merge",
+        "makes vertices in one place one",
+        lambda e: _some(e.soup),
+    ),
+    "duplicate_position": Kind(
+        "vertex",
+        False,
+        "in the same place as another vertex, as along seams",
+        "merge",
+        "makes them one, which closes the seams",
+        lambda e: _some(e.doubled),
+    ),
+    "nonmanifold_edge": Kind(
+        "edge",
+        True,
+        "more than two faces meet",
+        "split",
+        "cuts the surface open along these edges",
+        lambda e: _some(e.sound.edges.ends[e.sound.edges.count > 2]),
+    ),
+    "nonmanifold_vertex": Kind(
+        "vertex",
+        True,
+        "several fans of faces meet that share no edge there",
+        "split",
+        "gives each fan a vertex of its own, in the same place",
+        lambda e: _some(e.pinched),
+    ),
+    "winding": Kind(
+        "face",
+        True,
+        "wound against their neighbours",
+        "orient",
+        "swaps two corners of each",
+        lambda e: _some(e.unwound[0]),
+    ),
+    "inside_out": Kind(
+        "face",
+        False,
+        "on closed pieces whose normals point inwards",
+        "orient",
+        "turns these pieces",
+        lambda e: _some(e.inside_out),
+    ),
+    "one_sided": Kind(
+        "face",
+        False,
+        "on a surface with only one side, like a Möbius band",
+        None,
+        "no flipping helps; such a surface has gauges in O(2), or cut it open",
+        lambda e: _some(e.unwound[1]),
+    ),
+    "unreferenced": Kind(
+        "vertex",
+        False,
+        "at no face's corner",
+        "unreferenced",
+        "drops these vertices",
+        lambda e: _some(e.unreferenced),
+    ),
+}
+"""In the order in which they are looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Defect:
+    """One kind of defect and its elements: ids [k], of edges their two ends [k, 2].
+
+    `kind` is a key of KINDS, whose entry says the rest. Faces are triangles, polygons faces of the file.
+    """
+
+    kind: str
+    ids: Tensor
+
+    @property
+    def about(self) -> Kind:
+        return KINDS[self.kind]
+
+    @property
+    def what(self) -> str:
+        """A sentence that names the first eight."""
+        about, k = self.about, len(self.ids)
+        plural = {"vertex": "vertices"}.get(about.element, f"{about.element}s")
+        count = f"{k} {about.element if k == 1 else plural}: " if k else ""
+        shown = f" ({faults.listed(self.ids)})" if k else ""
+        return f"{count}{about.what}{shown}"
+
+    @property
+    def remedy(self) -> str:
+        """What mends it."""
+        name = self.about.repair
+        return f"repair '{name}' {self.about.remedy}" if name else self.about.remedy
+
+
+def find_defects(raw: RawMesh) -> list[Defect]:
+    """All defects that there are, in the order of KINDS.
+
+    >>> from geocnn.geometry.io import raw_mesh
+    >>> raw = raw_mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 1, 2], [2, 1, 0], [0, 1, 1]])
+    >>> [(defect.kind, defect.ids.tolist()) for defect in find_defects(raw)]
+    [('repeated_corner', [2]), ('duplicate_face', [0, 1])]
+    """
+    e = Examined(raw)
+    return [Defect(kind, ids) for kind, about in KINDS.items() if (ids := about.find(e)) is not None]
+
+
+def fatal_defects(raw: RawMesh) -> list[Defect]:
+    """Those that forbid a surface: where there are none, `mesh` makes one."""
+    e = Examined(raw)
+    fatal = ((kind, about.find(e)) for kind, about in KINDS.items() if about.fatal)
+    return [Defect(kind, ids) for kind, ids in fatal if ids is not None]
+
+
+def _some(ids: Tensor) -> Tensor | None:
+    return ids if len(ids) else None
+
+
+def _others(ids: Tensor, n: int) -> Tensor:
+    """Those of n that are not among ids."""
+    keep = torch.ones(n, dtype=torch.bool, device=ids.device)
+    keep[ids] = False
+    return keep.nonzero()[:, 0]

@@ -1,0 +1,337 @@
+"""Opt-in repair of a mesh: only what is named is done; a report says what became of every element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.doctor import degenerate, faults
+from geocnn.geometry.doctor.defects import Defect, Examined, fatal_defects
+from geocnn.geometry.doctor.ears import cut_by_ears
+from geocnn.geometry.doctor.parting import parted
+from geocnn.geometry.io import RawMesh
+from geocnn.geometry.io.raw import Attributes
+
+
+class Step(NamedTuple):
+    """What one repair did: the mesh, where each vertex [N] and face [F] went (−1: dropped), the old vertex of
+    each new one, how many elements were concerned, a sentence, and the largest distance that a vertex moved.
+    """
+
+    mesh: RawMesh
+    vertex_map: Tensor
+    face_map: Tensor
+    source: Tensor
+    count: int
+    what: str
+    moved: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What was changed. `changes`: name, count and sentence of each repair, in the order they were made.
+
+    vertex_map [N_old] is the new id of each vertex, −1 where it was dropped, the first copy where it was
+    split; face_map [F_old] the same of triangles; vertex_source [N_new] the old vertex of each new one.
+    `moved`: no vertex went farther than this, in the mesh's unit of length.
+    """
+
+    changes: list[tuple[str, int, str]]
+    vertex_map: Tensor
+    face_map: Tensor
+    vertex_source: Tensor
+    moved: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers, strings and lists: what JSON holds."""
+        return {
+            "changes": [{"repair": name, "count": k, "what": what} for name, k, what in self.changes],
+            "vertex_map": self.vertex_map.tolist(),
+            "face_map": self.face_map.tolist(),
+            "vertex_source": self.vertex_source.tolist(),
+            "moved": self.moved,
+        }
+
+
+def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, Report]:
+    """The mesh with the named repairs made, each once, in the order of REPAIRS; attributes follow.
+
+    triangulate: cut polygons into triangles. range: drop faces of vertices that do not exist. nan: drop
+    vertices that are nowhere, with their faces. merge: make vertices of equal coordinates one, the first.
+    duplicates: keep the first of faces with the same corners. degenerate: drop faces with a vertex at two
+    corners; take out faces without area by collapsing edges without length and flipping long ones, so that
+    what is closed stays closed. split: give every fan of faces its own vertex, pairing the faces around an
+    edge of more than two. orient: flip faces, the fewer of each piece, or those that turn its inside in where
+    it is closed. unreferenced: drop vertices of no face. All of them make a surface of anything but one too
+    small or large for its areas to be numbers, and nothing.
+
+    Raises GeometryError for a name that is not among them.
+
+    >>> from geocnn.geometry.io import raw_mesh
+    >>> corners = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]]
+    >>> square = raw_mesh(corners, [[0, 1, 2], [3, 4, 5]])
+    >>> mended, report = repair(square, ["merge"])
+    >>> mended.faces.tolist(), report.vertex_map.tolist()
+    ([[0, 1, 2], [0, 2, 3]], [0, 1, 2, 0, 2, 3])
+    """
+    unknown = [name for name in repairs if name not in REPAIRS]
+    if unknown:
+        raise GeometryError(f"there is no repair '{unknown[0]}'; choose among {', '.join(REPAIRS)}")
+    changes: list[tuple[str, int, str]] = []
+    vertex_map, face_map = torch.arange(len(raw.vertices)), torch.arange(len(raw.faces))
+    source, moved = vertex_map, 0.0
+    for name, make in REPAIRS.items():
+        if name not in repairs:
+            continue
+        step = make(raw)
+        changes.append((name, step.count, step.what))
+        vertex_map, face_map = _then(vertex_map, step.vertex_map), _then(face_map, step.face_map)
+        source = source[step.source]
+        raw, moved = step.mesh, moved + step.moved
+    return raw, Report(changes, vertex_map, face_map, source, moved)
+
+
+class Plan(NamedTuple):
+    """The repairs that are needed, and the defects that forbid a surface all the same."""
+
+    repairs: list[str]
+    left: list[Defect]
+
+
+def plan(raw: RawMesh) -> Plan:
+    """What makes a surface of a mesh, found by doing it: repairs bring forth defects that need others.
+
+    >>> from geocnn.geometry.io import raw_mesh
+    >>> plan(raw_mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2, 3], [0, 1, 9]]))
+    Plan(repairs=['triangulate', 'range'], left=[])
+    """
+    names: set[str] = set()
+    while True:
+        left = fatal_defects(repair(raw, list(names))[0])
+        needed = {defect.about.repair for defect in left if defect.about.repair} - names
+        if not needed:
+            return Plan([name for name in REPAIRS if name in names], left)
+        names |= needed
+
+
+def _triangulate(raw: RawMesh) -> Step:
+    corner = cut_by_ears(raw)
+    pieces = torch.bincount(raw.face_map)
+    cut, few = pieces[pieces > 1], len(raw.skipped)
+    what = f"cut {len(cut)} polygons into {int(cut.sum())} triangles"
+    what += f", left out {few} faces of fewer than three corners" if few else ""
+    mesh = _taken(raw, raw.faces.flatten()[corner], torch.arange(len(raw.vertices)), corner=corner)
+    mesh = replace(mesh, face_map=_all(raw), skipped=raw.skipped[:0])
+    return Step(mesh, torch.arange(len(raw.vertices)), _all(raw), _every(raw), len(cut) + few, what)
+
+
+def _range(raw: RawMesh) -> Step:
+    lost = faults.out_of_range(raw.faces, len(raw.vertices))
+    return _without(raw, faces=lost, what=f"dropped {len(lost)} faces of vertices that do not exist")
+
+
+def _nan(raw: RawMesh) -> Step:
+    nowhere = faults.not_finite(raw.vertices)
+    bad = torch.zeros(len(raw.vertices), dtype=torch.bool)
+    bad[nowhere] = True
+    present = ((raw.faces >= 0) & (raw.faces < len(bad))).nonzero(as_tuple=True)
+    lost = torch.zeros(len(raw.faces), dtype=torch.bool)
+    lost[present[0][bad[raw.faces[present]]]] = True
+    faces = lost.nonzero()[:, 0]
+    what = f"dropped {len(nowhere)} vertices with NaN or infinity and {len(faces)} faces there"
+    return _without(raw, faces=faces, vertices=nowhere, what=what)
+
+
+def _merge(raw: RawMesh) -> Step:
+    first = faults.first_in_place(raw.vertices)
+    mesh, vertex_map, source, torn = _united(raw, first)
+    gone = len(raw.vertices) - len(source)
+    what = f"made {gone} vertices one with another in the same place{torn}"
+    return Step(mesh, vertex_map, _all(raw), source, gone, what)
+
+
+def _duplicates(raw: RawMesh) -> Step:
+    e = Examined(raw)
+    again = e.proper[~torch.isin(e.proper, e.sound.ids)]
+    return _without(raw, faces=again, what=f"dropped {len(again)} faces whose corners an earlier face has")
+
+
+def _degenerate(raw: RawMesh) -> Step:
+    e = Examined(raw)
+    corner = torch.arange(3 * len(raw.faces)).view(-1, 3)
+    ids = e.proper
+    work = degenerate.Faces(raw.vertices, raw.faces[ids], corner[ids], ids, ids)
+    work, went, done = degenerate.mend(work)
+    # faces of vertices that do not exist have their corners renamed, and are else left alone
+    faces, face = raw.faces.clone(), _all(raw)
+    faces[work.slot], corner[work.slot], face[work.slot] = work.corners, work.corner, work.face
+    kept = torch.cat([e.lost, work.slot]).sort().values
+    mesh, vertex_map, source, torn = _united(replace(raw, vertices=work.points, faces=faces), went)
+    mesh = _taken(mesh, mesh.faces[kept], torch.arange(len(source)), face[kept], corner[kept])
+    mesh = replace(mesh, face_map=raw.face_map[kept])
+    finite = raw.vertices.isfinite().all(1)
+    far = faults.lengths(work.points[went] - raw.vertices)[finite]
+    moved = float(far.max()) if len(far) else 0.0
+    what = _told(len(e.repeated), len(e.flat), done, moved) + torn
+    count = len(e.flat) + len(e.repeated)
+    return Step(mesh, vertex_map, _kept_of(len(raw.faces), kept), source, count, what, moved)
+
+
+def _told(repeated: int, flat: int, done: dict[str, int], moved: float) -> str:
+    """What was done to faces with a vertex at two corners and to those without area."""
+    what = f"dropped {repeated} faces with a vertex at two corners, mended {flat} without area"
+    if not flat:
+        return what
+    return (
+        f"{what}: {done['collapsed']} edges collapsed, {done['flipped']} flipped, {done['left out']} faces "
+        f"at the boundary left out, {done['nudged']} vertices nudged; none moved by more than {moved:.2g}"
+    )
+
+
+def _split(raw: RawMesh) -> Step:
+    n, e = len(raw.vertices), Examined(raw)
+    ids, f, edges = e.sound
+    fans = parted(raw.vertices, f, edges)
+    corner = f.flatten()
+    # the fan of the lowest corner keeps the vertex, the others get new ones behind the last
+    lowest = torch.full((n,), len(fans)).scatter_reduce_(0, corner, fans, "amin")
+    others = fans.unique()
+    others = others[lowest[corner[others]] != others]
+    renamed = torch.full((len(fans),), -1)
+    renamed[others] = n + torch.arange(len(others))
+    # ids of no vertex stay of no vertex
+    faces = torch.where(raw.faces >= n, raw.faces + len(others), raw.faces)
+    faces[ids] = torch.where(renamed[fans] >= 0, renamed[fans], corner).view(-1, 3)
+    # faces of the same corners go with the first of them
+    first = e.proper[e.first]
+    place = (raw.faces[first][:, None, :] == raw.faces[e.proper][:, :, None]).long().argmax(-1)
+    faces[e.proper] = faces[first].gather(1, place)
+    source = torch.cat([torch.arange(n), corner[others]])
+    what = (
+        f"gave {len(others)} fans of faces vertices of their own, at {len(corner[others].unique())} vertices"
+    )
+    return Step(_taken(raw, faces, source), _every(raw), _all(raw), source, len(others), what)
+
+
+def _orient(raw: RawMesh) -> Step:
+    e = Examined(raw)
+    flips = torch.zeros(len(raw.faces), dtype=torch.bool)
+    flips[e.unwound[0]] = True
+    flips[e.inside_out] ^= True
+    order = torch.arange(3).repeat(len(raw.faces), 1)
+    order[flips] = torch.tensor([0, 2, 1])
+    corner = 3 * _all(raw)[:, None] + order
+    mesh = _taken(raw, raw.faces.gather(1, order), _every(raw), corner=corner)
+    k = int(flips.sum())
+    return Step(mesh, _every(raw), _all(raw), _every(raw), k, f"flipped {k} faces")
+
+
+def _unreferenced(raw: RawMesh) -> Step:
+    lost = Examined(raw).unreferenced
+    return _without(raw, vertices=lost, what=f"dropped {len(lost)} vertices of no face")
+
+
+REPAIRS: dict[str, Callable[[RawMesh], Step]] = {
+    "triangulate": _triangulate,
+    "range": _range,
+    "nan": _nan,
+    "merge": _merge,
+    "duplicates": _duplicates,
+    "degenerate": _degenerate,
+    "split": _split,
+    "orient": _orient,
+    "unreferenced": _unreferenced,
+}
+"""In the order they are made: welding before what it may leave without area, flipping last of all."""
+
+
+def _without(raw: RawMesh, what: str, faces: Tensor | None = None, vertices: Tensor | None = None) -> Step:
+    """Less some faces and vertices [k] ids; the vertices are no corners of the other faces."""
+    kept_faces, face_map = _kept(len(raw.faces), faces)
+    kept, vertex_map = _kept(len(raw.vertices), vertices)
+    mesh = _taken(raw, _relabelled(raw.faces[kept_faces], vertex_map), kept, kept_faces)
+    count = len(raw.faces) - len(kept_faces) + len(raw.vertices) - len(kept)
+    return Step(mesh, vertex_map, face_map, kept, count, what)
+
+
+def _kept(n: int, gone: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What stays of n elements, and the new number of each, −1 of those that go."""
+    keep = torch.ones(n, dtype=torch.bool)
+    if gone is not None:
+        keep[gone] = False
+    return keep.nonzero()[:, 0], torch.where(keep, keep.cumsum(0) - 1, -1)
+
+
+def _relabelled(faces: Tensor, vertex_map: Tensor) -> Tensor:
+    """Corners by their vertices' new numbers; ids of no vertex stay of no vertex."""
+    n, left = len(vertex_map), int(vertex_map.max()) + 1 if len(vertex_map) else 0
+    present = (faces >= 0) & (faces < n)
+    beyond = torch.where(faces < 0, faces, faces - n + left)
+    return torch.where(present, vertex_map[torch.where(present, faces, 0)], beyond) if n else faces
+
+
+def _united(raw: RawMesh, first: Tensor) -> tuple[RawMesh, Tensor, Tensor, str]:
+    """Each vertex made one with `first` [N] of it: the mesh, where each went, the old vertex of each new one,
+    and at how many the attributes differed, as the end of a sentence.
+    """
+    n = len(raw.vertices)
+    kept = first == torch.arange(n)
+    torn = np.zeros(n, dtype=bool)
+    for values in raw.vertex_attributes.values():
+        torn |= (values != values[first.numpy()]).any(tuple(range(1, values.ndim)))
+    said = (
+        f"; of {int(torn.sum())} the attributes differed, the first vertex's are kept" if torn.any() else ""
+    )
+    vertex_map = (kept.cumsum(0) - 1)[first]
+    source = kept.nonzero()[:, 0]
+    return _taken(raw, _relabelled(raw.faces, vertex_map), source), vertex_map, source, said
+
+
+def _taken(
+    raw: RawMesh, faces: Tensor, vertices: Tensor, face: Tensor | None = None, corner: Tensor | None = None
+) -> RawMesh:
+    """New faces [F] on copies of old vertices, with the values of the old faces `face` [F] and of the old
+    corners `corner` [F, 3], numbered 3·face + place; of those in the same place where none are given.
+    """
+    face = torch.arange(len(raw.faces)) if face is None else face
+    corner = 3 * face[:, None] + torch.arange(3) if corner is None else corner
+    at, rows = vertices.numpy(), face.numpy()
+    old, place = (corner // 3).numpy(), (corner % 3).numpy()
+    values: Attributes = {name: array[old, place] for name, array in raw.corner_attributes.items()}
+    return RawMesh(
+        raw.vertices[vertices],
+        faces,
+        raw.face_map[face],
+        raw.skipped,
+        {name: array[at] for name, array in raw.vertex_attributes.items()},
+        {name: array[rows] for name, array in raw.face_attributes.items()},
+        values,
+        raw.left_out,
+        raw.parts,
+    )
+
+
+def _every(raw: RawMesh) -> Tensor:
+    return torch.arange(len(raw.vertices))
+
+
+def _kept_of(n: int, kept: Tensor) -> Tensor:
+    """The new number of each of n elements of which those `kept` stay, −1 of the others."""
+    number = torch.full((n,), -1)
+    number[kept] = torch.arange(len(kept))
+    return number
+
+
+def _all(raw: RawMesh) -> Tensor:
+    return torch.arange(len(raw.faces))
+
+
+def _then(before: Tensor, after: Tensor) -> Tensor:
+    """Where elements go that went `before` and then `after`; −1 stays."""
+    return torch.where(before >= 0, after[before.clamp_min(0)], -1) if len(after) else before.clamp_max(-1)

@@ -1,0 +1,1 @@
+"""Flat surfaces in closed form: quotients of rectangles, and cones."""

@@ -1,0 +1,1 @@
+"""Transport along paths, the holonomy of loops, and the kernels that it leaves invariant."""

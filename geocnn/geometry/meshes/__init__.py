@@ -1,0 +1,1 @@
+"""Triangle meshes: half-edges, geodesics, levels, Laplacians, descriptors."""

@@ -1,0 +1,116 @@
+"""Whole HEALPix maps: is it one, in which order is it stored, and the same in the other order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from geocnn.errors import GeometryError, MapError
+from geocnn.geometry.core.values import UNSEEN, Fill, check_values
+from geocnn.geometry.spheres.pixels import (
+    check_nside,
+    neighbours,
+    nested_to_ring,
+    npix,
+    nside_of,
+    ring_to_nested,
+)
+
+__all__ = ["UNSEEN", "check_map", "detect_order", "reorder"]
+
+Order = Literal["ring", "nested"]
+
+EVIDENCE = 6.0
+"""Standard deviations, where the pixels' advantages are independent."""
+
+SMOOTHER = 1.5
+"""Of maps with as much noise as signal the right reading has little less than the wrong one: undecided."""
+
+ALIKE = 4.0
+"""Measured: 0.8 to 1.7 for maps in nested order, 2 for a step on each ring and 10 to 10^30 for zonal maps."""
+
+
+def reorder(values: Tensor, to: Order, dim: int = -1) -> Tensor:
+    """The same map in the order `to`, "nested" or "ring"; its values must be in the other order, along `dim`.
+
+    Raises MapError if `dim` does not hold a whole map, GeometryError if `to` is neither name.
+
+    >>> ring_map = torch.arange(48)
+    >>> reorder(ring_map, to="nested")[:4].tolist()
+    [13, 5, 4, 0]
+    >>> bool((reorder(reorder(ring_map, to="nested"), to="ring") == ring_map).all())
+    True
+    """
+    nside = nside_of(values.shape[dim])
+    every = torch.arange(npix(nside), device=values.device, dtype=torch.int64)
+    if to == "nested":
+        return values.index_select(dim, nested_to_ring(nside, every))
+    if to == "ring":
+        return values.index_select(dim, ring_to_nested(nside, every))
+    raise GeometryError(f'a map is reordered to "ring" or to "nested", not to {to!r}')
+
+
+def check_map(values: Tensor, nside: int | None = None, dim: int = -1, fill: Fill = ()) -> int:
+    """Returns the nside of a map whose pixels lie along `dim`, or raises MapError.
+
+    Refused are a number of values that is not 12 nside^2, NaN, infinity, and the numbers that stand for no
+    value (`values.FILLS`: healpy's UNSEEN, 1e20, ..., and what `fill` names), which would silently poison
+    every pixel a convolution can reach from them.
+
+    >>> check_map(torch.zeros(3, 192))
+    4
+    """
+    found = nside_of(values.shape[dim])
+    if nside is not None and found != check_nside(nside):
+        raise MapError(
+            f"the map has {values.shape[dim]} values (nside {found}), not {npix(nside)} (nside {nside}); "
+            "average or interpolate it to that resolution, with healpy.ud_grade for example"
+        )
+    check_values(values, dim, "pixels", fill)
+    return found
+
+
+def detect_order(values: Tensor, dim: int = -1) -> Order | None:
+    """The order a map is stored in, judged by its smoothness; None where there is too little evidence.
+
+    In the right order neighbouring pixels differ little. Under either reading of up to 8192 pixels, the
+    squared differences between each and its neighbours are summed. One reading is the smoother one if its sum
+    is less by a factor SMOOTHER, and if the sum of the pixels' advantages is EVIDENCE times the root of their
+    sum of squares: a few pixels, such as sources on an empty sky, are no evidence. In either order pixels of
+    like numbers are neighbours, so a map that only depends on latitude looks smooth in nested order too,
+    along its runs of numbers. Hence in nested order differences between blocks of pixels must be as small as
+    those within blocks, up to a factor ALIKE. Constant maps, white noise, a few sources and maps of a few
+    pixels are undecided. Raises MapError for the maps `check_map` refuses.
+
+    >>> from geocnn.geometry.spheres.pixels import pixel_to_angle
+    >>> theta, phi = pixel_to_angle(8, torch.arange(768), nested=True)
+    >>> detect_order(torch.cos(theta))
+    'nested'
+    """
+    nside = check_map(values, dim=dim)
+    maps = values.movedim(dim, 0).reshape(values.shape[dim], -1).double()
+    maps = maps - maps.mean(0)
+    maps = maps / maps.abs().amax(0).clamp_min(torch.finfo(torch.float64).tiny)  # of one size, all of them
+    count = min(npix(nside), 8192)
+    sample = torch.arange(count, device=values.device, dtype=torch.int64) * npix(nside) // count
+    ring, _ = _differences(maps, sample, neighbours(nside, sample, nested=False))
+    around = neighbours(nside, sample, nested=True)
+    nested, each = _differences(maps, sample, around)
+    advantage = ring - nested
+    if not bool(advantage.sum().abs() > EVIDENCE * advantage.square().sum().sqrt()):
+        return None
+    if SMOOTHER * ring.sum() < nested.sum():
+        return "ring"
+    within = around // 4 == sample[:, None] // 4
+    beyond = (around >= 0) & (around // 16 != sample[:, None] // 16)
+    if SMOOTHER * nested.sum() < ring.sum() and each[beyond].mean() < ALIKE * each[within].mean():
+        return "nested"
+    return None
+
+
+def _differences(maps: Tensor, sample: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
+    """Of pixels [P] the sums [P] of squared differences to their neighbours [P, 8], and each of them."""
+    each = (maps[around.clamp(min=0)] - maps[sample][:, None]).square().sum(-1).masked_fill(around < 0, 0)
+    return each.sum(1), each

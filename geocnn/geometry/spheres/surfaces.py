@@ -1,0 +1,273 @@
+"""The unit sphere: exp, log and parallel transport in closed form, on HEALPix and icosahedral points.
+
+Frames are e₁ = ∂_θ (south), e₂ = ∂_φ (east), with the limit φ = 0 at a pole; the anchor is e₁.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from geocnn.errors import GeometryError
+from geocnn.geometry.core.connection import Connection, pairs_once
+from geocnn.geometry.core.results import Disc, Exp, Log, Placed, blocks
+from geocnn.geometry.core.surface import Surface
+from geocnn.geometry.spheres.icosahedron import Icosahedron
+from geocnn.geometry.spheres.pixels import (
+    bilinear_weights,
+    check_nside,
+    cubic_weights,
+    neighbours,
+    npix,
+    pixel_to_vector,
+)
+from geocnn.groups.planar import SO2
+
+
+class Grid(Protocol):
+    """Points of the sphere that a field can be interpolated from."""
+
+    def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Sources [K, S] and weights [K, S], summing to 1, for unit vectors [K, 3]."""
+        ...
+
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """The ids [E] of neighbouring points, each pair once."""
+        ...
+
+    def coarser(self) -> Sphere:
+        """The sphere of half the resolution; raises GeometryError at the coarsest."""
+        ...
+
+    def finer(self) -> Sphere:
+        """The sphere of twice the resolution, which raises GeometryError as its maker does."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sphere(Surface):
+    """The unit sphere, discretised by a grid; lengths are radians."""
+
+    grid: Grid
+
+    @property
+    def conjugate(self) -> float:
+        return math.pi
+
+    @property
+    def extent(self) -> float:
+        return math.pi
+
+    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
+        p, r = base.points, vectors.norm(dim=-1)
+        v = (vectors[..., None] * base.frames).sum(1)
+        q = torch.cos(r)[:, None] * p + _sinc(r)[:, None] * v
+        q = q / q.norm(dim=-1, keepdim=True)
+        # the frame carried along: e ↦ e + (e·d)((cos r − 1) d − sin r p), d = v/r
+        lean = -0.5 * _sinc(r / 2)[:, None] ** 2 * v - _sinc(r)[:, None] * p
+        frame = base.frames + vectors[..., None] * lean[:, None]
+        source, weight = self.grid.interpolate(q)
+        source, weight = source.to(p.device), weight.to(p)
+        angle, flip = self._read(source, q[:, None], frame[:, None], base.flipped)
+        return Exp(q, source, weight, angle, flip, torch.ones_like(r, dtype=torch.bool), r)
+
+    def _read(
+        self, source: Tensor, q: Tensor, frame: Tensor, flipped: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """(angle, flip) [K, S] from the gauge at each source to the frame at q, straight along the great
+        circle.
+        """
+        carried = transport(self.points[source], q, self.frames[source, 0])
+        along = (frame * carried[..., None, :]).sum(-1)
+        flip = None
+        if self.flipped is not None or flipped is not None:
+            here = (
+                torch.zeros_like(source, dtype=torch.bool) if self.flipped is None else self.flipped[source]
+            )
+            flip = here if flipped is None else here ^ flipped[:, None]
+        return torch.atan2(along[..., 1], along[..., 0]), flip
+
+    def _log(self, base: Placed, target: Placed) -> Log:
+        p, q = base.points, target.points
+        cosine = (p * q).sum(-1)
+        toward = q - cosine[:, None] * p
+        sine = torch.linalg.cross(p, q, dim=-1).norm(dim=-1)
+        # precise at every distance, where the arccosine is not
+        r = torch.atan2(sine, cosine)[:, None]
+        # antipodes: the direction is undetermined below the square root of float64 rounding
+        reached = (sine > 1e-8) | (cosine > 0)
+        along = (base.frames * toward[:, None]).sum(-1)
+        size = along.norm(dim=-1, keepdim=True)
+        vectors = r * torch.where(size > 0, along / size.clamp_min(1e-300), along.new_tensor([1.0, 0.0]))
+        carried = transport(q, p, target.frames[:, 0])
+        along = (base.frames * carried[:, None]).sum(-1)
+        flip = None
+        if base.flipped is not None or target.flipped is not None:
+            none = torch.zeros_like(reached)
+            flip = (none if base.flipped is None else base.flipped) ^ (
+                none if target.flipped is None else target.flipped
+            )
+        return Log(vectors, torch.atan2(along[:, 1], along[:, 0]), flip, reached)
+
+    def _disc(self, base: Placed, radius: float) -> Disc:
+        if radius >= math.pi:
+            raise GeometryError(
+                f"a log disc of radius {radius} reaches the antipode; use a radius below π or kind='exp'"
+            )
+        # 5e-13: the rounding of a dot product, so that points exactly at the radius stay in
+        least = math.cos(radius) - 5e-13
+        pairs = [
+            torch.stack(((block @ self.points.T) >= least).nonzero(as_tuple=True))
+            + torch.tensor([[k], [0]], device=block.device)
+            for k, block in blocks(base.points, 1024)
+        ]
+        target, source = torch.cat(pairs, 1)
+        log = self._log(base.take(target), self.placed.take(source))
+        return Disc(target, source, log, _sinc(log.vectors.norm(dim=-1)))
+
+    def connection(self) -> Connection:
+        """Pixels that share an edge, or the triangles' edges; transport along great circles."""
+        return self._joined(*(ids.to(self.points.device) for ids in self.grid.edges()))
+
+    def _curvature(self) -> Tensor:
+        return torch.ones_like(self.areas)
+
+    def coarser(self) -> Sphere:
+        return self.grid.coarser()
+
+    def finer(self) -> Sphere:
+        """The same sphere with about four times the points, of which `coarser` makes this one again."""
+        return self.grid.finer()
+
+
+def _sinc(r: Tensor) -> Tensor:
+    """sin(r)/r."""
+    return torch.sinc(r / math.pi)
+
+
+def transport(start: Tensor, end: Tensor, vector: Tensor) -> Tensor:
+    """Tangent vectors at `start` carried along the shorter great circle to `end`, all [..., 3] (unit points).
+
+    The rotation that takes start to end and fixes their normal; undetermined at antipodes, where it returns
+    the vector.
+
+    >>> e = torch.eye(3, dtype=torch.float64); transport(e[0], e[1], e[1])
+    tensor([-1.,  0.,  0.], dtype=torch.float64)
+    """
+    lean = (vector * end).sum(-1, keepdim=True)
+    scale = 1 + (start * end).sum(-1, keepdim=True)
+    return vector - torch.where(scale > 1e-14, lean / scale.clamp_min(1e-14), torch.zeros_like(scale)) * (
+        start + end
+    )
+
+
+def sphere_frames(points: Tensor) -> Tensor:
+    """(∂_θ, ∂_φ) at unit vectors [N, 3], as [N, 2, 3]; at a pole the limit along φ = 0.
+
+    >>> sphere_frames(torch.tensor([[1.0, 0.0, 0.0]])).tolist()
+    [[[0.0, 0.0, -1.0], [-0.0, 1.0, 0.0]]]
+    """
+    x, y, z = points.unbind(-1)
+    rho = torch.hypot(x, y)
+    at_pole = rho == 0
+    cos_phi = torch.where(at_pole, torch.ones_like(x), x / torch.where(at_pole, torch.ones_like(rho), rho))
+    sin_phi = torch.where(at_pole, torch.zeros_like(y), y / torch.where(at_pole, torch.ones_like(rho), rho))
+    south = torch.stack([z * cos_phi, z * sin_phi, -rho], -1)
+    east = torch.stack([-sin_phi, cos_phi, torch.zeros_like(x)], -1)
+    return torch.stack([south, east], -2)
+
+
+def sphere_at(points: Tensor, areas: Tensor, grid: Grid) -> Sphere:
+    """The sphere at unit vectors [N, 3], in frames (south, east)."""
+    frames, anchor = sphere_frames(points), torch.zeros(len(points), dtype=torch.float64)
+    return Sphere(points, frames, frames, areas, anchor, None, SO2, grid)
+
+
+@dataclass(frozen=True)
+class HealpixGrid:
+    """HEALPix pixels and how to interpolate between them."""
+
+    nside: int
+    nested: bool
+    interpolation: str
+
+    def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        theta = torch.atan2(torch.hypot(points[..., 0], points[..., 1]), points[..., 2])
+        phi = torch.atan2(points[..., 1], points[..., 0])
+        weights = cubic_weights if self.interpolation == "cubic" else bilinear_weights
+        return weights(self.nside, theta, phi, nested=self.nested)
+
+    def edges(self) -> tuple[Tensor, Tensor]:
+        pixel = torch.arange(npix(self.nside))
+        across = neighbours(self.nside, pixel, nested=self.nested)[:, ::2]
+        return pairs_once(pixel[:, None].expand_as(across), across, len(pixel))
+
+    def coarser(self) -> Sphere:
+        if self.nside == 1:
+            raise GeometryError(
+                "nside 1 is the coarsest HEALPix sphere; ask for fewer levels or a finer start"
+            )
+        return healpix(self.nside // 2, self.nested, self.interpolation)  # type: ignore[arg-type]
+
+    def finer(self) -> Sphere:
+        return healpix(2 * self.nside, self.nested, self.interpolation)  # type: ignore[arg-type]
+
+
+def healpix(
+    nside: int, nested: bool = False, interpolation: Literal["bilinear", "cubic"] = "bilinear"
+) -> Sphere:
+    """The HEALPix sphere of 12·nside² equal-area pixels (Górski et al. 2005), in ring or nested order.
+
+    `interpolation` is how `exp` reads between pixels: bilinear (4 pixels, second order) or cubic (fourth
+    order). Raises GeometryError unless nside is a power of two.
+
+    >>> s = healpix(4); s.n_points, round(float(s.areas.sum() / torch.pi), 12)
+    (192, 4.0)
+    """
+    nside = check_nside(nside)
+    if interpolation not in ("bilinear", "cubic"):
+        raise GeometryError(f"interpolation must be 'bilinear' or 'cubic', got {interpolation!r}")
+    n = npix(nside)
+    points = pixel_to_vector(nside, torch.arange(n), nested=nested)
+    areas = torch.full((n,), 4 * math.pi / n, dtype=torch.float64)
+    return sphere_at(points, areas, HealpixGrid(nside, nested, interpolation))
+
+
+def icosphere(level: int) -> Sphere:
+    """The icosahedron's faces quartered `level` times: 10·4^level + 2 points, coarser levels first.
+
+    Areas are a third of the adjacent spherical triangles. Raises GeometryError unless 0 ≤ level ≤ 9.
+
+    >>> s = icosphere(2); s.n_points, round(float(s.areas.sum() / torch.pi), 12)
+    (162, 4.0)
+    """
+    if not isinstance(level, int) or not 0 <= level <= 9:
+        raise GeometryError(f"icosphere level must be an integer from 0 to 9, got {level!r}")
+    solid = Icosahedron(level)
+    return sphere_at(solid.points, solid.point_areas(), IcosphereGrid(solid))
+
+
+@dataclass(frozen=True, eq=False)
+class IcosphereGrid:
+    """The icosphere's points, interpolated linearly in the triangle a direction falls in."""
+
+    solid: Icosahedron
+
+    def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        return self.solid.locate(points)
+
+    def edges(self) -> tuple[Tensor, Tensor]:
+        faces = self.solid.faces[-1]
+        return pairs_once(faces, faces.roll(-1, 1), len(self.solid.points))
+
+    def coarser(self) -> Sphere:
+        if self.solid.level == 0:
+            raise GeometryError("level 0 is the coarsest icosphere; ask for fewer levels or a finer start")
+        return icosphere(self.solid.level - 1)
+
+    def finer(self) -> Sphere:
+        return icosphere(self.solid.level + 1)
