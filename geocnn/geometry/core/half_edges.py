@@ -15,15 +15,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 
-def around_face(h: Tensor, k: int) -> Tensor:
+def around_face(h: Int[Tensor, " k"], k: int) -> Int[Tensor, " k"]:
     """The half-edges k places on from h [K], counter-clockwise in their faces."""
     return h - h % 3 + (h + k) % 3
 
 
-def following(h: Tensor) -> Tensor:
+def following(h: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
     """The half-edges after h [K], counter-clockwise in their faces.
 
     >>> following(torch.tensor([0, 2, 4])).tolist()
@@ -32,7 +33,7 @@ def following(h: Tensor) -> Tensor:
     return around_face(h, 1)
 
 
-def preceding(h: Tensor) -> Tensor:
+def preceding(h: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
     """The half-edges before h [K], counter-clockwise in their faces.
 
     >>> preceding(torch.tensor([0, 2, 4])).tolist()
@@ -51,7 +52,7 @@ class Edges(NamedTuple):
     edge: Tensor
 
 
-def edges_of(f: Tensor, n: int) -> Edges:
+def edges_of(f: Int[Tensor, "faces 3"], n: int) -> Edges:
     """The edges of faces whose ids are below n and no face's corners repeat."""
     start, end = f.flatten(), f.roll(-1, 1).flatten()
     key = torch.minimum(start, end) * n + torch.maximum(start, end)
@@ -67,7 +68,7 @@ class Sides(NamedTuple):
     same: Tensor
 
 
-def sides_of(f: Tensor, edges: Edges) -> Sides:
+def sides_of(f: Int[Tensor, "faces 3"], edges: Edges) -> Sides:
     """Neighbours over an edge that are wound against each other are those with `same`."""
     inner = (edges.count[edges.edge] == 2).nonzero()[:, 0]
     h, g = inner[edges.edge[inner].argsort(stable=True)].view(-1, 2).unbind(1)
