@@ -29,7 +29,7 @@ from torch import Tensor
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.spheres.surfaces import sphere_frames, transport
 from geocnn.groups import SO2
-from geocnn.groups.field_type import has_complex_structure
+from geocnn.groups.irrep import has_complex_structure
 from geocnn.nn import GaugeConv
 from geocnn.ops.gather import _coefficients, operator
 

@@ -10,7 +10,7 @@ import geocnn.geometry as geometry
 from geocnn.geometry.meshes.descriptors import shape_features
 from geocnn.groups import FieldType, dihedral
 from geocnn.groups.clebsch_gordan import clebsch_gordan
-from geocnn.groups.field_type import Irrep
+from geocnn.groups.irrep import Irrep
 from geocnn.groups.steerable import null_space_basis, steerable_basis
 from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics import equiangular, gauss_legendre, healpix_grid

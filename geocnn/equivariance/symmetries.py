@@ -20,7 +20,8 @@ from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.flat.rectangles import Flat
 from geocnn.geometry.meshes.build import mesh
 from geocnn.geometry.meshes.surface import Mesh
-from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep
 from geocnn.groups.planar import TRIVIAL, Group, dihedral
 from geocnn.groups.rotations import random_rotations
 from geocnn.nn.planar.group_conv import moved

@@ -1,6 +1,7 @@
 """Symmetry: structure groups, feature types, and the kernels and maps they allow."""
 
-from geocnn.groups.field_type import FieldType, Irrep, irrep_dim, irreps
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep, irrep_dim, irreps
 from geocnn.groups.planar import (
     O2,
     REFLECTION,

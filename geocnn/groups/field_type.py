@@ -2,107 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import torch
 from torch import Tensor
 
 from geocnn.errors import FieldTypeError, GeocnnError
+from geocnn.groups.irrep import Irrep, check_irrep, irrep_dim, irreps, read_irrep, rho
 from geocnn.groups.planar import SO2, Group
 from geocnn.groups.planar import group as named_group
-
-
-@dataclass(frozen=True, order=True)
-class Irrep:
-    """A real irreducible representation: its frequency and, where flips tell two apart, its parity e or o."""
-
-    frequency: int
-    parity: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.frequency}{self.parity}"
-
-
-def read_irrep(irrep: Irrep | str, g: Group) -> Irrep:
-    """An irrep of the group, or the one that a text such as "1" or "0e" names.
-
-    Raises FieldTypeError for another text, and for an irrep the group lacks.
-    """
-    if not isinstance(irrep, Irrep):
-        match = re.fullmatch(r"\s*(\d+)([eo]?)\s*", irrep) if isinstance(irrep, str) else None
-        if match is None:
-            raise FieldTypeError(
-                f"cannot read the irrep {irrep!r}; write its frequency as a text: '1', or '0e'"
-            )
-        irrep = Irrep(int(match[1]), match[2])
-    check_irrep(irrep, g)
-    return irrep
-
-
-def _is_character(frequency: int, g: Group) -> bool:
-    """Whether rotations act on this frequency by a sign (one component) and not by a plane rotation (two)."""
-    return frequency == 0 or (g.rotations is not None and 2 * frequency == g.rotations)
-
-
-def check_irrep(irrep: Irrep, g: Group) -> None:
-    """Raises FieldTypeError unless `irrep` is one of the group's."""
-    n, parity = irrep.frequency, irrep.parity
-    if n < 0 or parity not in ("", "e", "o"):
-        raise FieldTypeError(f"no irrep {irrep}: a frequency is 0 or more, a parity e, o or absent")
-    if g.rotations is not None and n > g.rotations // 2:
-        top = g.rotations // 2
-        raise FieldTypeError(f"{g} has frequencies 0 to {top}, not {n}; they repeat modulo {g.rotations}")
-    wants_parity = g.flips and _is_character(n, g)
-    if wants_parity and not parity:
-        raise FieldTypeError(f"{g} has two irreps of frequency {n}: write {n}e or, if a flip gives −1, {n}o")
-    if parity and not wants_parity:
-        raise FieldTypeError(f"irrep {irrep} has no parity in {g}: write {n}")
-
-
-def irrep_dim(irrep: Irrep, g: Group) -> int:
-    """Number of real components, 1 or 2."""
-    return 1 if _is_character(irrep.frequency, g) else 2
-
-
-def has_complex_structure(irrep: Irrep, g: Group) -> bool:
-    """Whether the maps commuting with the irrep are the complex numbers (Schur), not only the reals."""
-    return irrep_dim(irrep, g) == 2 and not g.flips
-
-
-def irreps(g: Group, max_frequency: int | None = None) -> list[Irrep]:
-    """The irreps of `g` up to a frequency, which continuous groups need.
-
-    >>> from geocnn.groups import dihedral
-    >>> print(*irreps(dihedral(4)))
-    0e 0o 1 2e 2o
-    """
-    if g.rotations is not None:
-        top = g.rotations // 2
-        top = top if max_frequency is None else min(top, max_frequency)
-    elif max_frequency is not None:
-        top = max_frequency
-    else:
-        raise FieldTypeError(f"{g} has infinitely many irreps; give max_frequency")
-    found = []
-    for n in range(top + 1):
-        parities = ("e", "o") if g.flips and _is_character(n, g) else ("",)
-        found += [Irrep(n, parity) for parity in parities]
-    return found
-
-
-def rho(irrep: Irrep, g: Group, angle: Tensor, flip: Tensor | None = None) -> Tensor:
-    """The matrices [..., d, d] by which elements (angle, flip) of `g` act on one irrep.
-
-    Law: rho(g∘h) = rho(g) rho(h).
-    """
-    n = irrep.frequency
-    c, s = torch.cos(n * angle), torch.sin(n * angle)
-    mirror = torch.ones_like(c) if flip is None else 1 - 2 * flip.to(c)
-    if irrep_dim(irrep, g) == 1:
-        return (c * mirror if irrep.parity == "o" else c)[..., None, None]
-    return torch.stack([torch.stack([c, -s * mirror], -1), torch.stack([s, c * mirror], -1)], -2)
 
 
 @dataclass(frozen=True)
@@ -113,6 +26,13 @@ class Block:
     irrep: Irrep
     dim: int
     start: int
+
+    def __iter__(self) -> Iterator[int | Irrep]:
+        """multiplicity and irrep, so that `for multiplicity, irrep in field_type` reads a type."""
+        return iter((self.multiplicity, self.irrep))
+
+    def __str__(self) -> str:
+        return f"{self.multiplicity}x{self.irrep}"
 
     @property
     def stop(self) -> int:
@@ -129,11 +49,16 @@ class FieldType:
     Immutable and hashable; printing gives a text that parses back, and equals the type. Features of this type
     have shape [..., N, D], irreps in the written order, each block component-major: [dim, multiplicity].
 
+    A type is also a sequence of its blocks, each `multiplicity` copies of one `irrep`: `len`, iteration and
+    `t[0]` give blocks, a slice such as `t[1:]` gives a type, `+` and `*` give direct sums.
+
     Raises FieldTypeError when the text does not parse or names an irrep the group lacks, GroupError when
     there is no group of that name.
 
     >>> t = FieldType("16x0 + 8x1"); t.dim, str(t)
     (32, '16x0 + 8x1')
+    >>> print(2 * t, t[1:], [multiplicity for multiplicity, irrep in t], "1" in t, sep="; ")
+    16x0 + 8x1 + 16x0 + 8x1; 8x1; [16, 8]; True
     >>> print(FieldType("O2: 4x0e + 2x1"))
     O2: 4x0e + 2x1
     >>> print(FieldType.regular("C8", 2))
@@ -197,7 +122,7 @@ class FieldType:
         return FieldType, (str(self),)
 
     def __str__(self) -> str:
-        terms = " + ".join(f"{b.multiplicity}x{b.irrep}" for b in self.blocks)
+        terms = " + ".join(map(str, self.blocks))
         return terms if self.group == SO2 else f"{self.group}: {terms}"
 
     def __repr__(self) -> str:
@@ -220,6 +145,33 @@ class FieldType:
     def __radd__(self, other: str) -> FieldType:
         return FieldType(other, self.group) + self
 
+    def __mul__(self, copies: int) -> FieldType:
+        """The direct sum of so many copies of the type, t * 2 = t + t."""
+        try:
+            count = operator.index(copies)
+        except TypeError:
+            return NotImplemented
+        if count < 1:
+            raise FieldTypeError(f"{count} copies of {self} have no irrep; take one copy or more")
+        return FieldType.of(self.terms * count, self.group)
+
+    __rmul__ = __mul__
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.blocks)
+
+    @overload
+    def __getitem__(self, index: int) -> Block: ...
+    @overload
+    def __getitem__(self, index: slice) -> FieldType: ...
+    def __getitem__(self, index: int | slice) -> Block | FieldType:
+        if isinstance(index, slice):
+            return FieldType.of(self.terms[index], self.group)
+        return self.blocks[index]
+
     def __contains__(self, irrep: Irrep | str) -> bool:
         return self.multiplicity(irrep) > 0
 
@@ -241,6 +193,49 @@ class FieldType:
         """
         wanted = read_irrep(irrep, self.group)
         return sum(b.multiplicity for b in self.blocks if b.irrep == wanted)
+
+    def slices(self) -> list[slice]:
+        """The channels of each block.
+
+        >>> FieldType("16x0 + 8x1").slices()
+        [slice(0, 16, None), slice(16, 32, None)]
+        """
+        return [slice(b.start, b.stop) for b in self.blocks]
+
+    def simplify(self) -> FieldType:
+        """The type whose neighbouring blocks of one irrep are joined; blocks are not sorted.
+
+        Features keep their order of channels where a joined irrep has one component. Where it has two, the
+        copies' first components come to stand before the second ones: `join` and `select` rearrange them.
+
+        >>> t = FieldType("1x0 + 2x0 + 1x1 + 1x1"); simple = t.simplify(); print(simple)
+        3x0 + 2x1
+        >>> simple.join({i: t.select(torch.arange(7), i) for i in t.irreps}).tolist()
+        [0, 1, 2, 3, 5, 4, 6]
+        """
+        terms: list[tuple[int, Irrep]] = []
+        for multiplicity, irrep in self.terms:
+            if terms and terms[-1][1] == irrep:
+                multiplicity += terms.pop()[0]
+            terms.append((multiplicity, irrep))
+        return FieldType.of(terms, self.group)
+
+    def randn(
+        self,
+        *size: int,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Random features of this type, every component normal with variance 1; the last size is -1, which
+        stands for the channels.
+
+        >>> FieldType("16x0 + 8x1").randn(5, 100, -1).shape
+        torch.Size([5, 100, 32])
+        """
+        if size[-1:] != (-1,):
+            raise FieldTypeError(f"sizes end with -1, which stands for the channels, got {size}")
+        return torch.randn(*size[:-1], self.dim, generator=generator, dtype=dtype, device=device)
 
     @property
     def max_frequency(self) -> int:

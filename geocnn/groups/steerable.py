@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import FieldTypeError
-from geocnn.groups.field_type import Irrep, has_complex_structure, irrep_dim, rho
+from geocnn.groups.irrep import Irrep, has_complex_structure, irrep_dim, rho
 from geocnn.groups.planar import Group
 
 Matrix = tuple[tuple[float, float], ...]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError
-from geocnn.groups.field_type import FieldType, Irrep, irrep_dim
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep, irrep_dim
 
 
 class FourierNonlinearity(nn.Module):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from geocnn.errors import FieldTypeError, SamplingError
 from geocnn.geometry.core.sampling import radial_quadrature
 from geocnn.geometry.core.stencil import Stencil
-from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep, has_complex_structure, irrep_dim
 from geocnn.groups.steerable import Moment, radial_basis
 from geocnn.nn.linear import real_matrix
 from geocnn.ops.gather import MomentBasis, check_input, gather

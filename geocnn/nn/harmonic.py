@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError
 from geocnn.geometry.core.stencil import Stencil
-from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep
 from geocnn.harmonics.fields import field_analysis, field_synthesis
 from geocnn.harmonics.grid import RingGrid, point_weights
 from geocnn.harmonics.sht import integral

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError
-from geocnn.groups.field_type import FieldType, has_complex_structure, irrep_dim
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import has_complex_structure, irrep_dim
 
 
 class FieldLinear(nn.Module):

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, GeometryError
 from geocnn.geometry.core.hierarchy import Hierarchy
-from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep
 from geocnn.nn.blocks import ConvBlock, ResidualBlock
 from geocnn.nn.dropout import FieldDropout
 from geocnn.nn.linear import FieldLinear

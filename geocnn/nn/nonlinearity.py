@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from geocnn import safe
-from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep
 
 
 class Gated(nn.Module):

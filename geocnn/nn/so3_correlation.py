@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, GeometryError
 from geocnn.geometry.core.sampling import radial_quadrature
-from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep
 from geocnn.groups.steerable import radial_basis
 from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics.dense import dense_analysis, dense_synthesis, is_dense

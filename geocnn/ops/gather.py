@@ -21,7 +21,8 @@ from geocnn.errors import GeometryError, GroupError
 from geocnn.geometry.core.hierarchy import Hierarchy
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.core.surface import Surface
-from geocnn.groups.field_type import FieldType, Irrep, has_complex_structure, irrep_dim, rho
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep, has_complex_structure, irrep_dim, rho
 from geocnn.groups.planar import Group
 from geocnn.groups.steerable import Moment, moments_between, radial_basis
 from geocnn.lasting import lasting

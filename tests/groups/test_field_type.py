@@ -218,6 +218,95 @@ def test_a_flip_cannot_act_without_flips_in_the_group():
             call()
 
 
+# ---- a sequence of blocks
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_a_type_is_a_sequence_of_its_blocks(g):
+    t = every_irrep(g)
+    assert len(t) == len(list(t)) == len(t.terms)
+    assert [(multiplicity, irrep) for multiplicity, irrep in t] == t.terms
+    assert [t[i] for i in range(len(t))] == list(t)
+    assert t[-1] == list(t)[-1]
+    with pytest.raises(IndexError):
+        t[len(t)]
+    # the sum of its blocks' texts, and of its parts, is the type again
+    assert FieldType(" + ".join(map(str, t)), g) == t
+    assert t[:1] + t[1:] == t if len(t) > 1 else t[:] == t
+    with pytest.raises(FieldTypeError, match="at least one irrep"):
+        t[len(t) :]
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_slices_are_the_channels_of_the_blocks(g):
+    t = every_irrep(g)
+    x = features(t, 3)
+    assert torch.equal(torch.cat([x[..., s] for s in t.slices()], -1), x)
+    for block, channels in zip(t, t.slices(), strict=True):
+        assert torch.equal(block.view(x).flatten(-2), x[..., channels])
+
+
+def test_a_product_is_a_repeated_sum():
+    t = FieldType("O2: 2x0e + 1x1")
+    assert t * 3 == 3 * t == t + t + t
+    assert t * 1 == t
+    assert (2 * t).dim == 2 * t.dim
+    with pytest.raises(FieldTypeError, match="0 copies of O2: 2x0e"):
+        t * 0
+    with pytest.raises(TypeError):
+        t * 1.5  # pyright: ignore[reportOperatorIssue]
+    with pytest.raises(TypeError):
+        t * t  # pyright: ignore[reportOperatorIssue]
+
+
+def test_an_irrep_is_in_a_type_as_text_or_value():
+    t = FieldType("O2: 2x0o + 1x1")
+    assert "0o" in t and Irrep(1) in t
+    assert "0e" not in t and "2" not in t
+
+
+@pytest.mark.parametrize(
+    ("text", "simple"),
+    [
+        ("1x0 + 2x0 + 1x1", "3x0 + 1x1"),
+        ("1x1 + 1x1", "2x1"),
+        ("2x1 + 1x0 + 3x1", "2x1 + 1x0 + 3x1"),
+        ("O2: 1x0e + 1x0o + 1x0o", "O2: 1x0e + 2x0o"),
+    ],
+)
+def test_simplify_joins_neighbours_alone(text, simple):
+    assert FieldType(text).simplify() == simple
+    assert FieldType(simple).simplify() == simple
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_features_of_the_simplified_type_are_the_same_features(g):
+    t = every_irrep(g) + every_irrep(g)[-1:]
+    simple, element, x = t.simplify(), draw(g, 20, 0), features(t, 20)
+    assert len(simple) < len(t) and simple.irreps == t.irreps and simple.dim == t.dim
+
+    def rearranged(x: torch.Tensor) -> torch.Tensor:
+        return simple.join({i: t.select(x, i) for i in t.irreps})
+
+    torch.testing.assert_close(
+        simple.act(rearranged(x), *element), rearranged(t.act(x, *element)), **TOLERANCE
+    )
+
+
+def test_random_features_have_the_shape_asked_for():
+    t = FieldType("4x0 + 2x1")
+    draws = [
+        t.randn(5, 1000, -1, generator=torch.Generator().manual_seed(0), dtype=torch.float64) for _ in "ab"
+    ]
+    assert draws[0].shape == (5, 1000, 8)
+    assert torch.equal(*draws)
+    # the mean of 5000 squares of variance 2 is 1 to ± 0.02; five times that
+    assert (draws[0].square().mean((0, 1)) - 1).abs().max() < 0.1
+    assert t.randn(-1).dtype == torch.float32
+    with pytest.raises(FieldTypeError, match="end with -1"):
+        t.randn(5, 8)
+
+
 # ---- the representation
 
 

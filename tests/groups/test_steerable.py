@@ -24,7 +24,7 @@ from geocnn.groups import (
     null_space_basis,
     steerable_basis,
 )
-from geocnn.groups.field_type import has_complex_structure
+from geocnn.groups.irrep import has_complex_structure
 from geocnn.groups.steerable import moments, moments_between, radial_basis
 
 FINITE = [TRIVIAL, REFLECTION, *map(cyclic, range(2, 9)), *map(dihedral, range(2, 7))]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GroupError
-from geocnn.groups.field_type import Irrep
+from geocnn.groups.irrep import Irrep
 from geocnn.groups.planar import Element, Group, inverse
 from geocnn.groups.steerable import AngularBasis, radial_basis, steerable_basis
 

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from geocnn.console import progress
 from geocnn.data.bodies import PARTS
-from geocnn.groups.field_type import FieldType, Irrep
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep
 from geocnn.nn import SurfaceUNet
 from geocnn.train.files import load_model, save_model
 from geocnn.train.recipes.part_surfaces import AREA, batch, shares
