@@ -108,6 +108,17 @@ class SurfaceData(Data):
                 own["_joined"] = own["_joined"].to(device)
         return self
 
+    def pin_memory(self, *args: str) -> SurfaceData:
+        """As in PyG, for whose loaders' `pin_memory=True` it is called; the geometry is pinned too."""
+        super().pin_memory(*args)
+        held = self._store.get("hierarchy")
+        if isinstance(held, Hierarchy):
+            self._store["hierarchy"] = held.pin_memory()
+        elif held is not None:
+            # what a network is given, not the parts it was joined from
+            vars(self)["_joined"] = self.hierarchy.pin_memory()
+        return self
+
 
 # values that `torch.load` may make without unpickling anything else, so that PyG's saved data sets load
 torch.serialization.add_safe_globals([SurfaceData, Hierarchy, Stencil, Group])

@@ -9,6 +9,7 @@ from geocnn.nn.linear import FieldLinear
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.nn.nonlinearity import Gated, NormNonlinearity
 from geocnn.nn.norm import FieldNorm
+from geocnn.nn.on_surface import OnSurface
 from geocnn.nn.planar.background import to_full
 from geocnn.nn.planar.full_conv import FullConv1d, FullConv2d, FullConv3d
 from geocnn.nn.planar.group_conv import GroupConv, GroupPool, IsotropicConv2d, LiftingConv
@@ -38,6 +39,7 @@ __all__ = [
     "IsotropicConv2d",
     "LiftingConv",
     "NormNonlinearity",
+    "OnSurface",
     "Pool",
     "ResidualBlock",
     "SO3Correlation",

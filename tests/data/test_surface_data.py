@@ -223,3 +223,22 @@ def test_a_data_set_of_pyg_saves_and_loads_them(tmp_path):
         assert_same(one.hierarchy, other.hierarchy)
     batch, expected = (next(iter(DataLoader(s, batch_size=3))) for s in (found, surfaces))
     assert_same(batch.hierarchy, expected.hierarchy)
+
+
+def test_a_loader_pins_the_geometry_too(monkeypatch):
+    """Without a GPU nothing can be pinned: here a pinned tensor is a marked copy."""
+    marked = set()
+
+    def pin(t: torch.Tensor) -> torch.Tensor:
+        copy = t.clone()
+        marked.add(id(copy))
+        return copy
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda t: id(t) in marked)
+    h = geometry.icosphere(1).hierarchy(levels=2)
+    one = SurfaceData(x=torch.zeros(42, 3), areas=h.areas[0], hierarchy=h)
+    for data in (one.clone(), next(iter(DataLoader([one, one], batch_size=2)))):
+        pinned = data.pin_memory()
+        assert pinned.x.is_pinned() and pinned.hierarchy.is_pinned()
+        assert not h.is_pinned()

@@ -153,6 +153,7 @@ SUBJECTS: dict[str, Subject] = {
     "SurfaceUNet, oversampled": Subject(
         lambda: layers.SurfaceUNet("1x0", [MIXED, MIXED], "1x0"), (48, 1), lambda: levels(oversample=True)
     ),
+    "OnSurface": Subject(lambda: layers.OnSurface(layers.GaugeConv(MIXED, "1x1"), *between()), (48, 6)),
     "SO3Correlation": Subject(lambda: layers.SO3Correlation(MIXED, MIXED, lmax=4), (45, 6), lambda: (GRID,)),
     "SO3Correlation, local": Subject(
         lambda: layers.SO3Correlation(MIXED, MIXED, 4, rings=2, radius=1.0), (45, 6), lambda: (GRID, COARSE)

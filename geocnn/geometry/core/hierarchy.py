@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.core.placement import Device, Movable, destination
+from geocnn.geometry.core.placement import Movable
 from geocnn.geometry.core.stencil import Stencil, load_tensors, save_tensors
 from geocnn.groups.planar import Group
 from geocnn.lasting import keep_normal
@@ -67,22 +67,6 @@ class Hierarchy(Movable):
         for s in [*self.stencils, *self.down, *self.up, *self.readings]:
             joined = joined if s is None else joined.join(s.group)
         return joined
-
-    def to(
-        self, device: Device | torch.dtype | Tensor | None = None, dtype: torch.dtype | None = None
-    ) -> Hierarchy:
-        """A copy on another device or in another floating dtype, as `Stencil.to`; areas are cast too. Raises
-        GeometryError as that does.
-        """
-        device, dtype = destination(device, dtype)
-        return Hierarchy(
-            [s.to(device, dtype) for s in self.stencils],
-            [s.to(device, dtype) for s in self.down],
-            [s.to(device, dtype) for s in self.up],
-            [a.to(device, dtype) for a in self.areas],
-            [p.to(device) for p in self.ptr],
-            [None if s is None else s.to(device, dtype) for s in self.readings],
-        )
 
     def turn_frames(self, alpha: Sequence[Tensor], flip: Sequence[Tensor] | None = None) -> Hierarchy:
         """The same hierarchy in another gauge: one tensor of angles [N_i] in radians (and of flips [N_i]) a

@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from geocnn.errors import GeometryError
+
 Device = torch.device | str | int
+T = TypeVar("T")
 
 
-class Movable(ABC):
-    """The short forms of `to`, as tensors and modules have them."""
+class Movable:
+    """A dataclass that is moved and cast as tensors and modules are, with all the tensors in its fields."""
 
-    @abstractmethod
     def to(
-        self, device: Device | torch.dtype | Tensor | None = None, dtype: torch.dtype | None = None
-    ) -> Self: ...
+        self,
+        device: Device | torch.dtype | Tensor | None = None,
+        dtype: torch.dtype | None = None,
+        non_blocking: bool = False,
+    ) -> Self:
+        """A copy on another device or in another floating dtype, or in those of a tensor; this is where
+        geometry is cast, once.
+
+        A stencil where nothing changes is itself, so that its operators are kept. Raises GeometryError for a
+        dtype that is not a floating one.
+        """
+        device, dtype = destination(device, dtype)
+        if dtype is not None and not dtype.is_floating_point:
+            raise GeometryError(
+                f"lengths, angles and weights need a floating dtype, got {dtype}; give e.g. torch.float32"
+            )
+        return mapped(self, lambda t: t.to(device, dtype if t.is_floating_point() else None, non_blocking))
 
     def cpu(self) -> Self:
         return self.to("cpu")
 
-    def cuda(self, device: Device = "cuda") -> Self:
-        return self.to(device)
+    def cuda(self, device: Device = "cuda", non_blocking: bool = False) -> Self:
+        return self.to(device, non_blocking=non_blocking)
 
     def float(self) -> Self:
         return self.to(dtype=torch.float32)
 
     def double(self) -> Self:
         return self.to(dtype=torch.float64)
+
+    def pin_memory(self) -> Self:
+        """A copy in page-locked memory, from which `to(device, non_blocking=True)` copies to a GPU while the
+        program goes on. A DataLoader with `pin_memory=True` calls it. It needs a GPU, as for tensors.
+        """
+        return mapped(self, Tensor.pin_memory)
+
+    def is_pinned(self) -> bool:
+        return all(t.is_pinned() for _, t in named_tensors(self))
 
 
 def destination(
@@ -48,16 +74,49 @@ def destination(
     return device, dtype
 
 
-def moved(value: Any, device: Device) -> Any:
-    """A value with all its tensors on a device, in tuples, lists and dataclasses too."""
+def mapped(value: T, change: Callable[[Tensor], Tensor]) -> T:
+    """A value with all its tensors changed, in tuples, lists and dataclasses too. What occurs in it twice is
+    changed once, and still occurs twice; a dataclass or a tuple in which nothing changes stays the
+    same object.
+    """
+    return _mapped(value, change, {})
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor], changed: dict[int, Any]) -> Any:
+    if id(value) in changed:
+        return changed[id(value)]
+    new = value
     if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(moved(part, device) for part in value))
-    if isinstance(value, list):
-        return [moved(part, device) for part in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(
-            value, **{f.name: moved(getattr(value, f.name), device) for f in fields(value) if f.init}
-        )
-    return value
+        new = change(value)
+    elif isinstance(value, list):
+        new = [_mapped(part, change, changed) for part in value]
+    elif isinstance(value, tuple):
+        parts = [_mapped(part, change, changed) for part in value]
+        if any(part is not old for part, old in zip(parts, value, strict=True)):
+            new = type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    elif is_dataclass(value) and not isinstance(value, type):
+        parts = {f.name: _mapped(getattr(value, f.name), change, changed) for f in fields(value) if f.init}
+        if any(part is not getattr(value, name) for name, part in parts.items()):
+            new = replace(value, **parts)
+    changed[id(value)] = new
+    return new
+
+
+def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a Movable, or of a list of such, with names of where they lie.
+
+    >>> from geocnn.geometry import healpix
+    >>> from geocnn.geometry.core.placement import named_tensors
+    >>> h = healpix(2).hierarchy(levels=2, radius=1.0)
+    >>> [name for name, _ in named_tensors(h, "h") if "weight" in name]
+    ['h_stencils_0_weight', 'h_stencils_1_weight', 'h_down_0_weight', 'h_up_0_weight']
+    """
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            yield from named_tensors(part, f"{name}_{number}")
+    elif isinstance(value, Movable):
+        for f in fields(value):  # type: ignore[arg-type]
+            if f.init:
+                yield from named_tensors(getattr(value, f.name), f"{name}_{f.name}")

@@ -8,7 +8,7 @@ gauge to the target's. Nothing here knows which surface it came from.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.files import replacing
 from geocnn.geometry.core.inputs import read_gauge
-from geocnn.geometry.core.placement import Device, Movable, destination
+from geocnn.geometry.core.placement import Movable, mapped
 from geocnn.groups.planar import Group, compose, group, inverse
 from geocnn.lasting import keep_normal
 
@@ -80,32 +80,11 @@ class Stencil(Movable):
         return f"Stencil({size}, radius {self.radius:.4g}, {self.group}, {self.r.dtype}, {self.device})"
 
     def __deepcopy__(self, memo: dict) -> Stencil:
-        return self._map(lambda t: t.clone())
+        return mapped(self, Tensor.clone)
 
     def __reduce__(self):
         names = (*_TENSORS, "radius", "n_source", "group", "samples")
         return Stencil, tuple(getattr(self, name) for name in names)
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Stencil:
-        tensors = {name: None if (t := getattr(self, name)) is None else change(t) for name in _TENSORS}
-        return replace(self, **tensors)
-
-    def to(
-        self, device: Device | torch.dtype | Tensor | None = None, dtype: torch.dtype | None = None
-    ) -> Stencil:
-        """A copy on another device or in another floating dtype, or in those of a tensor; this is where
-        geometry is cast, once.
-
-        The stencil itself where nothing changes, so that its operators are kept. Raises GeometryError for a
-        dtype that is not a floating one.
-        """
-        device, dtype = destination(device, dtype)
-        if dtype is not None and not dtype.is_floating_point:
-            raise GeometryError(
-                f"lengths, angles and weights need a floating dtype, got {dtype}; give e.g. torch.float32"
-            )
-        moved = self._map(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
-        return self if all(getattr(moved, name) is getattr(self, name) for name in _TENSORS) else moved
 
     def turn_frames(
         self,

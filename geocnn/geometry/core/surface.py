@@ -18,7 +18,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry.core.connection import Connection, pairs_once
 from geocnn.geometry.core.inputs import point_ids, read_gauge, real_numbers
-from geocnn.geometry.core.placement import Device, moved
+from geocnn.geometry.core.placement import Device, mapped
 from geocnn.geometry.core.radius import USUAL, check_entries, check_radius, check_samples, check_unit, doubt
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.core.sampling import (
@@ -67,7 +67,7 @@ class Surface(ABC):
         """
         if torch.device(device) == self.points.device:
             return self
-        return moved(self, device)
+        return mapped(self, lambda t: t.to(device))
 
     @property
     def n_points(self) -> int:
