@@ -31,7 +31,7 @@ from geocnn.geometry.spheres.surfaces import sphere_frames, transport
 from geocnn.groups import SO2
 from geocnn.groups.irrep import has_complex_structure
 from geocnn.nn import GaugeConv
-from geocnn.ops.gather import _coefficients, operator
+from geocnn.ops.operators import entry_coefficients, operator
 
 ROOT = Path(__file__).resolve().parents[1]
 POINTS, ENTRIES, REPEATS = 10_000, 32, 5
@@ -164,7 +164,7 @@ def main() -> None:
     x = torch.randn(POINTS, layer.in_type.dim, requires_grad=True)
     g = torch.randn(POINTS, layer.out_type.dim)
     blocks = operator(stencil, layer.basis, x.dtype)
-    coefficients = [_coefficients(stencil, layer.basis, s).float() for s in layer.basis.sources]
+    coefficients = [entry_coefficients(stencil, layer.basis, s).float() for s in layer.basis.sources]
     matrices = [csr_matrices(stencil, c) for c in coefficients]
     weights = list(layer.parameters())
     forms = {

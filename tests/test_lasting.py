@@ -15,7 +15,7 @@ from geocnn.harmonics.sht import analysis, synthesis
 from geocnn.lasting import kept, lasting
 from geocnn.nn import GaugeConv, SO3Correlation, SurfaceEncoder, SurfaceUNet
 from geocnn.nn.planar.layer_taps import taps
-from geocnn.ops import gather as ops
+from geocnn.ops import operators as ops
 
 PACKAGE = Path(geocnn.__file__).parent
 

@@ -1,29 +1,76 @@
-"""GaugeConv: the steerable convolution on any stencil."""
+"""GaugeConv: the steerable convolution on any stencil.
+
+    (k ⋆ f)(p) = 1/(πR²) ∫ K(v) Γ f(exp_p v) dv  over the disc |v| < R in the tangent plane at p
+               ≈ Σ_e w_e K(r_e/R, θ_e) rho(g_e) f(source_e)
+
+A stencil lists for each target point p its entries e: a source point, its polar coordinates (r, θ) in the
+tangent plane at p, its weight w and the transporter g that carries a feature from the source's frame to p's.
+The kernel K is a sum of learnt coefficients times R_ring(r/R) (radial functions) times harmonics of θ.
+
+`gather_reference` computes this sum as it reads. `GaugeConv` computes the same map in the fast form of
+`geocnn/ops/gather.py`, whose operators are made in `geocnn/ops/operators.py`.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, SamplingError
-from geocnn.geometry.core.sampling import radial_quadrature
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
-from geocnn.groups.irrep import Irrep, has_complex_structure, irrep_dim
-from geocnn.groups.steerable import Moment, radial_basis
-from geocnn.nn.linear import real_matrix
-from geocnn.ops.gather import MomentBasis, check_input, gather
+from geocnn.groups.irrep import Irrep, has_complex_structure, rho
+from geocnn.groups.steerable import radial_basis
+from geocnn.nn.kernel_weights import (
+    initialise,
+    invariant_channels,
+    kernel_basis,
+    kernel_weights,
+    mixing_matrices,
+    with_bias,
+)
+from geocnn.ops.gather import check_input, gather
+from geocnn.ops.moments import Mix, MomentBasis, angular_kernel
 
 if TYPE_CHECKING:
     from geocnn.nn.so3_correlation import SO3Correlation
 
 
+def gather_reference(
+    x: Tensor, stencil: Stencil, source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix
+) -> Tensor:
+    """The formula, entry by entry: x [B, n_source, D] -> [B, n_target, D']. Slow; memory grows with entries.
+
+    `mix` holds the learnt coefficients (`GaugeConv.mix`).
+    """
+    t, y = stencil.r / stencil.radius, {}
+    for irrep in basis.sources:
+        feature = source.select(x, irrep)[:, stencil.source]
+        transporter = rho(irrep, basis.group, stencil.angle, stencil.flip).to(x.dtype)
+        carried = torch.einsum("eij,bejc->beic", transporter, feature)
+        for landing, dim, _, _ in basis.runs(irrep):
+            moments = []
+            for m in basis.of(irrep, landing):
+                radial = radial_basis(t, basis.rings, m.frequency).to(x.dtype)
+                angular = angular_kernel(m, basis.group, stencil.theta).to(x.dtype)
+                terms = torch.einsum(
+                    "e,er,eij,bejc->beirc", stencil.weight.to(x.dtype), radial, angular, carried
+                )
+                sums = terms.new_zeros(x.shape[0], stencil.n_target, *terms.shape[2:])
+                moments.append(sums.index_add(1, stencil.target, terms))
+            moments = torch.stack(moments, 3).flatten(3)
+            if has_complex_structure(landing, target.group):
+                mixed = (moments.flatten(2) @ mix[landing, irrep]).unflatten(-1, (dim, -1))
+            else:
+                mixed = moments @ mix[landing, irrep]
+            y[landing] = y.get(landing, 0) + mixed
+    return target.join(y)
+
+
 class GaugeConv(nn.Module):
-    """(k ⋆ f)(p) = 1/(πR²) ∫ K(v) Γ f(exp_p v) dv over the disc |v| < R, with a kernel its structure group
-    allows.
+    """The convolution above with a learnt kernel that the structure group allows.
 
     The kernel is a sum of angular harmonics times `rings` radial functions of r/R, with learnt coefficients;
     the bias acts on invariant channels only. The same layer runs on every surface, and its answer does not
@@ -34,7 +81,7 @@ class GaugeConv(nn.Module):
     `max_frequency` bounds the kernel's angular frequency; finite groups need it.
 
     The first call on a stencil derives an operator from it and keeps it there; torch.compile and torch.export
-    want that call to have been made.
+    need that call to come first.
 
     Raises FieldTypeError (feature dimension or dtype, different groups, nothing can reach an output irrep),
     GeometryError (number of points), GroupError (the stencil's transporters leave the layer's group) and
@@ -56,100 +103,36 @@ class GaugeConv(nn.Module):
     ):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
-        if self.in_type.group != self.out_type.group:
-            raise FieldTypeError(
-                f"input {self.in_type} and output {self.out_type} belong to different groups; give both one"
-            )
-        if not isinstance(rings, int) or rings < 1:
-            raise FieldTypeError(f"a kernel needs at least one ring, a whole number, got rings={rings!r}")
-        self.basis = MomentBasis.between(self.in_type, self.out_type, rings, max_frequency)
-        self.weight = nn.ParameterDict()
-        for irrep in self.out_type.irreps:
-            count = sum(self._fan_in(irrep))
-            if count == 0:
-                raise FieldTypeError(
-                    f"no kernel leads from {self.in_type} to {irrep} (max_frequency={max_frequency}); "
-                    "raise max_frequency, give the input more irreps, or leave this one out"
-                )
-            parts = 2 if has_complex_structure(irrep, self.in_type.group) else 1
-            self.weight[str(irrep)] = nn.Parameter(
-                torch.empty(parts, count, self.out_type.multiplicity(irrep))
-            )
-        invariant = sum(b.multiplicity for b in self.out_type.blocks if self.out_type.is_invariant(b.irrep))
-        self.bias = nn.Parameter(torch.empty(invariant)) if bias and invariant else None
-        channels = [
-            c
-            for b in self.out_type.blocks
-            if self.out_type.is_invariant(b.irrep)
-            for c in range(b.start, b.stop)
-        ]
-        self.register_buffer("_invariant", torch.tensor(channels, dtype=torch.int64), persistent=False)
+        self.basis = kernel_basis(self.in_type, self.out_type, rings, max_frequency)
+        self.weight = kernel_weights(self.basis, self.in_type, self.out_type)
+        channels = invariant_channels(self.out_type)
+        self.bias = nn.Parameter(torch.zeros(len(channels))) if bias and len(channels) else None
+        self.register_buffer("_invariant", channels, persistent=False)
         self.reset_parameters()
 
     _invariant: Tensor
 
-    def _fan_in(self, target: Irrep) -> list[int]:
-        """Moments · rings · channels that arrive at a target irrep from each of `basis.sources`."""
-        rings = self.basis.rings
-        return [
-            len(self.basis.of(source, target)) * rings * self.in_type.multiplicity(source)
-            for source in self.basis.sources
-        ]
-
     def reset_parameters(self) -> None:
-        """Weights such that input of unit variance that is independent from one point to the next keeps it.
-
-        A disc of radius R then holds π·rings² independent points: one a ring's width, as when R is `rings`
-        spacings. So it is on `log` stencils; the linear interpolation of `exp` ones passes about 0.6 of it.
-        """
-        independent = math.pi * self.basis.rings**2
-        for irrep in self.out_type.irreps:
-            variance = 0.0
-            for source in self.basis.sources:
-                for m in self.basis.of(source, irrep):
-                    variance += self.in_type.multiplicity(source) * _component_power(m, self.basis)
-            weight = self.weight[str(irrep)]
-            nn.init.normal_(weight, std=math.sqrt(independent / (variance * weight.shape[0])))
+        """Draw weights that keep the variance of independent input (`kernel_weights.initialise`); no bias."""
+        initialise(self.weight, self.basis, self.in_type, self.out_type)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, stencil: Stencil | None = None) -> Tensor:
         stencil = self._checked(x, stencil)
         y = gather(x.reshape(-1, *x.shape[-2:]), stencil, self.in_type, self.out_type, self.basis, self.mix())
-        if self.bias is not None:
-            y = y + y.new_zeros(self.out_type.dim).index_copy(0, self._invariant, self.bias.to(y.dtype))
+        y = with_bias(y, self.bias, self._invariant)
         return y.reshape(*x.shape[:-2], *y.shape[-2:])
 
     def mix(self) -> dict[tuple[Irrep, Irrep], Tensor]:
-        """For each (target, source) irrep the matrix that mixes its moments.
-
-        Where the irrep commutes with the complex numbers a + ib, those as real 2 × 2 blocks:
-        [2 · K, 2 · copies].
-        """
-        found = {}
-        for target in self.out_type.irreps:
-            parts = self.weight[str(target)].split(self._fan_in(target), 1)
-            for source, weight in zip(self.basis.sources, parts, strict=True):
-                found[target, source] = real_matrix(weight)
-        return found
+        """For each (target, source) irrep the matrix that mixes the moments between them."""
+        return mixing_matrices(self.weight, self.basis, self.in_type, self.out_type)
 
     def to_harmonic(self, radius: float, lmax: int) -> SO3Correlation:
-        """The same map on the sphere, for stencils of that radius (radians), by harmonics up to degree lmax.
+        """The same map on the sphere by harmonics, with the same parameters: see `geocnn.nn.twins`."""
+        from geocnn.nn.twins import to_harmonic
 
-        It has this layer's parameters, not copies. The two agree as the grid is refined. Raises
-        FieldTypeError for a group other than SO(2) and GeometryError for a radius above π.
-
-        >>> GaugeConv("1x0", "4x0 + 2x1").to_harmonic(radius=0.6, lmax=15).matrices().shape
-        torch.Size([16, 1, 6])
-        """
-        from geocnn.nn.so3_correlation import SO3Correlation
-
-        basis, bias = self.basis, self.bias is not None
-        made = SO3Correlation(
-            self.in_type, self.out_type, lmax, basis.rings, radius, basis.max_frequency, bias
-        )
-        made.weight, made.bias = self.weight, self.bias
-        return made.to(next(self.parameters()).device)
+        return to_harmonic(self, radius, lmax)
 
     def _checked(self, x: Tensor, stencil: Stencil | None) -> Stencil:
         stencil = check_input(x, stencil, self.in_type)
@@ -171,14 +154,3 @@ class GaugeConv(nn.Module):
     def extra_repr(self) -> str:
         basis = self.basis
         return f"{self.in_type} -> {self.out_type}, rings={basis.rings}, max_frequency={basis.max_frequency}"
-
-
-def _component_power(m: Moment, basis: MomentBasis) -> float:
-    """Mean square of one component of a moment of unit-variance input, Σ_rings ∫₀¹ R(t)² 2t dt · ½ or 1.
-
-    The harmonic e^{iℓθ} of a real source has two components, of which each holds half the power unless ℓ = 0.
-    """
-    t, w = radial_quadrature(64)
-    power = float((w[:, None] * radial_basis(t, basis.rings, m.frequency) ** 2).sum())
-    is_real = irrep_dim(m.source, basis.group) == 1
-    return power / 2 if is_real and m.frequency != 0 else power

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,18 @@ from geocnn.harmonics.fields import conjugate, field_analysis, field_synthesis, 
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.sht import check_grid
 from geocnn.harmonics.uncompiled import uncompiled
-from geocnn.nn.gauge_conv import GaugeConv
+from geocnn.nn.kernel_weights import (
+    initialise,
+    invariant_channels,
+    kernel_basis,
+    kernel_weights,
+    with_bias,
+)
 from geocnn.ops.gather import single_under_autocast
+from geocnn.ops.moments import MomentBasis
+
+if TYPE_CHECKING:
+    from geocnn.nn.gauge_conv import GaugeConv
 
 
 class _Path(NamedTuple):
@@ -64,7 +74,7 @@ class SO3Correlation(nn.Module):
     angle of a function on SO(3). By Schur's lemma no other linear map commutes with all rotations (Cohen et
     al. 2018, section 3; Esteves et al. 2020, section 3).
 
-    W and V are free numbers a degree; with `rings` and `radius` they are those of the kernel that GaugeConv
+    W and V are free numbers per degree; with `rings` and `radius` they are those of the kernel that GaugeConv
     has with as many rings on a stencil of that radius (radians), and the layer's weights are GaugeConv's:
 
         W^mn_l = (2/R²) ∫₀ᴿ a(r) d^l_mn(r) r dr         V^mn_l with b(r) and d^l_m,-n
@@ -104,10 +114,16 @@ class SO3Correlation(nn.Module):
             )
         if radius is not None and not 0 < radius <= math.pi:
             raise GeometryError(f"a kernel's radius lies between 0 and π radians, got {radius}")
-        local = GaugeConv(self.in_type, self.out_type, 1 if rings is None else rings, max_frequency, bias)
-        self.basis, self.bias = local.basis, local.bias
-        self.register_buffer("_invariant", local._invariant, persistent=False)
-        self.weight = local.weight if rings is not None else nn.ParameterDict(_free(local, lmax))
+        types = self.in_type, self.out_type
+        self.basis = kernel_basis(*types, 1 if rings is None else rings, max_frequency)
+        self.weight = kernel_weights(self.basis, *types)
+        initialise(self.weight, self.basis, *types)
+        if rings is None:
+            # these draws are dropped; without them a seed would give other free weights than before
+            self.weight = _free(self.weight, self.basis, *types, lmax)
+        channels = invariant_channels(self.out_type)
+        self.bias = nn.Parameter(torch.zeros(len(channels))) if bias and len(channels) else None
+        self.register_buffer("_invariant", channels, persistent=False)
         self._path = {path: k for k, path in enumerate(self._paths())}
         profiles = [path.profile(lmax, self.basis.rings, radius) for path in self._path]
         self.register_buffer("_profiles", torch.stack(profiles), persistent=False)
@@ -116,18 +132,10 @@ class SO3Correlation(nn.Module):
     _profiles: Tensor
 
     def to_local(self) -> GaugeConv:
-        """The GaugeConv with this layer's parameters, for stencils of its radius.
+        """The GaugeConv with this layer's parameters: see `geocnn.nn.twins`."""
+        from geocnn.nn.twins import to_local
 
-        Raises FieldTypeError where the layer has free weights: they are those of no one kernel of `rings`.
-        """
-        if self.radius is None:
-            raise FieldTypeError(
-                "free weights a degree belong to no kernel on rings; give rings and radius to have one"
-            )
-        basis, bias = self.basis, self.bias is not None
-        made = GaugeConv(self.in_type, self.out_type, basis.rings, basis.max_frequency, bias)
-        made.weight, made.bias = self.weight, self.bias
-        return made.to(next(self.parameters()).device)
+        return to_local(self)
 
     def forward(self, x: Tensor, grid: RingGrid, out_grid: RingGrid | None = None) -> Tensor:
         self.in_type.check(x)
@@ -144,9 +152,7 @@ class SO3Correlation(nn.Module):
         else:
             alm = field_analysis(x, self.in_type, grid, self.lmax)
             y = field_synthesis(self.correlate(alm), self.out_type, out_grid)
-        if self.bias is None:
-            return y
-        return y + y.new_zeros(self.out_type.dim).index_copy(0, self._invariant, self.bias.to(y.dtype))
+        return with_bias(y, self.bias, self._invariant)
 
     def _dense(self, x: Tensor, grid: RingGrid, out_grid: RingGrid) -> Tensor:
         """The same, two to three times as fast on short rings."""
@@ -261,15 +267,17 @@ class SO3Correlation(nn.Module):
         return f"{self.in_type} -> {self.out_type}, lmax={self.lmax}{kernel}"
 
 
-def _free(local: GaugeConv, lmax: int) -> dict[str, nn.Parameter]:
-    """Weights a degree in place of a local layer's one ring; white input of unit variance keeps it."""
-    found = {}
-    for irrep in local.out_type.irreps:
+def _free(
+    weight: nn.ParameterDict, basis: MomentBasis, in_type: FieldType, out_type: FieldType, lmax: int
+) -> nn.ParameterDict:
+    """Weights per degree in place of those of one ring; white input of unit variance keeps its variance."""
+    free = nn.ParameterDict()
+    for irrep in out_type.irreps:
         power = 0
-        for source in local.basis.sources:
+        for source in basis.sources:
             # a frequency-n field has two components, and a complex weight mixes both
             both = 2 if irrep.frequency and source.frequency else 1
-            power += both * len(local.basis.of(source, irrep)) * local.in_type.multiplicity(source)
-        weight = torch.randn(lmax + 1, *local.weight[str(irrep)].shape) / math.sqrt(power)
-        found[str(irrep)] = nn.Parameter(weight)
-    return found
+            power += both * len(basis.of(source, irrep)) * in_type.multiplicity(source)
+        drawn = torch.randn(lmax + 1, *weight[str(irrep)].shape) / math.sqrt(power)
+        free[str(irrep)] = nn.Parameter(drawn)
+    return free

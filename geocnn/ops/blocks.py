@@ -55,25 +55,6 @@ class Run(NamedTuple):
         return slice((self.start + first) * channels, (self.start + first + rows) * channels)
 
 
-class Blocks(NamedTuple):
-    """A stencil's operator as plain tensors.
-
-    member [tiles, U]: the sources of each tile (padding repeats one of them with coefficient 0); block: a
-    tensor [tiles, k · rows, U · components] for each source irrep, k = ⌈N' / tiles⌉ for N' targets;
-    slot_ptr [N+1], slot [tiles · U] int32: where each source occurs, the transpose of `member`.
-    """
-
-    member: Tensor
-    slot_ptr: Tensor
-    slot: Tensor
-    block: list[Tensor]
-    n_target: int
-
-    @property
-    def index(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.member, self.slot_ptr, self.slot
-
-
 def _runs(plan: Sequence[int]) -> list[Run]:
     return [Run(*plan[i : i + 7]) for i in range(0, len(plan), 7)]
 

@@ -50,7 +50,7 @@ class Stencil(Movable):
     group: Group
     samples: tuple[int, int] | None = None
     operators: dict = field(default_factory=dict, init=False, repr=False)
-    """Gather operators derived from this stencil, kept by `ops.gather`; never saved, and no copy inherits
+    """Gather operators derived from this stencil, kept by `ops.operators`; never saved, and no copy inherits
     them.
     """
 

@@ -1,0 +1,71 @@
+"""Which moments of a field a steerable kernel needs, and the angular kernel of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geocnn.groups.field_type import FieldType
+from geocnn.groups.irrep import Irrep, irrep_dim
+from geocnn.groups.planar import Group
+from geocnn.groups.steerable import Moment, moments_between
+
+Mix = Mapping[tuple[Irrep, Irrep], Tensor]
+"""For each (target, source) irrep the matrix that mixes the moments between them."""
+
+
+@dataclass(frozen=True)
+class MomentBasis:
+    """Which moments are formed: those of `source` irreps landing in `target` irreps, each on `rings` radial
+    functions.
+    """
+
+    group: Group
+    moments: tuple[Moment, ...]
+    rings: int
+
+    @staticmethod
+    def between(
+        source: FieldType, target: FieldType, rings: int, max_frequency: int | None = None
+    ) -> MomentBasis:
+        found = moments_between(list(source.irreps), list(target.irreps), source.group, max_frequency)
+        return MomentBasis(source.group, tuple(found), rings)
+
+    @property
+    def sources(self) -> list[Irrep]:
+        return list(dict.fromkeys(m.source for m in self.moments))
+
+    @property
+    def max_frequency(self) -> int:
+        return max([0, *(abs(m.frequency) for m in self.moments)])
+
+    def of(self, source: Irrep, target: Irrep | None = None) -> list[Moment]:
+        """The moments of one source irrep, grouped by where they land (in order of first landing)."""
+        mine = [m for m in self.moments if m.source == source]
+        order = list(dict.fromkeys(m.target for m in mine))
+        return [m for t in order if target in (None, t) for m in mine if m.target == t]
+
+    def runs(self, source: Irrep) -> list[tuple[Irrep, int, int, int]]:
+        """(target irrep, its dimension, moments × rings, first row) of each run of an operator's rows."""
+        found, start = [], 0
+        for target in dict.fromkeys(m.target for m in self.of(source)):
+            dim, count = irrep_dim(target, self.group), len(self.of(source, target)) * self.rings
+            found.append((target, dim, count, start))
+            start += dim * count
+        return found
+
+    def n_rows(self, source: Irrep) -> int:
+        return sum(dim * count for _, dim, count, _ in self.runs(source))
+
+
+def angular_kernel(m: Moment, group: Group, theta: Tensor) -> Tensor:
+    """The angular kernel of a moment at angles [E]: matrix · rotation(ℓθ), restricted to the source's
+    components.
+    """
+    c, s = torch.cos(m.frequency * theta), torch.sin(m.frequency * theta)
+    turn = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)
+    matrix = torch.tensor(m.matrix, dtype=theta.dtype, device=theta.device)
+    return (matrix @ turn)[..., : irrep_dim(m.source, group)]
