@@ -12,7 +12,7 @@ from geocnn.errors import GeocnnError
 from geocnn.files import replacing
 from geocnn.geometry.cache import Entry, cache_entries, cache_folder, clear_cache
 from geocnn.geometry.diagnosis import Diagnosis, diagnose
-from geocnn.geometry.doctor.repairs import REPAIRS, Plan, Report, plan, repair
+from geocnn.geometry.doctor.repairs import REPAIRS, Plan, RepairReport, plan, repair
 from geocnn.geometry.doctor.verdict import mending
 from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
 from geocnn.geometry.loops.holonomy_groups import HolonomyGroup
@@ -122,7 +122,7 @@ def _held(raw: RawMesh) -> dict[str, Any]:
     }
 
 
-def _write(file: Path, out: Path, raw: RawMesh, report: Report) -> dict[str, Any]:
+def _write(file: Path, out: Path, raw: RawMesh, report: RepairReport) -> dict[str, Any]:
     left_out = write_mesh(out, raw)
     map_file = _map_of(out)
     said = {"from": str(file), "to": str(out), "left_out": left_out, **report.to_dict()}

@@ -154,17 +154,17 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
         return torch.linalg.matrix_exp(self.stretch * (s + s.mT) / 2)
 
     def __getitems__(self, index: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return normalise(self.maps(index)), self.labels[torch.as_tensor(index, dtype=torch.int64)]
+        return digit_features(self.maps(index)), self.labels[torch.as_tensor(index, dtype=torch.int64)]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         x, y = self.__getitems__([index])
         return x[0], y[0]
 
 
-def normalise(maps: Tensor) -> Tensor:
+def digit_features(maps: Tensor) -> Tensor:
     """Maps [B, npix] in 0..1 to features [B, npix, 1] float32, as the networks are trained on.
 
-    >>> normalise(torch.full((1, 12), MEAN)).abs().max().item()
+    >>> digit_features(torch.full((1, 12), MEAN)).abs().max().item()
     0.0
     """
     return ((maps.to(torch.float32) - MEAN) / STD).unsqueeze(-1)

@@ -107,7 +107,7 @@ def transform_grid(surface: Surface) -> RingGrid | None:
         case HealpixGrid(nside, nested):
             return healpix_grid(nside, nested)
         case Rings(theta, n_lon, kind):
-            return {"gauss-legendre": gauss_legendre, "equiangular": equiangular}[kind](len(theta), n_lon)
+            return {"gauss_legendre": gauss_legendre, "equiangular": equiangular}[kind](len(theta), n_lon)
     return None
 
 

@@ -217,6 +217,19 @@ def inverse(g: Element) -> Element:
     return (-angle, None) if flip is None else (torch.where(flip, angle, -angle), flip)
 
 
+def act(g: Element, z: Tensor) -> Tensor:
+    """The element applied to complex numbers z [...]: e^{iφ} z, or e^{iφ} z̄ where it flips.
+
+    Law: act(compose(g, h), z) = act(g, act(h, z)).
+
+    >>> act((torch.tensor(torch.pi / 2), torch.tensor(True)), torch.tensor(1 + 1j)).real.round()
+    tensor(1.)
+    """
+    angle, flip = g
+    z = z if flip is None else torch.where(flip, z.conj(), z)
+    return torch.polar(torch.ones_like(angle), angle).to(z.dtype) * z
+
+
 def product(g: Element) -> Element:
     """g₁ ∘ g₂ ∘ … ∘ g_L of elements [..., L], the last first: [...].
 

@@ -67,7 +67,7 @@ class Key(NamedTuple):
         return (len(self.grid.n_phi) + 1) // 2
 
 
-class Block(NamedTuple):
+class OrderBlock(NamedTuple):
     """Harmonics of consecutive orders from `order`, all negative or none, and of degrees from `degree`."""
 
     order: int
@@ -124,10 +124,10 @@ def _rows(start: int, table: Tensor, size: int) -> slice:
 
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
-_kept: dict[Key, tuple[Block, ...]] = {}  # the last used last
+_kept: dict[Key, tuple[OrderBlock, ...]] = {}  # the last used last
 
 
-def _blocks(key: Key) -> Iterable[Block]:
+def _blocks(key: Key) -> Iterable[OrderBlock]:
     if not key.kept:
         return _computed(key)
     with lasting():
@@ -139,7 +139,7 @@ def _blocks(key: Key) -> Iterable[Block]:
 
 
 @torch.no_grad()
-def _computed(key: Key) -> Iterator[Block]:
+def _computed(key: Key) -> Iterator[OrderBlock]:
     grid, lmax, spin = key.grid, key.lmax, key.spin
     fine = grid.fine_theta if key.weighted else None
     theta = (grid.theta[: key.pairs] if fine is None else fine[: len(fine) // 2]).to(key.device)
@@ -149,17 +149,17 @@ def _computed(key: Key) -> Iterator[Block]:
         order = torch.arange(start, min(start + size, lmax + 1), device=key.device)
         if spin is None:
             north = _north(lmax, order, 0, theta, start)
-            yield Block(start, start, _finished(key, order, start, north))
+            yield OrderBlock(start, start, _finished(key, order, start, north))
             continue
         first = max(start, min(abs(spin), lmax))
         east, west = (_north(lmax, sign * order, spin, theta, first) for sign in (1, -1))
         mirror = _sign(torch.arange(first, lmax + 1, device=key.device) + spin)[:, None]
         both = torch.cat([east, mirror * west], -1)
-        yield Block(start, first, _finished(key, order, first, both))
+        yield OrderBlock(start, first, _finished(key, order, first, both))
         negative = order[order > 0].flip(0)
         if len(negative):
             both = torch.cat([west, mirror * east], -1)[-len(negative) :].flip(0)
-            yield Block(-int(negative[0]), first, _finished(key, -negative, first, both))
+            yield OrderBlock(-int(negative[0]), first, _finished(key, -negative, first, both))
 
 
 def _north(lmax: int, order: Tensor, spin: int, theta: Tensor, first: int) -> Tensor:

@@ -17,7 +17,7 @@ from geocnn.harmonics.grid import RingGrid
 from geocnn.lasting import lasting
 
 
-class Run(NamedTuple):
+class RingRun(NamedTuple):
     """Consecutive northern rings of n_phi samples."""
 
     n_phi: int
@@ -27,7 +27,7 @@ class Run(NamedTuple):
 class Layout(NamedTuple):
     """Where the samples of the northern rings and of their mirror images lie."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[RingRun, ...]
     pairs: int
     """Rings from the north down to the equator."""
     equator: int
@@ -152,7 +152,7 @@ def _layout(grid: RingGrid, lmax: int, signed: bool, device: torch.device) -> La
     first = count.cumsum(0) - count
     changes = [0, *(j for j in range(1, pairs) if grid.n_phi[j] != grid.n_phi[j - 1]), pairs]
     ends = [*first.tolist(), int(count.sum())]
-    runs = tuple(Run(grid.n_phi[a], slice(ends[a], ends[b])) for a, b in pairwise(changes))
+    runs = tuple(RingRun(grid.n_phi[a], slice(ends[a], ends[b])) for a, b in pairwise(changes))
     north = torch.arange(ends[-1])
     south = north + (grid.start.flip(0)[:pairs] - first).repeat_interleave(count)
     if grid.pixel is not None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from geocnn.data.spherical_digits import MEAN, STD, SphericalDigits, normalise, project
+from geocnn.data.spherical_digits import MEAN, STD, SphericalDigits, digit_features, project
 from geocnn.errors import DatasetError
 from geocnn.geometry.spheres.pixels import npix, pixel_to_vector, vector_to_pixel
 from geocnn.groups.rotations import matrix_from_axis_angle
@@ -151,7 +151,7 @@ def test_batches_are_features_and_labels():
 
 def test_normalise_is_affine():
     values = torch.tensor([[0.0, 1.0]])
-    torch.testing.assert_close(normalise(values)[0, :, 0], torch.tensor([-MEAN / STD, (1 - MEAN) / STD]))
+    torch.testing.assert_close(digit_features(values)[0, :, 0], torch.tensor([-MEAN / STD, (1 - MEAN) / STD]))
 
 
 def test_bad_arguments_are_refused():

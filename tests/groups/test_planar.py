@@ -9,7 +9,7 @@ import torch
 
 from geocnn.errors import GeocnnError, GroupError
 from geocnn.groups import O2, REFLECTION, SO2, TRIVIAL, Group, compose, cyclic, dihedral, group, inverse
-from geocnn.groups.planar import exact_rotations, smallest_group
+from geocnn.groups.planar import act, exact_rotations, smallest_group
 
 FINITE = [TRIVIAL, REFLECTION, *map(cyclic, range(2, 9)), *map(dihedral, range(2, 7))]
 GROUPS = [*FINITE, SO2, O2]
@@ -32,6 +32,13 @@ def draw_points(n: int) -> torch.Tensor:
 
 # angles up to 4π carry roundings of 1e-15 into coordinates of size 3
 TOLERANCE = {"rtol": 0, "atol": 1e-13}
+
+
+@pytest.mark.parametrize("g", GROUPS, ids=str)
+def test_an_element_acts_as_the_convention_says(g):
+    a, z = draw(g, 50, 0), draw_points(50)
+    torch.testing.assert_close(act(a, z), apply(a, z), rtol=0, atol=0)
+    assert act(a, z.to(torch.complex64)).dtype == torch.complex64
 
 
 @pytest.mark.parametrize("g", GROUPS, ids=str)

@@ -13,7 +13,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from geocnn.data import SphericalDigits
-from geocnn.data.spherical_digits import normalise
+from geocnn.data.spherical_digits import digit_features
 from geocnn.errors import GeocnnError
 from geocnn.groups.rotations import random_rotations
 from geocnn.groups.wigner import rotate_coefficients
@@ -56,7 +56,7 @@ def test_it_does_not_see_a_generic_rotation():
         for module in model.modules():
             if hasattr(module, "momentum"):
                 module.momentum = 1.0
-        upright, *others = (normalise(synthesis(real_part(a), sky)).double() for a in turned)
+        upright, *others = (digit_features(synthesis(real_part(a), sky)).double() for a in turned)
         model(upright)
         model.eval()
         logits = model(upright)

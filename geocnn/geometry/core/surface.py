@@ -128,7 +128,7 @@ class Surface(ABC):
         self,
         base: ArrayLike | Tensor | SurfacePoint,
         vectors: ArrayLike | Tensor,
-        boundary: Literal["stop", "reflect"] = "stop",
+        at_boundary: Literal["stop", "reflect"] = "stop",
     ) -> Exp:
         """Follow geodesics from points base [K] (ids) along vectors [K, 2], given in the base's frame, to
         their ends.
@@ -139,16 +139,16 @@ class Surface(ABC):
 
         Law: log(p, exp_p(v)) = v while v stays short of the cut locus, on a mesh where log says met. Raises
         GeometryError for ids out of range, points outside their faces, shapes that do not fit, vectors that
-        are not finite, or another boundary.
+        are not finite, or another word for `at_boundary`.
 
         >>> import geocnn.geometry as geometry
         >>> e = geometry.torus((4, 4)).exp(torch.tensor([0]), torch.tensor([[1.0, 0.0]]))
         >>> e.points, int(e.source[0, e.weight[0].argmax()])
         (tensor([[1., 0.]], dtype=torch.float64), 1)
         """
-        if boundary not in ("stop", "reflect"):
-            raise GeometryError(f"boundary must be 'stop' or 'reflect', got {boundary!r}")
-        reflect = boundary == "reflect"
+        if at_boundary not in ("stop", "reflect"):
+            raise GeometryError(f"at_boundary must be 'stop' or 'reflect', got {at_boundary!r}")
+        reflect = at_boundary == "reflect"
         if isinstance(base, SurfacePoint):
             vectors = real_numbers(vectors, "vectors", self.points)
             return self._exp_in_faces(base, vectors, reflect)

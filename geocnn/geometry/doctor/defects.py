@@ -18,6 +18,7 @@ from geocnn.geometry.core import half_edges
 from geocnn.geometry.doctor import faults
 from geocnn.geometry.doctor.outside import inside_out
 from geocnn.geometry.io import RawMesh
+from geocnn.geometry.io.raw import listed
 
 
 class Sound(NamedTuple):
@@ -314,7 +315,7 @@ class Defect:
         about, k = self.about, len(self.ids)
         plural = {"vertex": "vertices"}.get(about.element, f"{about.element}s")
         count = f"{k} {about.element if k == 1 else plural}: " if k else ""
-        shown = f" ({faults.listed(self.ids)})" if k else ""
+        shown = f" ({listed(self.ids)})" if k else ""
         return f"{count}{about.what}{shown}"
 
     @property

@@ -93,11 +93,3 @@ def _tiny_at_least(x: Tensor) -> Tensor:
 
 def _ids(where: Tensor) -> Tensor:
     return where.nonzero()[:, 0]
-
-
-def listed(where: Tensor) -> str:
-    """The first eight elements; edges as (a, b)."""
-    ids = where.nonzero()[:, 0] if where.dtype == torch.bool else where
-    shown = [str(tuple(i) if isinstance(i, list) else i) for i in ids[:8].tolist()]
-    rest = len(ids) - len(shown)
-    return ", ".join(shown) + (f" and {rest} more" if rest else "")

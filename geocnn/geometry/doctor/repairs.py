@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class RepairReport:
     """What was changed. `changes`: name, count and sentence of each repair, in the order they were made.
 
     vertex_map [N_old] is the new id of each vertex, −1 where it was dropped, the first copy where it was
@@ -59,7 +59,7 @@ class Report:
         }
 
 
-def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, Report]:
+def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, RepairReport]:
     """The mesh with the named repairs made, each once, in the order of REPAIRS; attributes follow.
 
     triangulate: cut polygons into triangles. range: drop faces of vertices that do not exist. nan: drop
@@ -94,7 +94,7 @@ def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, Report]:
         vertex_map, face_map = _then(vertex_map, step.vertex_map), _then(face_map, step.face_map)
         source = source[step.source]
         raw, moved = step.mesh, moved + step.moved
-    return raw, Report(changes, vertex_map, face_map, source, moved)
+    return raw, RepairReport(changes, vertex_map, face_map, source, moved)
 
 
 class Plan(NamedTuple):

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.doctor.defects import fatal_defects
-from geocnn.geometry.doctor.faults import listed
 from geocnn.geometry.doctor.repairs import plan
 from geocnn.geometry.io import RawMesh
+from geocnn.geometry.io.raw import listed
 
 CUT = 'repair(raw_mesh(vertices, faces), ["triangulate"]) cuts polygons into triangles'
 

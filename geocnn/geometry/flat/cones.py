@@ -18,7 +18,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, blocks
 from geocnn.geometry.core.surface import Surface
-from geocnn.groups.planar import Element, compose, inverse, smallest_group
+from geocnn.groups.planar import Element, act, compose, inverse, smallest_group
 
 AT_APEX = 1e-12
 """A geodesic that passes the apex by this share of its start's distance goes through it, within rounding."""
@@ -184,15 +184,12 @@ class Cone(Surface):
 
 def _in_axes(base: Placed, vectors: Tensor) -> Tensor:
     """Components [K, 2] in the frames as complex ones [K] in the axes."""
-    z = torch.view_as_complex(vectors.contiguous())
-    direction, _ = compose(inverse((base.anchor, base.flipped)), (torch.angle(z), None))
-    return torch.polar(z.abs(), direction)
+    return act(inverse((base.anchor, base.flipped)), torch.view_as_complex(vectors.contiguous()))
 
 
 def _in_frames(base: Placed, z: Tensor) -> Tensor:
     """Complex components [K] in the axes as components [K, 2] in the frames."""
-    direction, _ = compose((base.anchor, base.flipped), (torch.angle(z), None))
-    return torch.view_as_real(torch.polar(z.abs(), direction))
+    return torch.view_as_real(act((base.anchor, base.flipped), z))
 
 
 def _seen(base: Placed, other: Placed, angle: Tensor, mirrored: Element | None = None) -> Element:

@@ -197,10 +197,12 @@ def owned(values: np.ndarray) -> np.ndarray:
     return values if values.flags.writeable else values.copy()
 
 
-def listed(where: np.ndarray) -> str:
-    """The first eight places that are marked."""
-    ids = where.nonzero()[0]
-    return ", ".join(map(str, ids[:8])) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+def listed(where: np.ndarray | Tensor) -> str:
+    """The first eight of some ids, or of the places that a mask marks; edges as (a, b)."""
+    ids = np.asarray(where)
+    ids = ids.nonzero()[0] if ids.dtype == bool else ids
+    shown = [str(tuple(i) if isinstance(i, list) else i) for i in ids[:8].tolist()]
+    return ", ".join(shown) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
 
 
 def as_array(name: str, values: ArrayLike | Tensor) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geocnn.errors import GroupError
 from geocnn.groups.irrep import Irrep
-from geocnn.groups.planar import Element, Group, inverse
+from geocnn.groups.planar import Element, Group, act, inverse
 from geocnn.groups.steerable import AngularBasis, radial_basis, steerable_basis
 
 Kernel = Callable[[Tensor], Tensor]
@@ -32,14 +32,10 @@ def transport_kernel(kernel: Kernel, element: Element) -> Kernel:
     >>> transport_kernel(east, quarter)(torch.tensor([0.0, 1.0]))
     tensor(1.)
     """
-    back, flip = inverse(element)
+    back = inverse(element)
 
     def carried(vectors: Tensor) -> Tensor:
-        z = torch.view_as_complex(vectors.contiguous())
-        if flip is not None:
-            z = torch.where(flip, z.conj(), z)
-        turn = torch.polar(torch.ones_like(back), back).to(z.dtype)
-        return kernel(torch.view_as_real(turn * z))
+        return kernel(torch.view_as_real(act(back, torch.view_as_complex(vectors.contiguous()))))
 
     return carried
 
@@ -54,10 +50,8 @@ def transport_coefficients(coefficients: Tensor, element: Element) -> Tensor:
     tensor([0.-1.j, 0.-1.j])
     """
     angle, flip = element
-    if flip is not None:
-        coefficients = torch.where(flip[..., None], coefficients.conj(), coefficients)
     phase = -angle[..., None] * torch.arange(coefficients.shape[-1], device=angle.device)
-    return coefficients * torch.polar(torch.ones_like(phase), phase).to(coefficients.dtype)
+    return act((phase, None if flip is None else flip[..., None]), coefficients)
 
 
 @dataclass(frozen=True)

@@ -183,26 +183,6 @@ def traceless(operator: Tensor) -> Tensor:
     return torch.stack([(operator[:, 0, 0] - operator[:, 1, 1]) / 2, operator[:, 0, 1]], 1)
 
 
-def gaussian_curvature(points: Tensor, faces: Tensor) -> Tensor:
-    """2π minus the corner angles at a vertex, over its area: [N], in 1/length²; 0 on the boundary.
-
-    Over a closed mesh it integrates to 2π times the Euler characteristic exactly. Vertex by vertex it
-    converges on regular meshes only (Xu 2006); the determinant of `shape_operator` does on all.
-
-    Raises GeometryError for shapes or dtypes that do not fit.
-
-    >>> cube_corner = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double()
-    >>> faces = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 1]])
-    >>> (gaussian_curvature(cube_corner, faces) / torch.pi).tolist()      # π/2 on an area of 1/2
-    [1.0, 0.0, 0.0, 0.0]
-    """
-    _check(points, faces)
-    angle, _, area = _corners(points, faces)
-    areas, defect = _sum(faces, area / 3, len(points)), 2 * math.pi - _sum(faces, angle, len(points))
-    flat = (areas == 0) | _on_boundary(faces, len(points))
-    return torch.where(flat, 0.0, defect / torch.where(flat, 1.0, areas))
-
-
 # ------------------------------------------------------------------------------------------------------- heat
 
 
@@ -327,16 +307,6 @@ def _corners(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     a, b = corner.roll(-1, 1) - corner, corner.roll(1, 1) - corner
     across, along = torch.linalg.cross(a, b, dim=-1).norm(dim=-1), (a * b).sum(-1)
     return torch.atan2(across, along), along / across, across / 2
-
-
-def _on_boundary(faces: Tensor, n: int) -> Tensor:
-    """Whether a vertex has an edge with one face only, [N]."""
-    a, b = faces.flatten(), faces.roll(-1, 1).flatten()
-    edge, count = (torch.minimum(a, b) * n + torch.maximum(a, b)).unique(return_counts=True)
-    edge = edge[count == 1]
-    found = torch.zeros(n, dtype=torch.bool, device=faces.device)
-    found[torch.cat([edge // n, edge % n])] = True
-    return found
 
 
 def _two_rings(faces: Tensor, n: int) -> tuple[Tensor, Tensor]:

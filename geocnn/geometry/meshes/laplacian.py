@@ -13,7 +13,7 @@ from geocnn.geometry.meshes.build import check_mesh
 from geocnn.geometry.meshes.heat import drawn_axes, heat_solver, parts
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
 from geocnn.geometry.meshes.surface import Mesh
-from geocnn.groups.planar import compose, inverse
+from geocnn.groups.planar import Element, act, compose, inverse
 
 
 class ConnectionLaplacian(NamedTuple):
@@ -122,11 +122,11 @@ def extend_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
     # their components → directions from our axis → components in the present frames
     out = compose((mesh.anchor, mesh.flipped), (to_axis[mesh.vertex], None))
     into, flip = inverse(out)
-    given = _act(into[base], None if flip is None else flip[base], vectors)
+    given = _acted((into[base], None if flip is None else flip[base]), vectors)
     solved = solver.transport_tangent_vectors(torch.searchsorted(used, vertex).tolist(), given.tolist())
     field = torch.zeros(len(t.vertices), 2, dtype=vectors.dtype, device=vectors.device)
     field[used] = torch.as_tensor(solved).to(field)
-    return _act(*out, field[mesh.vertex])
+    return _acted(out, field[mesh.vertex])
 
 
 def _check_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
@@ -150,8 +150,6 @@ def _check_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
     return vectors
 
 
-def _act(angle: Tensor, flip: Tensor | None, vectors: Tensor) -> Tensor:
-    """Elements [K] on components [K, 2]."""
-    z = torch.view_as_complex(vectors.contiguous())
-    z = z if flip is None else torch.where(flip, z.conj(), z)
-    return torch.view_as_real(torch.polar(torch.ones_like(angle), angle) * z)
+def _acted(g: Element, vectors: Tensor) -> Tensor:
+    """Elements [K] applied to components [K, 2]."""
+    return torch.view_as_real(act(g, torch.view_as_complex(vectors.contiguous())))

@@ -25,7 +25,7 @@ from geocnn.geometry.meshes.levels import Reading, farthest_points, read_from
 from geocnn.geometry.meshes.trace import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.meshes.triangulation import Triangulation, triangulate
 from geocnn.geometry.meshes.unfold import Unfolded, unfold
-from geocnn.groups.planar import SO2, Element, compose, inverse, wrapped
+from geocnn.groups.planar import SO2, Element, act, compose, inverse, wrapped
 
 MOST_EDGES = 1e6
 """Of a traced geodesic's length; its end is then off by some 1e-10 edges."""
@@ -296,8 +296,7 @@ def _gauge_of(targets: list[Placed], which: Tensor) -> tuple[Tensor, Tensor | No
 
 def _components(vector: Tensor, gauge: tuple[Tensor, Tensor | None]) -> Tensor:
     """Vectors [K] in the axes as components [K, 2] in frames that the gauge takes them to."""
-    direction, _ = compose(gauge, (torch.angle(vector), None))
-    return torch.view_as_real(torch.polar(vector.abs(), direction))
+    return torch.view_as_real(act(gauge, vector))
 
 
 def _turn(start: Tensor, end: Traced, parallel: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ from geocnn.geometry.spheres.healpix_cells import (
 )
 
 __all__ = [
-    "Rings",
+    "HealpixRings",
     "angle_to_pixel",
     "bilinear_weights",
     "check_nside",
@@ -110,7 +110,7 @@ def nside_of(npix: int) -> int:
     )
 
 
-class Rings(NamedTuple):
+class HealpixRings(NamedTuple):
     """The iso-latitude rings of a HEALPix grid from north to south; there are R = 4 nside - 1."""
 
     theta: Tensor
@@ -125,7 +125,7 @@ class Rings(NamedTuple):
     """[R] float64, longitude of the first pixel in radians; the others follow at steps of 2 pi / n_phi."""
 
 
-def rings(nside: int, device: torch.device | str | None = None) -> Rings:
+def rings(nside: int, device: torch.device | str | None = None) -> HealpixRings:
     """The rings of the grid, as a spherical harmonic transform needs them (eqs. 2 to 9).
 
     >>> rings(2).n_phi.tolist()
@@ -137,7 +137,7 @@ def rings(nside: int, device: torch.device | str | None = None) -> Rings:
     ring = torch.arange(1, 4 * nside, device=device, dtype=torch.int64)
     quarter, shifted, start = ring_layout(nside, ring)
     phi0 = shifted.double() * (math.pi / 4) / quarter
-    return Rings(ring_theta(nside, ring), ring_z(nside, ring), 4 * quarter, start, phi0)
+    return HealpixRings(ring_theta(nside, ring), ring_z(nside, ring), 4 * quarter, start, phi0)
 
 
 # ----------------------------------------------------------------------------------------- pixels and angles

@@ -18,13 +18,13 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import pairs_once
 from geocnn.geometry.spheres.surfaces import Sphere, sphere_at
 
-Kind = Literal["gauss-legendre", "equiangular"]
+Kind = Literal["gauss_legendre", "equiangular"]
 
 
 def ring_grid(
     n_lat: int,
     n_lon: int | None = None,
-    kind: Kind = "gauss-legendre",
+    kind: Kind = "gauss_legendre",
 ) -> Sphere:
     """The unit sphere by n_lat rings of n_lon points (2 n_lat by default), none at a pole.
 
@@ -137,6 +137,6 @@ def equiangular_rings(n: int) -> tuple[Tensor, Tensor]:
 
 
 KINDS: dict[Kind, Callable[[int], tuple[Tensor, Tensor]]] = {
-    "gauss-legendre": gauss_legendre_rings,
+    "gauss_legendre": gauss_legendre_rings,
     "equiangular": equiangular_rings,
 }

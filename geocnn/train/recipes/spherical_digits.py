@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from geocnn.console import progress
-from geocnn.data.spherical_digits import SphericalDigits, normalise
+from geocnn.data.spherical_digits import SphericalDigits, digit_features
 from geocnn.errors import GeocnnError, MapError
 from geocnn.files import replacing
 from geocnn.geometry import healpix
@@ -294,7 +294,7 @@ def read(folder: Path, maps: Tensor, console: Console | None = None) -> Predicti
     found = []
     with torch.no_grad(), progress(console, "reading maps", len(maps)) as advance:
         for part in maps.split(64):
-            found.append(network(normalise(part)).softmax(-1))
+            found.append(network(digit_features(part)).softmax(-1))
             advance(len(part))
     probabilities = torch.cat(found)
     return Prediction([CLASSES[k] for k in probabilities.argmax(-1).tolist()], probabilities)

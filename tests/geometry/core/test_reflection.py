@@ -60,7 +60,7 @@ def test_the_double_of_a_rectangle_is_a_torus(make):
     )
     base = torch.arange(h * w).repeat(40)
     v = 20 * (random(len(base), 2, seed=1) - 0.5)
-    e = s.exp(base, v, boundary="reflect")
+    e = s.exp(base, v, at_boundary="reflect")
     f = whole.exp(base // w * len(j) + base % w, v)
     assert e.inside.all()
     torch.testing.assert_close(e.travelled, v.norm(dim=1), rtol=0, atol=EXACT)
@@ -126,7 +126,7 @@ def test_a_flat_mesh_is_a_billiard_table(start):
         normal = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(e1)
         p = (base.barycentric[..., None] * s.points[s.faces[face]]).sum(1)
         frames = torch.stack([e1, torch.linalg.cross(normal, e1)], 1)
-    e = s.exp(base, (frames * ahead[:, None]).sum(-1), boundary="reflect")
+    e = s.exp(base, (frames * ahead[:, None]).sum(-1), at_boundary="reflect")
     (x, right), (y, up) = wave(p[:, 0] + step[:, 0], 6), wave(p[:, 1] + step[:, 1], 4)
     assert e.inside.all()
     torch.testing.assert_close(e.points[:, :2], torch.stack([x, y], 1), rtol=0, atol=1e-9)
@@ -261,7 +261,7 @@ def test_next_to_a_corner_rays_stay_there():
         barycentric = torch.cat([at, 1 - at.sum(1, keepdim=True)], 1)
         vectors = 1e-3 * torch.randn(2000, 2, generator=g, dtype=torch.float64)
         e = tri.exp(
-            SurfacePoint(torch.zeros(2000, dtype=torch.int64), barycentric), vectors, boundary="reflect"
+            SurfacePoint(torch.zeros(2000, dtype=torch.int64), barycentric), vectors, at_boundary="reflect"
         )
         corner = torch.tensor([0.0, 1, 0], dtype=torch.float64)
         far = (e.points - corner).norm(dim=1) - vectors.norm(dim=1)

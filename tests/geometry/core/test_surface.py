@@ -226,7 +226,7 @@ def test_no_bases_have_no_neighbours_and_endless_vectors_are_refused():
         assert len(s.disc(1.0, none).base) == 0
     flat = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])
     with pytest.raises(GeometryError, match=r"vectors \[0\] are longer than 1e\+06 mean edges"):
-        flat.exp(torch.tensor([0]), torch.tensor([[1e17, 0.0]], dtype=torch.float64), boundary="reflect")
+        flat.exp(torch.tensor([0]), torch.tensor([[1e17, 0.0]], dtype=torch.float64), at_boundary="reflect")
     for function in (angle_defects, face_holonomy, fundamental_group):
         with pytest.raises(GeometryError, match="a triangle mesh, got a Flat"):
             function(plane((3, 4)))

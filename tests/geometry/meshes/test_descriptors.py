@@ -17,7 +17,6 @@ from geocnn.geometry.meshes import descriptors
 from geocnn.geometry.meshes.descriptors import (
     cotangent_laplacian,
     diffuse,
-    gaussian_curvature,
     heat_kernel_signature,
     laplacian_modes,
     shape_features,
@@ -206,32 +205,6 @@ def test_few_faces_are_enough():
     three = 3 * torch.eye(2, dtype=torch.float64).expand(4, 2, 2)
     torch.testing.assert_close(shape_operator(*mesh[:3]).abs(), three, rtol=0, atol=1e-6)
     assert all(shape_features(m)[0].isfinite().all() for m in (corner, mesh, framed(flat, faces)))
-
-
-def test_gaussian_curvature_integrates_to_two_pi_euler_and_converges_on_regular_meshes():
-    for mesh, euler in (
-        (BUMPY["ellipsoid"], 2),
-        (BUMPY["torus"], 0),
-        (BUMPY["components"], 2),
-        (BUMPY["isolated"], 0),
-    ):
-        total = (gaussian_curvature(mesh.points, mesh.faces) * areas_of(mesh)).sum()
-        torch.testing.assert_close(
-            total, torch.tensor(2 * math.pi * euler, dtype=torch.float64), rtol=0, atol=1e-10
-        )
-    errors = []
-    for m in (torus(16), torus(32)):
-        exact = torch.linalg.det(m.exact)
-        errors.append(root_mean_square(m, (gaussian_curvature(m.points, m.faces) - exact)[:, None]))
-    assert math.log2(errors[0] / errors[1]) > 1.8, errors
-
-
-def test_gaussian_curvature_is_zero_on_the_boundary_and_where_there_are_no_faces():
-    flat, isolated = BUMPY["bounded"], BUMPY["isolated"]
-    rim = (flat.points[:, 2] < 0.1) & (gaussian_curvature(flat.points, flat.faces) == 0)
-    # a half of an icosphere of 162 · 4 points has a rim of about 40
-    assert 25 < int(rim.sum()) < 60
-    assert (gaussian_curvature(isolated.points, isolated.faces)[:2] == 0).all()
 
 
 # ------------------------------------------------------------------------------------------------------- heat

@@ -30,7 +30,7 @@ def test_points_and_weights_are_those_of_the_transforms(s, grid):
     torch.testing.assert_close(s.areas, grid.ring_values(grid.weight), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", ["gauss-legendre", "equiangular"])
+@pytest.mark.parametrize("kind", ["gauss_legendre", "equiangular"])
 def test_the_wind_over_a_pole_is_read_from_both_sides(kind):
     """A wind that blows alike near the pole, exact but for the caps' curvature."""
     s = ring_grid(24, 48, kind)
@@ -84,7 +84,7 @@ def test_halves_down_to_the_coarsest():
         ((1, 8), "two rings or more of three points or more, got 1, 8"),
         ((4, 2), "got 4, 2"),
         ((4.0,), "got 4.0"),
-        ((4, 8, "healpix"), "one of 'gauss-legendre', 'equiangular', got 'healpix'"),
+        ((4, 8, "healpix"), "one of 'gauss_legendre', 'equiangular', got 'healpix'"),
     ],
 )
 def test_what_is_no_ring_grid_is_refused(given, message):
