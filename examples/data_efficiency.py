@@ -18,13 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from shared_parts import (
+    Estimate,
+    batches,
+    cut,
+    descend,
+    draw_estimates,
+    dress,
+    estimates,
+    photographs,
+    share_right,
+    sweep,
+    table,
+)
 from torch import Tensor, nn
 
 from geocnn.data import SphericalDigits
-from geocnn.data.photographs import cut, photographs
 from geocnn.nn import to_full
 from geocnn.train.score import Score
-from geocnn.train.sweep import Estimate, batches, descend, estimates, share_right, sweep, table
 
 DIGIT, CANVAS, PATCH, SHIFT = 22, 30, 32, 6  # pixels along a side; those by which two views differ
 TASKS, PADDINGS = ("digits", "matching"), ("same", "full")
@@ -117,7 +128,6 @@ def draw(found: Mapping[tuple, Estimate]):
     from matplotlib.figure import Figure
 
     from geocnn.viz import TRAINING_COLOURS
-    from geocnn.viz.estimates import draw_estimates, dress
 
     figure = Figure(figsize=(11, 3.3), layout="constrained")
     shown, *axes = figure.subplots(1, 3, width_ratios=[0.9, 1, 1])

@@ -24,13 +24,25 @@ from typing import Any
 
 import torch
 from published_networks import PUBLISHED, read_published, receptive_field
+from shared_parts import (
+    Estimate,
+    answers,
+    batches,
+    cut,
+    descend,
+    draw_estimates,
+    dress,
+    estimates,
+    photographs,
+    share_right,
+    sweep,
+    table,
+)
 from torch import Tensor, nn
 
 from geocnn.data import SphericalDigits
-from geocnn.data.photographs import cut, photographs
 from geocnn.nn import to_full
 from geocnn.train.files import load_weights, save_weights
-from geocnn.train.sweep import Estimate, answers, batches, descend, estimates, share_right, sweep, table
 
 SIDE, PLACE, WIDTH = 28, 4, 16  # pixels of an image and of a place along a side; channels
 THIN = {"BagNet-33": 16, "ResNet-18": 16, "DenseNet-121": 8}  # widths, a quarter of the published ones
@@ -191,7 +203,6 @@ def draw(found: Mapping[tuple, Estimate], names: Sequence[str]):
     from matplotlib.figure import Figure
 
     from geocnn.viz import FAINT, TRAINING_COLOURS
-    from geocnn.viz.estimates import draw_estimates, dress
 
     figure = Figure(figsize=(12, 3.3), layout="constrained")
     shown, *axes = figure.subplots(1, 4, width_ratios=[0.95, 1, 1, 1])

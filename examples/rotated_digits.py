@@ -23,13 +23,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from shared_parts import (
+    Estimate,
+    batches,
+    descend,
+    draw_estimates,
+    dress,
+    estimates,
+    share_right,
+    sweep,
+    table,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geocnn.data import SphericalDigits
 from geocnn.groups import FieldType
 from geocnn.nn import FieldNorm, FourierNonlinearity, GaugeConv, GroupConv, GroupPool, LiftingConv, taps
-from geocnn.train.sweep import Estimate, batches, descend, estimates, share_right, sweep, table
 
 NETWORKS = ("plain", "C4", "C8", "SO(2)")
 LEARNT, TESTED = 12_000, 50_000
@@ -134,7 +144,6 @@ def draw(found: Mapping[tuple, Estimate]):
     from matplotlib.figure import Figure
 
     from geocnn.viz import TRAINING_COLOURS
-    from geocnn.viz.estimates import draw_estimates, dress
 
     figure = Figure(figsize=(8.5, 3.6), layout="constrained")
     shown, axis = figure.subplots(1, 2, width_ratios=[0.8, 1])

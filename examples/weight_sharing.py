@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from shared_parts import dress
 from torch import Tensor, nn
 
 from geocnn.groups import generated, grid_symmetries, intertwiners, permutation_matrices
@@ -175,7 +176,6 @@ def _draw_apart(figure, mixing: Mapping[str, Sequence[float]]) -> None:
     from matplotlib.patches import Rectangle
 
     from geocnn.viz import FAINT, INK, TRAINING_COLOURS
-    from geocnn.viz.estimates import dress
 
     shown, curves = figure.subplots(1, 2, width_ratios=[1, 1.6])
     sees, _ = receptive_field("three convolutions")

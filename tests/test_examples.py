@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
+FOLDER = Path(__file__).resolve().parents[1] / "examples"
+# what several examples import is none by itself
+EXAMPLES = sorted(set(FOLDER.glob("*.py")) - {FOLDER / "shared_parts.py"})
 # ten seconds or more on one core; tests/experiments have most of what they compute at small size
 LONG = {
     "data_efficiency", "equivariance_report", "local_is_harmonic", "moebius_digits",

@@ -1,10 +1,17 @@
-"""A sweep that was interrupted goes on, and its rows are what was found."""
+"""A sweep that was interrupted continues, and its rows are what it measured."""
+
+import doctest
+import sys
 
 import pytest
 import torch
 
 from geocnn.errors import BadValueError, CheckpointError
-from geocnn.train.sweep import Estimate, batches, descend, estimates, share_right, sweep, table
+from tests.example import EXAMPLES, example
+
+shared = example("shared_parts")
+Estimate, batches, descend, estimates = shared.Estimate, shared.batches, shared.descend, shared.estimates
+share_right, sweep, table = shared.share_right, shared.sweep, shared.table
 
 SETTINGS = [{"kind": "a", "n": n, "seed": seed} for seed in (0, 1) for n in (1, 2)]
 
@@ -100,3 +107,11 @@ def test_a_first_batch_with_bad_values_is_refused():
     x[3, 1] = -1.6375e30
     with pytest.raises(BadValueError, match=r"batch\[0\].*UNSEEN"):
         descend(torch.nn.Linear(2, 2), batches(x, torch.zeros(8, dtype=torch.long), 8), 3, 0.1)
+
+
+def test_the_docstrings_examples_hold(monkeypatch):
+    pytest.importorskip("skimage")
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    import shared_parts
+
+    assert doctest.testmod(shared_parts) == (0, 8)

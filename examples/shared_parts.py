@@ -1,7 +1,19 @@
-"""Sweeps: many small trainings, each in memory, and a table with a row for each.
+"""What several examples share: sweeps of small trainings, curves with error bars, photographs.
 
-`geocnn.train.loop` trains a network for hours in a folder of its own. Here the row is what stays: it is
-appended to a CSV file as soon as its training is done, and a sweep called again goes on where it stopped.
+A sweep is a list of small trainings, each in memory, and a table with one row per training. The row is what
+stays: it is appended to a CSV file as soon as its training is done, and a sweep called again continues where
+it stopped. (`geocnn.train` trains one network for hours, in a folder of its own.)
+
+The photographs are those of scikit-image that are in the public domain or CC0:
+
+    astronaut   NASA, public domain            chelsea   S. van der Walt, CC0
+    camera      L. Varshney, CC0               rocket    SpaceX, public domain
+    coffee      R. Michetti, CC0               gravel    CC0Textures, CC0
+    brick       CC0Textures, CC0
+    grass       linolafett, CC0
+
+They come with that package, so nothing is downloaded; its docstrings name the sources. Networks learn from
+the left column and are tested on the right one.
 """
 
 from __future__ import annotations
@@ -12,14 +24,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from geocnn.errors import CheckpointError
+from geocnn.errors import CheckpointError, DatasetError
 from geocnn.geometry.core.values import check_batch
 from geocnn.train.score import Scorer, classify
+from geocnn.viz import INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -187,3 +204,64 @@ def _append(row: Mapping[str, Any], file: Path) -> None:
         if columns is None:
             writer.writerow(row)
         writer.writerow(row.values())
+
+
+def draw_estimates(
+    axis: Axes, found: Mapping[tuple[Any, ...], Any], key: tuple[Any, ...], **style: Any
+) -> None:
+    """The `estimates` whose keys begin with `key`, against what their keys end
+    with; bars are one standard deviation. `style` goes to Axes.errorbar."""
+    points = sorted((k[-1], e.mean, e.deviation) for k, e in found.items() if k[:-1] == key)
+    x, y, bars = zip(*points, strict=True)
+    axis.errorbar(x, y, bars, capsize=2, linewidth=1.2, markersize=3, **style)
+
+
+def dress(axis: Axes, title: str, **properties: Any) -> None:
+    """Title, labels and limits in the voice of the other pictures."""
+    axis.set_title(title, fontsize=10, loc="left", color=INK)
+    axis.set(**properties)
+    axis.grid(alpha=0.2)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+SPLITS = {
+    "train": ("astronaut", "camera", "coffee", "brick", "grass"),
+    "test": ("chelsea", "rocket", "gravel"),
+}
+
+
+def photographs(split: str, shrink: int = 1) -> list[Tensor]:
+    """The photographs of a split, grey, 0 to 1, float32 [rows, columns]; a pixel is the mean of shrink².
+
+    Raises DatasetError for an unknown split, and where scikit-image is missing.
+
+    >>> [list(image.shape) for image in photographs("test", shrink=4)]
+    [[75, 112], [106, 160], [128, 128]]
+    """
+    if split not in SPLITS:
+        raise DatasetError(f"there is no split '{split}'; choose one of {', '.join(SPLITS)}")
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise DatasetError("the photographs need scikit-image: pip install 'geocnn[examples]'") from error
+    images = [torch.from_numpy(getattr(data, name)()).to(torch.float32) / 255 for name in SPLITS[split]]
+    grey = [image if image.ndim == 2 else image.mean(-1) for image in images]
+    return [F.avg_pool2d(image[None], shrink)[0] for image in grey]
+
+
+def cut(images: list[Tensor], n: int, side: int) -> Tensor:
+    """n squares [n, side, side] at random places of random images, by torch's generator.
+
+    Raises DatasetError if an image is smaller.
+
+    >>> cut([torch.rand(20, 30), torch.rand(40, 20)], 5, 16).shape
+    torch.Size([5, 16, 16])
+    """
+    smallest = min(min(image.shape) for image in images)
+    if smallest < side:
+        raise DatasetError(f"a square of {side} pixels cannot be cut from an image of {smallest}")
+    found = []
+    for k in torch.randint(len(images), (n,)).tolist():
+        row, column = (int(torch.randint(size - side + 1, ())) for size in images[k].shape)
+        found.append(images[k][row : row + side, column : column + side])
+    return torch.stack(found)
