@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-JAXTYPING = re.compile(r"\b(Bool|Complex|Complex128|Float|Float32|Float64|Int|Int64|Num|Real|Shaped)\[")
+JAXTYPING = re.compile(
+    r"\b(Bool|Complex|Complex128|Float|Float32|Float64|Inexact|Int|Int64|Num|Real|Shaped|UInt8)\["
+)
 DECORATOR = "tests_signatures_checked"
 
 

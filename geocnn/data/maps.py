@@ -1,4 +1,4 @@
-"""HEALPix maps from users' files: NumPy arrays, or FITS (healpy, an optional extra, brings what reads it)."""
+"""HEALPix maps from users' files: NumPy arrays, or FITS (by astropy, which comes with optional healpy)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from geocnn.data.fits import FITS_NAME, Column, Table, read_table
@@ -20,26 +21,26 @@ from geocnn.geometry.spheres.pixels import nside_of
 
 @dataclass(frozen=True, eq=False)
 class MapFile:
-    """The maps of a file and what the file says of them: "" or None where it says nothing, as .npy does."""
+    """The maps of a file and their description; "" or None where the file has none, as a .npy file."""
 
-    values: Tensor
-    """[n, npix], ring order, float32 or, where the file has more digits, float64."""
+    values: Float[Tensor, "n npix"]
+    """The maps in ring order, float32 or, where the file has more digits, float64."""
     names: tuple[str, ...]
-    """Of the n maps, as the file calls them."""
+    """Names of the n maps in the file."""
     units: tuple[str, ...]
-    """Of the n maps."""
+    """Units of the n maps."""
     coordinates: str | None = None
-    """COORDSYS: "galactic", "ecliptic" or "equatorial", or another word of the file."""
+    """COORDSYS: "galactic", "ecliptic", "equatorial" or another word from the file."""
     convention: str | None = None
-    """POLCCONV, the sign of Stokes U: "COSMO" or "IAU", as `harmonics.spin_from_polarisation` takes it."""
+    """POLCCONV, the sign of Stokes U: "COSMO" or "IAU", an argument of `harmonics.spin_from_polarisation`."""
     other: Mapping[str, Tensor] = field(default_factory=dict)
-    """Columns [npix] that are no maps of the sky but tell how well it is known, as HITS does; ring order."""
+    """Columns [npix] in ring order that describe the precision of the maps, for example HITS."""
     header: Mapping[str, Any] = field(default_factory=dict)
     """Every keyword of the FITS extension."""
 
 
-def read_maps(file: str | Path, nested: bool | None = None, fill: Fill = ()) -> Tensor:
-    """The values of `read_map_file`: [n, npix], checked and in ring order.
+def read_maps(file: str | Path, nested: bool | None = None, fill: Fill = ()) -> Float[Tensor, "n npix"]:
+    """Return the values of `read_map_file`, checked and in ring order, with the same errors.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -56,21 +57,22 @@ def read_map_file(
     fill: Fill = (),
     columns: Sequence[str] | None = None,
 ) -> MapFile:
-    """The maps of a file and what it says of them.
+    """Read the maps of a file and their description.
 
     Args:
         file: `.npy` with an array [npix] or [n, npix] (pickled objects are refused), or FITS (`.fits`,
-            `.fit`, also `.gz`, `.bz2`, ...), whose columns of the first HEALPix extension are the maps.
-        nested: are the pixels of the file in nested order? A FITS header that states its ORDERING decides.
-            None where nobody knows: the order is then judged by the smoothness of the maps.
-        fill: numbers that stand for no value, beside the known ones (`geometry.values.FILLS`).
-        columns: names of the FITS columns that are the maps. By default all but those in `other`.
+            `.fit`, also `.gz`, `.bz2`, ...), where the columns of the first HEALPix extension are the maps.
+        nested: whether the pixels of the file are in nested order. A FITS header with ORDERING takes
+            precedence. None means unknown; the smoothness of the maps then decides.
+        fill: further numbers that mean "no value", beside the known ones (`geometry.core.values.FILLS`).
+        columns: names of the FITS columns to read as maps, by default all except those in `other`.
 
     Raises:
-        MapError: not such a file, not numbers, a wrong number of pixels, no such column, or healpy is
-            missing; or the order cannot be told from the values, or is plainly not what `nested` says.
-        BadValueError: values that are NaN, infinite, UNSEEN, BAD_DATA or another number that stands for no
-            value, or pixels that the file does not have.
+        MapError: the file is missing or of another format, its values are no numbers, it has a wrong number
+            of pixels or no such column, or healpy is missing; or the values do not show the order of pixels,
+            or show another than `nested`.
+        BadValueError: a value is NaN, infinite, UNSEEN, BAD_DATA or another number that means "no value", or
+            the file does not have all pixels.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -88,18 +90,18 @@ def read_map_file(
         table = read_table(file)
     else:
         raise MapError(f"{file} is neither .npy nor .fits; save the map with numpy.save or healpy.write_map")
-    chosen = table.sky if columns is None else _named(table, columns, file)
-    rest = [column for column in table.columns if not any(column is c for c in chosen)]
-    values = _stacked(chosen)
+    selected = table.sky if columns is None else _named(table, columns, file)
+    rest = [column for column in table.columns if not any(column is c for c in selected)]
+    values = _stacked(selected)
     nside_of(values.shape[1])
-    for row, column in zip(values, chosen, strict=True):
+    for row, column in zip(values, selected, strict=True):
         _check(row, column, fill, file)
     nested = _is_nested(values, nested, file) if table.nested is None else table.nested
     in_ring_order = (lambda x: reorder(x, to="ring")) if nested else (lambda x: x)
     return MapFile(
         in_ring_order(values),
-        tuple(column.name for column in chosen),
-        tuple(column.unit for column in chosen),
+        tuple(column.name for column in selected),
+        tuple(column.unit for column in selected),
         table.coordinates,
         table.convention,
         {column.name: in_ring_order(_stacked([column])[0]) for column in rest},
@@ -109,17 +111,17 @@ def read_map_file(
 
 def _read_npy(file: Path) -> Table:
     try:
-        # Pickles can run code; a map never needs one.
+        # pickles can run code, and a map never needs one
         values = np.load(file, allow_pickle=False)
         if not isinstance(values, np.ndarray):
             raise ValueError("it is an archive of several")
-    except Exception as error:  # of a damaged header numpy raises what its parser does
+    except Exception as error:  # numpy's parser raises many kinds for a damaged header
         raise MapError(
             f"{file} is not a plain NumPy array ({error}); save it with numpy.save, without objects"
         ) from error
     if values.ndim not in (1, 2) or values.dtype.kind not in "fiub":
         raise MapError(
-            f"{file} holds {values.dtype} of shape {values.shape}; expected numbers [npix] or [n, npix]"
+            f"{file} holds {values.dtype} of shape {values.shape}; give numbers [npix] or [n, npix]"
         )
     if not values.size:
         raise MapError(f"{file} holds no map, an array of shape {values.shape}")
@@ -134,8 +136,8 @@ def _named(table: Table, names: Sequence[str], file: Path) -> list[Column]:
     return [by_name[name] for name in names]
 
 
-def _stacked(columns: Sequence[Column]) -> Tensor:
-    """[n, npix], in float32 where that has all digits of the stored numbers, else in float64."""
+def _stacked(columns: Sequence[Column]) -> Float[Tensor, "n npix"]:
+    """Stack columns, in float32 where that has all digits of the stored numbers, else in float64."""
     kinds = [column.values.dtype for column in columns]
     dtype = np.float32 if np.result_type(np.float32, *kinds) == np.float32 else np.float64
     return torch.from_numpy(np.stack([column.values.astype(dtype) for column in columns]))
@@ -145,28 +147,28 @@ def _check(values: Tensor, column: Column, fill: Fill, file: Path) -> None:
     try:
         check_values(values, fill={**column.fill, **named_fills(fill)})
     except BadValueError as error:
-        called = f", column {column.name}" if column.name else ""
-        raise BadValueError(f"{file}{called}: {error}") from error
+        place = f", column {column.name}" if column.name else ""
+        raise BadValueError(f"{file}{place}: {error}") from error
 
 
-def _is_nested(maps: Tensor, said: bool | None, file: Path) -> bool:
-    """The order of pixels of which the file says nothing, of what its user said and how its values look."""
-    seen = detect_order(maps)
-    if said is not None:
-        if seen is not None and (seen == "nested") != said:
+def _is_nested(maps: Tensor, nested: bool | None, file: Path) -> bool:
+    """Decide the order of pixels that a file does not state, by the user's argument and by the values."""
+    order = detect_order(maps)
+    if nested is not None:
+        if order is not None and (order == "nested") != nested:
             raise MapError(
-                f"the values of {file} look like {seen} order, not {'nested' if said else 'ring'}; pass "
-                f"nested={seen == 'nested'} (--{seen} on the command line). If they are not, reorder the map "
-                "before, with geocnn.geometry.spheres.healpix_maps.reorder"
+                f"the values of {file} look like {order} order, not {'nested' if nested else 'ring'}; pass "
+                f"nested={order == 'nested'} (--{order} on the command line). If they have another order, "
+                "reorder the map first, with geocnn.geometry.spheres.healpix_maps.reorder"
             )
-        return said
-    if seen == "nested":
+        return nested
+    if order == "nested":
         raise MapError(
             f"the values of {file} look like nested order; pass nested=True (--nested on the command line)"
         )
-    if seen is None and not torch.equal(reorder(maps, to="ring"), maps):
+    if order is None and not torch.equal(reorder(maps, to="ring"), maps):
         raise MapError(
-            f"{file} does not say in which order its pixels are, and its values do not tell; pass "
+            f"{file} does not state the order of its pixels, and its values do not show it; pass "
             "nested=False or nested=True (--ring or --nested on the command line)"
         )
     return False

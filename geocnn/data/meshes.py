@@ -1,4 +1,4 @@
-"""The small meshes shipped for tests and examples; `datasets/meshes/dataset.toml` has their licences."""
+"""Small meshes that ship for tests and examples; `datasets/meshes/dataset.toml` has their licences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from geocnn.errors import DatasetError
 
 
 def mesh_file(name: str) -> Path:
-    """The file of a shipped mesh: bunny, spot, sphere, torus, hand (bounded), goathead, skull (genus 2).
+    """Return the file of a shipped mesh: bunny, spot, sphere, torus, hand (bounded), goathead, skull.
 
     Raises DatasetError for another name, or where the file is missing or damaged.
 

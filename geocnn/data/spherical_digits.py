@@ -1,14 +1,14 @@
-"""Handwritten digits on the HEALPix sphere, each laid on one hemisphere: upright (NR) or at random (R).
+"""Handwritten digits on the HEALPix sphere, each on one hemisphere: upright (NR) or rotated at random (R).
 
-The geometry. The image is projected stereographically from the antipode onto the hemisphere around n0 = +x
-(on the equator, longitude 0), image up = north. A point at angular distance t from n0 lies 14 tan(t / 2)
-image pixels from the image's centre, so the hemisphere's rim is the circle of 14 pixels; the corners of the
-image, always empty, are cut off. With a point's coordinates (x, y, z) that is
+A stereographic projection from the antipode takes the image onto the hemisphere around n0 = +x (on the
+equator, longitude 0); image up is north. A point at angular distance t from n0 lies 14 tan(t / 2) image
+pixels from the image's centre, so the hemisphere's rim is the circle of 14 pixels; the corners of the image,
+which are always empty, are lost. A point (x, y, z) has the image coordinates
 
     column = 13.5 + 14 y / (1 + x)        row = 13.5 - 14 z / (1 + x)        (pixel centres at whole numbers)
 
-read bilinearly, zero outside the image, zero on the other hemisphere. Seen from *outside* the sphere with
-north up, east (+y) is on the right, so digits read as on paper.
+The image is interpolated bilinearly there. Values outside the image and on the other hemisphere are zero.
+Seen from *outside* the sphere with north up, east (+y) is on the right, so digits read as on paper.
 
 A rotated digit is the upright one moved by R: its value at p is the image at R^-1 p, computed from the image
 itself (no map is ever resampled). The pixel grid is HEALPix in ring order.
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import torch
+from jaxtyping import Float, Float32, Float64, Num
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -33,48 +34,50 @@ from geocnn.lasting import lasting
 MEAN = 0.1133
 """Mean pixel value of the 55,000 upright training maps at nside 16, before normalisation."""
 STD = 0.2745
-"""Standard deviation of the same."""
+"""Standard deviation of the same values."""
 
 SPLITS = {"train": ("train", 0, 55_000), "val": ("train", 55_000, 60_000), "test": ("t10k", 0, 10_000)}
 """Name: (prefix of the idx files, first digit, last + 1). Validation is the end of the training file."""
 
 
 def project(
-    images: Tensor, points: Tensor, rotations: Tensor | None = None, stretches: Tensor | None = None
-) -> Tensor:
-    """Images laid on the sphere, read at points (the module's docstring states the geometry).
+    images: Float[Tensor, "b h w"],
+    points: Float[Tensor, "n 3"],
+    rotations: Float[Tensor, "b 3 3"] | None = None,
+    stretches: Float[Tensor, "b 2 2"] | None = None,
+) -> Float[Tensor, "b n"]:
+    """Project images onto the sphere and return their values at points (the module states the geometry).
 
     Args:
-        images: [B, H, W] float, any values.
-        points: [N, 3] unit vectors.
-        rotations: [B, 3, 3], R moves the picture: the value at p is the image at R^-1 p.
-            None leaves all upright.
-        stretches: [B, 2, 2] in the image's (column, row), about its centre; None leaves all as they are.
-
-    Returns:
-        [B, N] of the images' dtype.
+        images: any values.
+        points: unit vectors.
+        rotations: R moves the picture: the value at p is the image at R^-1 p. None leaves all upright.
+        stretches: linear maps of the image's (column, row) about its centre; None leaves images as they are.
 
     >>> image = torch.zeros(1, 28, 28); image[0, 13:15, 13:15] = 1.0
     >>> project(image, torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])).tolist()
     [[1.0, 0.0]]
     """
     if rotations is None and stretches is None:
-        # One grid for all: the images become channels and only the near hemisphere is read.
+        # all images share one grid, so they become channels, and only the near hemisphere is computed
         near = (points[:, 0] > 0).nonzero().squeeze(1)
         values = images.new_zeros(len(images), len(points))
         values[:, near] = _sample(images.unsqueeze(0), points[near].unsqueeze(0)).squeeze(0)
         return values
-    # Row vectors: p^T R = (R^-1 p)^T.
-    seen = points.expand(len(images), -1, -1) if rotations is None else points @ rotations
-    values = _sample(images.unsqueeze(1), seen, stretches).squeeze(1)
-    return values.masked_fill_(seen[..., 0] <= 0, 0.0)
+    # for row vectors, p^T R = (R^-1 p)^T
+    moved = points.expand(len(images), -1, -1) if rotations is None else points @ rotations
+    values = _sample(images.unsqueeze(1), moved, stretches).squeeze(1)
+    return values.masked_fill_(moved[..., 0] <= 0, 0.0)
 
 
-def _sample(images: Tensor, points: Tensor, stretches: Tensor | None = None) -> Tensor:
-    """Images [A, C, H, W] at points [A, N, 3] -> [A, C, N], meaningless on the far hemisphere."""
+def _sample(
+    images: Float[Tensor, "b c h w"],
+    points: Float[Tensor, "b n 3"],
+    stretches: Float[Tensor, "b 2 2"] | None = None,
+) -> Float[Tensor, "b c n"]:
+    """Return images' values at points, which are meaningless on the far hemisphere."""
     x, y, z = points.unbind(-1)
-    # With align_corners=False, grid_sample's unit is half the image, measured from its centre: 14 pixels for
-    # MNIST.
+    # with align_corners=False, grid_sample's unit is half the image, measured from its centre: 14 pixels
     grid = torch.stack([y, -z], dim=-1) / (1 + x.clamp(min=0)).unsqueeze(-1)
     if stretches is not None:
         grid = grid @ torch.linalg.inv(stretches).mT
@@ -84,24 +87,25 @@ def _sample(images: Tensor, points: Tensor, stretches: Tensor | None = None) -> 
 
 
 class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
-    """MNIST on the sphere, projected when asked for, whole batches at once.
+    """MNIST on the sphere; whole batches are projected when they are fetched.
 
     Args:
         split: "train" (55,000), "val" (5,000) or "test" (10,000).
         rotated: False gives upright digits (NR), True moves each by its own Haar rotation (R).
         nside: HEALPix resolution, 12 nside^2 pixels.
-        seed: the rotations are a function of seed, split and the digit's index alone.
+        seed: random seed; a rotation depends only on seed, split and the digit's index.
         size: use only the first `size` digits; None uses all.
-        stretch: of each digit, whenever it is fetched, by exp(S), S symmetric and random (torch's generator)
-            with this deviation on the diagonal. It is drawn out or pressed, along any direction, not turned.
+        stretch: every time a digit is fetched, it is stretched or compressed along random directions, without
+            a turn, by exp(S), where S is symmetric and random (torch's generator) with this deviation on the
+            diagonal.
 
     Attributes:
         images: [n, 28, 28] uint8.
         labels: [n] int64.
         rotations: [n, 3, 3] float64, or None where upright.
 
-    An item is `(x, y)`: x float32 [npix, 1], the map minus MEAN over STD; y int64. `maps` and `__getitems__`
-    take many.
+    An item is `(x, y)`: x float32 [npix, 1], (map - MEAN) / STD; y int64. `maps` and `__getitems__` take many
+    indices.
 
     Raises:
         DatasetError: unknown split, a size the split does not have, a negative stretch, or damaged files.
@@ -128,7 +132,7 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
                 f"the split '{split}' has {len(images)} digits; {size} cannot be taken from it"
             )
         if not 0 <= stretch < 1:
-            raise DatasetError(f"stretch is a deviation of logarithms, 0 to 1, got {stretch}")
+            raise DatasetError(f"stretch is a deviation of logarithms, from 0 to below 1, got {stretch}")
         self.nside, self.stretch = nside, stretch
         self.images, self.labels = images[:size], labels[:size]
         self.rotations = _rotations(split, seed, len(images))[:size] if rotated else None
@@ -137,17 +141,17 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def maps(self, index: Sequence[int] | Tensor) -> Tensor:
-        """Maps [B, npix] float32 in 0..1, ring order, not normalised."""
-        chosen = torch.as_tensor(index, dtype=torch.int64)
-        images = self.images[chosen].to(torch.float32) / 255
-        # float32 places a point to 1e-6 image pixels; the data are bytes.
+    def maps(self, index: Sequence[int] | Tensor) -> Float32[Tensor, "b npix"]:
+        """Return maps in 0..1, in ring order, not normalised, for indices [b]."""
+        numbers = torch.as_tensor(index, dtype=torch.int64)
+        images = self.images[numbers].to(torch.float32) / 255
+        # float32 places a point to 1e-6 image pixels, and the data are bytes
         points = self._points.to(torch.float32)
-        rotations = None if self.rotations is None else self.rotations[chosen].to(torch.float32)
+        rotations = None if self.rotations is None else self.rotations[numbers].to(torch.float32)
         return project(images, points, rotations, self._stretches(len(images)))
 
-    def _stretches(self, n: int) -> Tensor | None:
-        """[n, 2, 2] random ones; isotropic: turned, they are as likely as before."""
+    def _stretches(self, n: int) -> Float32[Tensor, "{n} 2 2"] | None:
+        """Draw stretches from an isotropic distribution: it does not change when the image is turned."""
         if not self.stretch:
             return None
         s = torch.randn(n, 2, 2)
@@ -161,8 +165,8 @@ class SphericalDigits(Dataset[tuple[Tensor, Tensor]]):
         return x[0], y[0]
 
 
-def digit_features(maps: Tensor) -> Tensor:
-    """Maps [B, npix] in 0..1 to features [B, npix, 1] float32, as the networks are trained on.
+def digit_features(maps: Num[Tensor, "b npix"]) -> Float32[Tensor, "b npix 1"]:
+    """Return the networks' input for maps in 0..1: (map - MEAN) / STD.
 
     >>> digit_features(torch.full((1, 12), MEAN)).abs().max().item()
     0.0
@@ -181,7 +185,7 @@ def _load(split: str) -> tuple[Tensor, Tensor]:
     return images[first:end].clone(), labels[first:end].to(torch.int64)
 
 
-def _rotations(split: str, seed: int, n: int) -> Tensor:
-    """One rotation per digit of the whole split, so that `size` never changes a digit's rotation."""
+def _rotations(split: str, seed: int, n: int) -> Float64[Tensor, "{n} 3 3"]:
+    """Draw one rotation per digit of the whole split, so that `size` never changes a digit's rotation."""
     stream = seed * len(SPLITS) + list(SPLITS).index(split)
     return random_rotations(n, torch.Generator().manual_seed(stream))

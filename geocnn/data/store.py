@@ -1,8 +1,8 @@
-"""The data sets shipped with the repository: a folder each, `dataset.toml` naming source, licence, checksums.
+"""The data sets that ship with the repository: one folder each, with source, licence and checksums.
 
-The folders live in `datasets/` beside the package of a repository checkout; the environment variable
-GEOCNN_DATASETS names another place. A file is handed out only after its SHA-256 agrees with `dataset.toml`
-(checked once per process).
+The folders lie in `datasets/` beside the package of a repository checkout; the environment variable
+GEOCNN_DATASETS names another place. `dataset.toml` describes each data set. A file is returned only after its
+SHA-256 agrees with that in `dataset.toml`, which is checked once per process.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from geocnn.errors import DatasetError
@@ -25,13 +26,13 @@ ENVIRONMENT_VARIABLE = "GEOCNN_DATASETS"
 
 
 def datasets_folder() -> Path:
-    """The folder that holds one folder per data set. Raises DatasetError where there is none.
+    """Return the folder that holds one folder per data set. Raises DatasetError where there is none.
 
     >>> datasets_folder().name
     'datasets'
     """
-    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
-    folder = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "datasets"
+    place = os.environ.get(ENVIRONMENT_VARIABLE)
+    folder = Path(place) if place else Path(__file__).resolve().parents[2] / "datasets"
     if not folder.is_dir():
         raise DatasetError(
             f"there is no data folder {folder}; the data come with the repository, not with the package: "
@@ -41,7 +42,7 @@ def datasets_folder() -> Path:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """The contents of a data set's `dataset.toml`. Raises DatasetError if there is no such data set.
+    """Return the contents of a data set's `dataset.toml`. Raises DatasetError if there is no such data set.
 
     >>> describe("mnist")["licence"]
     'CC BY-SA 3.0'
@@ -61,42 +62,43 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def dataset_file(name: str, path: str) -> Path:
-    """A file of a data set, after checking it.
+    """Return a file of a data set after a check of its SHA-256.
 
     Raises:
-        DatasetError: the file is not listed, missing, or its SHA-256 differs from the listed one.
+        DatasetError: the file is not in `dataset.toml`, is missing, or has another SHA-256.
 
     >>> dataset_file("mnist", "t10k-labels-idx1-ubyte.gz").name
     't10k-labels-idx1-ubyte.gz'
     """
-    listed = {entry["path"]: entry["sha256"] for entry in describe(name)["files"]}
-    if path not in listed:
-        raise DatasetError(f"'{path}' is not a file of the data set '{name}'; there are: {', '.join(listed)}")
+    checksums = {entry["path"]: entry["sha256"] for entry in describe(name)["files"]}
+    if path not in checksums:
+        raise DatasetError(
+            f"'{path}' is not a file of the data set '{name}'; there are: {', '.join(checksums)}"
+        )
     file = datasets_folder() / name / path
     if not file.is_file():
         raise DatasetError(
             f"{file} is missing; restore it from the repository (git checkout -- datasets/{name})"
         )
-    _verify(file, listed[path], f"git checkout -- datasets/{name}")
+    _verify(file, checksums[path], f"git checkout -- datasets/{name}")
     return file
 
 
 @cache
 def _verify(file: Path, sha256: str, remedy: str) -> None:
     with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != sha256:
         raise DatasetError(
-            f"{file} has SHA-256 {found[:12]}..., but dataset.toml says {sha256[:12]}...: "
+            f"{file} has SHA-256 {digest[:12]}..., but dataset.toml says {sha256[:12]}...: "
             f"it is damaged or was changed; restore it from the repository ({remedy})"
         )
 
 
-def read_idx(file: Path) -> Tensor:
-    """A gzipped idx file of bytes (LeCun's format: 0x0000 08 and the rank, big-endian sizes, then the bytes).
+def read_idx(file: Path) -> UInt8[Tensor, ...]:
+    """Read a gzipped idx file of bytes (LeCun: 0x0000 08 and the rank, big-endian sizes, then the bytes).
 
-    Returns:
-        uint8 tensor of the file's shape.
+    Raises DatasetError where the file is no such file.
 
     >>> read_idx(dataset_file("mnist", "t10k-labels-idx1-ubyte.gz"))[:3].tolist()
     [7, 2, 1]

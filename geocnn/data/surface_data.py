@@ -1,6 +1,6 @@
-"""Meshes as PyG data: collated by PyG's loaders, their geometry computed once and in parallel.
+"""Meshes as PyG data: PyG's loaders collate them, and their geometry is computed once and in parallel.
 
-Imports PyG: import it where it is needed.
+This module imports PyG, so import it only where it is needed.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ class SurfaceData(Data):
     """Features x [N, D], labels y [N] or None, areas [N] and the hierarchy of one surface, or of a batch.
 
     `torch_geometric.loader.DataLoader` collates it: tensors as always in PyG, hierarchies by `Hierarchy.cat`
-    when `hierarchy` is first asked for. `batch` [N] and `ptr` say which point belongs to which surface. All
-    surfaces of a batch need the same radii and numbers of levels.
+    at the first access to `hierarchy`. `batch` [N] and `ptr` give the surface of each point. All surfaces of
+    a batch need the same radii and numbers of levels.
 
-    Where y is one label per surface, [1], that of a batch has one per surface, [surfaces]. A data set of them
-    can be saved and loaded by PyG's `InMemoryDataset`.
+    Where y is one label per surface, [1], the y of a batch is [surfaces]. PyG's `InMemoryDataset` saves and
+    loads a data set of them.
 
-    Raises GeometryError where x or areas have not one row per point, or y has neither that nor one in all;
-    BadValueError where one has NaN, infinity, UNSEEN or another value that stands for none.
+    Raises:
+        GeometryError: x or areas do not have one row per point, or y has neither that nor one label in all.
+        BadValueError: one of them has NaN, infinity, UNSEEN or another value that means "no value".
 
     >>> import geocnn.geometry as geometry
     >>> from torch_geometric.loader import DataLoader
@@ -79,30 +80,30 @@ class SurfaceData(Data):
 
     @property
     def hierarchy(self) -> Hierarchy:
-        """Of the surface, or of all surfaces of the batch side by side."""
-        held = self._store["hierarchy"]
-        if isinstance(held, Hierarchy):
-            return held
-        # kept beside the list, from which PyG takes a batch apart again
+        """The hierarchy of the surface, or that of all surfaces of the batch side by side."""
+        stored = self._store["hierarchy"]
+        if isinstance(stored, Hierarchy):
+            return stored
+        # the list stays, since PyG separates a batch by it
         own = vars(self)
         if "_joined" not in own:
-            own["_joined"] = Hierarchy.cat(held)
+            own["_joined"] = Hierarchy.cat(stored)
         return own["_joined"]
 
     @property
     def stencil(self) -> Stencil:
-        """That of the finest level."""
+        """The stencil of the finest level."""
         return self.hierarchy.stencils[0]
 
     def apply(self, func: Callable[[Tensor], Tensor], *args: str) -> SurfaceData:
-        """As in PyG, which moves and clones by it; the geometry only follows to the device."""
+        """Apply a function as PyG does to move and clone; the geometry only follows to the device."""
         super().apply(func, *args)
-        held = self._store.get("hierarchy")
-        if held is not None and (not args or "hierarchy" in args):
-            hierarchies = [held] if isinstance(held, Hierarchy) else held
+        stored = self._store.get("hierarchy")
+        if stored is not None and (not args or "hierarchy" in args):
+            hierarchies = [stored] if isinstance(stored, Hierarchy) else stored
             device = func(hierarchies[0].areas[0][:0]).device
             moved = [h.to(device) for h in hierarchies]
-            self._store["hierarchy"] = moved[0] if isinstance(held, Hierarchy) else moved
+            self._store["hierarchy"] = moved[0] if isinstance(stored, Hierarchy) else moved
             own = vars(self)
             if "_joined" in own:
                 own["_joined"] = own["_joined"].to(device)
@@ -120,7 +121,7 @@ class SurfaceData(Data):
         return self
 
 
-# values that `torch.load` may make without unpickling anything else, so that PyG's saved data sets load
+# `torch.load` may construct these, so that data sets saved by PyG load without other pickled objects
 torch.serialization.add_safe_globals([SurfaceData, Hierarchy, Stencil, Group])
 
 
@@ -133,21 +134,23 @@ def prepare(
     dtype: torch.dtype = torch.float32,
     **options: Any,
 ) -> list[SurfaceData]:
-    """Meshes with their shape features and hierarchies, computed in parallel and kept in the cache.
+    """Compute shape features and hierarchies of meshes in parallel, with a cache, and return them as data.
 
     Args:
-        labels: for each mesh one per vertex, [N] int64, or one number.
-        processes: how many compute at once, a core each. Beyond 1 they are started anew ("spawn"), so a
-            script that calls this needs the usual `if __name__ == "__main__":`.
-        console: shows progress, where anything is to be computed; by default standard error, if it is a
-            terminal. A quiet one, `rich.console.Console(quiet=True)`, shows none.
-        dtype: of features, areas and stencils; the cache has them in float64.
-        options: of `Surface.hierarchy`. Give a radius: meshes of different radii cannot share a batch.
+        meshes: the meshes.
+        labels: per mesh, one label per vertex, [N] int64, or one number.
+        processes: number of processes, one core each. Several are started by "spawn", so a script that calls
+            this needs the usual `if __name__ == "__main__":`.
+        console: shows progress if geometry must be computed; by default standard error, if it is a terminal.
+            A quiet one, `rich.console.Console(quiet=True)`, shows nothing.
+        dtype: dtype of features, areas and stencils; the cache has them in float64.
+        options: arguments of `Surface.hierarchy`. Give a radius: meshes of different radii cannot share a
+            batch.
 
     Raises:
         GeometryError: no features or hierarchy can be computed for a mesh, which is named by its number; or
             the numbers of labels and meshes or of labels and points differ; or the radius is in another unit
-            (see `Surface.stencil`). What can be seen without computing geometry is seen before.
+            (see `Surface.stencil`). Faults of labels and radius are raised before any geometry is computed.
 
     >>> prepare([])
     []
@@ -166,32 +169,32 @@ def prepare(
 
 
 def _checked_labels(meshes: Sequence[Mesh], labels: Sequence[Tensor] | Tensor) -> list[Tensor]:
-    """Each mesh's labels, [N] or [1]."""
+    """Return the labels of each mesh, [N] or [1]."""
     if len(labels) != len(meshes):
-        raise GeometryError(f"there are {len(meshes)} meshes but labels for {len(labels)}")
-    found = [torch.as_tensor(own) for own in labels]
-    for k, (mesh, own) in enumerate(zip(meshes, found, strict=True)):
+        raise GeometryError(f"there are {len(meshes)} meshes but labels for {len(labels)}; give one per mesh")
+    tensors = [torch.as_tensor(own) for own in labels]
+    for k, (mesh, own) in enumerate(zip(meshes, tensors, strict=True)):
         if own.numel() != 1 and own.shape[:1] != (mesh.n_points,):
             raise GeometryError(
                 f"mesh {k} has {mesh.n_points} vertices, but labels of shape {list(own.shape)}; "
                 "give one label per vertex, or one in all"
             )
-    return [own.reshape(1) if own.ndim == 0 else own for own in found]
+    return [own.reshape(1) if own.ndim == 0 else own for own in tensors]
 
 
 def _check_units(meshes: Sequence[Mesh], options: dict[str, Any]) -> None:
-    """Raises and warns as `Surface.hierarchy` does of a radius in another unit; warns once for all meshes."""
+    """Raise and warn about a radius in another unit as `Surface.hierarchy` does, once for all meshes."""
     if options.get("radius") is None:
         return
     radius = check_radius(options["radius"])
-    doubts = {k: found for k, mesh in enumerate(meshes) if (found := doubt(mesh, radius))}
-    for k, found in doubts.items():
-        if found.hopeless:
-            raise GeometryError(f"mesh {k}: {found.message}")
+    doubts = {k: own for k, mesh in enumerate(meshes) if (own := doubt(mesh, radius))}
+    for k, own in doubts.items():
+        if own.hopeless:
+            raise GeometryError(f"mesh {k}: {own.message}")
     if doubts:
-        k, found = next(iter(doubts.items()))
+        k, first = next(iter(doubts.items()))
         others = f" (and {len(doubts) - 1} other meshes)" if len(doubts) > 1 else ""
-        warnings.warn(f"mesh {k}{others}: {found.message}", RadiusWarning, stacklevel=3)
+        warnings.warn(f"mesh {k}{others}: {first.message}", RadiusWarning, stacklevel=3)
 
 
 def _load(mesh: Mesh, labels: Tensor | None, dtype: torch.dtype, options: dict[str, Any]) -> SurfaceData:
@@ -203,7 +206,7 @@ def _load(mesh: Mesh, labels: Tensor | None, dtype: torch.dtype, options: dict[s
 def _computed(
     meshes: Sequence[Mesh], numbers: list[int], options: dict[str, Any], processes: int
 ) -> Iterator[int]:
-    """The numbers of the meshes, each as soon as its geometry is in the cache."""
+    """Yield the number of each mesh as soon as its geometry is in the cache."""
     if processes <= 1 or len(numbers) <= 1:
         for k in numbers:
             _compute(k, pickle.dumps(meshes[k]), options)
@@ -216,7 +219,7 @@ def _computed(
             min(processes, len(numbers)), get_context("spawn"), torch.set_num_threads, (1,)
         ) as pool,
     ):
-        # as bytes: tensors would be sent as a file descriptor each, of which a process has few
+        # meshes are sent as bytes: each tensor would take a file descriptor, of which a process has few
         jobs = [pool.submit(_compute, k, pickle.dumps(meshes[k]), options) for k in numbers]
         try:
             for job in as_completed(jobs):
@@ -230,7 +233,7 @@ def _compute(number: int, pickled: bytes, options: dict[str, Any]) -> int:
     try:
         cached_features(mesh)
         with warnings.catch_warnings():
-            # said once, before
+            # `_check_units` has warned once for all
             warnings.simplefilter("ignore", RadiusWarning)
             cached_hierarchy(mesh, **options)
     except GeometryError as fault:
@@ -240,7 +243,7 @@ def _compute(number: int, pickled: bytes, options: dict[str, Any]) -> int:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """While this lasts, processes that start here let numerical libraries use one thread."""
+    """Let numerical libraries use one thread in processes that start inside."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))

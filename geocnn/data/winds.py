@@ -1,4 +1,4 @@
-"""Real winds on ring grids, some with reference values of vector calculus; shipped in `datasets/winds`."""
+"""Real winds on ring grids, some with reference values of vector calculus; `datasets/winds` has the files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from geocnn.data.store import dataset_file
@@ -13,30 +14,31 @@ from geocnn.errors import DatasetError
 from geocnn.harmonics.grid import RingGrid, equiangular, gauss_legendre
 
 RADIUS = 6371220.0
-"""Of the reference's sphere, in metres."""
+"""The radius of the reference's sphere, in metres."""
 
 
 class Winds(NamedTuple):
-    """u, v [..., n_points]: the eastward and northward component in m/s on a grid; values [n_points] of the
-    derived fields by name, as `datasets/winds/dataset.toml` explains them. All float64.
+    """The eastward component u and the northward component v of a wind in m/s on a grid.
+
+    `values` has the derived fields [n] by name, which `datasets/winds/dataset.toml` explains.
     """
 
     grid: RingGrid
-    u: Tensor
-    v: Tensor
+    u: Float64[Tensor, "*batch n"]
+    v: Float64[Tensor, "*batch n"]
     values: dict[str, Tensor]
 
 
 def read_winds(kind: str) -> Winds:
-    """Winds of the Earth.
+    """Read winds of the Earth.
 
     Args:
-        kind: "monthly": means of the twelve months, u and v [12, n_points], on 73 latitudes with the poles,
-            without derived fields. "regular", "gaussian": one wind on the same latitudes, or on 72 of Gauss
-            and Legendre, with vorticity vrt (vrt_trunc: up to degree 21) and divergence div in 1/s, stream
-            function psi and velocity potential chi in m²/s, and the components in m/s of its divergent part
-            (uchi, vchi), its rotational part (upsi, vpsi) and the gradient of chi (chigradu, chigradv),
-            computed by SPHEREPACK (Dawson 2016).
+        kind: "monthly" gives means of the twelve months, u and v [12, n], on 73 latitudes with the poles,
+            without derived fields. "regular" and "gaussian" give one wind, on the same latitudes or on 72 of
+            Gauss and Legendre, with derived fields by SPHEREPACK (Dawson 2016): vorticity vrt (vrt_trunc: up
+            to degree 21) and divergence div in 1/s, stream function psi and velocity potential chi in m²/s,
+            and the components in m/s of the divergent part (uchi, vchi), of the rotational part (upsi, vpsi)
+            and of the gradient of chi (chigradu, chigradv).
 
     Raises:
         DatasetError: another kind, or the file is missing or damaged.

@@ -1,18 +1,20 @@
-"""The microwave sky and its polarisation, seen by WMAP; shipped in `datasets/wmap`."""
+"""The microwave sky and its polarisation as WMAP observed them; `datasets/wmap` has the file."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from geocnn.data.store import dataset_file
 from geocnn.errors import DatasetError
 
 
-def read_wmap(band: str) -> Tensor:
-    """Stokes I, Q and U of seven years, [3, 12288] float32 in mK (thermodynamic): HEALPix nside 32, ring
-    order, Galactic coordinates, Q and U in the COSMO convention.
+def read_wmap(band: str) -> Float32[Tensor, "3 12288"]:
+    """Read Stokes I, Q and U of seven years in mK (thermodynamic).
+
+    The maps are HEALPix nside 32 in ring order and Galactic coordinates; Q and U have the COSMO convention.
 
     Args:
         band: "V" (61 GHz) or "W" (94 GHz).

@@ -2,11 +2,13 @@
 
 A measured function is called as function(x, where), as layers and models are: x [..., N, D], `where` a
 `Stencil` or a `Hierarchy`. Its output is a field of `out_type` on the stencil's targets or the hierarchy's
-finest level; `out_type` None says that it is no field but invariant, as an encoder's answer is. It must be
-deterministic: `model.eval()` when it drops out. Errors are relative, ‖found − expected‖₂ / ‖expected‖₂:
+finest level; `out_type` None means that the output is invariant and no field, as an encoder's answer is. The
+function must be deterministic: call `model.eval()` if it has dropout. Errors are relative,
+‖measured − expected‖₂ / ‖expected‖₂:
 
-- gauge: frames are a free choice, so this is rounding alone, or something is broken;
-- anchor, rotation: quadrature and interpolation, which shrink as the grid is refined, or something is broken.
+- gauge: frames are a free choice, so this error is rounding alone, or something is broken;
+- anchor, rotation: these are errors of quadrature and interpolation, which shrink as the grid is refined, or
+  something is broken.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, GeocnnError, GeometryError
@@ -36,9 +39,9 @@ Function = Callable[[Tensor, Where], Tensor]
 
 
 class Deviation(NamedTuple):
-    """Relative L2 errors, float64 [n]: one a gauge, anchor or rotation drawn."""
+    """Relative L2 errors: one per random gauge, anchor or rotation."""
 
-    samples: Tensor
+    samples: Float64[Tensor, " n"]
 
     @property
     def mean(self) -> float:
@@ -50,8 +53,9 @@ class Deviation(NamedTuple):
 
 
 class GaugeError(NamedTuple):
-    """What random frames change: the output, and the gradient by all weights of a random linear functional of
-    it. `gradient` is None for a function without weights, that is, one that is not a module.
+    """The errors of the output, and of the gradient by all weights of a random linear functional of it.
+
+    `gradient` is None for a function without weights, for example one that is not a module.
     """
 
     output: Deviation
@@ -60,30 +64,30 @@ class GaugeError(NamedTuple):
 
 def gauge_error(
     function: Function,
-    x: Tensor,
+    x: Float[Tensor, "*batch n_source d"],
     where: Where,
     in_type: FieldType | str,
     out_type: FieldType | str | None,
     generator: torch.Generator,
     gauges: int = 1,
 ) -> GaugeError:
-    """The error under random frames: every point's frame is turned, and mirrored where the group mirrors.
+    """Measure the error under random frames: every frame is turned, and mirrored where the group mirrors.
 
-    Stencils turn with the frames, the input's components too; the output's components are turned back and
-    compared. A right layer or network has rounding only, 1e-10 in float64 and 1e-5 in float32 or less.
+    Stencils turn with the frames, and so do the input's components; the output's components are turned back
+    and compared. A correct layer or network has only rounding: 1e-10 or less in float64, 1e-5 in float32.
 
     Args:
         function: (x, where) -> y; the gradient is measured where it is a module.
-        x: [..., n_source, in_type.dim], in the dtype to measure in.
+        x: a field of in_type, in the dtype to measure in.
         where: a stencil or a hierarchy.
         in_type: field type of x; frames turn by random elements of its group.
         out_type: field type of y, or None where y is invariant.
         generator: source of randomness, on the CPU.
-        gauges: number of draws.
+        gauges: number of random gauges.
 
     Raises:
         FieldTypeError: x or y does not have the dimension of its type.
-        GeocnnError: y is zero everywhere, so that nothing is relative to it.
+        GeocnnError: y is zero everywhere, so no error is relative to it.
 
     >>> import geocnn.geometry as geometry
     >>> from geocnn.nn import GaugeConv
@@ -115,25 +119,27 @@ def gauge_error(
 
 def anchor_error(
     function: Function,
-    x: Tensor,
+    x: Float[Tensor, "*batch n d"],
     surface: Surface,
     build: Callable[[Surface], Where],
     generator: torch.Generator,
     anchors: int = 1,
 ) -> Deviation:
-    """What the sampling anchor costs: how the output changes when every point's sampling grid is turned at
-    random. Frames stay, so outputs compare as they are. A `log` stencil has no grid, and no such error.
+    """Measure how much the output changes when every point's sampling grid is turned at random.
+
+    The direction that a sampling grid begins with is its anchor. Frames stay, so outputs are compared as they
+    are. A `log` stencil has no grid and no such error.
 
     Args:
         function: (x, where) -> y.
-        x: [..., n_points, D].
-        surface: the points; coarser levels that a hierarchy asks of it keep their own anchors.
+        x: a field on the surface's points.
+        surface: the points; coarser levels that a hierarchy asks it for keep their own anchors.
         build: makes the stencil or hierarchy, for example `lambda s: s.stencil(radius=0.4)`.
         generator: source of randomness, on the CPU.
-        anchors: number of draws.
+        anchors: number of random anchors.
 
     Raises:
-        GeocnnError: y is zero everywhere, so that nothing is relative to it.
+        GeocnnError: y is zero everywhere, so no error is relative to it.
         GeometryError: the surface is neither flat nor a sphere.
 
     >>> import geocnn.geometry as geometry
@@ -147,8 +153,8 @@ def anchor_error(
     """
     with torch.no_grad():
         expected = function(x, build(surface))
-        found = [function(x, build(reanchored(surface, generator))) for _ in range(anchors)]
-    return Deviation(torch.stack([relative(y, expected) for y in found]))
+        outputs = [function(x, build(reanchored(surface, generator))) for _ in range(anchors)]
+    return Deviation(torch.stack([relative(y, expected) for y in outputs]))
 
 
 def rotation_error(
@@ -162,11 +168,11 @@ def rotation_error(
     nested: bool = False,
     dtype: torch.dtype = torch.float64,
 ) -> Deviation:
-    """The error under rotations of the sphere, on HEALPix, for scalar input and output.
+    """Measure the error under rotations of the sphere, on HEALPix, for scalar input and output.
 
     The input has random harmonic coefficients and is rotated exactly, in its spectrum, by Haar rotations R.
-    Compared are function(R input) and R function(input), the latter rotated in its own spectrum (degree
-    2 nside, three iterations). Input and all rotations go through in one call.
+    function(R input) is compared with R function(input), where the output is rotated in its own spectrum
+    (degree 2 nside, three iterations). One call evaluates the input and all its rotations.
 
     Args:
         function: (x, where) -> y, x [1 + rotations, npix, channels].
@@ -176,12 +182,12 @@ def rotation_error(
         generator: source of randomness, on the CPU.
         rotations: number of rotations.
         nested: the pixels' order.
-        dtype: of the input; all else is float64.
+        dtype: dtype of the input; everything else is float64.
 
     Raises:
-        FieldTypeError: a type has channels that are not invariant, or y has not its type's dimension.
-        MapError: the points are not as many as the pixels of a HEALPix sphere.
-        GeocnnError: y is zero everywhere, so that nothing is relative to it.
+        FieldTypeError: a type has channels that are not invariant, or y does not have its type's dimension.
+        MapError: the number of points is not that of a HEALPix sphere.
+        GeocnnError: y is zero everywhere, so no error is relative to it.
 
     >>> import geocnn.geometry as geometry
     >>> from geocnn.nn import GaugeConv
@@ -209,30 +215,33 @@ def rotation_error(
     return Deviation(torch.stack([relative(a, b) for a, b in zip(y[1:], expected, strict=True)]))
 
 
-def relative(found: Tensor, expected: Tensor) -> Tensor:
-    """‖found − expected‖₂ / ‖expected‖₂ over all entries, summed in float64."""
-    found, expected = (y.to("cpu", torch.promote_types(y.dtype, torch.float64)) for y in (found, expected))
+def relative(y: Tensor, expected: Tensor) -> Float64[Tensor, ""]:
+    """Return ‖y − expected‖₂ / ‖expected‖₂ over all entries, summed in float64.
+
+    Raises GeocnnError where `expected` is zero.
+    """
+    y, expected = (a.to("cpu", torch.promote_types(a.dtype, torch.float64)) for a in (y, expected))
     size = torch.linalg.vector_norm(expected)
     if size == 0:
         raise GeocnnError(
             "the output (or its gradient by the weights) is zero everywhere, so no error is relative to it; "
-            "give other input, or initialise the weights"
+            "give another input, or initialise the weights"
         )
-    return torch.linalg.vector_norm(found - expected) / size
+    return torch.linalg.vector_norm(y - expected) / size
 
 
 def _gradient(y: Tensor, cotangent: Tensor, weights: list[nn.Parameter]) -> Tensor:
-    """The gradient of ⟨cotangent, y⟩ by all weights, one vector; 0 for weights y does not depend on."""
+    """Return the gradient of ⟨cotangent, y⟩ by all weights, one vector; 0 for weights without effect on y."""
     if not weights:
         return y.new_zeros(0)
-    found = torch.autograd.grad((cotangent * y).sum(), weights, allow_unused=True, materialize_grads=True)
-    return torch.cat([g.flatten() for g in found])
+    gradients = torch.autograd.grad((cotangent * y).sum(), weights, allow_unused=True, materialize_grads=True)
+    return torch.cat([g.flatten() for g in gradients])
 
 
 def _random_gauge(
     where: Where, source: FieldType, generator: torch.Generator
 ) -> tuple[Where, Element, Element]:
-    """`where` in random frames, and how components change at its sources and at its targets."""
+    """Return `where` in random frames, and how components change at its sources and at its targets."""
     device = _finest(where).device
 
     def draw(n: int) -> Element:
@@ -249,14 +258,14 @@ def _random_gauge(
 
 
 def reanchored(surface: Surface, generator: torch.Generator) -> Surface:
-    """The surface in its own frames with the axes of its sampling grids at random angles.
+    """Return the surface in its own frames with the axes of its sampling grids turned by random angles.
 
-    Raises GeometryError where they hang on more than frames: on a mesh, on edges.
+    Raises GeometryError where those axes cannot be turned: on a mesh, edges determine them.
     """
     if not isinstance(surface, Flat | Sphere):
         raise GeometryError(
-            f"the sampling grids of a {type(surface).__name__} hang on its edges or its cover, and cannot be "
-            "turned; compare with more samples, or with a 'log' stencil"
+            f"the edges or the cover of a {type(surface).__name__} determine its sampling grids, so "
+            "they cannot be turned; compare with more samples, or with a 'log' stencil"
         )
     angle = 2 * torch.pi * torch.rand(surface.n_points, dtype=torch.float64, generator=generator)
     angle = angle.to(surface.anchor)
@@ -272,9 +281,9 @@ def _finest(where: Stencil | Hierarchy) -> Stencil:
 
 
 def _scalars(field_type: FieldType | str) -> FieldType:
-    found = FieldType(field_type)
-    if not all(found.is_invariant(irrep) for irrep in found.irreps):
+    scalars = FieldType(field_type)
+    if not all(scalars.is_invariant(irrep) for irrep in scalars.irreps):
         raise FieldTypeError(
-            f"rotation errors are measured between invariant channels, got {found}; give for example '4x0'"
+            f"rotation errors are measured between invariant channels, got {scalars}; give for example '4x0'"
         )
-    return found
+    return scalars

@@ -1,8 +1,8 @@
-"""Fields to measure with: random ones, functions of the place that look alike on every grid, and their moves.
+"""Fields to measure with: noise, smooth functions that are the same on every grid, and ways to move them.
 
-A smooth field is one function, drawn from a seed, sampled wherever a surface has points: the same function on
-a finer grid. Scalars are sums of waves no shorter than `wavelength`; for frequency n, three (on flat
-surfaces two) of them are the components of a vector v, and z = v·e₁ + i v·e₂ gives zⁿ.
+A smooth field is one function, drawn from a seed, which is sampled at a surface's points; on a finer grid it
+is the same function. Scalars are sums of waves no shorter than `wavelength`. For frequency n, three such sums
+(two on flat surfaces) are the components of a vector v, and z = v·e₁ + i v·e₂ gives zⁿ.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Complex, Float, Float64
 from torch import Tensor
 
 from geocnn.geometry.core.surface import Surface
@@ -21,16 +22,20 @@ from geocnn.harmonics import RingGrid, analysis, random_coefficients, synthesis
 WAVES = 24
 
 
-def noise(n: int, field_type: FieldType, seed: int) -> Tensor:
-    """Independent normal numbers [1, n, D]: every point differs from its neighbours."""
+def noise(n: int, field_type: FieldType, seed: int) -> Float64[Tensor, "1 {n} {field_type.dim}"]:
+    """Draw independent normal numbers: every point differs from its neighbours."""
     return torch.randn(
         1, n, field_type.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
     )
 
 
-def smooth(surface: Surface, field_type: FieldType, wavelength: float, seed: int) -> Tensor:
-    """A smooth field [1, N, D] on the surface, in its frames. On flat ones it closes where sides are glued,
-    and vanishes towards open sides, so that a move of up to an eighth keeps what there is inside.
+def smooth(
+    surface: Surface, field_type: FieldType, wavelength: float, seed: int
+) -> Float64[Tensor, "1 n {field_type.dim}"]:
+    """Draw a smooth field on the surface, in its frames.
+
+    On a flat surface the field is periodic where sides are glued, and vanishes towards open sides, so that a
+    move by up to an eighth of the surface pushes nothing out.
     """
     generator = torch.Generator().manual_seed(seed)
     runs = []
@@ -42,8 +47,10 @@ def smooth(surface: Surface, field_type: FieldType, wavelength: float, seed: int
     return (x * _inside(surface)[:, None] if isinstance(surface, Flat) else x)[None]
 
 
-def _waves(surface: Surface, wavelength: float, n: int, generator: torch.Generator) -> Tensor:
-    """n sums of waves at the points, [N, n]."""
+def _waves(
+    surface: Surface, wavelength: float, n: int, generator: torch.Generator
+) -> Float64[Tensor, "points {n}"]:
+    """Return n sums of waves at the points."""
     p = surface.points
     phase = 2 * math.pi * torch.rand(WAVES, n, dtype=torch.float64, generator=generator)
     direction = torch.randn(WAVES, p.shape[1], n, dtype=torch.float64, generator=generator)
@@ -56,8 +63,10 @@ def _waves(surface: Surface, wavelength: float, n: int, generator: torch.Generat
     return (torch.einsum("nd,kdc->nkc", p, wave) + phase).cos().sum(1) / math.sqrt(WAVES / 2)
 
 
-def _in_frames(b: Block, waves: Tensor, frames: Tensor) -> Tensor:
-    """A block's components [N, dim, multiplicity] of waves [N, multiplicity, 1 or d]."""
+def _in_frames(
+    b: Block, waves: Float64[Tensor, "n mul _"], frames: Float64[Tensor, "n 2 _"]
+) -> Float64[Tensor, "n dim mul"]:
+    """Return a block's components of waves, which are scalars or vectors [d]."""
     if b.irrep.frequency == 0:
         return waves.mT
     z = torch.view_as_complex(torch.einsum("nmd,nkd->nmk", waves, frames).contiguous())
@@ -65,23 +74,23 @@ def _in_frames(b: Block, waves: Tensor, frames: Tensor) -> Tensor:
     return z.real[:, None] if b.dim == 1 else torch.stack([z.real, z.imag], 1)
 
 
-def _inside(s: Flat) -> Tensor:
-    """1 in the middle, falling smoothly to 0 a quarter before the open sides, [N]."""
-    found = torch.ones(s.n_points, dtype=torch.float64)
+def _inside(s: Flat) -> Float64[Tensor, " n"]:
+    """Return a window: 1 in the middle, and smoothly 0 from a quarter before the open sides on."""
+    window = torch.ones(s.n_points, dtype=torch.float64)
     for axis, (cells, glued) in enumerate(zip((s.shape[1], s.shape[0]), s.glued, strict=True)):
         if not glued:
             t = (s.points[:, axis] + 0.5) / (cells * s.step)
-            found = found * torch.cos(math.pi * (2 * t - 1)).clamp_min(0).square()
-    return found
+            window = window * torch.cos(math.pi * (2 * t - 1)).clamp_min(0).square()
+    return window
 
 
 # ---------------------------------------------------------------------- on rings: rotated in the spectrum
 
 
 def random_spectrum(
-    grid: RingGrid, field_type: FieldType, degree: int, rotation: Tensor, seed: int
-) -> tuple[Tensor, Tensor]:
-    """A random field of harmonic degree `degree`, and the same rotated by R [3, 3], exactly: [1, N, D]."""
+    grid: RingGrid, field_type: FieldType, degree: int, rotation: Float64[Tensor, "3 3"], seed: int
+) -> tuple[Float64[Tensor, "1 n d"], Float64[Tensor, "1 n d"]]:
+    """Draw a random field of harmonic degree `degree`; also return it rotated exactly."""
     generator = torch.Generator().manual_seed(seed)
     runs, turned = [], []
     for b in field_type.blocks:
@@ -98,10 +107,15 @@ def random_spectrum(
     return torch.cat(runs, -1)[None], torch.cat(turned, -1)[None]
 
 
-def rotated(x: Tensor, field_type: FieldType, rotation: Tensor, grid: RingGrid) -> Tensor:
-    """A field [..., N, D] in the frames (south, east), rotated by R [3, 3] in its spectrum.
+def rotated(
+    x: Float[Tensor, "*batch n d"],
+    field_type: FieldType,
+    rotation: Float64[Tensor, "3 3"],
+    grid: RingGrid,
+) -> Float[Tensor, "*batch n d"]:
+    """Rotate a field in the frames (south, east) in its spectrum.
 
-    Frequency n is spin n. What lies beyond the grid's largest degree is lost, on HEALPix beyond 2 nside.
+    Frequency n is spin n. Degrees beyond the grid's largest are lost (on HEALPix, beyond 2 nside).
     """
     lmax, runs = grid.lmax_accurate, []
     for b in field_type.blocks:
@@ -117,19 +131,21 @@ def rotated(x: Tensor, field_type: FieldType, rotation: Tensor, grid: RingGrid) 
     return torch.cat(runs, -1).to(x)
 
 
-def _components(z: Tensor) -> Tensor:
-    """Complex [..., multiplicity, npix] as channels [..., npix, 2 multiplicity], component-major."""
+def _components(z: Complex[Tensor, "*batch mul n"]) -> Float[Tensor, "*batch n channels"]:
+    """Return complex fields as 2 mul real channels, component-major."""
     return torch.cat([z.real, z.imag], -2).mT
 
 
 # --------------------------------------------------------------------------- on grids: shifted by any length
 
 
-def shifted(y: Tensor, by: tuple[float, float], glued: tuple[bool, bool]) -> Tensor:
-    """A grid y [..., h, w] moved by (x, y) cells: y'(p) = y(p − by).
+def shifted(
+    y: Float[Tensor, "*batch h w"], by: tuple[float, float], glued: tuple[bool, bool]
+) -> Float[Tensor, "*batch h w"]:
+    """Shift a grid by (x, y) cells: y'(p) = y(p − by).
 
-    Whole cells are moved as they are; where a side is open, what comes in repeats the edge. Parts of a cell
-    are a factor e^{−2πi k·by} in the Fourier transform.
+    A shift by whole cells copies values; where a side is open, the edge is repeated. A shift by parts of a
+    cell is a factor e^{−2πi k·by} in the Fourier transform.
     """
     for axis, amount, closes in ((-1, by[0], glued[0]), (-2, by[1], glued[1])):
         n = y.shape[axis]

@@ -1,4 +1,4 @@
-"""Findings and reports: what was measured of a model under each symmetry, as values."""
+"""Findings and reports: the errors of a model under each symmetry, as values."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 Verdict = Literal["exact", "converging", "broken", "undecided"]
 
 EXACT = {torch.float64: 1e-10, torch.float32: 3e-5, torch.float16: 3e-3, torch.bfloat16: 3e-2}
-"""Relative errors below which all is rounding: some hundred units in the last place, through many layers."""
+"""Relative errors up to these are rounding: some hundred units in the last place, through many layers."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Relative errors [grids] of the whole model or of a layer, and what follows from them. `order` is that
-    of the last refinement: error ~ spacing^order.
+    """Relative errors of the whole model or of a layer, one per grid, and the verdict on them.
+
+    `order` is that of the last refinement: error ~ spacing^order.
     """
 
     name: str
@@ -35,9 +36,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Finding:
-    """One symmetry. `layers` in the order they end; `own_error` is the error in the model's own number
-    format, and `own_verdict` whether that is its rounding; `training` is the model in training mode, None
-    where it answers as in evaluation; `layer` is the first that breaks the symmetry.
+    """The measurements under one symmetry.
+
+    `layers` are in the order in which they end. `own_error` is the error in the model's own number format,
+    and `own_verdict` says whether it is rounding. `training` is the model in training mode, None where it
+    answers as in evaluation. `layer` is the first that breaks the symmetry.
     """
 
     symmetry: str
@@ -59,7 +62,7 @@ EXPLANATION = (
     "exact: the error is rounding. converging: it falls as the grid is refined, at the given order; that "
     "is discretisation. broken: it is not rounding and does not fall; no finer grid mends that. "
     "undecided: no finer grid was tried, or the error falls but not that of the layer named. Errors are "
-    "relative, of random fields no finer than the coarsest level resolves; four more are drawn before a "
+    "relative, for random fields no finer than the coarsest level resolves; four more are drawn before a "
     "symmetry is called broken. A broken symmetry shows almost surely, but a fault smaller than the error "
     "of the grid may hide below it, until a finer grid is tried."
 )
@@ -67,14 +70,16 @@ EXPLANATION = (
 
 @dataclass(frozen=True)
 class Report:
-    """All findings on a model; `points` and `spacings` of the grids measured on, `dtype` the model's own;
-    `untrained` says why training mode was not measured, where it was not.
+    """All findings on a model.
+
+    `points` and `spacings` describe the grids, one entry per grid; `dtype` is the model's own. `left_out`
+    names symmetries that do not apply. `untrained` says why training mode was not measured, if it was not.
 
     >>> from geocnn.equivariance import report
     >>> from geocnn.geometry import torus
     >>> from geocnn.nn import GaugeConv
-    >>> found = report(GaugeConv("1x0", "1x1"), torus((8, 8)))
-    >>> found["gauge"].model.verdict, found.broken
+    >>> measured = report(GaugeConv("1x0", "1x1"), torus((8, 8)))
+    >>> measured["gauge"].model.verdict, measured.broken
     ('exact', [])
     """
 
@@ -90,7 +95,7 @@ class Report:
     untrained: str | None = None
 
     def __getitem__(self, symmetry: str) -> Finding:
-        """Raises GeocnnError where it was not measured."""
+        """Return the finding on a symmetry. Raises GeocnnError where it was not measured."""
         for f in self.findings:
             if f.symmetry == symmetry:
                 return f
@@ -102,21 +107,21 @@ class Report:
         return [f for f in self.findings if f.broken]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the report as a dictionary that JSON can hold."""
         return asdict(self) | {"explanation": self.explanation}
 
     def json(self) -> str:
         return json.dumps(self.to_dict(), indent=2)
 
     def show(self, console: Console | None = None) -> None:
-        """Print it as a table (rich), by default to the terminal."""
+        """Print the report as a table (rich), by default to the terminal."""
         from geocnn.console import make_console
         from geocnn.equivariance.page import print_report
 
         print_report(self, console or make_console())
 
     def html(self, path: str | Path) -> None:
-        """Write it as one self-contained page with plots."""
+        """Write the report as one self-contained page with plots."""
         from geocnn.equivariance.page import write_html
 
         write_html(self, path)

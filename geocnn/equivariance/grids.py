@@ -1,10 +1,11 @@
-"""Finer grids of one surface, and other triangulations of one mesh: where discretisation shows."""
+"""Finer grids of one surface, and other triangulations of one mesh: on these, discretisation errors show."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -19,14 +20,16 @@ from geocnn.geometry.spheres.surfaces import HealpixGrid, Sphere, healpix
 from geocnn.harmonics import RingGrid, equiangular, gauss_legendre, healpix_grid
 
 Where = Stencil | Hierarchy | RingGrid | Sequence[RingGrid]
-"""What a model is given beside a field."""
+"""The geometry that a model takes beside a field."""
 
 
 def finer(surface: Surface) -> Surface:
-    """The same surface with four times the points: HEALPix of double nside, a further icosphere level, twice
-    the rings, plane cells and mesh triangles cut in four.
+    """Return the same surface with four times the points.
 
-    Raises GeometryError where there is none.
+    HEALPix doubles nside, an icosphere takes its next level, a ring grid has twice the rings, and plane cells
+    and mesh triangles are cut in four.
+
+    Raises GeometryError where a surface has no finer grid.
 
     >>> from geocnn.geometry import healpix
     >>> finer(healpix(2)).n_points
@@ -39,11 +42,17 @@ def finer(surface: Surface) -> Surface:
     raise GeometryError(f"a {type(surface).__name__} has no finer grid; give a finer surface itself")
 
 
-def subdivided(surface: Mesh) -> tuple[Tensor, Tensor]:
-    """Vertices and faces with each edge's midpoint as a new vertex and each face cut in four, flat as it was.
+def subdivided(surface: Mesh) -> tuple[Float64[Tensor, "v 3"], Int64[Tensor, "f 3"]]:
+    """Return vertices and faces where each edge's midpoint is a new vertex and each face is cut in four.
 
-    Old vertices keep their numbers; of face f, faces 4f + k begin with the half of half-edge 3f + k at its
-    corner k, and 4f + 3 is the middle.
+    Old vertices keep their numbers. Of face f, face 4f + k lies at corner k and begins with the first half of
+    half-edge 3f + k; face 4f + 3 is the middle.
+
+              2
+             ╱ ╲
+           m2───m1
+           ╱ ╲ ╱ ╲
+          0───m0──1
     """
     t, n = surface.triangulation, len(surface.points)
     h = torch.arange(len(t.twin))
@@ -58,9 +67,9 @@ def subdivided(surface: Mesh) -> tuple[Tensor, Tensor]:
 
 
 def remeshed(surface: Mesh, seed: int) -> tuple[Mesh, Mesh]:
-    """The mesh subdivided, and subdivided with one inner edge of each old face flipped at random.
+    """Return the mesh subdivided, and subdivided with one inner edge per old face flipped at random.
 
-    A corner triangle and the middle one make a parallelogram, so nothing but the triangulation changes.
+    A corner triangle and the middle one form a parallelogram, so only the triangulation changes.
     """
     vertices, faces = subdivided(surface)
     four = faces.view(-1, 4, 3).clone()
@@ -72,11 +81,11 @@ def remeshed(surface: Mesh, seed: int) -> tuple[Mesh, Mesh]:
     return _two_sided(vertices, faces), _two_sided(vertices, four.reshape(-1, 3))
 
 
-def turn_between(a: Mesh, b: Mesh) -> Tensor:
-    """The angle [N] by which components at the first N vertices of b, in its frames, turn those of a.
+def turn_between(a: Mesh, b: Mesh) -> Float64[Tensor, " n"]:
+    """Return the angle per vertex of a from components in its frames to those in b's frames.
 
-    N is the number of a's vertices; both are triangulations of one surface, the edges at each vertex of a
-    begin along some of b's, those of one name or of the half of one that `subdivided` names.
+    Both triangulate one surface, and a's n vertices are the first of b. Where b is a subdivision, half-edge h
+    of a lies along the half that `subdivided` names; elsewhere the edges that both have give the angle.
     """
     s, t = a.triangulation, b.triangulation
     if len(t.faces) == 4 * len(s.faces):
@@ -84,10 +93,10 @@ def turn_between(a: Mesh, b: Mesh) -> Tensor:
         other = 3 * (4 * (h // 3) + h % 3)
     else:
         n = len(t.vertices)
-        key, order = (t.tail * n + t.faces.roll(-1, 1).reshape(-1)).sort()
-        wanted = s.tail * n + s.faces.roll(-1, 1).reshape(-1)
-        at = torch.searchsorted(key, wanted).clamp_max(len(key) - 1)
-        h = (key[at] == wanted).nonzero()[:, 0]
+        b_keys, order = (t.tail * n + t.faces.roll(-1, 1).reshape(-1)).sort()
+        keys = s.tail * n + s.faces.roll(-1, 1).reshape(-1)
+        at = torch.searchsorted(b_keys, keys).clamp_max(len(b_keys) - 1)
+        h = (b_keys[at] == keys).nonzero()[:, 0]
         other = order[at[h]]
     angle = torch.zeros(a.n_points, dtype=torch.float64)
     angle[s.tail[h]] = t.polar[other] - s.polar[h]
@@ -95,7 +104,7 @@ def turn_between(a: Mesh, b: Mesh) -> Tensor:
 
 
 def transform_grid(surface: Surface) -> RingGrid | None:
-    """The grid of the harmonic transforms that has the points of a sphere and its frames, if there is one.
+    """Return the grid of the harmonic transforms with the sphere's points and frames, or None.
 
     >>> from geocnn.geometry import ring_grid
     >>> transform_grid(ring_grid(8))
@@ -112,14 +121,14 @@ def transform_grid(surface: Surface) -> RingGrid | None:
 
 
 def sphere_on(grid: RingGrid) -> Sphere:
-    """The sphere whose `transform_grid` is this one. Raises GeometryError where there is none."""
+    """Return the sphere whose `transform_grid` is this one. Raises GeometryError where there is none."""
     if not grid.is_product:
         return healpix((len(grid.n_phi) + 1) // 4, nested=grid.pixel is not None)
     for kind in KINDS:
-        found = ring_grid(*grid.shape, kind)
-        same = transform_grid(found)
-        if same is not None and torch.equal(same.theta, grid.theta):
-            return found
+        sphere = ring_grid(*grid.shape, kind)
+        own = transform_grid(sphere)
+        if own is not None and torch.equal(own.theta, grid.theta):
+            return sphere
     raise GeometryError(
         f"no sphere here has the points of {grid!r}; measure on gauss_legendre, healpix_grid, or equiangular "
         "without poles"
@@ -127,19 +136,19 @@ def sphere_on(grid: RingGrid) -> Sphere:
 
 
 def levels(surface: Surface, where: Where | None) -> list[Surface]:
-    """The surface and the others whose points `where` speaks of, finest first."""
+    """Return the surface and the coarser ones that `where` has stencils or grids for, finest first."""
     if where is None:
         return [surface]
     if not isinstance(where, Stencil | Hierarchy):
         return [surface, *map(sphere_on, [where] if isinstance(where, RingGrid) else where)]
-    wanted, found = sizes(where), [surface]
-    while min(wanted) < found[-1].n_points:
-        found.append(found[-1].coarser())
-    return found
+    counts, surfaces = sizes(where), [surface]
+    while min(counts) < surfaces[-1].n_points:
+        surfaces.append(surfaces[-1].coarser())
+    return surfaces
 
 
 def sizes(where: Stencil | Hierarchy) -> set[int]:
-    """The numbers of points of all point sets that stencils of `where` lead from or to."""
+    """Return the numbers of points of all point sets that stencils of `where` lead from or to."""
     return {n for s in stencils(where) for n in (s.n_source, s.n_target)}
 
 
@@ -150,9 +159,9 @@ def stencils(where: Stencil | Hierarchy) -> list[Stencil]:
 
 
 def _two_sided(vertices: Tensor, faces: Tensor) -> Mesh:
-    made = mesh(vertices, faces)
-    assert isinstance(made, Mesh)
-    return made
+    surface = mesh(vertices, faces)
+    assert isinstance(surface, Mesh)
+    return surface
 
 
 def _seeded(seed: int) -> torch.Generator:

@@ -1,9 +1,9 @@
-"""Which layer breaks a symmetry: each module is given what it should have got, and must give what it should.
+"""Which layer breaks a symmetry: each module receives the input that it should, and its output is compared.
 
-First the model runs on the field as it is, and what goes into and comes out of every module is kept. Then it
-runs on the moved field, and on the way each module's input is replaced by the kept one moved, and its output
-likewise, so that no error is passed on: what a module's output is off by is its own doing, and what arrives
-off at a module is the doing of the module that called it.
+The model runs twice: first on the original field, while every module's input and output are recorded, and
+then on the moved field, while each module's input and output are replaced by the recorded ones, moved. So no
+error propagates: the error of a module's output is that module's own, and the error of a module's input
+belongs to the module that called it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from geocnn.groups.field_type import FieldType
 
 
 class Call(NamedTuple):
-    """What went into a module and came out; their types, None where unknown."""
+    """A module's input and output in one call; their types are None where unknown."""
 
     x: Tensor
     y: Tensor
@@ -30,31 +30,32 @@ class Call(NamedTuple):
 
 
 class State(NamedTuple):
-    """A tensor, and its values at the time: layers may write into what they are given."""
+    """A tensor, and a copy of its values at that time, since layers may write into their input."""
 
     tensor: Tensor
     then: Tensor
 
 
 Calls = dict[tuple[str, int], Call]
-"""By the module's name, and the number of the call."""
+"""Calls by the module's name and the number of the call."""
 
 
 def run(model: Any, x: Tensor, where: Any) -> Tensor:
-    """The answer to a copy of x, which models may write into."""
+    """Return the model's answer to a copy of x, since models may write into their input."""
     with torch.no_grad():
         return model(x.clone()) if where is None else model(x.clone(), where)
 
 
 def layer_errors(model: nn.Module, trial: Trial, calls: Calls) -> dict[str, float]:
-    """The relative error of each module by itself, by its name, in the order in which they run; a module that
-    is called several times counts with its largest. `name (before other)` is what a module does itself,
-    without its children, before it calls another.
+    """Return the relative error of each module alone, by its name, in the order in which modules run.
 
-    Modules are passed over where a field's type is unknown: it is a module's in_type or out_type, or that of
-    the neighbour that makes or takes the very tensor.
+    A module that is called several times counts with its largest error. `name (before other)` is what a
+    module itself computes, without its children, before it calls another.
+
+    A field's type is a module's in_type or out_type, or that of the module that returns or takes the same
+    tensor. Where it is unknown, the module is skipped.
     """
-    found: dict[str, float] = {}
+    errors: dict[str, float] = {}
     moved: dict[int, Tensor | None] = {}
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
@@ -67,7 +68,7 @@ def layer_errors(model: nn.Module, trial: Trial, calls: Calls) -> dict[str, floa
             expected.to("cpu", torch.promote_types(expected.dtype, torch.float64))
         )
         if 0 < size < torch.inf:  # a mask may hold −∞
-            found[name] = max(float(relative(y, expected)), found.get(name, 0.0))
+            errors[name] = max(float(relative(y, expected)), errors.get(name, 0.0))
 
     names = {module: name for name, module in model.named_modules()}
     count = dict.fromkeys(names.values(), 0)
@@ -103,22 +104,22 @@ def layer_errors(model: nn.Module, trial: Trial, calls: Calls) -> dict[str, floa
 
     with _hooked(model, before, after):
         run(model, trial.moved_x, trial.moved_where)
-    return found
+    return errors
 
 
 def recorded(
     model: Any, trial: Trial, in_type: FieldType, out_type: FieldType | None
 ) -> tuple[Tensor, Calls]:
-    """The answer to the field as it is, and what each module did on the way."""
+    """Return the answer to the original field, and each module's input and output on the way."""
     if not isinstance(model, nn.Module):
         y = run(model, trial.x, trial.where)
         trial.follow(model, trial.x, y)
         return y, {}
-    kept: list[tuple[tuple[str, int], nn.Module, State, State]] = []
+    ends: list[tuple[tuple[str, int], nn.Module, State, State]] = []
     names = {module: name for name, module in model.named_modules()}
     count = dict.fromkeys(names.values(), 0)
     states: dict[tuple[int, int], State] = {}
-    entered: list[State | None] = []
+    inputs: list[State | None] = []
 
     def state(y: Any) -> State | None:
         if not isinstance(y, Tensor):
@@ -129,29 +130,29 @@ def recorded(
         return states[id(y), written]
 
     def before(module: nn.Module, args: tuple) -> None:
-        entered.append(state(args[0]) if args else None)
+        inputs.append(state(args[0]) if args else None)
 
     def after(module: nn.Module, args: tuple, y: Any) -> None:
-        into, out, name = entered.pop(), state(y), names[module]
-        if into is not None and out is not None:
-            kept.append(((name, count[name]), module, into, out))
-            trial.follow(module, into.then, out.then)
+        given, answer, name = inputs.pop(), state(y), names[module]
+        if given is not None and answer is not None:
+            ends.append(((name, count[name]), module, given, answer))
+            trial.follow(module, given.then, answer.then)
         count[name] += 1
 
     with _hooked(model, before, after):
         y = run(model, trial.x, trial.where)
     types: dict[int, FieldType] = {}
-    for (name, _), module, into, out in kept:
-        for tensor, own in ((into.tensor, "in_type"), (out.tensor, "out_type")):
+    for (name, _), module, given, answer in ends:
+        for tensor, own in ((given.tensor, "in_type"), (answer.tensor, "out_type")):
             if isinstance(getattr(module, own, None), FieldType):
                 types[id(tensor)] = getattr(module, own)
         if not name:
-            types.setdefault(id(into.tensor), in_type)
+            types.setdefault(id(given.tensor), in_type)
             if out_type is not None:
-                types.setdefault(id(out.tensor), out_type)
+                types.setdefault(id(answer.tensor), out_type)
     calls = {
-        call: Call(into.then, out.then, types.get(id(into.tensor)), types.get(id(out.tensor)))
-        for call, _, into, out in kept
+        call: Call(given.then, answer.then, types.get(id(given.tensor)), types.get(id(answer.tensor)))
+        for call, _, given, answer in ends
     }
     return y, calls
 

@@ -1,7 +1,7 @@
-"""What is found about one symmetry: errors on one grid after another, of the model and of each layer.
+"""The measurement of one symmetry: errors of the model and of each layer, on one grid after another.
 
-Three things can be behind an error. Rounding is as small as the number format allows. Discretisation falls as
-the grid is refined, with the model's radius in the surface's units as it is. What does neither is a broken
+An error has one of three causes. Rounding is as small as the number format allows. Discretisation error falls
+as the grid is refined while the model's radius, in the surface's units, stays. Any other error is a broken
 symmetry.
 """
 
@@ -27,7 +27,7 @@ from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 
 REDRAWS = 4
-"""How often other fields are drawn before a symmetry is called broken."""
+"""The number of other fields that are drawn before a symmetry is called broken."""
 
 
 def find(
@@ -38,35 +38,35 @@ def find(
     setups: list[Setup],
     out_type: FieldType | None,
 ) -> Finding | None:
-    """What is found about one symmetry of a model in float64, in its own format, and in training mode."""
+    """Measure one symmetry of a model in float64, in its own format, and in training mode."""
     in_type, meaning = setups[0].in_type, SYMMETRIES[name].meaning
-    found = _over_grids(name, model, setups, out_type)
-    if found is None:
+    results = _over_grids(name, model, setups, out_type)
+    if results is None:
         return None
-    measured, parts, layer, trials = found
-    own_error, own_verdict, in_training = None, None, None
+    measured, parts, layer, trials = results
+    own_error, own_verdict, training_errors = None, None, None
     if own is not None:
         own_error, own_verdict, culprit = _in_own_format(own, trials, measured, in_type, out_type)
         layer = layer or culprit
     again = None if training is None else _over_grids(name, training, setups, out_type)
     if again is not None:
-        in_training, _, culprit, _ = again
+        training_errors, _, culprit, _ = again
         layer = layer or culprit
-    return Finding(name, meaning, measured, parts, own_error, own_verdict, in_training, layer)
+    return Finding(name, meaning, measured, parts, own_error, own_verdict, training_errors, layer)
 
 
 def _over_grids(
     name: str, model: Any, setups: list[Setup], out_type: FieldType | None
 ) -> tuple[Measured, list[Measured], str | None, list[Trial]] | None:
-    """The model, its layers, the layer that breaks the symmetry, and the trials on the first grid; None where
-    the symmetry does not apply.
+    """Return the errors of the model and of its layers, the layer that breaks the symmetry, and the trials on
+    the first grid; None where the symmetry does not apply.
     """
     trials_of, _, least_order = SYMMETRIES[name]
     least_order = None if setups[0].is_picture else least_order
-    found = _errors(trials_of, model, setups[:1] if least_order is None else setups, out_type)
-    if found is None:
+    results = _errors(trials_of, model, setups[:1] if least_order is None else setups, out_type)
+    if results is None:
         return None
-    whole, layers, trials = found
+    whole, layers, trials = results
     measured = judged(name, whole, least_order)
     for _ in range(REDRAWS):
         if measured.order is None or measured.verdict != "broken":
@@ -83,9 +83,9 @@ def _over_grids(
     ]
     layer = _culprit(parts)
     if measured.verdict == "converging" and layer is not None:
-        # errors that have yet to fall below a grid's own, or one whose fall hides a fault
-        kept = next(p for p in parts if p.name == layer).errors[-1] >= whole[-1]
-        measured, layer = (replace(measured, verdict="undecided"), layer) if kept else (measured, None)
+        # the layer's error is still above discretisation level, or a falling error hides a fault
+        is_large = next(p for p in parts if p.name == layer).errors[-1] >= whole[-1]
+        measured, layer = (replace(measured, verdict="undecided"), layer) if is_large else (measured, None)
     if measured.verdict != "broken":
         parts = [p if p.verdict != "broken" else replace(p, verdict="undecided") for p in parts]
         layer = layer if measured.verdict == "undecided" else None
@@ -95,19 +95,19 @@ def _over_grids(
 def _errors(
     trials_of: Callable[[Setup], list[Trial]], model: Any, setups: list[Setup], out_type: FieldType | None
 ) -> tuple[list[float], dict[str, list[float]], list[Trial]] | None:
-    """The errors [grids] of the whole model and of each layer, and the trials on the first grid, which is
-    enough where the model is exact; None where the symmetry does not apply.
+    """Return the errors of the whole model and of each layer, one per grid, and the trials on the first grid;
+    None where the symmetry does not apply. Where the model is exact, the first grid is enough.
     """
     whole: list[float] = []
     layers: dict[str, list[float]] = {}
     trials: list[Trial] = []
     for setup in setups:
-        found = trials_of(setup)
-        if not found:
+        here = trials_of(setup)
+        if not here:
             return None
-        trials = trials or found
+        trials = trials or here
         try:
-            error, errors = _measure(model, found, setup.in_type, out_type)
+            error, errors = _measure(model, here, setup.in_type, out_type)
         except RuntimeError as failure:
             if setup is setups[0]:
                 raise
@@ -126,12 +126,12 @@ def _errors(
 
 
 def _larger(one: list[float], other: list[float]) -> list[float]:
-    """Grid by grid the larger of two draws' errors; those of the first if there are not as many of both."""
+    """Return the larger of two draws' errors per grid, or the first draw's where their numbers differ."""
     return list(map(max, one, other)) if len(one) == len(other) else one
 
 
 def _culprit(layers: list[Measured]) -> str | None:
-    """The first layer that is broken as badly as any, within a factor of two."""
+    """Return the first broken layer whose error is within a factor of two of the largest."""
     broken = [p for p in layers if p.verdict == "broken"]
     worst = max((p.errors[-1] for p in broken), default=0.0)
     return next((p.name for p in broken if p.errors[-1] >= worst / 2), None)
@@ -140,8 +140,8 @@ def _culprit(layers: list[Measured]) -> str | None:
 def _measure(
     model: Any, trials: list[Trial], in_type: FieldType, out_type: FieldType | None
 ) -> tuple[float | None, dict[str, float]]:
-    """The largest errors over the trials, of the whole model and of each layer; None where nothing says how
-    the answer moves.
+    """Return the largest errors over the trials, of the whole model and of each layer; None where it is
+    unknown how the answer moves.
     """
     whole: list[float] = []
     layers: list[dict[str, float]] = []
@@ -162,8 +162,8 @@ def _in_own_format(
     in_type: FieldType,
     out_type: FieldType | None,
 ) -> tuple[float | None, Verdict | None, str | None]:
-    """The error in the model's own format; where float64 is exact, whether it is its rounding, and if not the
-    layer where it is largest.
+    """Return the error in the model's own format; where float64 is exact, also whether that error is rounding
+    and, if not, the layer where it is largest.
     """
     cast = [_cast(t, model) for t in trials]
     error, layers = _measure(model, cast, in_type, out_type)
@@ -177,8 +177,10 @@ def _in_own_format(
 
 
 def judged(name: str, errors: list[float], least_order: float | None) -> Measured:
-    """What errors on a grid and finer ones say, which grids disturb unless least_order is None; that of one
-    grid is then undecided.
+    """Judge the errors on a grid and on finer ones.
+
+    `least_order` is the least order at which discretisation errors fall; one grid alone is then undecided.
+    It is None where discretisation causes no error.
 
     >>> judged("a", [1e-15], 0.75).verdict, judged("b", [0.1, 0.025], 0.75).order
     ('exact', 2.0)
@@ -194,7 +196,7 @@ def judged(name: str, errors: list[float], least_order: float | None) -> Measure
 
 
 def _cast(trial: Trial, model: nn.Module) -> Trial:
-    """The trial in the model's dtype, on its device."""
+    """Return the trial in the model's dtype, on its device."""
     p = first_weight(model)
     assert p is not None
     device, dtype = p.device, p.dtype.to_real()
@@ -212,5 +214,5 @@ def _cast(trial: Trial, model: nn.Module) -> Trial:
 
 
 def first_weight(model: nn.Module) -> nn.Parameter | None:
-    """The one whose number format and device are taken for the model's."""
+    """Return the weight whose number format and device count as the model's."""
     return next((p for p in model.parameters() if p.is_floating_point() or p.is_complex()), None)

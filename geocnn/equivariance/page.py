@@ -23,7 +23,7 @@ COLOURS = {"exact": "green", "converging": "blue", "broken": "red", "undecided":
 INK = {"exact": "#2a7", "converging": "#36c", "broken": "#c22", "undecided": "#b80"}
 
 LEAST = 1e-17
-"""What a zero error is drawn as."""
+"""The value at which a zero error is drawn."""
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -50,12 +50,12 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def _own_format(report: Report) -> str:
-    """The heading of errors in the model's own number format, which may be float64 too."""
+    """Return the heading of errors in the model's own number format, which may be float64 too."""
     return f"in {report.dtype}" if any(f.own_error is not None for f in report.findings) else ""
 
 
 def row(f: Finding) -> list[str]:
-    """A finding in words: its symmetry, verdict, errors, order, error in the model's format, layer."""
+    """Return a finding in words: its symmetry, verdict, errors, order, error in the model's format, layer."""
     return [
         f.symmetry,
         "broken" if f.broken else f.model.verdict,
@@ -98,15 +98,15 @@ STYLE = (
 
 
 def figure(report: Report) -> Figure:
-    """Left, the model's error against the point spacing, a line a symmetry; right, each layer's own error."""
+    """Draw the model's error against the point spacing, one line per symmetry, and each layer's own error."""
     from matplotlib.figure import Figure
 
-    # calls that arrive as they should say nothing of the model
+    # an exact input of a module says nothing about the model
     names = dict.fromkeys(
         p.name for f in report.findings for p in f.layers if "(before" not in p.name or p.errors[-1] > 1e-10
     )
-    drawn = Figure(figsize=(12, 3.5 + 0.12 * len(names)), layout="constrained")
-    left, right = drawn.subplots(1, 2, width_ratios=(2, 3))
+    picture = Figure(figsize=(12, 3.5 + 0.12 * len(names)), layout="constrained")
+    left, right = picture.subplots(1, 2, width_ratios=(2, 3))
     _draw_model(left, report)
     for height, name in enumerate(names):
         for p in (p for f in report.findings for p in f.layers if p.name == name):
@@ -118,7 +118,7 @@ def figure(report: Report) -> Figure:
     for verdict, ink in INK.items():
         right.plot([], [], "o", color=ink, label=verdict)
     right.legend(loc="center", fontsize=8)
-    return drawn
+    return picture
 
 
 def _draw_model(axes: Axes, report: Report) -> None:
@@ -127,7 +127,7 @@ def _draw_model(axes: Axes, report: Report) -> None:
         errors = [max(e, LEAST) for e in f.model.errors]
         ink = INK["broken" if f.broken else f.model.verdict]
         axes.loglog(report.spacings[: len(errors)], errors, "o-", color=ink)
-        # at least a decade apart, to be read
+        # names at least a decade apart are legible
         lowest = max(math.log10(errors[0]), lowest + 1)
         axes.annotate(
             f.symmetry, (report.spacings[0], 10**lowest), (8, -3), textcoords="offset points", color=ink
@@ -140,7 +140,7 @@ def _draw_model(axes: Axes, report: Report) -> None:
 
 def _html_row(f: Finding) -> str:
     name, verdict, *cells = row(f)
-    shown = "".join(f"<td>{_safe(c)}</td>" for c in cells)
+    cells_html = "".join(f"<td>{_safe(c)}</td>" for c in cells)
     layers = "".join(
         f"<tr><td>{_safe(p.name)}</td><td>{p.verdict}</td>"
         f"<td>{' → '.join(f'{e:.1e}' for e in p.errors)}</td></tr>"
@@ -149,12 +149,12 @@ def _html_row(f: Finding) -> str:
     details = (
         f"<details><summary>{_safe(name)}: {_safe(f.meaning)}</summary><table>{layers}</table></details>"
     )
-    return f'<tr><td>{details}</td><td style="color:{INK[verdict]}"><b>{verdict}</b></td>{shown}</tr>'
+    return f'<tr><td>{details}</td><td style="color:{INK[verdict]}"><b>{verdict}</b></td>{cells_html}</tr>'
 
 
-def _png(drawn: Figure) -> str:
+def _png(picture: Figure) -> str:
     stream = io.BytesIO()
-    drawn.savefig(stream, format="png", dpi=110)
+    picture.savefig(stream, format="png", dpi=110)
     return base64.b64encode(stream.getvalue()).decode()
 
 

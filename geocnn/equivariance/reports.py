@@ -1,4 +1,4 @@
-"""report(model, surface): what a model does under the symmetries it should have, and what breaks one."""
+"""report(model, surface): the errors of a model under the symmetries that it should have."""
 
 from __future__ import annotations
 
@@ -43,37 +43,39 @@ def report(
     seed: int = 0,
     console: Console | None = None,
 ) -> Report:
-    """Measures a model under the symmetries of a surface, in float64 and in the model's own number format.
+    """Measure a model under the symmetries of a surface, in float64 and in the model's own number format.
 
     Args:
         model: called as model(x, where), or with a field alone: on flat surfaces as a picture [B, C, h, w],
-            elsewhere [B, N, C]. A module is copied and not compiled. It is measured as in evaluation and, if
-            it answers differently there, as in training: norms then take the moments of what they are given,
-            and dropout is left out.
-        surface: where it works, as fine as it will be used.
+            elsewhere [B, N, C]. A module is copied and not compiled. It is measured in evaluation mode and,
+            if it answers differently there, in training mode, where norms use the moments of their input and
+            dropout is left out.
+        surface: the surface that the model works on, as fine as it will be used.
         build: makes the stencil or hierarchy, of the same radius on every grid, or the grids of harmonic
-            layers. By default a hierarchy of as many levels as the model has, or a stencil, of radius 2.5
-            spacings of `surface`; of a harmonic model the surface's grid, and for further widths coarser
-            ones.
-        in_type, out_type: by default the model's own; out_type None: the answer belongs to no point.
-        symmetries: names, all by default (`SYMMETRIES`).
-        refinements: how many finer grids to try. Stencils grow sixteenfold with each.
-        seed: of fields, frames, numbers and rotations.
-        console: says, if it is a terminal, which symmetry is being measured.
+            layers. The default for a model with levels is a hierarchy with as many, and for other models a
+            stencil, of radius 2.5 spacings of `surface`; for a harmonic model it is the surface's grid, and
+            coarser ones for further widths.
+        in_type, out_type: field types, by default the model's own; with out_type None, the answer belongs to
+            no point.
+        symmetries: names from `SYMMETRIES`, all by default.
+        refinements: number of finer grids to try. Each has a sixteen times larger stencil.
+        seed: random seed for fields, frames, numbers and rotations.
+        console: a terminal on which to show the symmetry being measured.
 
-    Raises FieldTypeError where the model has no in_type and none is given, or its answer is a field without
-    out_type; GeocnnError for what is no surface, a symmetry of another name, for an answer that is zero
-    everywhere, not finite, not one tensor or another each time, and for a model that cannot run on finer
-    grids.
+    Raises:
+        FieldTypeError: the model has no in_type and none is given, or its answer is a field and it has no
+            out_type.
+        GeocnnError: `surface` is no surface; a symmetry's name is unknown; the answer is zero everywhere, not
+            finite, not one tensor or different each time; or the model cannot run on finer grids.
 
     >>> from geocnn.geometry import healpix
     >>> from geocnn.nn import GaugeConv
-    >>> found = report(GaugeConv("1x0", "1x0 + 1x1"), healpix(8), symmetries=["gauge", "rotation"])
-    >>> [f.model.verdict for f in found.findings]
+    >>> measured = report(GaugeConv("1x0", "1x0 + 1x1"), healpix(8), symmetries=["gauge", "rotation"])
+    >>> [f.model.verdict for f in measured.findings]
     ['exact', 'converging']
     """
-    chosen = _checked(symmetries)
-    # of a compiled module the one it was made of, whose layers can be watched
+    names = _checked(symmetries)
+    # a compiled module's layers can be observed only in the module that was compiled
     model = getattr(model, "_orig_mod", model)
     if not isinstance(surface, Surface):
         raise GeocnnError(
@@ -84,7 +86,7 @@ def report(
     if in_type is None:
         raise FieldTypeError(
             "the model has no in_type; give one, as in_type='3x0' for three scalars, or 'trivial: 3x0' for "
-            "three channels of a CNN that should know shifts but no turns"
+            "three channels of a CNN that should commute with shifts but not with turns"
         )
     out_type = _type_of(model, "out_type", out_type)
     build = _default_build(model, surface) if build is None else build
@@ -96,7 +98,7 @@ def report(
     for _ in range(refinements if setup.has_smooth else 0):
         setups.append(setups[-1].finer)
     findings = []
-    for name in _told(chosen, console):
+    for name in _with_status(names, console):
         finding = find(name, double, own, training, setups, out_type)
         if finding is None:
             left_out.append(name)
@@ -117,29 +119,30 @@ def report(
 def assert_equivariant(
     model: nn.Module | Callable[..., Tensor], surface: Surface, *, within: float = math.inf, **options: Any
 ) -> Report:
-    """For test suites: raises AssertionError where `report` finds a broken symmetry, with the layer that
-    breaks it, an error of more than `within` on the surface's own grid, or a symmetry asked for cannot be
-    measured. `options` are those of `report`.
+    """Measure a model by `report` in a test suite, with the options of `report`, and return the report.
+
+    Raises AssertionError where a symmetry is broken, naming the layer that breaks it; where an error on the
+    surface's own grid is more than `within`; and where a requested symmetry cannot be measured.
 
     >>> from geocnn.geometry import torus
     >>> from geocnn.nn import GaugeConv
     >>> _ = assert_equivariant(GaugeConv("1x0", "1x1"), torus((8, 8)), within=0.1)
     """
-    found = report(model, surface, **options)
-    said = [_sentence(f) for f in found.broken]
-    if options.get("symmetries") is not None or not found.findings:
-        said += [
-            f"{name} was not measured: it does not apply here, or nothing says how the answer moves"
-            for name in found.left_out
+    measured = report(model, surface, **options)
+    faults = [_sentence(f) for f in measured.broken]
+    if options.get("symmetries") is not None or not measured.findings:
+        faults += [
+            f"{name} was not measured: it does not apply here, or it is unknown how the answer moves"
+            for name in measured.left_out
         ]
-    said += [
+    faults += [
         f"{f.symmetry}: the error {f.model.errors[0]:.2g} is more than {within:g}"
-        for f in found.findings
+        for f in measured.findings
         if not f.broken and f.model.errors[0] > within
     ]
-    if said:
-        raise AssertionError("; ".join(said))
-    return found
+    if faults:
+        raise AssertionError("; ".join(faults))
+    return measured
 
 
 def _sentence(f: Finding) -> str:
@@ -161,7 +164,7 @@ def _checked(symmetries: Sequence[str] | None) -> list[str]:
     return list(SYMMETRIES) if symmetries is None else list(symmetries)
 
 
-def _told(names: Sequence[str], console: Console | None) -> Iterator[str]:
+def _with_status(names: Sequence[str], console: Console | None) -> Iterator[str]:
     if console is None:
         yield from names
         return
@@ -190,8 +193,10 @@ def _takes_geometry(model: Any) -> bool:
 
 
 def _default_build(model: Any, surface: Surface) -> Callable[[Surface], Where] | None:
-    """Of radius 2.5 spacings of the surface, on whichever grid, with as many rings of samples, but more on
-    each; None where the model takes no geometry.
+    """Return the default of `build`, None where the model takes no geometry.
+
+    The radius is 2.5 spacings of the surface on every grid; finer grids have as many rings of samples, with
+    more samples per ring.
     """
     if not _takes_geometry(model):
         return None
@@ -212,41 +217,41 @@ def _default_build(model: Any, surface: Surface) -> Callable[[Surface], Where] |
 
 
 def _grid(surface: Surface) -> RingGrid:
-    found = transform_grid(surface)
-    if found is None:
+    grid = transform_grid(surface)
+    if grid is None:
         raise GeometryError(
-            f"{surface!r} has no harmonic transform; use healpix or ring_grid, with frames as made"
+            f"{surface!r} has no harmonic transform; use healpix or ring_grid in its original frames"
         )
-    return found
+    return grid
 
 
 def _grids(model: HarmonicEncoder | HarmonicUNet, surface: Surface) -> list[RingGrid]:
-    """One a width, each half as fine as the one before; an encoder's first width works on the input's."""
+    """Return one grid per width, each half as fine as the last; an encoder's first is the input's twice."""
     encodes = isinstance(model, HarmonicEncoder)
     widths = len(model.blocks) if encodes else len(model.down)
-    found = [_grid(surface)]
+    grids = [_grid(surface)]
     for _ in range(widths - 1):
         surface = surface.coarser()
-        found.append(_grid(surface))
-    return found[:1] + found if encodes else found
+        grids.append(_grid(surface))
+    return grids[:1] + grids if encodes else grids
 
 
 def _setup(
     surface: Surface, build: Callable[[Surface], Where] | None, in_type: FieldType, seed: int
 ) -> Setup:
-    """With waves of at least six spacings of the coarsest level."""
+    """Return the setup whose waves are at least six spacings of the coarsest level long."""
     setup = Setup(surface, build, in_type, 1.0, seed)
     return replace(setup, wavelength=6 * max(level.spacing for level in setup.levels))
 
 
 def _copies(model: Any) -> tuple[Any, nn.Module | None, torch.dtype]:
-    """A copy in float64 for evaluation on the CPU; a copy as it is, unless that is the same; its dtype."""
+    """Return a float64 copy for evaluation on the CPU, an unchanged copy if that differs, and its dtype."""
     if not isinstance(model, nn.Module):
         return model, None, torch.float64
     own = first_weight(model)
     double = copy.deepcopy(model).cpu().double().eval()
     for w in (*double.parameters(), *double.buffers()):
-        if w.is_complex():  # Module.double leaves them
+        if w.is_complex():  # Module.double leaves complex weights as they are
             w.data = w.data.to(torch.complex128)
     if own is None or (own.dtype.to_real() == torch.float64 and own.device.type == "cpu"):
         return double, None, torch.float64
@@ -254,7 +259,7 @@ def _copies(model: Any) -> tuple[Any, nn.Module | None, torch.dtype]:
 
 
 def _in_training(model: Any, setup: Setup) -> tuple[nn.Module | None, str | None]:
-    """A copy in training mode, None where that answers as in evaluation; or why it cannot be measured."""
+    """Return a copy in training mode, None if it answers as in evaluation; or why it cannot be measured."""
     if not isinstance(model, nn.Module):
         return None, None
     training = copy.deepcopy(model).train()
@@ -262,31 +267,31 @@ def _in_training(model: Any, setup: Setup) -> tuple[nn.Module | None, str | None
         if isinstance(module, nn.modules.dropout._DropoutNd | FieldDropout):
             module.eval()
         if isinstance(getattr(module, "momentum", None), float):
-            module.momentum = 0.0  # pyright: ignore[reportArgumentType]  # moments that are kept stay as they are
+            module.momentum = 0.0  # pyright: ignore[reportArgumentType]  # running moments stay as they are
     x = picture(setup, setup.field()) if setup.is_picture else setup.field()
     try:
         y, again = (run(training, x, setup.where) for _ in range(2))
-    except ValueError as error:  # torch.nn.BatchNorm1d of one example
+    except ValueError as error:  # torch.nn.BatchNorm1d refuses one example
         return None, f"training mode was not measured: {error}"
     if relative(again, y) > EXACT[torch.float64]:
         return None, "training mode was not measured: the model answers differently there when asked again"
-    same = relative(y, run(model, x, setup.where)) <= EXACT[torch.float64]
-    return (None if same else training), None
+    is_same = relative(y, run(model, x, setup.where)) <= EXACT[torch.float64]
+    return (None if is_same else training), None
 
 
 def _check_answer(model: Any, setup: Setup, out_type: FieldType | None) -> None:
-    """Raises GeocnnError for what is no answer to measure, FieldTypeError for a field of unknown type."""
+    """Raise GeocnnError for an answer that cannot be measured, FieldTypeError for a field of unknown type."""
     x = picture(setup, setup.field()) if setup.is_picture else setup.field()
     y, again = (run(model, x, setup.where) for _ in range(2))
     if not isinstance(y, Tensor):
         raise GeocnnError(
-            f"the model answers with a {type(y).__name__}; measure a function that gives one tensor of it"
+            f"the model answers with a {type(y).__name__}; measure a function that returns one of its tensors"
         )
     if not bool(y.isfinite().all()):
         raise GeocnnError(f"{int((~y.isfinite()).sum())} of {y.numel()} values of the answer are not finite")
     if relative(again, y) > EXACT[torch.float64]:
         raise GeocnnError(
-            "the model answers otherwise when asked again; give it without its randomness, or with a "
+            "the model answers differently when called again; give it without its randomness, or with a "
             "generator that each call seeds anew"
         )
     if setup.is_picture:

@@ -1,4 +1,4 @@
-"""The symmetries: each makes trials of a setup, or none where it does not apply."""
+"""The symmetries: each is a function that makes trials from a setup, or none where it does not apply."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from geocnn.equivariance.errors import reanchored
@@ -31,7 +32,7 @@ from geocnn.ops.gather import transported_mean
 
 
 def gauge(s: Setup) -> list[Trial]:
-    """Every point's frame turned at random, and mirrored where the group mirrors."""
+    """Turn every point's frame at random, and mirror it where the group mirrors."""
     if not isinstance(s.where, Stencil | Hierarchy) or s.in_type.group == TRIVIAL:
         return []
     turns = {n: s.in_type.group.sample(n, s.random(n)) for n in sizes(s.where)}
@@ -47,7 +48,7 @@ def gauge(s: Setup) -> list[Trial]:
 
 
 def relabelling(s: Setup) -> list[Trial]:
-    """The points of every level numbered anew at random."""
+    """Number the points of every level anew at random."""
     if not isinstance(s.where, Stencil | Hierarchy):
         return []
     order = {n: torch.randperm(n, generator=s.random(n)) for n in sizes(s.where)}
@@ -62,8 +63,8 @@ def relabelling(s: Setup) -> list[Trial]:
     return [_trial(x, s.where, _on(order, act), moved, s.in_type)]
 
 
-def _renumbered(s: Stencil, sources: Tensor, targets: Tensor) -> Stencil:
-    """Row i is that of old target targets[i]; old source sources[j] is now number j."""
+def _renumbered(s: Stencil, sources: Int64[Tensor, " n"], targets: Int64[Tensor, " k"]) -> Stencil:
+    """Return a stencil whose target i is old target targets[i], and source j old source sources[j]."""
     counts = s.row_ptr.diff()[targets]
     row_ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     inner = torch.arange(s.n_entries) - row_ptr[:-1].repeat_interleave(counts)
@@ -74,7 +75,7 @@ def _renumbered(s: Stencil, sources: Tensor, targets: Tensor) -> Stencil:
 
 
 def anchor(s: Setup) -> list[Trial]:
-    """Every sampling grid turned at random; the frames stay."""
+    """Turn every sampling grid at random; the frames stay."""
     if s.build is None or not isinstance(s.where, Stencil | Hierarchy):
         return []
     if all(st.samples is None for st in stencils(s.where)) or not s.has_smooth or isinstance(s.surface, Mesh):
@@ -87,7 +88,7 @@ def anchor(s: Setup) -> list[Trial]:
 
 
 def isometry(s: Setup) -> list[Trial]:
-    """Rotations, turns and mirrors that take points to points, for models whose group holds them."""
+    """Rotate, turn and mirror so that points go to points, for models whose group contains the motion."""
     if isinstance(s.surface, Mesh) and len(s.levels) > 1:
         return []  # the farthest points of a symmetric mesh are not symmetric
     coarser = [motions(level, s.in_type.group) for level in s.levels[1:]]
@@ -105,8 +106,8 @@ def _moved(s: Setup, moves: dict[int, Motion]) -> Trial:
 
 
 def _moved_picture(s: Setup, name: str) -> Trial:
-    """Where the input is scalars, so are pictures [B, C, h, w] of unknown type, and [B, C, |G|, h, w] are
-    regular fields.
+    """If the input is scalars, pictures [B, C, h, w] of unknown type are too, and those of shape
+    [B, C, |G|, h, w] are regular fields.
     """
     assert isinstance(s.surface, Flat)
     shape, move, scalars = s.surface.shape, motion(s.surface, name), _only_scalars(s.in_type)
@@ -132,7 +133,7 @@ def _only_scalars(t: FieldType) -> bool:
 
 
 def rotation(s: Setup) -> list[Trial]:
-    """A rotation of the sphere drawn at random, exact in the spectrum; on rings, in their own frames."""
+    """Rotate the sphere at random, exactly in the spectrum; on rings, in their own frames."""
     grids = {level.n_points: transform_grid(level) for level in s.levels}
     grid = grids[s.surface.n_points]
     if grid is None:
@@ -142,19 +143,19 @@ def rotation(s: Setup) -> list[Trial]:
     x, moved_x = random_spectrum(grid, s.in_type, degree, r, s.seed)
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
-        on = grids[y.shape[-2]]
-        return None if t is None or on is None else rotated(y, t, r, on)
+        there = grids[y.shape[-2]]
+        return None if t is None or there is None else rotated(y, t, r, there)
 
     return [Trial(x, s.where, moved_x, s.where, _on(set(grids), act))]
 
 
 def rigid_motion(s: Setup) -> list[Trial]:
-    """A mesh turned and moved in space, all its geometry computed again."""
+    """Turn and move a mesh in space, and compute its geometry again."""
     if not isinstance(s.surface, Mesh) or s.build is None:
         return []
     r = random_rotations(1, s.random())[0]
-    away = s.surface.points.new_tensor([0.3, -0.7, 0.2]) * s.surface.points.std()
-    new = mesh(s.surface.triangulation.vertices @ r.mT + away, s.surface.faces)
+    offset = s.surface.points.new_tensor([0.3, -0.7, 0.2]) * s.surface.points.std()
+    new = mesh(s.surface.triangulation.vertices @ r.mT + offset, s.surface.faces)
     assert isinstance(new, Mesh)
     moved = replace(s, surface=new)
     turn = {a.n_points: _same_vertices(a, b) for a, b in zip(s.levels, moved.levels, strict=True)}
@@ -162,8 +163,8 @@ def rigid_motion(s: Setup) -> list[Trial]:
 
 
 def _same_vertices(a: Surface, b: Surface) -> Tensor | None:
-    """How components at the points of a mesh turn, where it is another drawing of the same; None where levels
-    have other vertices.
+    """Return how components turn from one mesh's points to the same points of a moved copy; None where the
+    levels have different vertices.
     """
     assert isinstance(a, Mesh) and isinstance(b, Mesh)
     if not torch.equal(a.vertex, b.vertex):
@@ -174,7 +175,7 @@ def _same_vertices(a: Surface, b: Surface) -> Tensor | None:
 
 
 def _turning(turn: dict[int, Tensor | None]) -> Act:
-    """Fields whose components turn by an angle at each point; what lies on other points is not followed."""
+    """Return the action that turns components by one angle per point; fields on other points are unknown."""
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
         angle = turn[y.shape[-2]]
@@ -186,11 +187,11 @@ def _turning(turn: dict[int, Tensor | None]) -> Act:
 # ---------------------------------------------------------------------------------------------------- shifts
 
 SHIFTS = ((1, 0), (-3, 1))
-"""By columns and rows, both odd: a stride along either axis must show."""
+"""Shifts by columns and rows; both numbers are odd, so that a stride along either axis shows."""
 
 
 def shift(s: Setup) -> list[Trial]:
-    """Along a flat surface by whole cells, those of the coarsest grid where one side is glued mirrored."""
+    """Shift a flat surface by whole cells; where a side is glued mirrored, by cells of the coarsest grid."""
     if not isinstance(s.surface, Flat):
         return []
     if s.is_picture:
@@ -202,7 +203,7 @@ def shift(s: Setup) -> list[Trial]:
 
 
 def subpixel_shift(s: Setup) -> list[Trial]:
-    """Along the glued sides of a flat surface by parts of a cell, a phase in the Fourier transform."""
+    """Shift along the glued sides of a flat surface by parts of a cell, a phase in the Fourier transform."""
     flat = s.surface
     if not isinstance(flat, Flat) or flat.mirrored or not any(flat.glued) or bool(flat.anchor.any()):
         return []
@@ -219,7 +220,7 @@ def _slid_mirrored(s: Setup, columns: int) -> Trial:
 
 
 def _slid(s: Setup, by: tuple[float, float]) -> Trial:
-    """By so many cells of the finest grid; frames all point alike, so components move as they are."""
+    """Shift by cells of the finest grid; all frames are parallel, so components do not change."""
     assert isinstance(s.surface, Flat)
     glued, step = s.surface.glued, s.surface.step
     grids = {level.n_points: level for level in s.levels}
@@ -254,7 +255,7 @@ def _slid_picture(s: Setup, by: tuple[float, float]) -> Trial:
 
 
 def refinement(s: Setup) -> list[Trial]:
-    """The answer on the finer grid, read at the points of this one, against the answer here."""
+    """Compare the answer on the finer grid, interpolated to the points of this one, with the answer here."""
     if s.build is None or not s.has_smooth:
         return []
     fine = s.finer
@@ -276,7 +277,7 @@ def refinement(s: Setup) -> list[Trial]:
 
 
 def remeshing(s: Setup) -> list[Trial]:
-    """The same mesh, cut twice as fine into triangles in two ways."""
+    """Compare the answers on two triangulations of the same mesh, both twice as fine."""
     if s.build is None or not isinstance(s.surface, Mesh) or s.surface.reading is not None:
         return []
     one, two = (replace(s, surface=m) for m in remeshed(s.surface, s.seed))
@@ -287,8 +288,10 @@ def remeshing(s: Setup) -> list[Trial]:
 
 
 def _on(sizes: Collection[int], act: Act) -> Act:
-    """How fields [..., N, C] move, N among the sizes. What has no axis of points stays; what has them along
-    another axis, as [B, C, N] or [B, N, N], is not followed.
+    """Restrict an action to fields [..., N, C] with N among the sizes.
+
+    A tensor without an axis of points stays. How one with points along another axis moves, as [B, C, N] or
+    [B, N, N], is unknown.
     """
 
     def moved(y: Tensor, t: FieldType | None) -> Tensor | None:
@@ -315,14 +318,14 @@ def _trial(
     return Trial(x, where, moved, moved_where, act, strides)
 
 
-def picture(s: Setup, x: Tensor) -> Tensor:
-    """A field [1, N, D] as a picture [1, D, h, w]."""
+def picture(s: Setup, x: Float[Tensor, "1 n d"]) -> Float[Tensor, "1 d h w"]:
+    """Return a field as a picture."""
     assert isinstance(s.surface, Flat)
     return x.mT.unflatten(-1, s.surface.shape)
 
 
 def _each(where: Stencil | Hierarchy, change: Callable[[Stencil], Stencil]) -> Stencil | Hierarchy:
-    """Every stencil changed."""
+    """Change every stencil."""
     if isinstance(where, Stencil):
         return change(where)
     return replace(
@@ -335,9 +338,11 @@ def _each(where: Stencil | Hierarchy, change: Callable[[Stencil], Stencil]) -> S
 
 
 class Symmetry(NamedTuple):
-    """How its trials are made, what is done, and the least order at which its errors must fall as the grid is
-    refined; None where grids do not disturb it: frames and numbers are no part of one, but where distances
-    tie, rounding picks the points of a mesh's coarser levels.
+    """A function that makes trials, the meaning in words, and the least order of discretisation errors.
+
+    Errors must fall with at least that order as the grid is refined. It is None where the grid causes no
+    error: a grid does not depend on frames and numbers, except that rounding picks the points of a mesh's
+    coarser levels where distances tie.
     """
 
     trials: Callable[[Setup], list[Trial]]
@@ -346,12 +351,12 @@ class Symmetry(NamedTuple):
 
 
 MOVED = 0.75
-"""Errors of an interpolation fall with order 1 or more; those along an edge, in the mean square, with 1/2;
-a broken symmetry's not at all."""
+"""Errors of an interpolation fall with order 1 or more, those along an edge, in the mean square, with order
+1/2; the error of a broken symmetry does not fall."""
 
 COMPARED = 0.3
-"""Two grids' errors may cancel, and then their difference falls late; that along an edge falls with order
-1/2, and does fall."""
+"""The errors of two grids may cancel, and then their difference falls late; along an edge it falls with order
+1/2."""
 
 SYMMETRIES: dict[str, Symmetry] = {
     "gauge": Symmetry(gauge, "frames turned at random", None),
@@ -360,8 +365,8 @@ SYMMETRIES: dict[str, Symmetry] = {
     "isometry": Symmetry(isometry, "motions that take points to points", MOVED),
     "rotation": Symmetry(rotation, "the sphere turned by any angle", MOVED),
     "rigid motion": Symmetry(rigid_motion, "moved in space, geometry computed again", MOVED),
-    "shift": Symmetry(shift, "by whole cells", MOVED),
-    "sub-pixel shift": Symmetry(subpixel_shift, "by parts of a cell", MOVED),
-    "refinement": Symmetry(refinement, "the answer on a grid twice as fine", COMPARED),
-    "remeshing": Symmetry(remeshing, "the answer on other triangles", COMPARED),
+    "shift": Symmetry(shift, "shifted by whole cells", MOVED),
+    "sub-pixel shift": Symmetry(subpixel_shift, "shifted by parts of a cell", MOVED),
+    "refinement": Symmetry(refinement, "the answer compared on a grid twice as fine", COMPARED),
+    "remeshing": Symmetry(remeshing, "the answer compared on other triangles", COMPARED),
 }

@@ -1,4 +1,4 @@
-"""Trials: a field and the geometry it lies on, before and after a symmetry acts, and how all fields follow.
+"""Trials: a field and its geometry, before and after a symmetry acts, and how all fields move with it.
 
 If a model is equivariant, model(moved_x, moved_where) is act(model(x, where)); so is each of its layers.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from geocnn.equivariance.fields import noise, smooth
@@ -22,14 +23,17 @@ from geocnn.groups.field_type import FieldType
 from geocnn.groups.planar import Group
 
 Act = Callable[[Tensor, FieldType | None], Tensor | None]
-"""(field, its type or None where unknown) -> the field moved, or None where that cannot be said."""
+"""(field, its type or None where unknown) -> the moved field, or None where that is unknown."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """`where` is None for a model of one argument. Of pictures, `strides` is how many of the input's cells a
-    cell of [..., h, w] spans, down and across, `groups` the group of regular fields [..., C, |G|, h, w] by
-    its number of elements; those of layers are found as they run.
+    """A field x on `where`, the same field moved, and the action on all fields; `where` is None for a model
+    of one argument.
+
+    For pictures, `strides` gives by shape [h, w] how many of the input's cells one cell spans, down and
+    across, and `groups` gives by its number of elements the group of regular fields [..., C, |G|, h, w].
+    Entries for layers are added as layers run.
     """
 
     x: Tensor
@@ -41,7 +45,7 @@ class Trial:
     groups: dict[int, Group] | None = None
 
     def follow(self, layer: object, x: Tensor, y: Tensor) -> None:
-        """Notes the group and the stride of what a layer has made of a picture x [..., h, w]."""
+        """Record the group and the stride of a layer's output y for a picture x [..., h, w]."""
         group = getattr(layer, "group", None)
         if self.groups is not None and isinstance(group, Group) and y.ndim > 4:
             self.groups[y.shape[-3]] = group
@@ -60,20 +64,20 @@ class Trial:
 
 
 def _ratio(before: int, after: int) -> float:
-    """Cells before to a cell after: a whole number, or one over one where there are more after."""
+    """Return the cells before per cell after: a whole number, or one over a whole number."""
     return round(before / after) if before > after else 1 / round(after / before)
 
 
 REDRAW = 10_000
-"""Between the seeds of two draws; trials use some numbers above a seed."""
+"""The distance between the seeds of two draws; trials use some numbers above a seed."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A surface, what the model is given of it, and the fields to try: no wave is shorter than `wavelength`.
+    """A surface, the geometry that the model takes, and fields with waves of `wavelength` or longer.
 
-    `build` makes the stencil, the hierarchy or the grids of transforms; None where the model takes a field
-    alone: on a flat surface as a picture [B, C, h, w], elsewhere as [B, N, C].
+    `build` makes the stencil, the hierarchy or the grids of transforms. It is None where the model takes only
+    a field: on a flat surface a picture [B, C, h, w], elsewhere [B, N, C].
     """
 
     surface: Surface
@@ -96,7 +100,7 @@ class Setup:
 
     @property
     def has_smooth(self) -> bool:
-        """Whether smooth fields are known there, and a finer grid."""
+        """Whether the surface has smooth fields and a finer grid."""
         s = self.surface
         flat = isinstance(s, Flat) and not s.mirrored and not self.is_picture
         return flat or isinstance(s, Sphere) or (isinstance(s, Mesh) and s.reading is None)
@@ -107,14 +111,14 @@ class Setup:
 
     @property
     def redrawn(self) -> Setup:
-        """The same with other fields, frames, numbers and rotations."""
+        """The same setup with other fields, frames, numbers and rotations."""
         again = replace(self, seed=self.seed + REDRAW)
-        # what is known of the surface is kept
+        # the geometry stays, since it does not depend on the seed
         vars(again).update(where=self.where, levels=self.levels)
         return again
 
-    def field(self) -> Tensor:
-        """Smooth where that is possible, [1, N, D]; noise where not."""
+    def field(self) -> Float[Tensor, "1 n d"]:
+        """Draw a smooth field where that is possible, and noise elsewhere."""
         if self.has_smooth:
             return smooth(self.surface, self.in_type, self.wavelength, self.seed)
         return noise(self.surface.n_points, self.in_type, self.seed)

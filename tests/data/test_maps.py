@@ -45,9 +45,9 @@ def test_bad_files_are_refused(tmp_path):
         "hole": (np.where(RAMP == 7, np.nan, RAMP), "NaN"),
         "unseen": (np.where(RAMP == 7, healpy.UNSEEN, RAMP), "UNSEEN"),
         "size": (np.zeros(100), "100"),
-        "words": (np.array(["a"] * 192), "expected numbers"),
+        "words": (np.array(["a"] * 192), "give numbers"),
         "empty": (np.zeros((0, 192)), "holds no map"),
-        "cube": (np.zeros((2, 2, 192)), "expected numbers"),
+        "cube": (np.zeros((2, 2, 192)), "give numbers"),
     }
     for name, (values, message) in cases.items():
         np.save(tmp_path / f"{name}.npy", values)

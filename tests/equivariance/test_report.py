@@ -125,7 +125,7 @@ def test_a_place_for_every_point_learnt_breaks_their_numbering_and_fits_no_finer
     [
         (lambda x: x / 0, "48 of 48 values of the answer are not finite"),
         (lambda x: (x, x), "answers with a tuple"),
-        (nn.functional.dropout, "answers otherwise when asked again"),
+        (nn.functional.dropout, "answers differently when called again"),
         (torch.zeros_like, "zero everywhere"),
     ],
     ids=["not finite", "two answers", "random", "zero"],
