@@ -1,6 +1,6 @@
-"""Structure groups: the closed subgroups of O(2) a tangent frame may be ambiguous by.
+"""Structure groups: the closed subgroups of O(2), by whose elements a choice of tangent frames may differ.
 
-An element is g = (angle, flip), acting on R² = C by z ↦ e^{iφ} z, or z ↦ e^{iφ} z̄ when flipped.
+An element is g = (angle, flip) and acts on R² = C by z ↦ e^{iφ} z, or z ↦ e^{iφ} z̄ when flipped.
 Where nothing is flipped, `flip` is None, not an array of zeros.
 
     identity  compose(g, (0, None)) = g        inverse  compose(g, inverse(g)) = (0, …)
@@ -13,24 +13,26 @@ import re
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float64, Int64, Num
 from torch import Tensor
 
 from geocnn.errors import GroupError
 
 Element = tuple[Tensor, Tensor | None]
+"""(angle, flip): radians and booleans of one shape, flip None where nothing is flipped."""
 
 N_MAX = 360
-"""The finest rotation group told from SO(2)."""
+"""The finest rotation group that is distinguished from SO(2)."""
 
 ROUNDING, MOST_ROUNDING = 2.0, 1e-5
-"""Angles count as equal within so many units of their last place, unless these are longer than the second:
-so far apart are the multiples of 2π/N, N ≤ 360.
+"""Angles count as equal within this many units of their last place, as long as these are below the second
+number: the multiples of all 2π/N, N ≤ 360, are farther apart.
 """
 
 
 @dataclass(frozen=True)
 class Group:
-    """A subgroup of O(2): `rotations` N by multiples of 2π/N (None: by any angle), with or without flips.
+    """A subgroup of O(2): `rotations` N by multiples of 2π/N (None for any angle), with or without flips.
 
     >>> print(SO2, cyclic(4), dihedral(6), TRIVIAL)
     SO2 C4 D6 trivial
@@ -62,7 +64,7 @@ class Group:
         return self.rotations is not None
 
     def contains(self, other: Group) -> bool:
-        """Whether every element of `other` is one of this group."""
+        """Return whether every element of `other` is one of this group."""
         if other.flips and not self.flips:
             return False
         if self.rotations is None:
@@ -70,7 +72,7 @@ class Group:
         return other.rotations is not None and self.rotations % other.rotations == 0
 
     def join(self, other: Group) -> Group:
-        """The smallest group of this family that contains both."""
+        """Return the smallest group of this family that contains both."""
         rotations = (
             None
             if self.rotations is None or other.rotations is None
@@ -79,7 +81,9 @@ class Group:
         return Group(rotations, self.flips or other.flips)
 
     def elements(self) -> Element:
-        """All elements of a finite group: angles [n] float64 and flips [n] (None without flips).
+        """Return all elements of a finite group: angles [n] float64 and flips [n] (None without flips).
+
+        Raises GroupError for an infinite group.
 
         >>> cyclic(2).elements()[0]
         tensor([0.0000, 3.1416], dtype=torch.float64)
@@ -92,7 +96,7 @@ class Group:
         return angle.repeat(2), torch.arange(2).repeat_interleave(self.rotations).bool()
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Element:
-        """`n` elements drawn uniformly (Haar): angles [n] float64, flips [n] or None."""
+        """Draw `n` elements uniformly (Haar): angles [n] float64, flips [n] or None."""
         if self.rotations is None:
             angle = torch.rand(n, dtype=torch.float64, generator=generator) * (2 * math.pi)
         else:
@@ -109,17 +113,17 @@ O2 = Group(None, True)
 
 
 def cyclic(n: int) -> Group:
-    """C_N, the rotations by multiples of 2π/N."""
+    """Return C_N, the rotations by multiples of 2π/N."""
     return Group(n, False)
 
 
 def dihedral(n: int) -> Group:
-    """D_N, those rotations and the flips z ↦ e^{2πik/N} z̄ (2N elements)."""
+    """Return D_N, the rotations of C_N and the flips z ↦ e^{2πik/N} z̄ (2N elements)."""
     return Group(n, True)
 
 
 def group(name: str | Group) -> Group:
-    """The group of that name: trivial, reflection, C4, D6, SO2 or SO(2), O2 or O(2).
+    """Return the group of that name: trivial, reflection, C4, D6, SO2 or SO(2), O2 or O(2).
 
     Raises GroupError for any other name.
 
@@ -128,18 +132,18 @@ def group(name: str | Group) -> Group:
     """
     if isinstance(name, Group):
         return name
-    named = {"trivial": TRIVIAL, "reflection": REFLECTION, "SO2": SO2, "SO(2)": SO2, "O2": O2, "O(2)": O2}
+    groups = {"trivial": TRIVIAL, "reflection": REFLECTION, "SO2": SO2, "SO(2)": SO2, "O2": O2, "O(2)": O2}
     text = name.strip()
-    if text in named:
-        return named[text]
+    if text in groups:
+        return groups[text]
     match = re.fullmatch(r"([CD])\(?([1-9]\d*)\)?", text)
     if match is None:
         raise GroupError(f"no structure group named {name!r}; use trivial, reflection, C<N>, D<N>, SO2 or O2")
     return Group(int(match[2]), match[1] == "D")
 
 
-def smallest_group(angle: Tensor, flip: Tensor | None = None) -> Group:
-    """The smallest group of this family that holds the elements (angle [n], flip [n] or None).
+def smallest_group(angle: Num[Tensor, " n"], flip: Bool[Tensor, " n"] | None = None) -> Group:
+    """Return the smallest group of this family that contains the elements (angle, flip).
 
     Rotations count as multiples of 2π/N, N ≤ 360, when they are within the rounding of their dtype, in
     float64 to 1e-9 rad.
@@ -150,9 +154,12 @@ def smallest_group(angle: Tensor, flip: Tensor | None = None) -> Group:
     return exact_rotations(angle, flip)[1]
 
 
-def exact_rotations(angle: Tensor, flip: Tensor | None = None) -> tuple[Tensor, Group]:
-    """Angles [n] in float64, and the smallest group of the elements (angle, flip). Where it is finite, angles
-    that a lower precision rounded are its own.
+def exact_rotations(
+    angle: Num[Tensor, " n"], flip: Bool[Tensor, " n"] | None = None
+) -> tuple[Float64[Tensor, " n"], Group]:
+    """Return angles in float64, and the smallest group of the elements (angle, flip).
+
+    Where that group is finite, angles in a lower precision become its exact ones.
 
     >>> angle, group = exact_rotations(torch.tensor([torch.pi / 2], dtype=torch.float32))
     >>> float(angle) == torch.pi / 2, group
@@ -161,42 +168,42 @@ def exact_rotations(angle: Tensor, flip: Tensor | None = None) -> tuple[Tensor, 
     exact, has_flips = angle.to(torch.float64), flip is not None and bool(flip.any())
     rounding = ROUNDING * torch.finfo(angle.dtype).eps if angle.is_floating_point() else 0.0
     tolerance = max(1e-9, rounding * float(exact.abs().max() if len(exact) else 0.0))
-    # in half precision any angle would be a multiple
+    # in half precision, any angle would be a multiple
     n = rotation_group(wrapped(exact), tolerance)[0] if tolerance < MOST_ROUNDING else None
     if n is not None and angle.dtype != torch.float64:
         exact = (exact * (n / (2 * math.pi))).round() * (2 * math.pi / n)
     return exact, Group(n, has_flips)
 
 
-def rotation_group(angle: Tensor, tolerance: float) -> tuple[int | None, Tensor]:
-    """(N, which angles [K] prove it): the smallest group of rotations by 2π/N that holds the angles; N is
-    None for SO(2).
+def rotation_group(angle: Float64[Tensor, " n"], tolerance: float) -> tuple[int | None, Int64[Tensor, " k"]]:
+    """Return N of the smallest group of rotations by 2π/N with the angles (None: SO(2)), and its generators.
 
-    Grown by the angle farthest from the group so far, until all are in it.
+    The k generators are numbers of angles. The group grows by the angle that is farthest from it, until it
+    contains all.
     """
     orders = torch.arange(1, N_MAX + 1, device=angle.device)
-    n, proving = 1, []
+    n, generators = 1, []
     while len(angle):
-        off = _off(angle, n)
-        k = int(off.argmax())
-        if float(off[k]) <= tolerance:
+        distance = _distance(angle, n)
+        k = int(distance.argmax())
+        if float(distance[k]) <= tolerance:
             break
-        proving.append(k)
-        fits = _off(angle[k], orders) <= tolerance
+        generators.append(k)
+        fits = _distance(angle[k], orders) <= tolerance
         order = int(orders[fits][0]) if bool(fits.any()) else N_MAX + 1
         n = math.lcm(n, order)
         if n > N_MAX:
-            return None, torch.tensor(proving, device=angle.device)
-    return n, torch.tensor(proving, dtype=torch.int64, device=angle.device)
+            return None, torch.tensor(generators, device=angle.device)
+    return n, torch.tensor(generators, dtype=torch.int64, device=angle.device)
 
 
-def _off(angle: Tensor, n: int | Tensor) -> Tensor:
-    """The distance of angles from the nearest multiple of 2π/n."""
+def _distance(angle: Tensor, n: int | Tensor) -> Tensor:
+    """Return the distance of angles from the nearest multiple of 2π/n."""
     return (angle - (angle * n / (2 * math.pi)).round() * (2 * math.pi) / n).abs()
 
 
 def compose(g: Element, h: Element) -> Element:
-    """g∘h, first h, then g.
+    """Return g∘h: first h, then g.
 
     >>> a, _ = compose((torch.tensor(0.5), None), (torch.tensor(0.25), None)); a
     tensor(0.7500)
@@ -208,7 +215,7 @@ def compose(g: Element, h: Element) -> Element:
 
 
 def inverse(g: Element) -> Element:
-    """The element that undoes g; a flip undoes itself.
+    """Return the element that reverses g; a flip reverses itself.
 
     >>> inverse((torch.tensor(0.5), None))[0]
     tensor(-0.5000)
@@ -231,7 +238,7 @@ def act(g: Element, z: Tensor) -> Tensor:
 
 
 def product(g: Element) -> Element:
-    """g₁ ∘ g₂ ∘ … ∘ g_L of elements [..., L], the last first: [...].
+    """Return g₁ ∘ g₂ ∘ … ∘ g_L, [...], of elements [..., L]; the last acts first.
 
     >>> quarter, flips = torch.full((2,), torch.pi / 2), torch.tensor([True, False])
     >>> product((quarter, None))[0], product((quarter, flips))[0]
@@ -240,12 +247,12 @@ def product(g: Element) -> Element:
     angle, flip = g
     if flip is None:
         return angle.sum(-1), None
-    turned = flip.cumsum(-1) - flip.long()
-    return torch.where(turned % 2 == 1, -angle, angle).sum(-1), flip.sum(-1) % 2 == 1
+    n_flips = flip.cumsum(-1) - flip.long()
+    return torch.where(n_flips % 2 == 1, -angle, angle).sum(-1), flip.sum(-1) % 2 == 1
 
 
-def wrapped(angle: Tensor) -> Tensor:
-    """The same angle from −π up to π.
+def wrapped(angle: Num[Tensor, "*shape"]) -> Num[Tensor, "*shape"]:
+    """Return the same angles between −π and π.
 
     >>> wrapped(torch.tensor([torch.pi, 7.0]))
     tensor([-3.1416,  0.7168])
@@ -253,20 +260,20 @@ def wrapped(angle: Tensor) -> Tensor:
     return (angle + math.pi).remainder(2 * math.pi) - math.pi
 
 
-def product_table(group: Group) -> Tensor:
-    """The number of g∘h for all elements of a finite group, in the order of `Group.elements`: [n, n] int64.
+def product_table(group: Group) -> Int64[Tensor, "n n"]:
+    """Return the number of g∘h for all elements of a finite group, in the order of `Group.elements`.
 
     Row g is the permutation by which g acts on the group itself, its regular representation; its argsort is
-    that of g⁻¹.
+    that of g⁻¹. Raises GroupError for an infinite group.
 
     >>> product_table(cyclic(3)).tolist()
     [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
     """
     if group.rotations is None:
-        raise GroupError(f"{group} has infinitely many elements, and no table")
+        raise GroupError(f"{group} has infinitely many elements and no table; give a finite group, as C8")
     n = group.rotations
     number = torch.arange(2 * n if group.flips else n)
     step, flip = number % n, number // n
     sense = 1 - 2 * flip
-    turned = (step[:, None] + sense[:, None] * step) % n
-    return turned + n * (flip[:, None] ^ flip)
+    steps = (step[:, None] + sense[:, None] * step) % n
+    return steps + n * (flip[:, None] ^ flip)

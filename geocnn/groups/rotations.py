@@ -1,25 +1,23 @@
 """Rotations of space, SO(3), as float64 matrices; Euler angles are ZYZ, R = Rz(alpha) Ry(beta) Rz(gamma).
 
 A rotation acts on points by p -> R p, counter-clockwise about its axis seen from the axis' tip. Conversions
-pass through unit quaternions (w, x, y, z) = (cos(angle/2), sin(angle/2) axis), which are nowhere singular.
+use unit quaternions (w, x, y, z) = (cos(angle/2), sin(angle/2) axis), which are nowhere singular.
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from geocnn.errors import GroupError
 
 
-def matrix_from_zyz(alpha: Tensor, beta: Tensor, gamma: Tensor) -> Tensor:
-    """Rotation matrices Rz(alpha) Ry(beta) Rz(gamma).
+def matrix_from_zyz(alpha: Tensor, beta: Tensor, gamma: Tensor) -> Float64[Tensor, "*batch 3 3"]:
+    """Return rotation matrices Rz(alpha) Ry(beta) Rz(gamma).
 
     Args:
-        alpha, beta, gamma: angles in radians, any real values, broadcast to [...].
-
-    Returns:
-        [..., 3, 3] float64.
+        alpha, beta, gamma: angles in radians, any real values, which broadcast with each other.
 
     Source: Varshalovich et al. 1988, *Quantum Theory of Angular Momentum*, 1.4.5.
 
@@ -42,17 +40,16 @@ def matrix_from_zyz(alpha: Tensor, beta: Tensor, gamma: Tensor) -> Tensor:
     return _matrix_from_quaternion(quaternion)
 
 
-def zyz_from_matrix(rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Euler angles of rotation matrices, accurate for every beta.
+def zyz_from_matrix(
+    rotation: Float[Tensor, "*batch 3 3"],
+) -> tuple[Float64[Tensor, "*batch"], Float64[Tensor, "*batch"], Float64[Tensor, "*batch"]]:
+    """Return Euler angles of rotation matrices, accurate for every beta.
 
     At beta = 0 only alpha + gamma and at beta = pi only alpha - gamma is determined; the three angles still
-    give the matrix back.
-
-    Args:
-        rotation: [..., 3, 3].
+    reproduce the matrix.
 
     Returns:
-        alpha, beta, gamma: radians, float64 [...], beta in [0, pi].
+        alpha, beta, gamma: radians, beta in [0, pi].
 
     Raises:
         GroupError: the last two dimensions are not 3 by 3, or a matrix is no rotation.
@@ -68,15 +65,14 @@ def zyz_from_matrix(rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return half_sum + half_difference, beta, half_sum - half_difference
 
 
-def matrix_from_axis_angle(axis: Tensor, angle: Tensor) -> Tensor:
-    """Rotation matrices about `axis` by `angle`, counter-clockwise seen from the axis' tip.
+def matrix_from_axis_angle(
+    axis: Float[Tensor, "*#batch 3"], angle: Float[Tensor, "*#batch"]
+) -> Float64[Tensor, "*batch 3 3"]:
+    """Return rotation matrices about `axis` by `angle`, counter-clockwise seen from the axis' tip.
 
     Args:
-        axis: [..., 3], any positive length.
-        angle: [...] radians.
-
-    Returns:
-        [..., 3, 3] float64.
+        axis: vectors of any positive length.
+        angle: radians; leading dimensions broadcast with those of axis.
 
     Raises:
         GroupError: an axis has length zero, or the last dimension is not 3.
@@ -90,31 +86,30 @@ def matrix_from_axis_angle(axis: Tensor, angle: Tensor) -> Tensor:
     axis = axis.to(torch.float64)
     length = torch.linalg.vector_norm(axis, dim=-1, keepdim=True)
     if not bool((length > 0).all()):
-        raise GroupError("an axis has length zero or is NaN; give a direction, the angle may be 0")
+        raise GroupError("an axis has length zero or is NaN; give a direction even where the angle is 0")
     half = 0.5 * angle.to(torch.float64).unsqueeze(-1)
     vector = torch.sin(half) * axis / length
     return _matrix_from_quaternion(torch.cat([torch.cos(half).expand_as(vector[..., :1]), vector], dim=-1))
 
 
-def axis_angle_from_matrix(rotation: Tensor) -> tuple[Tensor, Tensor]:
-    """Axis and angle of rotation matrices, accurate for every angle.
-
-    Args:
-        rotation: [..., 3, 3].
+def axis_angle_from_matrix(
+    rotation: Float[Tensor, "*batch 3 3"],
+) -> tuple[Float64[Tensor, "*batch 3"], Float64[Tensor, "*batch"]]:
+    """Return axis and angle of rotation matrices, accurate for every angle.
 
     Returns:
-        axis: unit vectors, float64 [..., 3]; (0, 0, 1) where the angle is exactly 0.
-        angle: radians in [0, pi], float64 [...].
+        axis: unit vectors; (0, 0, 1) where the angle is exactly 0.
+        angle: radians in [0, pi].
 
     Raises:
-        GroupError: the last two dimensions are not 3 by 3.
+        GroupError: the last two dimensions are not 3 by 3, or a matrix is no rotation.
 
     >>> axis, angle = axis_angle_from_matrix(torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)))
     >>> axis.tolist(), round(float(angle), 6)
     ([1.0, 0.0, 0.0], 3.141593)
     """
     quaternion = _quaternion_from_matrix(rotation)
-    # q and -q are the same rotation; w >= 0 makes the angle at most pi.
+    # q and -q are the same rotation; w >= 0 makes the angle at most pi
     quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
     w, vector = quaternion[..., 0], quaternion[..., 1:]
     length = torch.linalg.vector_norm(vector, dim=-1)
@@ -123,15 +118,8 @@ def axis_angle_from_matrix(rotation: Tensor) -> tuple[Tensor, Tensor]:
     return axis, 2.0 * torch.atan2(length, w)
 
 
-def random_rotations(n: int, generator: torch.Generator) -> Tensor:
-    """Independent rotations from the Haar (uniform) measure of SO(3), on the generator's device.
-
-    Args:
-        n: number of rotations.
-        generator: source of randomness, so that the draw is reproducible.
-
-    Returns:
-        [n, 3, 3] float64.
+def random_rotations(n: int, generator: torch.Generator) -> Float64[Tensor, "{n} 3 3"]:
+    """Draw independent rotations from the Haar (uniform) measure of SO(3), on the generator's device.
 
     Source: a normal 4-vector has a uniform direction on S^3, which covers SO(3) twice (Shoemake 1992).
 
@@ -142,8 +130,8 @@ def random_rotations(n: int, generator: torch.Generator) -> Tensor:
     return _matrix_from_quaternion(normal / torch.linalg.vector_norm(normal, dim=-1, keepdim=True))
 
 
-def _matrix_from_quaternion(quaternion: Tensor) -> Tensor:
-    """Unit quaternions [..., 4] to rotation matrices [..., 3, 3]."""
+def _matrix_from_quaternion(quaternion: Float64[Tensor, "*batch 4"]) -> Float64[Tensor, "*batch 3 3"]:
+    """Return the rotation matrices of unit quaternions."""
     w, x, y, z = quaternion.unbind(-1)
     rows = [
         w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -153,18 +141,18 @@ def _matrix_from_quaternion(quaternion: Tensor) -> Tensor:
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
-def _quaternion_from_matrix(rotation: Tensor) -> Tensor:
-    """Rotation matrices [..., 3, 3] to unit quaternions [..., 4] by the largest component (Shepperd 1978)."""
+def _quaternion_from_matrix(rotation: Tensor) -> Float64[Tensor, "*batch 4"]:
+    """Return unit quaternions of matrices [..., 3, 3] by their largest component (Shepperd 1978)."""
     if rotation.shape[-2:] != (3, 3):
         raise GroupError(f"rotation has shape {tuple(rotation.shape)}; give matrices [..., 3, 3]")
     r = rotation.to(torch.float64)
-    off = (r @ r.mT - torch.eye(3, dtype=r.dtype, device=r.device)).abs().amax((-2, -1))
-    # 1e-3: products of many rotations in single precision are rotations
-    bad = ~(off < 1e-3) | (torch.linalg.det(r) < 0)
+    error = (r @ r.mT - torch.eye(3, dtype=r.dtype, device=r.device)).abs().amax((-2, -1))
+    # 1e-3, so that products of many rotations in single precision still pass
+    bad = ~(error < 1e-3) | (torch.linalg.det(r) < 0)
     if bool(bad.any()):
         raise GroupError(
-            f"matrices {bad.flatten().nonzero()[:8, 0].tolist()} are no rotations: rows of length 1 at right "
-            "angles, determinant 1"
+            f"matrices {bad.flatten().nonzero()[:8, 0].tolist()} are no rotations; give matrices with rows "
+            "of length 1 at right angles and determinant 1"
         )
     xx, yy, zz = r.diagonal(dim1=-2, dim2=-1).unbind(-1)
     wx, wy, wz = (r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1])

@@ -5,11 +5,11 @@ Convention (sympy's `Rotation.d(l, m, n)`; Varshalovich et al. 1988, chapter 4):
     d^l_mn(beta) = <l m| exp(-i beta J_y) |l n>,      D^l_mn(R) = e^{-i m alpha} d^l_mn(beta) e^{-i n gamma}
 
 for R = Rz(alpha) Ry(beta) Rz(gamma), so that Y_ln(R^-1 p) = sum_m D^l_mn(R) Y_lm(p). With
-r_l = sqrt((l^2 - m^2)(l^2 - n^2)), both routines climb in l by
+r_l = sqrt((l^2 - m^2)(l^2 - n^2)), both routines ascend in l by
 
     r_{l+1} d^{l+1}_mn = (2l+1) ((l+1) cos beta - mn/l) d^l_mn - (l+1)/l r_l d^{l-1}_mn
 
-(Kostelec & Rockmore 2008, section 3.2). That is stable upwards from the first degree L = max(|m|, |n|), where
+(Kostelec & Rockmore 2008, section 3.2). This is stable upwards from the first degree L = max(|m|, |n|), where
 
     d^L_mn = sqrt(binomial(2L, |m-n|)) cos(beta/2)^|m+n| (+-sin(beta/2))^|m-n|,      minus where m > n.
 """
@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Complex, Complex128, Float, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GroupError, MapError
@@ -30,21 +31,23 @@ from geocnn.groups.rotations import zyz_from_matrix
 _LOG_RESCALE = 100 * math.log(10)
 
 
-def wigner_d_column(lmax: int, m: int | Tensor, n: int | Tensor, beta: Tensor) -> Tensor:
-    """d^l_mn(beta) of all degrees l = 0 .. lmax for given orders: the engine of spin-weighted harmonics.
+def wigner_d_column(
+    lmax: int, m: int | Tensor, n: int | Tensor, beta: Float[Tensor, "*shape"]
+) -> Float64[Tensor, "*batch {lmax}+1"]:
+    """Return d^l_mn(beta) for given orders and all degrees l = 0 .. lmax, for spin-weighted harmonics.
 
-    Mantissa and logarithm of the scale are carried apart, so nothing underflows on the way to a representable
+    Mantissa and logarithm of the scale are separate numbers, so nothing underflows before a representable
     value. The error is below 5e-13 at degree 128 and 2e-12 at degree 256, largest next to beta = 0 and pi.
-    Not differentiable.
+    The result is not differentiable.
 
     Args:
         lmax: largest degree.
-        m, n: integer orders of any sign, broadcast with each other and with beta.
+        m, n: integer orders of any sign, which broadcast with each other and with beta.
         beta: radians, any real values; computed in float64 whatever its dtype.
 
     Returns:
-        float64 [..., lmax + 1], zero for l < max(|m|, |n|); [...] is the broadcast shape of m, n and beta. In
-        memory the degrees come first.
+        values, zero for l < max(|m|, |n|); leading axes are the broadcast shape of m, n and beta. In memory
+        the degrees come first.
 
     Raises:
         GroupError: lmax is negative.
@@ -76,20 +79,23 @@ def wigner_d_column(lmax: int, m: int | Tensor, n: int | Tensor, beta: Tensor) -
         factor = torch.addcmul(constant[l], cosine[l], cos_beta)
         previous.mul_(back[l]).addcmul_(factor, current)
         previous, current = current, previous
-        # A step grows by 2l + 1 at most, and 16 together by far less than the range that is left.
+        # one step grows by 2l + 1 at most, and 16 steps by far less than the rest of the range
         if l % 16 == 15:
-            grown = current.abs() > 1e100
-            if bool(grown.any()):
-                previous = torch.where(grown, 1e-100 * previous, previous)
-                current = torch.where(grown, 1e-100 * current, current)
-                log_scale = torch.where(grown, log_scale + _LOG_RESCALE, log_scale)
+            large = current.abs() > 1e100
+            if bool(large.any()):
+                previous = torch.where(large, 1e-100 * previous, previous)
+                current = torch.where(large, 1e-100 * current, current)
+                log_scale = torch.where(large, log_scale + _LOG_RESCALE, log_scale)
                 scale = torch.exp(log_scale)
     return columns.movedim(0, -1)
 
 
-def _steps(lmax: int, m: Tensor, n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The recurrence as d^{l+1} = (cosine_l cos(beta) + constant_l) d^l + back_l d^{l-1}: three [lmax, ...],
-    zero below the first degree.
+def _steps(
+    lmax: int, m: Int64[Tensor, "*batch"], n: Int64[Tensor, "*batch"]
+) -> tuple[Float64[Tensor, "degrees ..."], Float64[Tensor, "degrees ..."], Float64[Tensor, "degrees ..."]]:
+    """Return cosine, constant and back of d^{l+1} = (cosine_l cos(beta) + constant_l) d^l + back_l d^{l-1}.
+
+    They are zero below the first degree.
     """
     l = torch.arange(lmax, dtype=torch.float64, device=m.device).reshape(-1, *[1] * m.ndim)
     m, n = m.to(torch.float64), n.to(torch.float64)
@@ -109,17 +115,17 @@ def _steps(lmax: int, m: Tensor, n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def wigner_d_matrices(lmax: int, beta: Tensor) -> Iterator[Tensor]:
-    """The matrices d^0, d^1, ..., d^lmax one after another, so that only three are ever in memory.
+    """Yield the matrices d^0, d^1, ..., d^lmax, so that only three are ever in memory.
 
-    The error is below 5e-13 at degree 128 and 2e-12 at degree 256; from degree 900 or so seeds underflow and
-    `wigner_d_column` is needed. Differentiable in beta.
+    The error is below 5e-13 at degree 128 and 2e-12 at degree 256. From about degree 900 on seeds underflow;
+    use `wigner_d_column` there. The matrices are differentiable in beta.
 
     Args:
         lmax: largest degree.
         beta: [...] radians, any real values; computed in float64 whatever its dtype.
 
     Yields:
-        float64 [..., 2l + 1, 2l + 1], rows m and columns n from -l to l.
+        float64 [..., 2l + 1, 2l + 1], with rows m and columns n from -l to l.
 
     Raises:
         GroupError: lmax is negative.
@@ -141,14 +147,14 @@ def wigner_d_matrices(lmax: int, beta: Tensor) -> Iterator[Tensor]:
         step = (2 * l + 1) * ((l + 1) * cos_beta - torch.outer(order, order) / max(l, 1)) * current
         step = (step - torch.outer(root, root) * previous) / torch.outer(root_next, root_next)
 
-        # d^{l+1}_{l+1,n} from d^l_{l,n}: the ratio of the seeds, without binomials.
+        # d^{l+1}_{l+1,n} is d^l_{l,n} times the ratio of the seeds, which has no binomials
         edge = edge * (-0.5 * math.sqrt((2 * l + 2) * (2 * l + 1)) * sin_beta) / root_next
         corner_cos, corner_sin = corner_cos * cos_squared, corner_sin * sin_squared
         edge = torch.cat([corner_sin, edge, corner_cos], dim=-1)
         signed_edge = edge * (1 - 2 * (torch.arange(2 * l + 3, device=beta.device) % 2))
 
         previous, current = F.pad(current, (1, 1, 1, 1)), F.pad(step, (1, 1, 1, 1))
-        # Symmetries d_mn = (-1)^(m-n) d_nm = d_-n,-m carry the row m = l + 1 to the other three sides.
+        # the row m = l + 1 gives the other three sides by d_mn = (-1)^(m-n) d_nm = d_-n,-m
         current[..., -1, :] = edge
         current[..., 0, :] = signed_edge.flip(-1)
         current[..., :, -1] = signed_edge
@@ -156,15 +162,15 @@ def wigner_d_matrices(lmax: int, beta: Tensor) -> Iterator[Tensor]:
         yield current
 
 
-def wigner_d(l: int, beta: Tensor) -> Tensor:
-    """The matrix d^l_mn(beta) of one degree, by climbing there from degree 0.
+def wigner_d(l: int, beta: Float[Tensor, "*batch"]) -> Float64[Tensor, "*batch 2*{l}+1 2*{l}+1"]:
+    """Return the matrix d^l_mn(beta) of one degree, by recurrence from degree 0.
 
     Args:
         l: degree.
-        beta: [...] radians, any real values; computed in float64 whatever its dtype.
+        beta: radians, any real values; computed in float64 whatever its dtype.
 
     Returns:
-        float64 [..., 2l + 1, 2l + 1], rows m and columns n from -l to l.
+        matrices with rows m and columns n from -l to l.
 
     Raises:
         GroupError: l is negative.
@@ -176,20 +182,13 @@ def wigner_d(l: int, beta: Tensor) -> Tensor:
     return deque(wigner_d_matrices(l, beta), maxlen=1).pop()
 
 
-def wigner_D(l: int, rotation: Tensor) -> Tensor:
-    """The matrix D^l_mn(R) = e^{-i m alpha} d^l_mn(beta) e^{-i n gamma} of one degree.
+def wigner_D(l: int, rotation: Float[Tensor, "*batch 3 3"]) -> Complex128[Tensor, "*batch 2*{l}+1 2*{l}+1"]:
+    """Return the matrix D^l_mn(R) = e^{-i m alpha} d^l_mn(beta) e^{-i n gamma} of degree l.
 
-    A unitary representation: D(R S) = D(R) D(S).
-
-    Args:
-        l: degree.
-        rotation: [..., 3, 3].
-
-    Returns:
-        complex128 [..., 2l + 1, 2l + 1], rows m and columns n from -l to l.
+    D is a unitary representation: D(R S) = D(R) D(S). Rows m and columns n run from -l to l.
 
     Raises:
-        GroupError: l is negative, or rotation is not made of 3 by 3 matrices.
+        GroupError: l is negative, or rotation is not made of 3 by 3 rotations.
 
     >>> bool(torch.isclose(wigner_D(3, torch.eye(3)), torch.eye(7, dtype=torch.complex128)).all())
     True
@@ -200,19 +199,19 @@ def wigner_D(l: int, rotation: Tensor) -> Tensor:
     return left.unsqueeze(-1) * wigner_d(l, beta) * right.unsqueeze(-2)
 
 
-def rotate_coefficients(alm: Tensor, rotation: Tensor) -> Tensor:
-    """Coefficients of the rotated function (R f)(p) = f(R^-1 p), exactly: no grid is involved.
+def rotate_coefficients(
+    alm: Complex[Tensor, "*#batch degrees orders"], rotation: Float[Tensor, "*#batch 3 3"]
+) -> Complex[Tensor, "*batch degrees orders"]:
+    """Return the coefficients of the rotated function (R f)(p) = f(R^-1 p), exactly, without a grid.
 
-    A function of spin s is rotated as the field it is: its frame components are carried along. Rotating by R,
-    then by S, is rotating by S R. Differentiable in alm.
+    A function of spin s is rotated as a field: its frame components move with the frames. A rotation by R and
+    then by S is one by S R. The result is differentiable in alm, has its dtype and is computed in double
+    precision.
 
     Args:
-        alm: complex [..., lmax + 1, lmax + 1] of a real function, orders 0 <= m <= l, or complex
-            [..., lmax + 1, 2 lmax + 1] of a function of any spin, -l <= m <= l (`geocnn.harmonics.sht`).
-        rotation: [..., 3, 3]; leading dimensions broadcast with those of alm.
-
-    Returns:
-        alm's layout and dtype; computed in double precision.
+        alm: [..., lmax + 1, lmax + 1] of a real function, orders 0 <= m <= l, or [..., lmax + 1, 2 lmax + 1]
+            of a function of any spin, -l <= m <= l (`geocnn.harmonics.sht`).
+        rotation: leading dimensions broadcast with those of alm.
 
     Raises:
         MapError: alm is not complex or has neither shape.
@@ -244,17 +243,19 @@ def rotate_coefficients(alm: Tensor, rotation: Tensor) -> Tensor:
     return (turned[..., lmax:] if real_function else turned).to(alm.dtype)
 
 
-def _both_signs(alm: Tensor) -> Tensor:
-    """The orders -lmax .. lmax of a real function from m >= 0, by a_{l,-m} = (-1)^m conj(a_lm)."""
+def _both_signs(
+    alm: Complex[Tensor, "*batch degrees degrees"],
+) -> Complex[Tensor, "*batch degrees 2*degrees-1"]:
+    """Return a real function's orders -lmax .. lmax from those m >= 0, by a_{l,-m} = (-1)^m conj(a_lm)."""
     positive = alm[..., 1:]
     sign = 1 - 2 * (torch.arange(1, alm.shape[-1], device=alm.device) % 2)
     return torch.cat([(sign * positive.conj()).flip(-1), alm[..., :1].real.to(alm.dtype), positive], dim=-1)
 
 
 def _seed(m: Tensor, n: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-    """Sign and log magnitude of d^L_mn(beta) at the first degree L = max(|m|, |n|)."""
+    """Return sign and log magnitude of d^L_mn(beta) at the first degree L = max(|m|, |n|)."""
     plus, minus = (m + n).abs(), (m - n).abs()
-    # The logarithm of the exact integer is correct to an ulp; differences of lgamma would lose three digits.
+    # the logarithm of the exact integer is correct to an ulp; differences of lgamma would lose three digits
     exponents = zip(plus.flatten().tolist(), minus.flatten().tolist(), strict=True)
     half_logs = [0.5 * math.log(math.comb(p + q, q)) for p, q in exponents]
     half_log_binomial = torch.tensor(half_logs, dtype=torch.float64, device=beta.device).reshape(m.shape)

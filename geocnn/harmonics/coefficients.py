@@ -1,9 +1,9 @@
-"""Coefficients of functions on the sphere: their two layouts, healpy's conventions, power.
+"""Coefficients of functions on the sphere: their two layouts, healpy's conventions, and their power.
 
 - a real function: complex [..., lmax + 1, lmax + 1] indexed [l, m], m >= 0; a_{l,-m} = (-1)^m conj(a_lm);
 - a complex function of any spin: complex [..., lmax + 1, 2 lmax + 1] indexed [l, m + lmax].
 
-Entries |m| > l are zero, as are those l < |s|.
+Entries with |m| > l are zero, and so are those with l < |s|. Signatures call lmax + 1 `degrees`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import math
 from typing import Literal
 
 import torch
+from jaxtyping import Complex, Complex128, Float, Num
 from torch import Tensor
 
 from geocnn.errors import MapError
 
 
 def lmax_of(alm: Tensor, signed: bool = False) -> int:
-    """The degree of coefficients of a real (signed: complex) function.
+    """Return lmax of the coefficients of a real function, or (signed) of a complex one.
 
     Raises:
         MapError: alm is not complex, or not of the layout.
@@ -35,14 +36,12 @@ def lmax_of(alm: Tensor, signed: bool = False) -> int:
     return lmax
 
 
-def signed_orders(alm: Tensor) -> Tensor:
-    """Coefficients of a real function as those of a complex one: all orders, a_{l,-m} = (-1)^m conj(a_lm).
+def signed_orders(
+    alm: Num[Tensor, "*batch degrees degrees"],
+) -> Complex[Tensor, "*batch degrees 2*degrees-1"]:
+    """Return the coefficients of a real function with all orders, a_{l,-m} = (-1)^m conj(a_lm).
 
-    Args:
-        alm: complex [..., lmax + 1, lmax + 1].
-
-    Returns:
-        complex [..., lmax + 1, 2 lmax + 1]; imaginary parts of m = 0 are dropped.
+    Imaginary parts of m = 0 are dropped.
 
     Raises:
         MapError: alm is not of that layout.
@@ -55,14 +54,10 @@ def signed_orders(alm: Tensor) -> Tensor:
     return torch.cat([negative.flip(-1), alm[..., :1].real.to(alm.dtype), alm[..., 1:]], -1) + 0.0
 
 
-def real_part(alm: Tensor) -> Tensor:
-    """Coefficients of the real part of a complex function of spin 0: (a_lm + (-1)^m conj(a_{l,-m})) / 2.
-
-    Args:
-        alm: complex [..., lmax + 1, 2 lmax + 1].
-
-    Returns:
-        complex [..., lmax + 1, lmax + 1].
+def real_part(
+    alm: Complex[Tensor, "*batch degrees 2*degrees-1"],
+) -> Complex[Tensor, "*batch degrees degrees"]:
+    """Return coefficients of a spin-0 function's real part: (a_lm + (-1)^m conj(a_{l,-m})) / 2.
 
     Raises:
         MapError: alm is not of that layout.
@@ -75,14 +70,12 @@ def real_part(alm: Tensor) -> Tensor:
     return 0.5 * (alm[..., lmax:] + mirrored)
 
 
-def spin_from_eb(gradient: Tensor, curl: Tensor) -> Tensor:
-    """Coefficients of a field of spin s > 0 from healpy's gradient (E) and curl (B) parts: a = -(E + i B).
+def spin_from_eb(
+    gradient: Complex[Tensor, "*batch degrees degrees"], curl: Complex[Tensor, "*batch degrees degrees"]
+) -> Complex[Tensor, "*batch degrees 2*degrees-1"]:
+    """Return coefficients of a field of spin s > 0 from healpy's parts E and B: a = -(E + i B).
 
-    Args:
-        gradient, curl: complex [..., lmax + 1, lmax + 1] of real functions, as `map2alm_spin` gives them.
-
-    Returns:
-        complex [..., lmax + 1, 2 lmax + 1].
+    The gradient part E and the curl part B are coefficients of real functions, which `map2alm_spin` returns.
 
     Raises:
         MapError: a part is not of that layout.
@@ -93,14 +86,10 @@ def spin_from_eb(gradient: Tensor, curl: Tensor) -> Tensor:
     return -(signed_orders(gradient) + 1j * signed_orders(curl))
 
 
-def eb_from_spin(alm: Tensor) -> tuple[Tensor, Tensor]:
-    """healpy's gradient (E) and curl (B) parts of a field of spin s > 0, the inverse of `spin_from_eb`.
-
-    Args:
-        alm: complex [..., lmax + 1, 2 lmax + 1].
-
-    Returns:
-        two of complex [..., lmax + 1, lmax + 1].
+def eb_from_spin(
+    alm: Complex[Tensor, "*batch degrees 2*degrees-1"],
+) -> tuple[Complex[Tensor, "*batch degrees degrees"], Complex[Tensor, "*batch degrees degrees"]]:
+    """Return healpy's gradient part E and curl part B of a field of spin s > 0, as `spin_from_eb` takes them.
 
     Raises:
         MapError: alm is not of that layout.
@@ -112,15 +101,14 @@ def eb_from_spin(alm: Tensor) -> tuple[Tensor, Tensor]:
     return real_part(-alm), real_part(1j * alm)
 
 
-def spin_from_polarisation(q: Tensor, u: Tensor, convention: Literal["COSMO", "IAU"]) -> Tensor:
-    """Stokes parameters as a field of spin 2 in the frames (south, east).
+def spin_from_polarisation(
+    q: Float[Tensor, "*shape"], u: Float[Tensor, "*shape"], convention: Literal["COSMO", "IAU"]
+) -> Complex[Tensor, "*shape"]:
+    """Return Stokes parameters as a field of spin 2 in the frames (south, east).
 
     Args:
-        q, u: real maps.
+        q, u: maps of one shape.
         convention: "COSMO" (HEALPix, WMAP, Planck): the field is Q + i U; "IAU": U has the other sign.
-
-    Returns:
-        complex, of the shape of q.
 
     Raises:
         MapError: convention is neither name.
@@ -131,8 +119,10 @@ def spin_from_polarisation(q: Tensor, u: Tensor, convention: Literal["COSMO", "I
     return torch.complex(q, _orientation(convention) * u)
 
 
-def polarisation_from_spin(values: Tensor, convention: Literal["COSMO", "IAU"]) -> tuple[Tensor, Tensor]:
-    """Stokes Q and U of a field of spin 2, the inverse of `spin_from_polarisation`.
+def polarisation_from_spin(
+    values: Complex[Tensor, "*shape"], convention: Literal["COSMO", "IAU"]
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """Return Stokes Q and U of a field of spin 2, the inverse of `spin_from_polarisation`.
 
     Raises:
         MapError: convention is neither name.
@@ -149,40 +139,38 @@ def _orientation(convention: str) -> int:
     return 1 if convention == "COSMO" else -1
 
 
-def _alternating(lmax: int, alm: Tensor) -> Tensor:
-    """(-1)^m, m = 0 .. lmax."""
+def _alternating(lmax: int, alm: Tensor) -> Float[Tensor, " {lmax}+1"]:
+    """Return (-1)^m for m = 0 .. lmax."""
     return (1 - 2 * (torch.arange(lmax + 1, device=alm.device) % 2)).to(alm.real.dtype)
 
 
-def random_coefficients(lmax: int, n: int, generator: torch.Generator) -> Tensor:
-    """Coefficients of n independent real Gaussian fields of white spectrum, E |a_lm|^2 = 1 for every l, m.
+def random_coefficients(
+    lmax: int, n: int, generator: torch.Generator
+) -> Complex128[Tensor, "{n} {lmax}+1 {lmax}+1"]:
+    """Draw coefficients of n independent real Gaussian fields of white spectrum, E |a_lm|^2 = 1.
+
+    Those with m = 0 are real.
 
     Args:
         lmax: largest degree.
         n: number of fields.
         generator: source of randomness; the result lies on its device.
 
-    Returns:
-        complex128 [n, lmax + 1, lmax + 1], real where m = 0.
-
     >>> random_coefficients(2, 4, torch.Generator().manual_seed(0)).shape
     torch.Size([4, 3, 3])
     """
     shape = (n, lmax + 1, lmax + 1)
     alm = torch.randn(shape, dtype=torch.complex128, device=generator.device, generator=generator).tril()
-    # A complex normal number has variance 1/2 in each part; m = 0 has all of it in the real part.
+    # a complex normal number has variance 1/2 in each part; m = 0 has all of it in the real part
     zonal = math.sqrt(2.0) * alm[..., :1].real
     return torch.cat([zonal.to(alm.dtype), alm[..., 1:]], dim=-1)
 
 
-def power_spectrum(alm: Tensor) -> Tensor:
-    """Mean power per coefficient of every degree, C_l = sum_m |a_lm|^2 / (2l + 1) over -l <= m <= l.
+def power_spectrum(alm: Complex[Tensor, "*batch degrees orders"]) -> Float[Tensor, "*batch degrees"]:
+    """Return the mean power per coefficient, C_l = sum_m |a_lm|^2 / (2l + 1) over -l <= m <= l.
 
     Args:
-        alm: complex [..., lmax + 1, lmax + 1] of a real function, or [..., lmax + 1, 2 lmax + 1] of any spin.
-
-    Returns:
-        real [..., lmax + 1].
+        alm: [..., lmax + 1, lmax + 1] of a real function, or [..., lmax + 1, 2 lmax + 1] of any spin.
 
     Raises:
         MapError: alm is of neither layout.
@@ -199,14 +187,12 @@ def power_spectrum(alm: Tensor) -> Tensor:
     return power.sum(-1) / (2 * degree + 1).to(power.dtype)
 
 
-def alm_from_healpy(packed: Tensor) -> Tensor:
-    """Coefficients from healpy's packed layout, in which m is the slow index and l runs from m to lmax.
+def alm_from_healpy(
+    packed: Complex[Tensor, "*batch n"],
+) -> Complex[Tensor, "*batch degrees degrees"]:
+    """Return coefficients from healpy's packed layout, [..., (lmax + 1)(lmax + 2) / 2].
 
-    Args:
-        packed: complex [..., (lmax + 1)(lmax + 2) / 2].
-
-    Returns:
-        complex [..., lmax + 1, lmax + 1].
+    There m is the slow index, and l runs from m to lmax.
 
     Raises:
         MapError: packed is not complex, or the number of coefficients belongs to no lmax (with mmax = lmax).
@@ -226,14 +212,8 @@ def alm_from_healpy(packed: Tensor) -> Tensor:
     return alm
 
 
-def alm_to_healpy(alm: Tensor) -> Tensor:
-    """Coefficients in healpy's packed layout, the inverse of `alm_from_healpy`.
-
-    Args:
-        alm: complex [..., lmax + 1, lmax + 1].
-
-    Returns:
-        complex [..., (lmax + 1)(lmax + 2) / 2].
+def alm_to_healpy(alm: Complex[Tensor, "*batch degrees degrees"]) -> Complex[Tensor, "*batch n"]:
+    """Return coefficients in healpy's packed layout, the inverse of `alm_from_healpy`.
 
     Raises:
         MapError: alm is not complex or not square.

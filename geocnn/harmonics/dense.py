@@ -1,19 +1,21 @@
 """Features on a small product grid and their coefficients, by dense matrix products over the whole batch.
 
-Where rings are short a Fourier transform is a matrix product too, and what costs time is not arithmetic but
-moving values about. Here features lie node-major, their batch innermost, and every step is one product on
-long contiguous rows: two to three times as fast as `fields` where rings have some 10 to 50 samples.
+Where rings are short, a Fourier transform is a matrix product too, and most of the time goes into memory
+access rather than arithmetic. Here features are node-major in memory, with the batch innermost, and every
+step is one product on long contiguous rows: two to three times as fast as `fields` where rings have some 10
+to 50 samples.
 
 Coefficients are those of D real functions in the order of the type's channels: an irrep of frequency 0 is
-one, the two components of a frequency n > 0 become the field's gradient and curl parts E and B
+one function, and the two components of a frequency n > 0 become the field's gradient and curl parts E and B
 (`coefficients`), a = -(E + iB). A rotation mixes orders of one degree and never functions, so the maps that
-commute with it are, degree by degree, real matrices between functions.
+commute with it are real matrices between functions, one matrix per degree.
 
-A field Q + iU of spin s has, F being Fourier coefficients along rings and h the harmonics of spin s,
+Let F be Fourier coefficients along rings and h the harmonics of spin s. A field Q + iU of spin s has
 
     E = -sum (W F(Q) + i X F(U))      B = sum (i X F(Q) - W F(U))      W, X = (h^s +- (-1)^s h^{-s}) / 2
 
-and the same two lines with E, B in place of Q, U, summed over degrees, lead back (Zaldarriaga & Seljak 1997).
+and the same two lines with E, B in place of Q, U, summed over degrees, are the inverse (Zaldarriaga & Seljak
+1997).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import math
 from functools import lru_cache
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from geocnn.groups.field_type import FieldType
@@ -34,14 +37,15 @@ LONGEST_RING = 128
 
 
 def is_dense(grid: RingGrid, lmax: int) -> bool:
-    """Is this the faster way, and has every order up to lmax a bin of its own?"""
+    """Return whether this way is the faster one and every order up to lmax has a bin of its own."""
     direct = grid.is_product and float(grid.phi0[0]) == 0
     return direct and lmax <= grid.lmax and 2 * lmax < grid.n_phi[0] <= LONGEST_RING
 
 
-def dense_analysis(x: Tensor, field_type: FieldType, grid: RingGrid, lmax: int) -> Tensor:
-    """Features x [B, n_points, D] to real coefficients [lmax + 1, D, orders m >= 0, 2, B]: the parts of each
-    degree l and order m, of all D functions.
+def dense_analysis(
+    x: Float[Tensor, "b n d"], field_type: FieldType, grid: RingGrid, lmax: int
+) -> Float[Tensor, "{lmax}+1 d {lmax}+1 2 b"]:
+    """Return coefficients of features: the real and imaginary part by degree l, function and order m >= 0.
 
     Raises MapError where x does not lie on the grid or is neither float32 nor float64.
 
@@ -54,16 +58,18 @@ def dense_analysis(x: Tensor, field_type: FieldType, grid: RingGrid, lmax: int) 
     rings = x.permute(1, 2, 0).unflatten(0, grid.shape)
     fourier = _longitude(grid, lmax, x.dtype, x.device).mT @ rings.flatten(2)
     fourier = fourier.unflatten(-1, rings.shape[2:]).unflatten(1, (lmax + 1, 2))
-    found = []
+    coefficients = []
     for block in field_type.blocks:
         table = _latitude(grid, lmax, block.irrep.frequency, True, x.dtype, x.device)
         part = fourier[:, :, :, block.start : block.stop].transpose(0, 1)
-        found.append(_through(table, part, block.irrep.frequency).permute(1, 3, 0, 2, 4))
-    return torch.cat(found, 1)
+        coefficients.append(_through(table, part, block.irrep.frequency).permute(1, 3, 0, 2, 4))
+    return torch.cat(coefficients, 1)
 
 
-def dense_synthesis(coefficients: Tensor, field_type: FieldType, grid: RingGrid) -> Tensor:
-    """Features [B, n_points, D], node-major, with coefficients [lmax + 1, D, lmax + 1, 2, B].
+def dense_synthesis(
+    coefficients: Float[Tensor, "degrees d degrees 2 b"], field_type: FieldType, grid: RingGrid
+) -> Float[Tensor, "b n d"]:
+    """Return the features with these coefficients, node-major in memory.
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> grid, t = gauss_legendre(4, 7), FieldType("1x0 + 1x1")
@@ -83,23 +89,25 @@ def dense_synthesis(coefficients: Tensor, field_type: FieldType, grid: RingGrid)
     return values.flatten(0, 1).unflatten(-1, rings.shape[-2:]).permute(2, 0, 1)
 
 
-def _through(table: Tensor, part: Tensor, spin: int) -> Tensor:
-    """[orders, from, 2, D, B] by table [orders, to, from] to [orders, to, 2, D, B]; with a spin, table
-    [orders, 2 to, from] holds W and X.
-    """
-    found = torch.bmm(table, part.flatten(2)).unflatten(-1, part.shape[2:])
+def _through(
+    table: Float[Tensor, "m rows k"], part: Float[Tensor, "m k 2 d b"], spin: int
+) -> Float[Tensor, "m j 2 d b"]:
+    """Multiply each order's part by its table [j, k]; with a spin, the table [2j, k] is W above X."""
+    product = torch.bmm(table, part.flatten(2)).unflatten(-1, part.shape[2:])
     if spin == 0:
-        return found
-    w, x = found.unflatten(3, (2, -1)).chunk(2, 1)
-    # i X, and who goes to whom: real <-> imaginary, first component <-> second
+        return product
+    w, x = product.unflatten(3, (2, -1)).chunk(2, 1)
+    # multiplication by i X swaps real and imaginary parts, and first and second components
     sign = x.new_tensor([[1.0, -1.0], [-1.0, 1.0]])[:, :, None, None]
     return (sign * x.flip(2, 3) - w).flatten(3, 4)
 
 
 @lru_cache(maxsize=64)
 @lasting()
-def _longitude(grid: RingGrid, lmax: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[n_phi, 2 (lmax + 1)]: Re sum_m F_m e^{i m phi} of parts (re, im) of F_m; its adjoint is analysis."""
+def _longitude(
+    grid: RingGrid, lmax: int, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "n_phi columns"]:
+    """Return the matrix from parts (re, im) of F_m to Re sum_m F_m e^{i m phi}; its adjoint is analysis."""
     n = grid.shape[1]
     turns = torch.outer(torch.arange(n), torch.arange(lmax + 1)).remainder(n).double() / n
     angle = 2 * math.pi * turns
@@ -110,9 +118,9 @@ def _longitude(grid: RingGrid, lmax: int, dtype: torch.dtype, device: torch.devi
 @lasting()
 def _latitude(
     grid: RingGrid, lmax: int, spin: int, weighted: bool, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Of analysis (weighted) [lmax + 1, degrees, rings], of synthesis [lmax + 1, rings, degrees]; with a
-    spin W over X, twice the rows.
+) -> Float[Tensor, "orders rows columns"]:
+    """Return tables [degrees, rings] of analysis (weighted) or [rings, degrees] of synthesis, one per order;
+    with a spin, W above X, which is twice the rows.
     """
     plus = _harmonics(grid, lmax, spin, weighted)
     if spin == 0:
@@ -121,14 +129,16 @@ def _latitude(
         minus = (-1) ** spin * _harmonics(grid, lmax, -spin, weighted)
         parts = [(plus + minus) / 2, (plus - minus) / 2]
     if not weighted:
-        # a real function's negative orders
+        # m > 0 also counts for the negative orders of a real function
         twice = torch.where(torch.arange(lmax + 1) == 0, 1.0, 2.0).double()[:, None, None]
         parts = [twice * p.mT for p in parts]
     return torch.cat(parts, 1).to(device, dtype).contiguous()
 
 
-def _harmonics(grid: RingGrid, lmax: int, spin: int, weighted: bool) -> Tensor:
-    """[orders m >= 0, degrees, rings] float64: what `latitude.project` multiplies each ring by."""
+def _harmonics(
+    grid: RingGrid, lmax: int, spin: int, weighted: bool
+) -> Float64[Tensor, "{lmax}+1 degrees rings"]:
+    """Return the factors of `latitude.project` for each order m >= 0, degree and ring."""
     key = Key(grid, lmax, spin, weighted, torch.float64, torch.device("cpu"))
     count, pairs = len(grid.n_phi), key.pairs
     one = torch.eye(count, dtype=torch.complex128)

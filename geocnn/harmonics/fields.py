@@ -1,13 +1,14 @@
 """Features of a FieldType on a ring grid, and their harmonic coefficients.
 
-A field of frequency n in the frames (south, east) is a spin-n function. Coefficients of all copies of all
-irreps stand in one tensor, [..., copies, lmax + 1, 2 lmax + 1], in the order of the type's irreps; those of
+A field of frequency n in the frames (south, east) is a spin-n function. One tensor holds the coefficients of
+all copies of all irreps, [..., copies, lmax + 1, 2 lmax + 1], in the order of the type's irreps; those of
 frequency 0 belong to real functions, a_{l,-m} = (-1)^m conj(a_lm).
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from geocnn.errors import FieldTypeError, MapError
@@ -19,12 +20,16 @@ from geocnn.harmonics.sht import synthesis, unchecked_analysis
 
 
 def field_analysis(
-    x: Tensor, field_type: FieldType | str, grid: RingGrid, lmax: int, iterations: int | None = None
-) -> Tensor:
-    """Coefficients of features x [..., n_points, D]: complex [..., copies, lmax + 1, 2 lmax + 1].
+    x: Float[Tensor, "*batch n d"],
+    field_type: FieldType | str,
+    grid: RingGrid,
+    lmax: int,
+    iterations: int | None = None,
+) -> Complex[Tensor, "*batch copies {lmax}+1 2*{lmax}+1"]:
+    """Return the coefficients of features. Layers call this, so it does not look for bad values.
 
-    Raises FieldTypeError for features that are not of the type, and a type whose group is not SO(2);
-    MapError and GeometryError as `analysis` does, but layers call it: it does not look for bad values.
+    Raises FieldTypeError for features that are not of the type and for a type whose group is not SO(2);
+    MapError and GeometryError as `analysis` does.
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> field_analysis(torch.randn(5, 28, 3), "1x0 + 1x1", gauss_legendre(4, 7), 3).shape
@@ -32,21 +37,24 @@ def field_analysis(
     """
     field_type = sphere_type(field_type)
     field_type.check(x)
-    found = []
+    coefficients = []
     for irrep in field_type.irreps:
         part = field_type.select(x, irrep)
         if irrep.frequency == 0:
             values = part.squeeze(-2).mT
-            found.append(signed_orders(unchecked_analysis(values, grid, lmax, None, iterations)))
+            coefficients.append(signed_orders(unchecked_analysis(values, grid, lmax, None, iterations)))
         else:
             values = torch.complex(*part.unbind(-2)).mT
-            found.append(unchecked_analysis(values, grid, lmax, irrep.frequency, iterations))
-    return torch.cat(found, -3)
+            coefficients.append(unchecked_analysis(values, grid, lmax, irrep.frequency, iterations))
+    return torch.cat(coefficients, -3)
 
 
-def field_synthesis(coefficients: Tensor, field_type: FieldType | str, grid: RingGrid) -> Tensor:
-    """Features [..., n_points, D] with coefficients [..., copies, lmax + 1, 2 lmax + 1]; of those of
-    frequency 0 the real part.
+def field_synthesis(
+    coefficients: Complex[Tensor, "*batch copies degrees 2*degrees-1"],
+    field_type: FieldType | str,
+    grid: RingGrid,
+) -> Float[Tensor, "*batch n d"]:
+    """Return the features with these coefficients; frequency 0 is the real part of its functions.
 
     Raises FieldTypeError for a type whose group is not SO(2), MapError for coefficients of another shape.
 
@@ -74,8 +82,10 @@ def field_synthesis(coefficients: Tensor, field_type: FieldType | str, grid: Rin
     return field_type.join(parts)
 
 
-def conjugate(alm: Tensor, spin: int) -> Tensor:
-    """Coefficients of the complex conjugate of a spin-s function, (-1)^(s+m) conj(a_{l,-m}); it has spin -s.
+def conjugate(
+    alm: Complex[Tensor, "*batch degrees 2*degrees-1"], spin: int
+) -> Complex[Tensor, "*batch degrees 2*degrees-1"]:
+    """Return coefficients of a spin-s function's conjugate, (-1)^(s+m) conj(a_{l,-m}); it has spin -s.
 
     >>> conjugate(torch.tensor([[0, 0, 0], [1, 2j, 0]]), 1)[1].tolist()
     [0j, 2j, (1+0j)]
@@ -86,7 +96,7 @@ def conjugate(alm: Tensor, spin: int) -> Tensor:
 
 
 def sphere_type(field_type: FieldType | str) -> FieldType:
-    """Raises FieldTypeError unless its group is SO(2)."""
+    """Return the field type. Raises FieldTypeError unless its group is SO(2)."""
     field_type = FieldType(field_type)
     if field_type.group != SO2:
         raise FieldTypeError(

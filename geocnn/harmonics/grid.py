@@ -1,9 +1,9 @@
-"""Iso-latitude ring grids: HEALPix, Gauss-Legendre and equiangular, one value for every transform.
+"""Iso-latitude ring grids: HEALPix, Gauss-Legendre and equiangular, one class for every transform.
 
 A grid is a list of rings of equal colatitude, ring j having n_phi[j] samples at phi0[j] + 2 pi k / n_phi[j].
-Values on a grid are flat, [..., n_points], ring after ring from the north, eastward along each (HEALPix in
-nested order: as its pixels are numbered). Where all rings have the same length that is [lat, lon], row after
-row: `values.flatten(-2)` and `values.unflatten(-1, grid.shape)` go back and forth without a copy.
+Values on a grid are flat, [..., n_points], ring after ring from the north, eastward along each (in nested
+order: by HEALPix's pixel numbers). Where all rings have the same length, that is [lat, lon], row after row:
+`values.flatten(-2)` and `values.unflatten(-1, grid.shape)` convert without a copy.
 
 Every grid is its own mirror image in the equator: transforms use that parity.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import torch
+from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -28,31 +29,31 @@ from geocnn.lasting import lasting
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RingGrid:
-    """An iso-latitude grid; made by `healpix_grid`, `gauss_legendre` and `equiangular`, compared by identity.
+    """An iso-latitude grid; `healpix_grid`, `gauss_legendre` and `equiangular` make it. `==` is identity.
 
-    All tensors are float64 or int64 on the CPU; transforms move what they need.
+    All tensors lie on the CPU; transforms move what they need.
     """
 
     name: str
-    theta: Tensor
-    """[R], colatitude of the rings in radians, increasing."""
+    theta: Float64[Tensor, " rings"]
+    """Colatitude of the rings in radians, increasing."""
     n_phi: tuple[int, ...]
-    """R numbers of samples."""
-    phi0: Tensor
-    """[R], longitude of the first sample of each ring in radians."""
-    weight: Tensor
-    """[R], quadrature weight of one sample of each ring; over all samples they sum to 4 pi."""
+    """Number of samples per ring."""
+    phi0: Float64[Tensor, " rings"]
+    """Longitude of the first sample of each ring in radians."""
+    weight: Float64[Tensor, " rings"]
+    """Quadrature weight of one sample of each ring; over all samples they sum to 4 pi."""
     lmax: int
     """The largest degree the grid resolves: `analysis` refuses more, and warns beyond `lmax_accurate`."""
     exact: bool
-    """Does analysis recover functions of degree up to lmax but for rounding?"""
-    latitude_rule: Tensor | None = None
-    """[2, G, R] or None: trigonometric interpolation from the rings to the colatitudes `fine_theta` of even
-    and odd functions of theta, with which analysis integrates where plain weights would not be exact."""
-    fine_theta: Tensor | None = None
-    """[G], Gauss-Legendre colatitudes; their weights are part of latitude_rule."""
-    pixel: Tensor | None = None
-    """[n_points], the flat position of every sample in ring order; None where that is the identity."""
+    """Whether analysis recovers functions of degree up to lmax except for rounding."""
+    latitude_rule: Float64[Tensor, "2 fine rings"] | None = None
+    """Trigonometric interpolation of even and odd functions of theta from the rings to the colatitudes
+    `fine_theta`, by which analysis integrates where plain weights would not be exact; None elsewhere."""
+    fine_theta: Float64[Tensor, " fine"] | None = None
+    """Gauss-Legendre colatitudes; their weights are part of latitude_rule."""
+    pixel: Int64[Tensor, " n"] | None = None
+    """The flat position of every sample in ring order; None where that is the identity."""
 
     @property
     def n_points(self) -> int:
@@ -60,7 +61,7 @@ class RingGrid:
 
     @property
     def lmax_accurate(self) -> int:
-        """The largest degree that `analysis` recovers by default to 1e-5: lmax, but 2 nside on HEALPix.
+        """The largest degree that `analysis` recovers to 1e-5 by default: 2 nside on HEALPix, elsewhere lmax.
 
         >>> healpix_grid(2).lmax_accurate, gauss_legendre(4).lmax_accurate
         (4, 3)
@@ -69,25 +70,27 @@ class RingGrid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rings, samples of a ring). Raises GeometryError where rings differ in length."""
+        """(rings, samples per ring). Raises GeometryError where rings differ in length."""
         if not self.is_product:
-            raise GeometryError(f"the rings of {self!r} differ in length, so it has no shape [lat, lon]")
+            raise GeometryError(
+                f"the rings of {self!r} differ in length, so it has no shape [lat, lon]; use flat values"
+            )
         return len(self.n_phi), self.n_phi[0]
 
     @property
     def is_product(self) -> bool:
-        """Do flat values reshape to [lat, lon]?"""
+        """Whether flat values reshape to [lat, lon]."""
         return len(set(self.n_phi)) == 1 and self.pixel is None
 
     @cached_property
     @lasting()
-    def start(self) -> Tensor:
-        """[R], the first sample of each ring in ring order."""
+    def start(self) -> Int64[Tensor, " rings"]:
+        """The first sample of each ring in ring order."""
         count = torch.tensor(self.n_phi)
         return count.cumsum(0) - count
 
-    def ring_values(self, per_ring: Tensor) -> Tensor:
-        """A value a ring [R] spread over its samples: flat [n_points].
+    def ring_values(self, per_ring: Shaped[Tensor, " rings"]) -> Shaped[Tensor, " n"]:
+        """Repeat one value per ring for each of its samples.
 
         >>> gauss_legendre(2, 3).ring_values(torch.tensor([1, 2])).tolist()
         [1, 1, 1, 2, 2, 2]
@@ -99,8 +102,8 @@ class RingGrid:
         flat[self.pixel.to(per_ring.device)] = samples
         return flat
 
-    def angles(self) -> tuple[Tensor, Tensor]:
-        """Colatitude and longitude of every point, flat [n_points], in radians.
+    def angles(self) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
+        """Return colatitude and longitude of every point in radians.
 
         >>> theta, phi = equiangular(3, 4, poles=True).angles()
         >>> (phi / torch.pi).tolist()
@@ -121,17 +124,17 @@ class RingGrid:
 @lru_cache(maxsize=32)
 @lasting()
 def healpix_grid(nside: int, nested: bool = False, ring_weights: bool = False) -> RingGrid:
-    """The HEALPix grid (Gorski et al. 2005) in ring or nested order. lmax is 3 nside - 1.
+    """Make the HEALPix grid (Gorski et al. 2005) in ring or nested order. lmax is 3 nside - 1.
 
-    Quadrature is approximate: analysis improves it by iterations, up to degree 2 nside to 1e-5. Beyond that
-    its error grows to a tenth at 3 nside - 1, where iterations hardly help.
+    Quadrature is approximate. Up to degree 2 nside, analysis improves it by iterations to 1e-5. Beyond, the
+    error grows to a tenth at 3 nside - 1, where iterations hardly help.
 
     Args:
         nside: a power of two.
-        nested: pixels in nested instead of ring order.
-        ring_weights: instead of equal weights 4 pi / npix those of least change that integrate zonal
-            functions of degree up to 3 nside exactly. healpy's stored ones are these at nside 8, 16 and 256;
-            elsewhere they stop at another degree.
+        nested: whether pixels are in nested instead of ring order.
+        ring_weights: whether weights differ from 4 pi / npix, by the least change that integrates zonal
+            functions of degree up to 3 nside exactly. The weights that healpy stores are these at nside 8,
+            16 and 256; at other nside they stop at another degree.
 
     Raises:
         GeometryError: nside is not a power of two.
@@ -155,8 +158,10 @@ def healpix_grid(nside: int, nested: bool = False, ring_weights: bool = False) -
     )
 
 
-def _ring_weight_changes(nside: int, theta: Tensor, n_phi: Tensor) -> Tensor:
-    """Changes c with sum_r n_r (1 + c_r) P_l(z_r) = 12 nside^2 delta_l0 and the least sum of (n_r c_r)^2."""
+def _ring_weight_changes(
+    nside: int, theta: Float64[Tensor, " rings"], n_phi: Int64[Tensor, " rings"]
+) -> Float64[Tensor, " rings"]:
+    """Return c with sum_r n_r (1 + c_r) P_l(z_r) = 12 nside^2 delta_l0 and least sum of (n_r c_r)^2."""
     count = n_phi[: 2 * nside].double()
     count[:-1] *= 2  # odd degrees vanish between a ring and its mirror image
     legendre = wigner_d_column(3 * nside, 0, 0, theta[: 2 * nside])[:, ::2].T
@@ -169,14 +174,14 @@ def _ring_weight_changes(nside: int, theta: Tensor, n_phi: Tensor) -> Tensor:
 @lru_cache(maxsize=32)
 @lasting()
 def gauss_legendre(n_lat: int, n_lon: int | None = None) -> RingGrid:
-    """Gauss-Legendre colatitudes, exact for degrees l < n_lat with 2l < n_lon.
+    """Make a grid on Gauss-Legendre colatitudes, exact for degrees l < n_lat with 2l < n_lon.
 
     Args:
         n_lat: number of rings.
-        n_lon: samples of each ring, at longitudes 2 pi k / n_lon; 2 n_lat by default.
+        n_lon: samples per ring, at longitudes 2 pi k / n_lon; 2 n_lat by default.
 
     Raises:
-        GeometryError: a number is not whole, or below one.
+        GeometryError: a number is not whole or is below one.
 
     >>> gauss_legendre(64)
     gauss_legendre(64, 128): 64 rings, 8192 points, lmax 63
@@ -189,16 +194,16 @@ def gauss_legendre(n_lat: int, n_lon: int | None = None) -> RingGrid:
 @lru_cache(maxsize=32)
 @lasting()
 def equiangular(n_lat: int, n_lon: int | None = None, poles: bool = False) -> RingGrid:
-    """Equally spaced colatitudes, exact for degrees l < n_lat (with poles: l < n_lat - 1) with 2l < n_lon.
+    """Make a grid of equally spaced colatitudes, exact for degrees l < n_lat with 2l < n_lon.
 
-    Analysis integrates the trigonometric interpolant in theta against the harmonics exactly, so degree l
-    needs l + 1 rings, as on a Gauss-Legendre grid (l + 2 with poles); plain weights would need 2l + 1.
-    `weight` are these plain weights (Fejer's first rule; Clenshaw-Curtis with poles), exact for integrals of
-    functions of degree below n_lat.
+    With poles, l < n_lat - 1. Analysis integrates the trigonometric interpolant in theta against the
+    harmonics exactly, so degree l needs l + 1 rings, as on a Gauss-Legendre grid (l + 2 with poles); plain
+    weights would need 2l + 1. `weight` has these plain weights (Fejer's first rule; Clenshaw-Curtis with
+    poles), which integrate functions of degree below n_lat exactly.
 
     Args:
         n_lat: number of rings, at (j + 1/2) pi / n_lat; with poles at j pi / (n_lat - 1).
-        n_lon: samples of each ring, at longitudes 2 pi k / n_lon; 2 n_lat by default.
+        n_lon: samples per ring, at longitudes 2 pi k / n_lon; 2 n_lat by default.
         poles: whether the first and last ring are the poles, as in climate data.
 
     Raises:
@@ -247,8 +252,8 @@ def _product_grid(
 @uncompiled
 @lru_cache(maxsize=32)
 @lasting()
-def point_weights(grid: RingGrid, device: torch.device) -> Tensor:
-    """The quadrature weight of every point, float64 [n_points] on a device; they sum to 4 pi.
+def point_weights(grid: RingGrid, device: torch.device) -> Float64[Tensor, " n"]:
+    """Return the quadrature weight of every point on a device; weights sum to 4 pi.
 
     >>> round(point_weights(gauss_legendre(2), torch.device("cpu")).sum().item() / torch.pi, 12)
     4.0
@@ -258,19 +263,24 @@ def point_weights(grid: RingGrid, device: torch.device) -> Tensor:
 
 def _checked_size(n_lat: int, n_lon: int | None, least: int) -> tuple[int, int]:
     try:
-        # what equals an int finds its grid in the cache, and must not have put another one there
+        # a number that equals an int shares its entry in the cache, and must make the same grid
         n_lat, n_lon = operator.index(n_lat), operator.index(2 * n_lat if n_lon is None else n_lon)
     except TypeError as error:
-        raise GeometryError(f"a grid of {n_lat} rings of {n_lon} samples; give whole numbers") from error
+        raise GeometryError(
+            f"a grid cannot have {n_lat} rings of {n_lon} samples; give whole numbers"
+        ) from error
     if n_lat < least or n_lon < 1:
         raise GeometryError(
-            f"a grid of {n_lat} rings of {n_lon} samples; give at least {least} rings of at least one sample"
+            f"a grid cannot have {n_lat} rings of {n_lon} samples; give at least {least} rings of at least "
+            "one sample"
         )
     return n_lat, n_lon
 
 
-def _trigonometric_interpolation(theta: Tensor, fine_theta: Tensor, steps: int, poles: bool) -> Tensor:
-    """[2, G, R]: values at fine_theta of the cosine (even) and sine (odd) series through values at theta."""
+def _trigonometric_interpolation(
+    theta: Float64[Tensor, " rings"], fine_theta: Float64[Tensor, " fine"], steps: int, poles: bool
+) -> Float64[Tensor, "2 fine rings"]:
+    """Return matrices that evaluate the cosine (even) and sine (odd) series through values at theta."""
     degree = torch.arange(len(theta) + (0 if poles else 1), dtype=torch.float64)
     half_degree = torch.where((degree == 0) | (degree == steps), 0.5, 1.0)
     half_end = torch.ones_like(theta)

@@ -1,12 +1,12 @@
-"""Correlation on a homogeneous space with an invariant measure, written out: the reference of fast layers.
+"""Correlation on a homogeneous space with an invariant measure: a plain reference for fast layers.
 
-A group G moves a space; g_p is some element that takes the base point p₀ to p, and
+A group G moves a space, and g_p is an element that takes the base point p₀ to p. The correlation
 
     (k ⋆ f)(p) = ∫ k(g_p⁻¹ q) f(q) dμ(q)
 
-does not depend on which, and commutes with G, exactly when k(hq) = k(q) for all h that leave p₀ where it is
-(Kondor & Trivedi 2018, section 4; Cohen, Geiger & Weiler 2019, section 3). On the plane as a space of
-translations any kernel will do, on the sphere only one that looks alike from all sides.
+does not depend on the choice of g_p, and commutes with G, exactly when k(hq) = k(q) for all h that fix p₀
+(Kondor & Trivedi 2018, section 4; Cohen, Geiger & Weiler 2019, section 3). On the plane, moved by
+translations, any kernel satisfies this; on the sphere only one that depends on the distance from p₀ alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from geocnn.errors import GroupError
@@ -23,29 +24,32 @@ from geocnn.groups.rotations import matrix_from_zyz
 from geocnn.harmonics.grid import RingGrid
 
 SYMMETRIC = 1e-9
-"""What a symmetric kernel may differ by from its moved copies, of its largest value: rounding of some 10³
-operations.
-"""
+"""The relative error up to which a kernel equals its moved copies: rounding of some 10³ operations."""
 
 
 class HomogeneousSpace(NamedTuple):
-    """points [N, d] with their measure [N]; `back(p [P, d], q [N, d])` are the points g_p⁻¹ q [P, N, d], and
-    `stabiliser(q [N, d])` the images [S, N, d] of points under elements that leave the base point alone.
+    """Points with their measure, and the action of a group on them.
+
+    `back(p [k, d], q [n, d])` returns the points g_p⁻¹ q [k, n, d], and `stabiliser(q [n, d])` the images
+    [s, n, d] of points under elements that fix the base point.
     """
 
-    points: Tensor
-    measure: Tensor
+    points: Float[Tensor, "n d"]
+    measure: Float[Tensor, " n"]
     back: Callable[[Tensor, Tensor], Tensor]
     stabiliser: Callable[[Tensor], Tensor]
 
 
 def homogeneous_correlation(
-    kernel: Callable[[Tensor], Tensor], f: Tensor, space: HomogeneousSpace, at: Tensor | None = None
-) -> Tensor:
-    """(k ⋆ f) at points `at` [P, d], by default those of the space; f [..., N] -> [..., P].
+    kernel: Callable[[Tensor], Tensor],
+    f: Float[Tensor, "*batch n"],
+    space: HomogeneousSpace,
+    at: Float[Tensor, "k d"] | None = None,
+) -> Float[Tensor, "*batch k"]:
+    """Return k ⋆ f at the points `at`, by default those of the space.
 
-    `kernel` takes points [..., d] to values [...]. P · N kernel values: for tests, and for small grids.
-    Raises GroupError for a kernel that is not symmetric under the stabiliser of the base point.
+    `kernel` takes points [..., d] to values [...]. It is evaluated k · n times, so this serves tests and
+    small grids. Raises GroupError for a kernel that is not symmetric under the stabiliser of the base point.
 
     >>> space = circle(8)
     >>> f = torch.zeros(8, dtype=torch.float64); f[3] = 1
@@ -54,23 +58,23 @@ def homogeneous_correlation(
     3
     """
     values = kernel(space.points)
-    off = (kernel(space.stabiliser(space.points)) - values).abs().amax(-1)
-    worst = float(off.max() / values.abs().max().clamp_min(1e-300)) if len(off) else 0.0
+    difference = (kernel(space.stabiliser(space.points)) - values).abs().amax(-1)
+    worst = float(difference.max() / values.abs().max().clamp_min(1e-300)) if len(difference) else 0.0
     if worst > SYMMETRIC:
         raise GroupError(
-            "the kernel is not symmetric under the stabiliser of the base point: moved by an element that "
-            f"leaves that point alone it differs by {worst:.2g} of its largest value, so the answer would "
-            "depend on how the kernel is carried; average it over the stabiliser, or lift to fields"
+            "the kernel is not symmetric under the stabiliser of the base point: an element that fixes that "
+            f"point changes the kernel by {worst:.2g} of its largest value, so the answer would depend on "
+            "the choice of the elements that move it; average it over the stabiliser, or lift to fields"
         )
     moved = kernel(space.back(space.points if at is None else at, space.points))
     weighted = moved * space.measure
-    wide = torch.promote_types(weighted.dtype, f.dtype)  # float64, in which the measure is
-    found = torch.einsum("pn,...n->...p", weighted.to(wide), f.to(wide))
-    return found.to(torch.promote_types(moved.dtype, f.dtype))
+    dtype = torch.promote_types(weighted.dtype, f.dtype)  # the measure is in float64
+    values_at = torch.einsum("pn,...n->...p", weighted.to(dtype), f.to(dtype))
+    return values_at.to(torch.promote_types(moved.dtype, f.dtype))
 
 
 def sphere_space(grid: RingGrid) -> HomogeneousSpace:
-    """The sphere moved by SO(3), from the pole; its stabiliser turns about the axis."""
+    """Return the sphere moved by SO(3), with the pole as base point; its stabiliser turns about the axis."""
     theta, phi = grid.angles()
     points = torch.stack([theta.sin() * phi.cos(), theta.sin() * phi.sin(), theta.cos()], -1)
 
@@ -87,7 +91,7 @@ def sphere_space(grid: RingGrid) -> HomogeneousSpace:
 
 
 def circle(n: int) -> HomogeneousSpace:
-    """n points of the unit circle moved by rotations, from (1, 0), which only the identity leaves alone."""
+    """Return n points of the unit circle moved by rotations; only the identity fixes base point (1, 0)."""
     angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
 
     def back(p: Tensor, q: Tensor) -> Tensor:
@@ -99,7 +103,7 @@ def circle(n: int) -> HomogeneousSpace:
     return HomogeneousSpace(points, measure, back, lambda q: q[None])
 
 
-def plane_space(points: Tensor, area: float) -> HomogeneousSpace:
-    """Points [N, 2] of the plane, each standing for that area, moved by translations."""
+def plane_space(points: Float[Tensor, "n 2"], area: float) -> HomogeneousSpace:
+    """Return points of the plane, moved by translations, each of which stands for that area."""
     measure = torch.full((len(points),), area, dtype=points.dtype)
     return HomogeneousSpace(points, measure, lambda p, q: q - p[:, None], lambda q: q[None])

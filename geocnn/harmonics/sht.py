@@ -7,9 +7,9 @@ Convention (healpy's): f(theta, phi) = sum_lm a_lm sYlm(theta, phi), orthonormal
 so for spin 0, f = 1 has a_00 = sqrt(4 pi) and f = cos(theta) has a_10 = sqrt(4 pi / 3). A field of frequency
 s in the frames (e1 south, e2 east) is a spin-s function. Coefficients have the layouts of `coefficients`.
 
-A transform is a Fourier transform along rings (`longitude`) and a matrix product an order (`latitude`). Both
-are linear and autograd gets their adjoints, which are transforms again: nothing is kept between forward and
-backward, and derivatives of any order exist.
+A transform is a Fourier transform along rings (`longitude`) and one matrix product per order (`latitude`).
+Both are linear, and autograd uses their adjoints, which are transforms again: nothing is stored between
+forward and backward, and derivatives of any order exist.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Complex, Inexact
 from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
@@ -31,22 +32,23 @@ from geocnn.harmonics.latitude import Key, expand, project
 from geocnn.harmonics.longitude import from_fourier, spectrum_size, to_fourier
 from geocnn.harmonics.uncompiled import uncompiled
 
-PART_BYTES = 1 << 23  # of values transformed at once on a processor
+PART_BYTES = 1 << 23  # size of the values that a processor transforms at once
 
 
 @uncompiled
-def synthesis(alm: Tensor, grid: RingGrid, spin: int | None = None) -> Tensor:
-    """Values at the points of a grid of the function with the coefficients alm; exact for every lmax.
+def synthesis(
+    alm: Complex[Tensor, "*batch degrees orders"], grid: RingGrid, spin: int | None = None
+) -> Inexact[Tensor, "*batch n"]:
+    """Return the values on a grid of the function with the coefficients alm; exact for every lmax.
+
+    Values are real or, for a spin, complex, in the precision of alm.
 
     Args:
-        alm: complex [..., lmax + 1, lmax + 1] of a real function; for a spin [..., lmax + 1, 2 lmax + 1].
-            Entries |m| > l or l < |spin| and, for real functions, imaginary parts of m = 0 are ignored.
-        grid: where.
-        spin: of a complex function, any sign; None for a real function. A spin-s function has components in
-            the frames (south, east).
-
-    Returns:
-        [..., n_points], real or, for a spin, complex; float64 or complex128 for complex128.
+        alm: [..., lmax + 1, lmax + 1] of a real function; for a spin [..., lmax + 1, 2 lmax + 1]. Entries
+            |m| > l or l < |spin| and, for real functions, imaginary parts of m = 0 are ignored.
+        grid: the grid.
+        spin: spin of a complex function, any sign; None for a real function. A spin-s function has
+            components in the frames (south, east).
 
     Raises:
         MapError: alm is not complex or not of the layout.
@@ -64,30 +66,34 @@ def synthesis(alm: Tensor, grid: RingGrid, spin: int | None = None) -> Tensor:
 
 @uncompiled
 def analysis(
-    values: Tensor, grid: RingGrid, lmax: int, spin: int | None = None, iterations: int | None = None
-) -> Tensor:
-    """Coefficients of the values of a function on a grid.
+    values: Inexact[Tensor, "*batch n"],
+    grid: RingGrid,
+    lmax: int,
+    spin: int | None = None,
+    iterations: int | None = None,
+) -> Complex[Tensor, "*batch degrees orders"]:
+    """Return the coefficients of a function from its values on a grid.
 
-    Exact for functions of degree up to lmax where the grid is (`RingGrid.exact`). HEALPix quadrature is not,
-    and is improved by Jacobi iterations, alm <- alm + A(values - S alm), as in healpy's `map2alm`: up to
+    They are exact for functions of degree up to lmax if the grid is (`RingGrid.exact`). HEALPix quadrature is
+    not, and Jacobi iterations improve it, alm <- alm + A(values - S alm), as in healpy's `map2alm`: up to
     lmax = 2 nside the relative error at nside 32 is 3e-3 to 5e-3 without and below 1e-5 with three. Beyond,
-    three leave 2e-4 at 2.5 nside and a tenth at 3 nside - 1 (of white spectra): there it warns, unless
-    `iterations` is given.
+    three iterations leave 2e-4 at 2.5 nside and a tenth at 3 nside - 1 (for white spectra): there a warning
+    is given unless `iterations` is set.
 
     Args:
-        values: [..., n_points], real, or complex for a spin.
-        grid: where; its `lmax` is the largest allowed.
+        values: real values, or complex ones for a spin.
+        grid: the grid; its `lmax` is the largest allowed.
         lmax: largest degree.
-        spin: of a complex function in the frames (south, east), any sign; None for a real function.
+        spin: spin of a complex function in the frames (south, east), any sign; None for a real function.
         iterations: number of Jacobi iterations; None for 3 on HEALPix and 0 on exact grids.
 
     Returns:
-        complex [..., lmax + 1, lmax + 1]; for a spin [..., lmax + 1, 2 lmax + 1] with zeros for l < |spin|.
-        complex128 for float64. In memory m comes before l.
+        [..., lmax + 1, lmax + 1]; for a spin [..., lmax + 1, 2 lmax + 1] with zeros for l < |spin|. The
+        precision is that of values. In memory m comes before l.
 
     Raises:
-        MapError: values are of the wrong type or number, or some are NaN, infinite or stand for no value
-            (UNSEEN, 1e20, ...: `geometry.values.FILLS`).
+        MapError: values are of the wrong type or number, or some are NaN, infinite or mean "no value"
+            (UNSEEN, 1e20, ...: `geometry.core.values.FILLS`).
         GeometryError: lmax or iterations is out of range.
 
     >>> from geocnn.harmonics import healpix_grid
@@ -105,7 +111,7 @@ def analysis(
 def unchecked_analysis(
     values: Tensor, grid: RingGrid, lmax: int, spin: int | None = None, iterations: int | None = None
 ) -> Tensor:
-    """`analysis` for layers, which do not look for bad values."""
+    """Return coefficients as `analysis` does, for layers, which do not look for bad values."""
     check_count(values, grid)
     check_type(values, spin)
     if not 0 <= lmax <= grid.lmax:
@@ -124,11 +130,11 @@ def unchecked_analysis(
 
 
 @uncompiled
-def integral(values: Tensor, grid: RingGrid) -> Tensor:
-    """The integral of values [..., n_points] over the unit sphere, by the grid's weights: [...].
+def integral(values: Inexact[Tensor, "*batch n"], grid: RingGrid) -> Inexact[Tensor, "*batch"]:
+    """Return the integral of values over the unit sphere by the grid's weights.
 
-    Exact for degrees up to 2 n_lat - 1 on Gauss-Legendre grids and below n_lat on equiangular ones, if also
-    below n_lon. Of values less than float32 it is float32.
+    It is exact for degrees up to 2 n_lat - 1 on Gauss-Legendre grids and below n_lat on equiangular ones, if
+    they are also below n_lon. Values in half precision have an integral in float32.
 
     Raises:
         MapError: the values are not real or complex numbers, or not as many as the grid has points.
@@ -139,7 +145,7 @@ def integral(values: Tensor, grid: RingGrid) -> Tensor:
     """
     check_count(values, grid)
     if not (values.is_floating_point() or values.is_complex()):
-        raise MapError(f"values of {values.dtype} have no integral, weights are fractions; give .double()")
+        raise MapError(f"values of {values.dtype} cannot be weighted by fractions; give values.double()")
     return weighted_sum(values, grid.ring_values(grid.weight))
 
 
@@ -166,9 +172,9 @@ def _project(key: Key) -> Callable[[Tensor], Tensor]:
         flat = values[None].flatten(0, -2).resolve_conj()
         alm = flat.new_empty(len(flat), key.n_orders, key.lmax + 1, dtype=key.dtype.to_complex())
         for part, target in zip(_parts(key, flat), _parts(key, alm.flatten(1)), strict=True):
-            found = project(key, to_fourier(key.grid, key.lmax, part))
-            # The transposition of one matrix, which is why the order comes before the degree in memory.
-            target.copy_(found.flatten(0, 1).T)
+            coefficients = project(key, to_fourier(key.grid, key.lmax, part))
+            # with order before degree in memory, this is the transposition of one matrix
+            target.copy_(coefficients.flatten(0, 1).T)
         return alm.mT.unflatten(0, (1, *values.shape[:-1]))[0]
 
     return apply
@@ -190,8 +196,9 @@ def _expand(key: Key) -> Callable[[Tensor], Tensor]:
 
 
 def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
-    """A batch in parts whose intermediate values stay in the cache; whole where tables are costly. An empty
-    batch has none: Fourier transforms refuse it.
+    """Split a batch so that intermediate values stay in the processor's cache; not where tables are costly.
+
+    An empty batch has no parts, since Fourier transforms refuse it.
     """
     if not len(batch):
         return ()
@@ -204,12 +211,12 @@ def _inaccurate(lmax: int, grid: RingGrid) -> str:
     return (
         f"lmax={lmax} on {grid!r}: its quadrature and the default three iterations leave an error that grows "
         f"from 1e-5 at degree {grid.lmax_accurate} (2 nside) to a tenth at {grid.lmax} (3 nside - 1); use "
-        f"lmax <= {grid.lmax_accurate}, a finer map, or say how many iterations are to be made"
+        f"lmax <= {grid.lmax_accurate}, a finer map, or set the number of iterations"
     )
 
 
 def check_grid(grid: RingGrid) -> None:
-    """Raises GeometryError for anything but a grid."""
+    """Raise GeometryError for anything but a grid."""
     if not isinstance(grid, RingGrid):
         raise GeometryError(
             f"transforms work on a RingGrid, got a {type(grid).__name__}; make one by healpix_grid(nside), "
@@ -218,8 +225,8 @@ def check_grid(grid: RingGrid) -> None:
 
 
 def check_count(values: Tensor, grid: RingGrid) -> None:
-    """Raises MapError unless values [..., n_points] are a tensor with one for each point of the grid, and
-    GeometryError unless that is one.
+    """Raise MapError unless values [..., n_points] are a tensor with one value per point of the grid, and
+    GeometryError unless the grid is one.
     """
     check_grid(grid)
     if not isinstance(values, Tensor):
@@ -234,8 +241,8 @@ def check_count(values: Tensor, grid: RingGrid) -> None:
 
 
 def check_type(values: Tensor, spin: int | None) -> None:
-    """Raises MapError unless values are real or, for a spin, complex, in single or double precision."""
-    wanted = (torch.float32, torch.float64) if spin is None else (torch.complex64, torch.complex128)
-    if values.dtype not in wanted:
-        names = " or ".join(str(dtype) for dtype in wanted)
+    """Raise MapError unless values are real or, for a spin, complex, in single or double precision."""
+    dtypes = (torch.float32, torch.float64) if spin is None else (torch.complex64, torch.complex128)
+    if values.dtype not in dtypes:
+        names = " or ".join(str(dtype) for dtype in dtypes)
         raise MapError(f"values of {values.dtype} with spin={spin}; give {names}, or another spin")

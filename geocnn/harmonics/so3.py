@@ -10,13 +10,14 @@ The coefficients of z_n are those of f, as
 
     nYlm(theta, phi) e^{-i n gamma} = (-1)^n sqrt((2l + 1) / 4 pi) conj(D^l_{m,-n}(R)).
 
-They are kept for n >= 0, complex [..., nmax + 1, lmax + 1, 2 lmax + 1]; `rotate_coefficients` turns them into
-those of f(S^-1 R).
+Only those with n >= 0 are stored, complex [..., nmax + 1, lmax + 1, 2 lmax + 1]; `rotate_coefficients` turns
+them into those of f(S^-1 R).
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
@@ -26,16 +27,15 @@ from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.sht import synthesis, unchecked_analysis
 
 
-def so3_synthesis(alm: Tensor, grid: RingGrid, samples: int) -> Tensor:
-    """Values of a real function on SO(3) at every point of a grid and `samples` equidistant angles gamma.
+def so3_synthesis(
+    alm: Complex[Tensor, "*batch frequencies degrees 2*degrees-1"], grid: RingGrid, samples: int
+) -> Float[Tensor, "*batch n {samples}"]:
+    """Return a real function on SO(3) at every point of a grid and `samples` equidistant angles gamma.
 
     Args:
-        alm: complex [..., nmax + 1, lmax + 1, 2 lmax + 1].
-        grid: where theta and phi lie.
+        alm: coefficients, [..., nmax + 1, lmax + 1, 2 lmax + 1].
+        grid: the grid in theta and phi.
         samples: number of angles gamma = 2 pi k / samples, more than 2 nmax.
-
-    Returns:
-        real [..., n_points, samples].
 
     Raises:
         MapError: alm is not of that layout.
@@ -54,22 +54,26 @@ def so3_synthesis(alm: Tensor, grid: RingGrid, samples: int) -> Tensor:
 
 
 def so3_analysis(
-    values: Tensor, grid: RingGrid, lmax: int, nmax: int, iterations: int | None = None
-) -> Tensor:
-    """Coefficients of a real function on SO(3) from its values, the inverse of `so3_synthesis`.
+    values: Float[Tensor, "*batch n samples"],
+    grid: RingGrid,
+    lmax: int,
+    nmax: int,
+    iterations: int | None = None,
+) -> Complex[Tensor, "*batch {nmax}+1 {lmax}+1 2*{lmax}+1"]:
+    """Return the coefficients of a real function on SO(3) from its values, the inverse of `so3_synthesis`.
 
     Args:
-        values: real [..., n_points, samples], samples at gamma = 2 pi k / samples.
-        grid: where theta and phi lie.
+        values: samples at gamma = 2 pi k / samples.
+        grid: the grid in theta and phi.
         lmax: largest degree.
         nmax: largest frequency in gamma, below samples / 2.
         iterations: as in `analysis`.
 
     Returns:
-        complex [..., nmax + 1, lmax + 1, 2 lmax + 1], zero for l < n.
+        coefficients, zero for l < n.
 
     Raises:
-        MapError: values are not real or not on the grid, or some stand for no value, as in `analysis`.
+        MapError: values are not real or not on the grid, or some mean "no value", as in `analysis`.
         GeometryError: lmax or iterations is out of range, or the angles cannot carry nmax.
 
     >>> from geocnn.harmonics import gauss_legendre

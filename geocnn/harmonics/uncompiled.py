@@ -1,4 +1,4 @@
-"""Transforms that torch.compile leaves alone."""
+"""A decorator for transforms that torch.compile does not trace."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def uncompiled(function: Function) -> Function:
-    """The same, run as written inside a compiled function: tables that are kept from call to call, and
-    complex numbers, are not for compilers. What comes before and after is compiled.
+    """Return the function such that it runs uncompiled inside a compiled function.
 
-    `torch.compiler.disable` does this, and takes seconds to import; here only those wait who compile.
+    Compilers can handle neither tables that stay from call to call nor complex numbers. The code before and
+    after is compiled. `torch.compiler.disable` does the same, but its import takes seconds, which this saves
+    everyone who does not compile.
     """
 
     @wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
             return torch.compiler.disable(function)(*args, **kwargs)
         return function(*args, **kwargs)
 
-    return cast(Function, called)
+    return cast(Function, wrapper)

@@ -1,24 +1,25 @@
 """Vector calculus on the sphere by spin 1: gradient, divergence, vorticity, Helmholtz decomposition.
 
-A tangent field v is the spin-1 function v_south + i v_east, and multiplying by i turns it by a quarter, as
-r x v does. Every field is v = grad chi + r x grad psi, chi the velocity potential, psi the stream function;
-with healpy's gradient and curl parts (`eb_from_spin`) and R the radius of the sphere,
+A tangent field v is the spin-1 function v_south + i v_east. Multiplication by i turns it by a quarter turn,
+as r x v does. Every field is v = grad chi + r x grad psi with a velocity potential chi and a stream function
+psi. With healpy's gradient and curl parts (`eb_from_spin`) and the sphere's radius R,
 
     E_lm = sqrt(l(l + 1)) chi_lm / R,  B_lm = sqrt(l(l + 1)) psi_lm / R,  div v = lap chi,  curl v = lap psi.
 
-Functions here act on coefficients; `analysis` and `synthesis` with spin 1 go from and to values.
+Functions here act on coefficients; `analysis` and `synthesis` with spin 1 convert from and to values.
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from geocnn.harmonics.coefficients import eb_from_spin, lmax_of, spin_from_eb
 
 
-def spin_from_wind(u: Tensor, v: Tensor) -> Tensor:
-    """The eastward and northward components of a wind as a spin-1 function: -v + i u.
+def spin_from_wind(u: Float[Tensor, "*shape"], v: Float[Tensor, "*shape"]) -> Complex[Tensor, "*shape"]:
+    """Return a wind's eastward and northward components u, v as a spin-1 function: -v + i u.
 
     >>> spin_from_wind(torch.tensor(1.0), torch.tensor(2.0)).item()
     (-2+1j)
@@ -26,8 +27,10 @@ def spin_from_wind(u: Tensor, v: Tensor) -> Tensor:
     return torch.complex(-v, u)
 
 
-def wind_from_spin(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Eastward and northward components of a spin-1 function, the inverse of `spin_from_wind`.
+def wind_from_spin(
+    values: Complex[Tensor, "*shape"],
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """Return eastward and northward components of a spin-1 function, the inverse of `spin_from_wind`.
 
     >>> wind_from_spin(torch.tensor(-2 + 1j))
     (tensor(1.), tensor(2.))
@@ -35,15 +38,10 @@ def wind_from_spin(values: Tensor) -> tuple[Tensor, Tensor]:
     return values.imag, -values.real
 
 
-def gradient(alm: Tensor, radius: float = 1.0) -> Tensor:
-    """The gradient of a real function.
-
-    Args:
-        alm: complex [..., lmax + 1, lmax + 1].
-        radius: of the sphere.
-
-    Returns:
-        complex [..., lmax + 1, 2 lmax + 1], of spin 1.
+def gradient(
+    alm: Complex[Tensor, "*batch degrees degrees"], radius: float = 1.0
+) -> Complex[Tensor, "*batch degrees 2*degrees-1"]:
+    """Return the gradient, of spin 1, of a real function on a sphere of that radius.
 
     Raises:
         MapError: alm is not of that layout.
@@ -57,15 +55,10 @@ def gradient(alm: Tensor, radius: float = 1.0) -> Tensor:
     return spin_from_eb(part, torch.zeros_like(part))
 
 
-def divergence(field: Tensor, radius: float = 1.0) -> Tensor:
-    """The divergence of a tangent field.
-
-    Args:
-        field: complex [..., lmax + 1, 2 lmax + 1], of spin 1.
-        radius: of the sphere.
-
-    Returns:
-        complex [..., lmax + 1, lmax + 1], of a real function.
+def divergence(
+    field: Complex[Tensor, "*batch degrees 2*degrees-1"], radius: float = 1.0
+) -> Complex[Tensor, "*batch degrees degrees"]:
+    """Return the divergence, a real function, of a tangent field of spin 1 on a sphere of that radius.
 
     Raises:
         MapError: field is not of that layout.
@@ -79,8 +72,10 @@ def divergence(field: Tensor, radius: float = 1.0) -> Tensor:
     return -_root(e) * e / radius
 
 
-def vorticity(field: Tensor, radius: float = 1.0) -> Tensor:
-    """The radial component of the curl of a tangent field: arguments, result and errors as `divergence`.
+def vorticity(
+    field: Complex[Tensor, "*batch degrees 2*degrees-1"], radius: float = 1.0
+) -> Complex[Tensor, "*batch degrees degrees"]:
+    """Return the radial component of a tangent field's curl, with arguments and errors as `divergence`.
 
     >>> alm = torch.zeros(2, 2, dtype=torch.complex128)
     >>> alm[1, 0] = 1
@@ -91,17 +86,12 @@ def vorticity(field: Tensor, radius: float = 1.0) -> Tensor:
     return -_root(b) * b / radius
 
 
-def potentials(field: Tensor, radius: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Velocity potential chi and stream function psi of a tangent field, of mean zero.
+def potentials(
+    field: Complex[Tensor, "*batch degrees 2*degrees-1"], radius: float = 1.0
+) -> tuple[Complex[Tensor, "*batch degrees degrees"], Complex[Tensor, "*batch degrees degrees"]]:
+    """Return velocity potential chi and stream function psi, with mean zero, of a tangent field of spin 1.
 
-    field = gradient(chi) + i gradient(psi).
-
-    Args:
-        field: complex [..., lmax + 1, 2 lmax + 1], of spin 1.
-        radius: of the sphere.
-
-    Returns:
-        two of complex [..., lmax + 1, lmax + 1], of real functions.
+    They are real functions, and field = gradient(chi) + i gradient(psi).
 
     Raises:
         MapError: field is not of that layout.
@@ -118,14 +108,12 @@ def potentials(field: Tensor, radius: float = 1.0) -> tuple[Tensor, Tensor]:
     return inverse * e, inverse * b
 
 
-def helmholtz(field: Tensor) -> tuple[Tensor, Tensor]:
-    """The divergent part, a gradient, and the rotational part, a turned gradient; they sum to the field.
+def helmholtz(
+    field: Complex[Tensor, "*batch degrees 2*degrees-1"],
+) -> tuple[Complex[Tensor, "*batch degrees 2*degrees-1"], Complex[Tensor, "*batch degrees 2*degrees-1"]]:
+    """Return a field's divergent part, a gradient, and its rotational part, a turned gradient.
 
-    Args:
-        field: complex [..., lmax + 1, 2 lmax + 1], of spin 1.
-
-    Returns:
-        two of the same layout.
+    They sum to the field, which has spin 1.
 
     Raises:
         MapError: field is not of that layout.
@@ -140,7 +128,7 @@ def helmholtz(field: Tensor) -> tuple[Tensor, Tensor]:
     return spin_from_eb(e, torch.zeros_like(e)), spin_from_eb(torch.zeros_like(b), b)
 
 
-def _root(alm: Tensor) -> Tensor:
-    """sqrt(l(l + 1)) as [lmax + 1, 1]."""
+def _root(alm: Complex[Tensor, "*batch degrees degrees"]) -> Float[Tensor, "degrees 1"]:
+    """Return sqrt(l(l + 1))."""
     l = torch.arange(lmax_of(alm) + 1, dtype=torch.float64, device=alm.device)
     return torch.sqrt(l * (l + 1)).to(alm.real.dtype)[:, None]

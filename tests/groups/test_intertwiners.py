@@ -272,8 +272,8 @@ def test_generators_in_single_precision_are_refused():
 @pytest.mark.parametrize(
     ("rho_in", "rho_out", "message"),
     [
-        (torch.ones(1, 2, 3), torch.ones(1, 2, 2), "rho_in holds one square matrix a generator"),
-        (torch.ones(1, 2, 2), torch.ones(2, 2), "rho_out holds one square matrix a generator"),
+        (torch.ones(1, 2, 3), torch.ones(1, 2, 2), "rho_in is .*give one square matrix per generator"),
+        (torch.ones(1, 2, 2), torch.ones(2, 2), "rho_out is .*give one square matrix per generator"),
         (torch.ones(1, 2, 2), torch.ones(2, 2, 2), "rho_in has 1 matrices, rho_out 2"),
         (torch.ones(0, 2, 2), torch.ones(0, 2, 2), "rho_in has 0 matrices"),
         # i and −i have no map between them; their real parts have
