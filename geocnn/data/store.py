@@ -95,7 +95,7 @@ def _verify(file: Path, sha256: str, remedy: str) -> None:
         )
 
 
-def read_idx(file: Path) -> UInt8[Tensor, ...]:
+def read_idx(file: Path) -> UInt8[Tensor, "*shape"]:
     """Read a gzipped idx file of bytes (LeCun: 0x0000 08 and the rank, big-endian sizes, then the bytes).
 
     Raises DatasetError where the file is no such file.

@@ -1,1 +1,1 @@
-"""Layers of planes: convolutions of pictures, over groups of turns and flips; pooling that keeps shifts."""
+"""Layers of planes: convolutions of images, group convolutions, and subsampling that commutes with shifts."""

@@ -1,10 +1,18 @@
-"""Feature maps on an unbounded canvas: what is stored of them, where it lies, and what lies beyond.
+"""Feature maps on an unbounded canvas: their stored pixels, the place of these, and the value beyond.
 
 A network on bounded images counts pixels from 0. Its maps here keep that count, from −∞ to ∞, and store the
-part where anything varies. Everywhere else each channel of an image has one value. The first stored pixel
-along each axis, the margin, belongs to that surrounding and so holds its value: a layer that treats all
-pixels of an image alike updates it with the others, and whatever needs pixels beyond copies it.
-`canvas_rules` and `canvas_windows`, beside this file, say what each torch function does to such maps.
+part where values vary. Everywhere else, each channel of an image has one value, the background. The first
+stored pixel along each axis, the margin, belongs to the background and so holds its value: a layer that
+treats all pixels of an image alike updates it with the others, and a layer that needs pixels beyond copies
+it.
+
+    b b b b b b b …      x  stored pixels, which vary
+    b m m m m m b …      m  the margin: stored pixels that hold the background
+    b m x x x x b …      b  background, which is not stored
+    b m x x x x b …
+    b b b b b b b …
+
+The rules of torch functions on such maps are in `canvas_rules` and `canvas_windows`, beside this file.
 """
 
 from __future__ import annotations
@@ -16,6 +24,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -29,13 +38,14 @@ RULES: dict[str, Rule] = {}
 class Canvas(Tensor):
     """A tensor of feature maps on an unbounded canvas.
 
-    Torch functions keep it one as long as they keep its pixels; reducing all pixels gives a plain tensor.
+    The result of a torch function is a Canvas as long as it has pixels; reducing all pixels gives a plain
+    tensor.
     """
 
     axes: tuple[int, ...]
-    """The dimensions that count pixels."""
+    """The dimensions of the pixels."""
     start: tuple[int, ...]
-    """The count of the first stored pixel along each of them."""
+    """The number of the first stored pixel along each of them."""
     size_read: bool = False
     """Whether code of the network has asked for the size."""
     replaced: bool = False
@@ -55,14 +65,14 @@ class Canvas(Tensor):
             rule = RULES.get(name, RULES["pointwise"] if is_pointwise(name) else None)
             if rule is not None:
                 return rule(func, *args, **kwargs)
-            found = func(*args, **kwargs)
-            if any(isinstance(leaf, Tensor) for leaf in tree_leaves(found)):
+            result = func(*args, **kwargs)
+            if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
                 raise refusal(func, "is not known on an unbounded canvas")
-            return found
+            return result
 
 
 def rule(*names: str):
-    """The decorator of what functions of these names do to maps: (function, *arguments) -> result."""
+    """Decorate the rule by which functions of these names act on maps: (function, *arguments) -> result."""
 
     def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, function))
@@ -71,8 +81,8 @@ def rule(*names: str):
     return register
 
 
-def place(x: Tensor, background: Tensor) -> Canvas:
-    """Images [B, C, *pixels] on a canvas of value `background` [1 or C]."""
+def place(x: Float[Tensor, "b c *pixels"], background: Float[Tensor, " #c"]) -> Canvas:
+    """Place images on a canvas of value `background`."""
     n = x.ndim - 2
     margin = background.to(x).view(1, -1, *[1] * n)
     shape = [a + 1 for a in x.shape[2:]]
@@ -82,27 +92,27 @@ def place(x: Tensor, background: Tensor) -> Canvas:
 
 
 def as_map(values: Tensor, axes: Sequence[int], start: Sequence[int]) -> Canvas:
-    """Stored values whose first pixel along each axis is margin."""
-    found = values.as_subclass(Canvas)
-    found.axes, found.start = tuple(axes), tuple(start)
-    return found
+    """Return stored values, whose first pixel along each axis is the margin, as a map."""
+    x = values.as_subclass(Canvas)
+    x.axes, x.start = tuple(axes), tuple(start)
+    return x
 
 
 def beyond(x: Canvas) -> Tensor:
-    """The value around each map, [..., 1 along every pixel axis, ...]."""
+    """Return the background of each map, of size 1 along every pixel axis."""
     for axis in x.axes:
         x = x.narrow(axis, 0, 1)  # type: ignore[assignment]
     return x
 
 
 def stored(x: Canvas) -> tuple[Tensor, Tensor]:
-    """The stored values and those around them, as plain tensors."""
+    """Return the stored values and the background as plain tensors."""
     with torch._C.DisableTorchFunctionSubclass():
         return x.as_subclass(Tensor), beyond(x).as_subclass(Tensor)
 
 
 def inner(x: Canvas, axes: Sequence[int] | None = None) -> Tensor:
-    """The stored values without their margin along `axes`, by default along all."""
+    """Return the stored values without their margin along `axes`, by default along all."""
     values = x.as_subclass(Tensor)
     for axis in x.axes if axes is None else axes:
         values = values.narrow(axis, 1, values.shape[axis] - 1)
@@ -110,12 +120,12 @@ def inner(x: Canvas, axes: Sequence[int] | None = None) -> Tensor:
 
 
 def extended(x: Canvas, before: Sequence[int], after: Sequence[int]) -> Tensor:
-    """The stored values with so many pixels more along each axis; fewer where `after` is negative."""
+    """Return the stored values with more pixels before and after along each axis, fewer if `after` < 0."""
     if not any(before) and not any(after):
         return x.as_subclass(Tensor)
     pads, outside = [0] * 2 * x.ndim, torch.zeros((), dtype=torch.bool, device=x.device)
     for axis, a, b in zip(x.axes, before, after, strict=True):
-        pads[2 * axis : 2 * axis + 2] = b, a  # reversed below
+        pads[2 * axis : 2 * axis + 2] = b, a  # `pad` counts axes from the last, so this is reversed below
         index = torch.arange(x.shape[axis] + a + b, device=x.device)
         row = (index < a) | (index >= a + x.shape[axis])
         outside = outside | row.view(-1, *[1] * (x.ndim - axis - 1))
@@ -123,7 +133,7 @@ def extended(x: Canvas, before: Sequence[int], after: Sequence[int]) -> Tensor:
 
 
 def aligned(maps: Sequence[Canvas]) -> tuple[list[Tensor], tuple[int, ...]]:
-    """The values of several maps over the pixels that any of them stores, and where these start."""
+    """Return the values of several maps over all pixels that one of them stores, and the first pixel."""
     starts = torch.tensor([m.start for m in maps])
     ends = starts + torch.tensor([[m.shape[axis] for axis in m.axes] for m in maps])
     start, end = starts.amin(0), ends.amax(0)
@@ -132,30 +142,30 @@ def aligned(maps: Sequence[Canvas]) -> tuple[list[Tensor], tuple[int, ...]]:
 
 
 def maps_in(values: Any) -> list[Canvas]:
-    """All maps among nested arguments."""
+    """Return all maps among nested arguments."""
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Canvas)]
 
 
 def function_name(func: Any) -> str:
-    """The plain name of a function, method, operator or property of tensors: `add` of Tensor.add_."""
+    """Return the plain name of a function, method, operator or property of tensors: `add` of Tensor.add_."""
     name = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__
     return name.strip("_")
 
 
 def last_axes(func: Any, x: Any, n: int | None = None) -> Canvas:
-    """x if it is a map whose pixel axes are the last ones, n of them."""
+    """Return x, which must be a map whose last n axes are its pixels."""
     if not isinstance(x, Canvas):
         raise refusal(func, "takes its weights from a map")
     n = len(x.axes) if n is None else n
     if x.axes != tuple(range(x.ndim - n, x.ndim)):
-        raise refusal(func, f"takes maps with {n} pixel axes at the end, this one has its pixels in {x.axes}")
+        raise refusal(func, f"takes maps with {n} pixel axes at the end, but this one has pixels in {x.axes}")
     return x
 
 
 @cache
 def is_pointwise(name: str) -> bool:
-    """Whether torch computes each entry of the result from the entries at its place alone."""
-    # of a + b, b - a and a += b the names are add, rsub and iadd
+    """Return whether torch computes each entry of the result from the entries at its place alone."""
+    # the names of a + b, b - a and a += b are add, rsub and iadd
     for candidate in (name, name[1:]):
         operator = getattr(torch.ops.aten, candidate, None)
         if operator is not None:
@@ -164,15 +174,15 @@ def is_pointwise(name: str) -> bool:
 
 
 def refusal(func: Any, reason: str) -> GeometryError:
-    """The error of a function that `reason` keeps off unbounded canvases."""
+    """Return the error of a function that cannot act on a map for that reason."""
     return GeometryError(
         f"{caller()} calls {function_name(func)}, which {reason}; convert the part of the network before it, "
-        "or give another layer"
+        "or use another layer"
     )
 
 
 def caller() -> str:
-    """The module whose forward runs, by its name within the network."""
+    """Return the name, within the network, of the module whose forward runs."""
     modules, frame = [], sys._getframe(1)
     while frame is not None:
         owner = frame.f_locals.get("self")

@@ -1,8 +1,8 @@
-"""What torch functions do to feature maps on an unbounded canvas (`geocnn.nn.planar.canvas`).
+"""The rules of torch functions on feature maps on an unbounded canvas (`geocnn.nn.planar.canvas`).
 
-Where several maps meet, in a sum or a concatenation, they are extended alike. What treats all pixels of an
-image alike acts on the stored ones. What reduces all pixels leaves out the margin. Windows are in
-`geocnn.nn.planar.canvas_windows`. All else is refused.
+Maps that are added or concatenated are first extended to the same pixels. Functions that treat all pixels of
+an image alike act on the stored ones. Functions that reduce all pixels leave out the margin. Windows are in
+`geocnn.nn.planar.canvas_windows`. All other functions are refused.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from geocnn.nn.planar.canvas import (
 
 @rule("pointwise", "multiply", "subtract", "divide", "true_divide", "floor_divide", "rdiv", "type_as")
 def _pointwise(func: Any, *args: Any, **kwargs: Any) -> Any:
-    """Entry by entry, of one map or several, other tensors broadcast."""
+    """Act entry by entry on one map or several; other tensors broadcast."""
     maps = maps_in((args, kwargs))
     first = maps[0]
     values, start = _together(func, maps)
     for other in tree_leaves((args, kwargs)):
         if isinstance(other, Tensor) and not isinstance(other, Canvas):
             _same_everywhere(func, other, first)
-    grown = any(v.shape != m.shape for v, m in zip(values, maps, strict=True))
-    if grown:
-        of = {id(m): v for m, v in zip(maps, values, strict=True)}
-        args, kwargs = tree_map(lambda leaf: of.get(id(leaf), leaf), (args, kwargs))
-    found = func(*args, **kwargs)
-    if grown and func.__name__.endswith("_"):
+    has_grown = any(v.shape != m.shape for v, m in zip(values, maps, strict=True))
+    if has_grown:
+        by_map = {id(m): v for m, v in zip(maps, values, strict=True)}
+        args, kwargs = tree_map(lambda leaf: by_map.get(id(leaf), leaf), (args, kwargs))
+    result = func(*args, **kwargs)
+    if has_grown and func.__name__.endswith("_"):
         first.replaced = True
-    return _maps(found, lambda y: [axis + y.ndim - first.ndim for axis in first.axes], start)
+    return _maps(result, lambda y: [axis + y.ndim - first.ndim for axis in first.axes], start)
 
 
 _ALIKE = """
@@ -61,7 +61,7 @@ half bfloat16 requires_grad
 
 @rule(*_ALIKE.split())
 def _pixelwise(func: Any, x: Canvas, *args: Any, **kwargs: Any) -> Any:
-    """All pixels of an image alike."""
+    """Treat all pixels of an image alike."""
     return _maps(func(x, *args, **kwargs), lambda _: x.axes, x.start)
 
 
@@ -79,14 +79,14 @@ def _same_everywhere(func: Any, other: Tensor, x: Canvas) -> None:
             raise refusal(func, "brings values that differ from place to place")
 
 
-def _maps(found: Any, axes: Callable[[Tensor], Sequence[int]], start: Sequence[int]) -> Any:
-    """Results as maps; those that are maps already, of operations in place, stay."""
+def _maps(result: Any, axes: Callable[[Tensor], Sequence[int]], start: Sequence[int]) -> Any:
+    """Return results as maps; results of operations in place are maps already."""
 
-    def made(y: Any) -> Any:
+    def to_map(y: Any) -> Any:
         is_plain = isinstance(y, Tensor) and not isinstance(y, Canvas)
         return as_map(y, axes(y), start) if is_plain else y
 
-    return tree_map(made, found)
+    return tree_map(to_map, result)
 
 
 # --------------------------------------------------------------------------------- dimensions in order
@@ -101,14 +101,14 @@ def _size(func, x, *args, **kwargs):
 @rule("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze")
 def _reshape(func, x, *args, **kwargs):
     try:
-        found = func(x.as_subclass(Tensor), *args, **kwargs)
+        y = func(x.as_subclass(Tensor), *args, **kwargs)
     except RuntimeError as error:
         raise refusal(func, "cuts a map into parts of fixed sizes") from error
-    # a dimension stays one if as many entries lie between its neighbours as before
-    before, after = (list(zip(y.shape, _steps(y.shape), strict=True)) for y in (x, found))
+    # a dimension survives if its size, and the number of entries between its neighbours, are as before
+    before, after = (list(zip(z.shape, _steps(z.shape), strict=True)) for z in (x, y))
     if any(before[axis] not in after for axis in x.axes):
         raise refusal(func, "flattens pixels, whose number depends on the canvas; pool them first")
-    return as_map(found, [after.index(before[axis]) for axis in x.axes], x.start)
+    return as_map(y, [after.index(before[axis]) for axis in x.axes], x.start)
 
 
 def _steps(shape: Sequence[int]) -> list[int]:
@@ -142,22 +142,22 @@ def _joined(func: Any, tensors: Sequence[Tensor], dim: int, added: int) -> Canva
     dim = dim % (maps[0].ndim + added)
     if dim in maps[0].axes and not added:
         raise refusal(func, "puts images side by side")
-    found = func([v.as_subclass(Tensor) for v in values], dim)
-    return as_map(found, [axis + (added and dim <= axis) for axis in maps[0].axes], start)
+    joined = func([v.as_subclass(Tensor) for v in values], dim)
+    return as_map(joined, [axis + (added and dim <= axis) for axis in maps[0].axes], start)
 
 
 def _along(position: int, default: int, removes: bool = False) -> Rule:
-    """The rule of functions along one dimension, their argument `dim`, which must not count pixels."""
+    """Return the rule of functions along one dimension `dim`, which must not be one of pixels."""
 
-    def answer(func, x, *args, **kwargs):
+    def along(func, x, *args, **kwargs):
         dim = kwargs.get("dim", args[position] if len(args) > position else default)
         dim = (default if dim is None else dim) % x.ndim
         if dim in x.axes:
             raise refusal(func, "mixes pixels along an axis or counts them from the border")
-        found = func(x.as_subclass(Tensor), *args, **kwargs)
-        return _maps(found, lambda _: [axis - (removes and dim < axis) for axis in x.axes], x.start)
+        result = func(x.as_subclass(Tensor), *args, **kwargs)
+        return _maps(result, lambda _: [axis - (removes and dim < axis) for axis in x.axes], x.start)
 
-    return answer
+    return along
 
 
 rule("softmax", "log_softmax", "softmin", "cumsum", "cumprod", "narrow", "index_select")(_along(0, 1))
@@ -187,14 +187,14 @@ def _layer_norm(func, input, normalized_shape, *args, **kwargs):
 @rule("mean", "sum", "amax", "amin", "std", "var", "prod", "logsumexp", "argmax", "argmin")
 def _reduce(func, x, dim=None, *args, **kwargs):
     dims = range(x.ndim) if dim is None else [d % x.ndim for d in tree_leaves(dim)]
-    left = [axis for axis in x.axes if axis not in dims]
+    kept_axes = [axis for axis in x.axes if axis not in dims]
     values = inner(x, [axis for axis in x.axes if axis in dims])
-    found = func(values, *(() if dim is None else (dim,)), *args, **kwargs)
-    if not left:
-        return found
-    start = [a for axis, a in zip(x.axes, x.start, strict=True) if axis in left]
-    gone = [] if tree_leaves(found)[0].ndim == x.ndim else dims
-    return _maps(found, lambda _: [axis - sum(d < axis for d in gone) for axis in left], start)
+    reduced = func(values, *(() if dim is None else (dim,)), *args, **kwargs)
+    if not kept_axes:
+        return reduced
+    start = [a for axis, a in zip(x.axes, x.start, strict=True) if axis in kept_axes]
+    removed = [] if tree_leaves(reduced)[0].ndim == x.ndim else dims
+    return _maps(reduced, lambda _: [axis - sum(d < axis for d in removed) for axis in kept_axes], start)
 
 
 @rule("max", "min")

@@ -1,7 +1,6 @@
-"""What windows do to feature maps on an unbounded canvas: convolutions, pooling, strides, interpolation.
+"""The rules of windows on feature maps on an unbounded canvas: convolutions, pooling, strides, interpolation.
 
-They see the surroundings of a map wherever they leave its pixels, whatever padding they have on a bounded
-image.
+Wherever windows leave a map's pixels they read its background, whatever padding they have on a bounded image.
 """
 
 from __future__ import annotations
@@ -19,8 +18,14 @@ from geocnn.nn.planar.canvas import Canvas, as_map, beyond, extended, inner, las
 
 
 class _Grid(NamedTuple):
-    """The windows of a layer that see more of a map than its surroundings. Along each axis: the pixels that
-    they need before and after the stored ones, and the count of the first window.
+    """The windows of a layer that see more of a map than its background, described along each axis.
+
+    `before` and `after` are the pixels that they need beyond the stored ones; `start` is the number of the
+    first window, which becomes the margin.
+
+        pixels     … b │ m x x x x x │ b …      m the margin, x other stored pixels, b background
+        windows      [first]   …  [last]        the first window ends at the margin, the last begins at the
+                                                last stored pixel
     """
 
     before: list[int]
@@ -31,20 +36,19 @@ class _Grid(NamedTuple):
 def _grid(
     x: Canvas, size: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
 ) -> _Grid:
-    """On a bounded image window j starts at pixel stride · j − padding; here too, for every integer j."""
-    found = _Grid([], [], [])
+    """Return the windows of a layer: window j starts at pixel stride · j − padding, as on a bounded image."""
+    grid = _Grid([], [], [])
     for axis, a, k, s, p, d in zip(x.axes, x.start, size, stride, padding, dilation, strict=True):
         last, reach = a + x.shape[axis] - 1, d * (k - 1)
-        # the first sees no more than the margin and is the new margin, the last one starts at the last pixel
         low, high = (a + p - reach) // s, (last + p) // s
-        found.before.append(a + p - s * low)
-        found.after.append(s * high - p + reach - last)
-        found.start.append(low)
-    return found
+        grid.before.append(a + p - s * low)
+        grid.after.append(s * high - p + reach - last)
+        grid.start.append(low)
+    return grid
 
 
 def _windows(x: Canvas, apply: Callable[[Tensor], Tensor], *of_windows: Sequence[int]) -> Canvas:
-    """What a layer without padding makes of a map; its windows as for `_grid`."""
+    """Apply a layer without padding to a map; `of_windows` are the arguments of `_grid`."""
     grid = _grid(x, *of_windows)
     return as_map(apply(extended(x, grid.before, grid.after)), x.axes, grid.start)
 
@@ -55,10 +59,10 @@ def _conv(func, input, weight, bias=None, stride=1, padding=0, dilation=1, group
     size = tuple(weight.shape[2:])
     stride, dilation = (_each(x, value) for value in (stride, dilation))
     if isinstance(padding, str):
-        wide = padding == "same"
-        padding = tuple(d * (k - 1) // 2 * wide for k, d in zip(size, dilation, strict=True))
+        is_same = padding == "same"
+        padding = tuple(d * (k - 1) // 2 * is_same for k, d in zip(size, dilation, strict=True))
     grid = _grid(x, size, stride, _each(x, padding), dilation)
-    # by linearity: what differs from the surroundings, with zeros around, and what becomes of these alone
+    # by linearity: the difference from the background, padded with zeros, plus the background's own image
     around = beyond(x)
     common = [max(0, min(a, b)) for a, b in zip(grid.before, grid.after, strict=True)]
     rest = [c for a, b, p in zip(*grid[:2], common, strict=True) for c in (b - p, a - p)][::-1]
@@ -109,7 +113,7 @@ def _pixel_unshuffle(func, input, downscale_factor):
     return _windows(x, lambda y: func(y, downscale_factor), r, r, _each(x, 0), _each(x, 1))
 
 
-# pixels on either side that each mode looks at
+# pixels on either side that each mode reads
 _REACH = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 1, "trilinear": 1, "bicubic": 2}
 
 
@@ -131,7 +135,7 @@ def _interpolate(func, input, size=None, scale_factor=None, mode="nearest", alig
 
 @rule("pad")
 def _pad(func, input, pad, mode="constant", value=None):
-    """Along pixels it moves the count alone, for the map goes on anyway."""
+    """Pad other axes; along pixels only move the count, since a map has no border."""
     x, start, pads = input, list(input.start), [int(p) for p in pad]
     for k in range(len(pads) // 2):
         axis = x.ndim - 1 - k
@@ -144,7 +148,7 @@ def _pad(func, input, pad, mode="constant", value=None):
 
 @rule("getitem")
 def _getitem(func, x, index):
-    """Slices of pixels cut nothing off: they move the count, and stride."""
+    """Move the count, and stride, by slices of pixels: these cut nothing off."""
     items = list(index) if isinstance(index, tuple) else [index]
     if Ellipsis in [item for item in items if not isinstance(item, Tensor)]:
         at = next(k for k, item in enumerate(items) if item is Ellipsis)
@@ -173,7 +177,7 @@ def _getitem(func, x, index):
 
 def _slice(func: Any, item: Any) -> tuple[int, int]:
     if not isinstance(item, slice) or (item.start or 0) < 0:
-        raise refusal(func, "picks pixels by their place or from the far end, which a canvas has not")
+        raise refusal(func, "picks pixels by their place or from the far end, which a canvas does not have")
     return int(item.start or 0), int(item.step or 1)
 
 
@@ -183,5 +187,5 @@ def _each(x: Canvas, value: Any) -> tuple[Any, ...]:
 
 
 def _is_whole(x: Canvas, size: Sequence[int]) -> bool:
-    """Whether pooling windows were made as large as the map: code that asked for its size pools it all."""
+    """Return whether pooling is over the whole map: windows of its size, in code that has read the size."""
     return x.size_read and tuple(size) == tuple(x.shape[axis] for axis in x.axes)

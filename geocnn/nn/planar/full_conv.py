@@ -1,12 +1,12 @@
-"""Convolutions on pixel grids, with a say over what lies beyond the border.
+"""Convolutions on pixel grids with a choice of paddings.
 
     padding   output pixels     sees the border
-    full      n + k − 1         never, once it knows what lies beyond
-    same      n                 yes: what is made up there depends on how near it is
-    valid     n − k + 1         yes: what lies near it counts less often
+    full      n + k − 1         never, if the values beyond it are right
+    same      n                 yes: outputs near it depend on padded values
+    valid     n − k + 1         yes: pixels near it count less often
 
-Beyond the border lie zeros, the image again ("circular") or its mirror image ("reflect"). In a network that
-`geocnn.nn.to_full` has converted no map has a border, and layers do not pad.
+The values beyond the border are zero, the image again ("circular") or its mirror image ("reflect"). In a
+network that `geocnn.nn.to_full` has converted, no map has a border and layers do not pad.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 def each(size: Size, n: int) -> tuple[int, ...]:
-    """One number for each of n axes."""
+    """Return one number for each of n axes."""
     return (size,) * n if isinstance(size, int) else tuple(size)
 
 
 def full_padding(kernel_size: Size, dilation: Size, n: int) -> tuple[int, ...]:
-    """Pixels on either side for which every overlap of kernel and image counts: dilation · (k − 1)."""
+    """Return the padding for which every overlap of kernel and image counts: dilation · (k − 1) per side."""
     return tuple(d * (k - 1) for k, d in zip(each(kernel_size, n), each(dilation, n), strict=True))
 
 
 def check_padding(padding: object, padding_mode: str) -> None:
-    """Raises GeometryError unless a layer can pad so."""
+    """Raise GeometryError unless a layer can have this padding."""
     if isinstance(padding, str) and padding not in PADDINGS:
         raise GeometryError(f"padding must be one of {', '.join(PADDINGS)}, got {padding!r}")
     if padding == "full" and padding_mode != "zeros":
         raise GeometryError(
-            f"a full convolution continues the image by one value, padding_mode={padding_mode!r} by others; "
-            "give padding='same', or padding_mode='zeros'"
+            f"a full convolution continues the image by one value, but padding_mode={padding_mode!r} by "
+            "others; give padding='same', or padding_mode='zeros'"
         )
 
 
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, padding: str, padding_mode: str, groups: int = 1
 ) -> Tensor:
-    """x [B, C, *pixels] correlated with taps [O, C / groups, *k], k odd where padding is "same"."""
+    """Correlate x [B, C, *pixels] with taps [O, C / groups, *k]; k is odd where padding is "same"."""
     n = weight.ndim - 2
     k = tuple(weight.shape[2:])
     if padding == "full":
@@ -57,7 +57,7 @@ def convolve(
 
 
 class _Full:
-    """What the three layers share: torch's own with one more padding."""
+    """The part that the three layers share: torch's own layer with one more padding."""
 
     axes: int
 
@@ -79,7 +79,7 @@ class _Full:
         pixels = full_padding(kernel_size, dilation, self.axes) if padding == "full" else padding
         sizes = kernel_size, stride, pixels, dilation
         arguments = in_channels, out_channels, *sizes, groups, bias, padding_mode, device, dtype
-        super().__init__(*arguments)  # type: ignore[call-arg]  # of torch's layer, the next in line
+        super().__init__(*arguments)  # type: ignore[call-arg]  # the next class is torch's layer
 
 
 class FullConv1d(_Full, nn.Conv1d):
@@ -87,10 +87,10 @@ class FullConv1d(_Full, nn.Conv1d):
 
         x [B, C, n]  ->  [B, C', n + dilation · (kernel_size − 1)]
 
-    Other paddings are torch's ("same", "valid", pixels), as are their padding modes. What lies beyond the
-    border is zero here; `geocnn.nn.to_full` continues it by what a network makes of an empty image.
+    Other paddings ("same", "valid", pixels) and their padding modes are torch's. Values beyond the border are
+    zero here; in a network converted by `geocnn.nn.to_full` they are the network's values on an empty image.
 
-    Raises GeometryError for an unknown padding, and a padding mode that does not go with it.
+    Raises GeometryError for an unknown padding and for a padding mode that does not fit it.
 
     >>> FullConv1d(1, 4, 3)(torch.randn(2, 1, 10)).shape
     torch.Size([2, 4, 12])

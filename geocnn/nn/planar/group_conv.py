@@ -7,8 +7,8 @@ images of a regular field by (g f)_h(v) = f_{g⁻¹h}(g⁻¹v).
     lifting     y_g(p) = Σ_v κ(g⁻¹v) x(p + v)               Cohen & Welling 2016, eq. 10
     group       y_g(p) = Σ_h Σ_v κ_{g⁻¹h}(g⁻¹v) x_h(p + v)  the same, eq. 11
 
-What differs between groups is only the kernels' basis, turned by every element: single taps where the group
-maps pixels to pixels (rotations by multiples of 90°), else functions of the plane, sampled.
+Groups differ only in the kernels' basis, which is turned by every element: single taps where the group maps
+pixels to pixels (rotations by multiples of 90°), and samples of functions of the plane elsewhere.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
+from jaxtyping import Float, Float64, Int64, Num
 from torch import Tensor, nn
 
 from geocnn.errors import GeometryError, GroupError
@@ -26,13 +27,14 @@ from geocnn.nn.planar.full_conv import check_padding, convolve
 
 
 def maps_pixels(group: Group) -> bool:
-    """Whether every element takes a pixel grid to itself."""
+    """Return whether every element takes a pixel grid to itself."""
     return group.rotations in (1, 2, 4)
 
 
-def moved(x: Tensor, group: Group | str, element: int, fibre: bool = False) -> Tensor:
-    """x [..., H, W] moved by one element of a group, a quarter turn or a mirror; with `fibre`, a regular
-    field [..., |G|, H, W].
+def moved(
+    x: Num[Tensor, "*batch h w"], group: Group | str, element: int, fibre: bool = False
+) -> Num[Tensor, "*batch h2 w2"]:
+    """Move an image, or with `fibre` a regular field [..., |G|, H, W], by one element of a group.
 
     Raises GroupError for an element that does not map pixels to pixels.
 
@@ -56,8 +58,8 @@ def moved(x: Tensor, group: Group | str, element: int, fibre: bool = False) -> T
     return x.rot90(round(quarters), (-1, -2))
 
 
-def turned_basis(group: Group, kernel_size: int) -> Tensor:
-    """Basis kernels B_b(g⁻¹v), v the taps' places, row by row: [|G|, b, k²] float64, each of norm 1."""
+def turned_basis(group: Group, kernel_size: int) -> Float64[Tensor, "g b {kernel_size}**2"]:
+    """Return the basis kernels B_b(g⁻¹v) at the taps' places v, row by row, each of norm 1."""
     reach = (kernel_size - 1) / 2
     axis = torch.arange(kernel_size, dtype=torch.float64) - reach
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -73,24 +75,26 @@ def turned_basis(group: Group, kernel_size: int) -> Tensor:
     return basis.to(torch.float64)
 
 
-def _disc_functions(r: Tensor, theta: Tensor, reach: int) -> Tensor:
-    """Rings of integer radius times angular harmonics, at places r [P], theta [|G|, P]: [|G|, P, b].
+def _disc_functions(
+    r: Float64[Tensor, " p"], theta: Float64[Tensor, "g p"], reach: int
+) -> Float64[Tensor, "g p b"]:
+    """Return rings of integer radius times angular harmonics at p places.
 
-    The harmonics end at frequency 2. Under its own quarter turns the grid confuses ℓ with ℓ − 4, and so
-    answers a gradient with frequency 3, a constant with 4: errors of lower order than those of 2 and −2.
+    The harmonics end at frequency 2. Under its own quarter turns the grid confuses ℓ with ℓ − 4, so frequency
+    3 would respond to a gradient and 4 to a constant: errors of lower order than those of 2 and −2.
     """
     t = r / (reach + 1)
-    found = [radial_basis(t, reach + 1, 0).expand(*theta.shape, -1)]
+    functions = [radial_basis(t, reach + 1, 0).expand(*theta.shape, -1)]
     harmonics = steerable_basis(Irrep(0), Irrep(0), TRIVIAL, 2)
     values = harmonics(theta)[..., 0, 0]
     for b, frequency in enumerate(harmonics.frequency.tolist()):
         if frequency:
-            found.append(values[..., b, None] * radial_basis(t, reach, frequency))
-    return torch.cat(found, -1)
+            functions.append(values[..., b, None] * radial_basis(t, reach, frequency))
+    return torch.cat(functions, -1)
 
 
 class _TurnedConv(nn.Module):
-    """A convolution whose kernels are weighted sums of a basis, [..., k²], around their central pixel."""
+    """A convolution whose kernels are weighted sums of a basis [..., k²] around their central pixel."""
 
     basis: Tensor
 
@@ -106,8 +110,10 @@ class _TurnedConv(nn.Module):
         self.kernel_size, self.padding, self.padding_mode = kernel_size, padding, padding_mode
 
     def _learn(self, basis: Tensor, channels: tuple[int, ...], bias: bool) -> None:
-        """Weights [out, in, …, b] such that input of unit variance that is independent from one pixel to the
-        next keeps it; basis kernels have norm 1."""
+        """Make weights [out, in, …, b] that keep the variance of input that is independent per pixel.
+
+        Basis kernels have norm 1.
+        """
         # float64 until the module is cast as a whole
         self.register_buffer("basis", basis, persistent=False)
         self.weight = nn.Parameter(torch.empty(*channels, basis.shape[-2]))
@@ -115,8 +121,8 @@ class _TurnedConv(nn.Module):
         nn.init.normal_(self.weight, std=self.weight[0].numel() ** -0.5)
 
     @abstractmethod
-    def taps(self) -> Tensor:
-        """The kernels, of the layout of `torch.nn.Conv2d`."""
+    def taps(self) -> Float[Tensor, "c_out c_in k k"]:
+        """Return the kernels in the layout of `torch.nn.Conv2d`."""
 
     def extra_repr(self) -> str:
         group = getattr(self, "group", "isotropic")
@@ -125,7 +131,7 @@ class _TurnedConv(nn.Module):
 
 
 class _ToRegular(_TurnedConv):
-    """A convolution to regular fields, whose basis is turned by every element, [|G|, b, k²]."""
+    """A convolution to regular fields; every element turns its basis, [|G|, b, k²]."""
 
     def __init__(
         self,
@@ -141,8 +147,8 @@ class _ToRegular(_TurnedConv):
         self.group = _finite(group)
         self._learn(turned_basis(self.group, kernel_size), (out_channels, in_channels), bias)
 
-    def _regular(self, x: Tensor) -> Tensor:
-        """Images [B, C, H, W] to regular fields."""
+    def _regular(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c_out g h_out w_out"]:
+        """Convolve images to regular fields."""
         order = len(self.basis)
         shared = None if self.bias is None else self.bias.repeat_interleave(order)
         y = convolve(x, self.taps(), shared, self.padding, self.padding_mode)
@@ -150,22 +156,25 @@ class _ToRegular(_TurnedConv):
 
 
 class LiftingConv(_ToRegular):
-    """From images to regular fields of C_N or D_N.
+    """Convolve images to regular fields of C_N or D_N.
 
         x [B, C, H, W]  ->  [B, C', |G|, H', W']
 
-    padding: "same", "valid" or "full", padding_mode: "zeros", "circular" or "reflect", as in `FullConv2d`.
-    Exact for C1, C2, C4, D1, D2 and D4 at every image size; for others as far as the grid resolves the image.
+    padding is "same", "valid" or "full", and padding_mode "zeros", "circular" or "reflect", as in
+    `FullConv2d`. The layer is exactly equivariant for C1, C2, C4, D1, D2 and D4 at every image size, and for
+    other groups as far as the grid resolves the image.
 
-    Raises GroupError for a group that is not finite, GeometryError for an even kernel_size (it has no central
-    pixel), an unknown padding, and input of another shape.
+    Raises:
+        GroupError: the group is not finite.
+        GeometryError: kernel_size is even (it has no central pixel), the padding is unknown, or the input has
+            another shape.
 
     >>> LiftingConv("C8", 1, 4, kernel_size=5)(torch.randn(2, 1, 16, 16)).shape
     torch.Size([2, 4, 8, 16, 16])
     """
 
-    def taps(self) -> Tensor:
-        """The kernels turned by every element: [C' · |G|, C, k, k]."""
+    def taps(self) -> Float[Tensor, "c_out c_in k k"]:
+        """Return the kernels turned by every element, c_out = C' · |G|."""
         k = self.kernel_size
         basis = self.basis.to(self.weight.dtype)
         return torch.einsum("oib,gbp->ogip", self.weight, basis).flatten(0, 1).unflatten(-1, (k, k))
@@ -176,7 +185,7 @@ class LiftingConv(_ToRegular):
 
 
 class GroupConv(_ToRegular):
-    """From regular fields of C_N or D_N to regular fields; arguments and errors as for `LiftingConv`.
+    """Convolve regular fields of C_N or D_N to regular fields, with arguments and errors of `LiftingConv`.
 
         x [B, C, |G|, H, W]  ->  [B, C', |G|, H', W']
 
@@ -190,13 +199,13 @@ class GroupConv(_ToRegular):
         super()._learn(basis, (*channels, len(basis)), bias)
         self.register_buffer("pair", _relative(self.group), persistent=False)
 
-    def taps(self) -> Tensor:
-        """The kernels turned by every element: [C' · |G|, C · |G|, k, k]."""
+    def taps(self) -> Float[Tensor, "c_out c_in k k"]:
+        """Return the kernels turned by every element, c_out = C' · |G| and c_in = C · |G|."""
         out_channels, in_channels, order, _ = self.weight.shape
         k = self.kernel_size
         basis = self.basis.to(self.weight.dtype)
         every = torch.einsum("oinb,gbp->oingp", self.weight, basis).flatten(2, 3)
-        # of κ_n turned by g the pair (g, h) wants n = g⁻¹h
+        # among the κ_n turned by g, the pair (g, h) takes n = g⁻¹h
         taps = every.index_select(2, self.pair).unflatten(2, (order, order))
         return taps.movedim(2, 1).reshape(out_channels * order, in_channels * order, k, k)
 
@@ -206,9 +215,9 @@ class GroupConv(_ToRegular):
 
 
 class GroupPool(nn.Module):
-    """The largest value over the group: regular fields [B, C, |G|, H, W] to images [B, C, H, W].
+    """Take the largest value over the group: regular fields [B, C, |G|, H, W] to images [B, C, H, W].
 
-    The images turn with the input. Pooled over pixels too, they are invariant.
+    The images turn with the input. If pixels are pooled too, the result is invariant.
 
     >>> GroupPool()(torch.randn(2, 3, 4, 9, 9)).shape
     torch.Size([2, 3, 9, 9])
@@ -219,12 +228,12 @@ class GroupPool(nn.Module):
 
 
 class IsotropicConv2d(_TurnedConv):
-    """Correlation with kernels a(r), (kernel_size + 1) / 2 rings: images to images.
+    """Correlate images with kernels a(r), which have (kernel_size + 1) / 2 rings.
 
         x [B, C, H, W]  ->  [B, C', H', W']
 
-    The kernels that commute with all rotations and flips (`geocnn.groups.schur`); exact under D4.
-    Arguments and errors as for `LiftingConv`.
+    These are the kernels that commute with all rotations and flips (`geocnn.groups.schur`). The layer is
+    exactly equivariant under D4. Arguments and errors are those of `LiftingConv`.
 
     >>> IsotropicConv2d(1, 4, kernel_size=5)(torch.randn(2, 1, 16, 16)).shape
     torch.Size([2, 4, 16, 16])
@@ -242,8 +251,8 @@ class IsotropicConv2d(_TurnedConv):
         super().__init__(kernel_size, padding, padding_mode)
         self._learn(isotropic_basis(kernel_size), (out_channels, in_channels), bias)
 
-    def taps(self) -> Tensor:
-        """[C', C, k, k]."""
+    def taps(self) -> Float[Tensor, "c_out c_in k k"]:
+        """Return the kernels."""
         k = self.kernel_size
         basis = self.basis.to(self.weight.dtype)
         return torch.einsum("oib,bp->oip", self.weight, basis).unflatten(-1, (k, k))
@@ -253,8 +262,8 @@ class IsotropicConv2d(_TurnedConv):
         return convolve(x, self.taps(), self.bias, self.padding, self.padding_mode)
 
 
-def isotropic_basis(kernel_size: int) -> Tensor:
-    """The rings of radius 0 … k // 2 at the taps' places, [rings, k²] float64, each of norm 1."""
+def isotropic_basis(kernel_size: int) -> Float64[Tensor, "rings {kernel_size}**2"]:
+    """Return the rings of radius 0 … k // 2 at the taps' places, each of norm 1."""
     reach = kernel_size // 2
     axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
     r = torch.hypot(axis[:, None], axis).flatten()
@@ -262,8 +271,8 @@ def isotropic_basis(kernel_size: int) -> Tensor:
     return rings / rings.norm(dim=1, keepdim=True)
 
 
-def _relative(group: Group) -> Tensor:
-    """For each pair (g, h) the number of the pair (n = g⁻¹h, g), [|G|²]."""
+def _relative(group: Group) -> Int64[Tensor, " pairs"]:
+    """Return for each pair (g, h) the number of the pair (n = g⁻¹h, g)."""
     table = product_table(group)
     return (table.argsort(1) * len(table) + torch.arange(len(table))[:, None]).flatten()
 
@@ -271,11 +280,11 @@ def _relative(group: Group) -> Tensor:
 def _finite(group: Group | str) -> Group:
     g = named_group(group)
     if not g.is_finite:
-        raise GroupError(f"a regular field of {g} needs infinitely many images; take a finite group, as C8")
+        raise GroupError(f"a regular field of {g} needs infinitely many images; use a finite group, as C8")
     return g
 
 
 def _check_images(x: Tensor, channels: torch.Size) -> None:
     if x.ndim != 3 + len(channels) or x.shape[1:-2] != channels:
-        wanted = ", ".join(map(str, channels))
-        raise GeometryError(f"the layer takes [B, {wanted}, rows, columns], got {list(x.shape)}")
+        shape = ", ".join(map(str, channels))
+        raise GeometryError(f"the layer takes [B, {shape}, rows, columns], got {list(x.shape)}")

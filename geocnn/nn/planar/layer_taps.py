@@ -1,4 +1,4 @@
-"""A gauge convolution on the plane as taps: what it is there, an ordinary convolution of images."""
+"""A gauge convolution on the plane as taps: there it is an ordinary convolution of images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from geocnn.geometry.core.stencil import Stencil
@@ -21,15 +22,16 @@ def taps(
     radius: float,
     kind: Literal["exp", "log"] = "exp",
     samples: tuple[int, int] | None = None,
-) -> Tensor:
-    """The taps [D_out, D_in, k, k], k = 2⌈radius⌉ + 1, by which the layer acts on
-    plane(shape).stencil(radius, kind, samples): conv2d with these, zero padding ⌈radius⌉ and the layer's
-    bias on invariant channels.
+) -> Float[Tensor, "d_out d_in k k"]:
+    """Return the taps, k = 2⌈radius⌉ + 1, by which the layer acts on stencils of a plane.
 
-    The two agree everywhere for kind "log". For "exp" they do farther than the radius from the border: there
-    the stencil drops samples that leave the plane, conv2d the pixels beyond it that they lie between.
-    Rows are rows of the image (y), columns its columns (x). The layer's weights get gradients through them.
-    Raises what `GaugeConv` and `Surface.stencil` raise.
+    On `plane(shape).stencil(radius, kind, samples)` the layer equals conv2d with these taps, zero padding
+    ⌈radius⌉ and its bias on invariant channels: for kind "log" everywhere, and for "exp" farther than the
+    radius from the border. Nearer, the stencil drops samples that leave the plane, whereas conv2d drops the
+    pixels beyond the border between which they lie. Rows of taps are rows of the image (y), columns its
+    columns (x). The layer's weights get gradients through the taps.
+
+    Errors are those of `GaugeConv` and `Surface.stencil`.
 
     >>> import geocnn.geometry as geometry
     >>> layer = GaugeConv("trivial: 1x0", "trivial: 4x0", max_frequency=2)
@@ -41,10 +43,10 @@ def taps(
     True
     """
     weight = next(iter(layer.weight.values()))
-    on = _apart(radius, kind, samples, weight.dtype, weight.device)
-    # one pixel for each channel, that one 1 and all else 0
+    where = _apart(radius, kind, samples, weight.dtype, weight.device)
+    # one pixel per channel, where that channel is 1 and all others are 0
     impulses = torch.eye(layer.in_type.dim, dtype=weight.dtype, device=weight.device)[:, None]
-    y = layer(impulses, on) - layer(torch.zeros_like(impulses[:1]), on)
+    y = layer(impulses, where) - layer(torch.zeros_like(impulses[:1]), where)
     return y.permute(2, 0, 1).unflatten(-1, 2 * [2 * math.ceil(radius) + 1])
 
 
@@ -57,8 +59,10 @@ def _apart(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Stencil:
-    """What the central pixel gathers from k x k, each pixel's entries gathered for themselves, from one that
-    stands for all."""
+    """Return the central pixel's stencil on k x k pixels, with one target per pixel and one common source.
+
+    A target has the entries of its pixel alone, so an impulse at the source gives each pixel's tap.
+    """
     k = 2 * math.ceil(radius) + 1
     whole = plane((k, k)).stencil(radius, kind, samples, targets=torch.tensor([k * k // 2]))
     order = torch.argsort(whole.source, stable=True)

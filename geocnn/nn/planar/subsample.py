@@ -1,10 +1,11 @@
-"""Subsampling of pixel grids: with less aliasing, or with none of the equivariance lost."""
+"""Subsampling of pixel grids, with less aliasing or with exact equivariance."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from jaxtyping import Float64, Inexact, Int64
 from torch import Tensor, nn
 
 from geocnn.errors import GeometryError
@@ -13,14 +14,14 @@ from geocnn.nn.planar.full_conv import check_padding, convolve
 
 
 class BlurPool2d(nn.Module):
-    """Anti-aliased subsampling (Zhang 2019): binomial blur, then every stride-th pixel.
+    """Blur by a binomial kernel and keep every stride-th pixel: anti-aliased subsampling (Zhang 2019).
 
         x [B, ..., H, W]  ->  [B, ..., ⌈H/stride⌉, ⌈W/stride⌉]
 
     The blur's taps are the binomial coefficients of an even `order`, [1, 2, 1]/4 for 2. Shifts by less than
-    the stride change the answer by what is left above the coarse grid's band limit.
+    the stride change the answer only by frequencies that the blur leaves above the coarse grid's band limit.
 
-    Raises GeometryError for an odd order, a stride or padding that is none, and images without a batch axis.
+    Raises GeometryError for an odd order, an invalid stride or padding, and images without a batch axis.
 
     >>> BlurPool2d()(torch.ones(1, 3, 5, 6)).shape
     torch.Size([1, 3, 3, 3])
@@ -41,7 +42,7 @@ class BlurPool2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         _check_images(x)
         images = x.flatten(1, -3)
-        # over a background that differs from channel to channel the channels stay apart
+        # one group per channel, since the background may differ from channel to channel
         taps = self._blur.to(x.dtype).expand(images.shape[1], 1, -1, -1)
         y = convolve(images, taps, None, self.padding, self.padding_mode, groups=images.shape[1])
         y = y[..., :: self.stride, :: self.stride]
@@ -52,20 +53,20 @@ class BlurPool2d(nn.Module):
 
 
 class EquivariantSubsample2d(nn.Module):
-    """Every stride-th pixel of the grid that the image itself chooses (Xu et al. 2021, §3).
+    """Keep every stride-th pixel of the grid that the image itself chooses (Xu et al. 2021, §3).
 
         x [B, ..., H, W]  ->  [B, ..., ⌈H/stride⌉, ⌈W/stride⌉]
 
     The grid passes through the place of highest score. A score is the norm of the features over all channels,
     summed over the pixels to the right and below with weights that fall off by different factors, so that
-    no two places share it unless the image repeats itself. When the image moves by t pixels the place does,
-    and the result moves by whole coarse pixels: exact for every integer shift.
+    no two places share it unless the image repeats itself. When the image moves by t pixels, so does the
+    place, and the result moves by whole coarse pixels: this is exact for every integer shift.
 
-    padding_mode: what lies beyond the border: "zeros" or "circular" (sides must be multiples of the stride).
-    Content must stay inside unless it is circular.
+    padding_mode describes the values beyond the border: "zeros" or "circular" (sides must be multiples of the
+    stride). Content must stay inside unless the image is circular.
 
-    Raises GeometryError for another padding mode, a stride that is none, circular sides that the stride does
-    not divide, and images without a batch axis.
+    Raises GeometryError for another padding mode, an invalid stride, circular sides that the stride does not
+    divide, and images without a batch axis.
 
     >>> x = torch.zeros(1, 1, 9, 9); x[0, 0, 2, 3] = 1.0
     >>> pool = EquivariantSubsample2d(2)
@@ -85,8 +86,8 @@ class EquivariantSubsample2d(nn.Module):
         _check_stride(stride)
         self.stride, self.padding_mode = stride, padding_mode
 
-    def place(self, x: Tensor) -> Tensor:
-        """The (row, column) of highest score of each image x [B, ..., H, W]: [B, 2] int64."""
+    def place(self, x: Inexact[Tensor, "b *channels h w"]) -> Int64[Tensor, "b 2"]:
+        """Return the (row, column) of highest score of each image."""
         size = x.detach().flatten(1, -3).to(torch.float64).norm(dim=1)
         rows, columns = (self._falling(n, f, x.device) for n, f in zip(x.shape[-2:], self.FALL, strict=True))
         best = (rows @ size @ columns.mT).flatten(1).argmax(1)
@@ -96,7 +97,7 @@ class EquivariantSubsample2d(nn.Module):
         _check_images(x)
         if isinstance(x, Canvas):
             values, around = stored(x)
-            # one coarse pixel more before the first: it lies beyond on every grid
+            # one more coarse pixel before the first, which lies in the background on every grid
             y = self._subsampled(values - around, self.stride) + around
             return as_map(y, x.axes, [a // self.stride - 1 for a in x.start])
         if self.padding_mode == "circular" and any(n % self.stride for n in x.shape[-2:]):
@@ -107,7 +108,7 @@ class EquivariantSubsample2d(nn.Module):
         return self._subsampled(x, 0)
 
     def _subsampled(self, x: Tensor, before: int) -> Tensor:
-        """Of images with `before` zeros before each axis, and after it as many as the grid needs."""
+        """Subsample images, padded by `before` zeros before each axis and as many as needed after it."""
         y = nn.functional.pad(x, (before, self.stride - 1) * 2)
         for axis, offset in zip((-2, -1), (self.place(x) % self.stride).unbind(1), strict=True):
             steps = (
@@ -120,8 +121,8 @@ class EquivariantSubsample2d(nn.Module):
             y = y.gather(axis, index.expand(shape))
         return y
 
-    def _falling(self, n: int, factor: float, device: torch.device) -> Tensor:
-        """[n, n]: factor^(q − p) from place p to place q after it, round the circle if it is one."""
+    def _falling(self, n: int, factor: float, device: torch.device) -> Float64[Tensor, "{n} {n}"]:
+        """Return factor^(q − p) from place p to place q after it, around the circle if the image is one."""
         place = torch.arange(n, device=device)
         distance = place - place[:, None]
         after = distance % n if self.padding_mode == "circular" else distance

@@ -222,8 +222,8 @@ def test_functions_that_need_a_border_are_refused_by_the_module_that_calls_them(
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (nn.ConvTranspose2d(1, 1, 3), r"0.deep \(ConvTranspose2d\) makes a pattern of an empty image"),
-        (nn.PixelShuffle(2), r"0.deep \(PixelShuffle\) makes a pattern"),
+        (nn.ConvTranspose2d(1, 1, 3), r"0.deep \(ConvTranspose2d\) turns an empty image into a pattern"),
+        (nn.PixelShuffle(2), r"0.deep \(PixelShuffle\) turns an empty image"),
         (nn.MultiheadAttention(4, 1), r"0.deep \(MultiheadAttention\) weighs every place"),
         (nn.Upsample(4), r"0.deep \(Upsample\) depends on the size"),
         (nn.Unfold(3), r"0.deep \(Unfold\) is not known on an unbounded canvas"),
