@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 JAXTYPING = re.compile(
     r"\b(Bool|Complex|Complex128|Float|Float32|Float64|Inexact|Int|Int64|Num|Real|Shaped|UInt8)\["
 )
-DECORATOR = "tests_signatures_checked"
+DECORATOR = "checked_by_tests"
 
 
 def checked(function: F) -> F:

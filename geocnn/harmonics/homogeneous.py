@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from geocnn.errors import GroupError
@@ -42,10 +42,10 @@ class HomogeneousSpace(NamedTuple):
 
 def homogeneous_correlation(
     kernel: Callable[[Tensor], Tensor],
-    f: Float[Tensor, "*batch n"],
+    f: Inexact[Tensor, "*batch n"],
     space: HomogeneousSpace,
     at: Float[Tensor, "k d"] | None = None,
-) -> Float[Tensor, "*batch k"]:
+) -> Inexact[Tensor, "*batch k"]:
     """Return k ⋆ f at the points `at`, by default those of the space.
 
     `kernel` takes points [..., d] to values [...]. It is evaluated k · n times, so this serves tests and

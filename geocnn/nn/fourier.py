@@ -1,4 +1,4 @@
-"""Fourier nonlinearity: a pointwise function of a feature's values on the fibre."""
+"""Fourier nonlinearity: a function applied to a feature's values on the fibre, the circle of all frames."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError
@@ -14,16 +15,15 @@ from geocnn.groups.irrep import Irrep, irrep_dim
 
 
 class FourierNonlinearity(nn.Module):
-    """Features as functions on the fibre, sampled at `samples` angles, through `activation`, and projected
-    back.
+    """Apply `activation` to features as functions on the fibre, at `samples` angles, and project the result.
 
         f(γ) = x⁰ + √2 Σ_n Re(xⁿ e^{−inγ})        x [..., N, D] -> [..., N, D]
 
     Frequencies 0 to n are the coefficients of one function, so each must occur equally often: "8x0 + 8x1 +
-    8x2" is eight functions. Turning a frame shifts γ; shifts by 2π/samples commute exactly, others as far as
-    the samples tell the activated function from its aliases (Cohen et al. 2018; de Haan et al. 2021). By
-    default samples = 4n + 4, one for n = 0. What a call with random input is off by, relative, at a random
-    turn:
+    8x2" is eight functions. Turning a frame shifts γ. The layer commutes with shifts by 2π/samples exactly,
+    and with others up to aliasing of the activated function (Cohen et al. 2018; de Haan et al. 2021). By
+    default samples = 4n + 4, one for n = 0. The relative error of one call on random input at a random turn
+    is:
 
         order n   activation   2n + 1   2n + 3   4n + 4   8n + 8 samples
         1         relu         0.30     0.060    0.020    0.0049
@@ -33,9 +33,10 @@ class FourierNonlinearity(nn.Module):
         3         relu         0.32     0.15     0.031    0.0072
         3         silu         0.34     0.17     0.018    0.0007
 
-    For C_N with samples a multiple of N, as by default, it is exact. Raises FieldTypeError for groups with
-    flips, irreps that do not occur equally often or leave one out, fewer samples than frequencies need, and
-    another feature dimension.
+    For C_N with samples a multiple of N, which is the default, the layer is exact.
+
+    Raises FieldTypeError for groups with flips, irreps that do not occur equally often or leave one out,
+    fewer samples than frequencies need, and another feature dimension.
 
     >>> FourierNonlinearity("4x0 + 4x1 + 4x2")(torch.randn(3, 10, 20)).shape
     torch.Size([3, 10, 20])
@@ -64,8 +65,8 @@ class FourierNonlinearity(nn.Module):
 
     _waves: Tensor
 
-    def _fibre_waves(self, samples: int) -> Tensor:
-        """[samples, D of one function], orthogonal columns of mean square 1."""
+    def _fibre_waves(self, samples: int) -> Float64[Tensor, "{samples} d"]:
+        """Return the waves of one function at the samples: orthogonal columns of mean square 1."""
         gamma = 2 * math.pi * torch.arange(samples, dtype=torch.float64) / samples
         columns = []
         for irrep in self.irreps:
@@ -76,20 +77,20 @@ class FourierNonlinearity(nn.Module):
                 columns += [math.sqrt(2) * torch.cos(wave), math.sqrt(2) * torch.sin(wave)]
         return torch.stack(columns, -1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d"]:
         self.in_type.check(x)
         waves = self._waves.to(x.dtype)
         values = self.activation(_along(waves, self._functions(x)))
         return self._features(_along(waves.mT / len(waves), values))
 
     def _functions(self, x: Tensor) -> Tensor:
-        """Features [..., D] as coefficients of functions [..., d, c]."""
+        """Return features [..., D] as coefficients of functions [..., d, c]."""
         if self._in_order:
             return x.unflatten(-1, (self._waves.shape[1], -1))
         return torch.cat([self.in_type.select(x, irrep) for irrep in self.irreps], -2)
 
     def _features(self, coefficients: Tensor) -> Tensor:
-        """The inverse of `_functions`."""
+        """Return the features of coefficients, the inverse of `_functions`."""
         if self._in_order:
             return coefficients.flatten(-2)
         dims = [irrep_dim(irrep, self.in_type.group) for irrep in self.irreps]
@@ -99,8 +100,8 @@ class FourierNonlinearity(nn.Module):
         return f"{self.in_type}, samples={len(self._waves)}"
 
 
-def _along(matrix: Tensor, x: Tensor) -> Tensor:
-    """A matrix [s, d] by x [..., d, c]: [..., s, c], in memory the batch where it was."""
+def _along(matrix: Float[Tensor, "s d"], x: Float[Tensor, "*batch d c"]) -> Float[Tensor, "*batch s c"]:
+    """Multiply x by a matrix along d; in memory, the batch keeps its place."""
     if x.ndim == 4 and x.stride(0) == 1:
         inner = x.movedim(0, -1)
         return (matrix @ inner.flatten(-2)).unflatten(-1, inner.shape[-2:]).movedim(-1, 0)
@@ -108,16 +109,15 @@ def _along(matrix: Tensor, x: Tensor) -> Tensor:
 
 
 def _fibre(field_type: FieldType) -> list[Irrep]:
-    """The irreps of functions on the fibre, from frequency 0 up."""
+    """Return the irreps of functions on the fibre, from frequency 0 up."""
     group = field_type.group
     if group.flips:
-        raise FieldTypeError(f"{group} flips, its fibre is no circle; use NormNonlinearity or Gated")
-    found = sorted(field_type.irreps)
-    wanted = [Irrep(n) for n in range(len(found))]
-    copies = {str(irrep): field_type.multiplicity(irrep) for irrep in found}
-    if found != wanted or len(set(copies.values())) > 1:
+        raise FieldTypeError(f"{group} has flips, so its fibre is no circle; use NormNonlinearity or Gated")
+    irreps = sorted(field_type.irreps)
+    copies = {field_type.multiplicity(irrep) for irrep in irreps}
+    if irreps != [Irrep(n) for n in range(len(irreps))] or len(copies) > 1:
         raise FieldTypeError(
             f"{field_type} is no sum of functions on the fibre: frequencies 0, 1, … must occur equally "
             "often, as in 8x0 + 8x1 + 8x2"
         )
-    return found
+    return irreps

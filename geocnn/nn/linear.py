@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError
@@ -13,10 +14,12 @@ from geocnn.groups.irrep import has_complex_structure, irrep_dim
 
 
 class FieldLinear(nn.Module):
-    """Mixes the copies of each irrep at a point: x [..., N, D_in] -> [..., N, D_out].
+    """Mix the copies of each irrep at a point.
 
-    By Schur's lemma (Serre 1977, §2.2) no other linear map is equivariant: copies of one irrep are mixed by
-    real numbers, or by complex ones where the irrep commutes with those; unlike irreps do not mix, so an
+        x [..., N, D_in]  ->  [..., N, D_out]
+
+    By Schur's lemma (Serre 1977, §2.2) no other linear map is equivariant. Copies of one irrep are mixed by
+    real numbers, or by complex ones where the irrep commutes with those. Different irreps do not mix, so an
     irrep of the output that the input lacks is 0. The bias acts on invariant channels only. Initial weights
     keep the variance of independent input.
 
@@ -38,8 +41,8 @@ class FieldLinear(nn.Module):
         shared = [i for i in self.out_type.irreps if i in self.in_type.irreps]
         if not shared:
             raise FieldTypeError(
-                f"{self.in_type} and {self.out_type} share no irrep, and unlike ones do not mix at a point: "
-                "the output would be 0; give them an irrep in common"
+                f"{self.in_type} and {self.out_type} share no irrep, and different ones do not mix at a "
+                "point: the output would be 0; give them an irrep in common"
             )
         self.weight = nn.ParameterDict()
         for irrep in shared:
@@ -51,15 +54,15 @@ class FieldLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Weights of variance 1 / (parts · copies of the irrep in the input), no bias."""
+        """Draw weights of variance 1 / (parts · copies of the irrep in the input); set the bias to 0."""
         for weight in self.weight.values():
             nn.init.normal_(weight, std=1 / math.sqrt(weight.shape[0] * weight.shape[1]))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d_out"]:
         self.in_type.check(x)
-        found = {}
+        parts = {}
         for irrep in self.out_type.irreps:
             shape = irrep_dim(irrep, self.out_type.group), self.out_type.multiplicity(irrep)
             if str(irrep) in self.weight:
@@ -72,16 +75,20 @@ class FieldLinear(nn.Module):
                 y = x.new_zeros(*x.shape[:-1], *shape)
             if self.bias is not None and self.out_type.is_invariant(irrep):
                 y = y + self.bias
-            found[irrep] = y
-        return self.out_type.join(found)
+            parts[irrep] = y
+        return self.out_type.join(parts)
 
     def extra_repr(self) -> str:
         return f"{self.in_type} -> {self.out_type}, bias={self.bias is not None}"
 
 
-def real_matrix(weight: Tensor) -> Tensor:
-    """[1, K, M] as [K, M]; a complex matrix a + ib, given as [2, K, M], as a real one that rows (re, im) of
-    length 2K are multiplied by: [2K, 2M].
+def real_matrix(weight: Float[Tensor, "parts k m"]) -> Float[Tensor, "parts*k parts*m"]:
+    """Return weights as one real matrix by which rows are multiplied.
+
+    One part is a real matrix. Two parts are a complex matrix a + ib, and act on rows (re, im):
+
+                        ⎡  a  b ⎤
+        (re, im)   ↦    ⎣ −b  a ⎦  from the right, since (x + iy)(a + ib) = (xa − yb) + i(xb + ya)
 
     >>> real_matrix(torch.tensor([[[0.0]], [[1.0]]])).tolist()
     [[0.0, 1.0], [-1.0, 0.0]]

@@ -13,12 +13,14 @@ from geocnn.groups.irrep import Irrep
 
 
 class Gated(nn.Module):
-    """Invariant channels through `activation`; every other copy of an irrep times the sigmoid of a gate of
-    its own.
+    """Apply `activation` to invariant channels; multiply every other copy by the sigmoid of its own gate.
 
-    The gates are invariant channels that follow the features: x [..., N, in_type.dim] -> [..., N,
-    out_type.dim], with `in_type` = `out_type` + one invariant a gated copy (Weiler et al. 2018, §3). Exactly
-    equivariant. Raises FieldTypeError for another feature dimension.
+        x [..., N, in_type.dim]  ->  [..., N, out_type.dim]
+
+    The gates are invariant channels behind the features: `in_type` is `out_type` + one invariant per gated
+    copy (Weiler et al. 2018, §3). The layer is exactly equivariant.
+
+    Raises FieldTypeError for another feature dimension.
 
     >>> gated = Gated("4x0 + 2x1"); str(gated.in_type)
     '4x0 + 2x1 + 2x0'
@@ -42,14 +44,14 @@ class Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.in_type.check(x)
-        gates, used, runs = torch.sigmoid(x[..., self.out_type.dim :]), 0, []
+        gates, first, runs = torch.sigmoid(x[..., self.out_type.dim :]), 0, []
         for b in self.out_type.blocks:
             if self.out_type.is_invariant(b.irrep):
                 runs.append(self.activation(x[..., b.start : b.stop]))
             else:
-                gate = gates[..., None, used : used + b.multiplicity]
+                gate = gates[..., None, first : first + b.multiplicity]
                 runs.append((b.view(x) * gate).flatten(-2))
-                used += b.multiplicity
+                first += b.multiplicity
         return torch.cat(runs, -1)
 
     def extra_repr(self) -> str:
@@ -57,11 +59,12 @@ class Gated(nn.Module):
 
 
 class NormNonlinearity(nn.Module):
-    """Each copy of an irrep scaled by activation(|x| + b) / |x|, with a learnt b; invariants through
-    `activation` itself.
+    """Scale each copy of an irrep by activation(|x| + b) / |x|, with a learnt b; activate invariant channels.
 
-    x [..., N, D] -> [..., N, D], exactly equivariant; at x = 0 the result and its derivative are 0
-    (Worrall et al. 2017, §4.2; Cohen et al. 2019). Raises FieldTypeError for another feature dimension.
+        x [..., N, D]  ->  [..., N, D]
+
+    The layer is exactly equivariant; at x = 0 the result and its derivative are 0 (Worrall et al. 2017, §4.2;
+    Cohen et al. 2019). Raises FieldTypeError for another feature dimension.
 
     >>> NormNonlinearity("4x0 + 2x1")(torch.zeros(3, 8)).abs().max().item()
     0.0
@@ -78,16 +81,16 @@ class NormNonlinearity(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.in_type.check(x)
-        used, runs = 0, []
+        first, runs = 0, []
         for b in self.in_type.blocks:
             if self.in_type.is_invariant(b.irrep):
                 runs.append(self.activation(x[..., b.start : b.stop]))
                 continue
             v = b.view(x)
             length = safe.norm(v, dim=-2)
-            scaled = self.activation(length + self.bias[used : used + b.multiplicity])
-            runs.append((safe.normalise(v, dim=-2) * scaled.unsqueeze(-2)).flatten(-2))
-            used += b.multiplicity
+            new_length = self.activation(length + self.bias[first : first + b.multiplicity])
+            runs.append((safe.normalise(v, dim=-2) * new_length.unsqueeze(-2)).flatten(-2))
+            first += b.multiplicity
         return torch.cat(runs, -1)
 
     def extra_repr(self) -> str:

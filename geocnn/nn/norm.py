@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from geocnn.errors import GeometryError
@@ -10,18 +11,20 @@ from geocnn.groups.field_type import FieldType
 
 
 class FieldNorm(nn.Module):
-    """Scales every channel to unit mean square over batch and points; removes a mean, and learns a shift,
-    only where the group acts trivially. On any other irrep a shift would break gauge symmetry.
+    """Scale every channel to unit mean square over batch and points, and centre invariant channels.
 
-    x [..., N, D], weight [..., N] or None -> [..., N, D]. `weight` is the area of each point: with it the
-    moments are integrals over the surface and do not depend on where its points lie densely. Without it every
-    point counts alike. Points of weight 0 do not count.
+        x [..., N, D], weight [..., N] or None  ->  [..., N, D]
 
-    Training uses the batch's moments and tracks their running means with `momentum`; evaluation uses the
-    running means, as torch.nn.BatchNorm does (Ioffe & Szegedy 2015). One value alone has no variance: where
-    training meets a single value per channel (one surface in the batch of a readout), it is normalised by the
-    running means as in evaluation, and its distance from the running mean is tracked as variance. Moments
-    that are not finite are not tracked. Moments are formed in float32 or better, whatever the dtype of x.
+    Channels on which the group acts trivially also lose their mean and get a learnt shift; on any other irrep
+    a shift would break gauge symmetry. `weight` is the area of each point: with it, statistics are integrals
+    over the surface and do not depend on the density of points. Without it every point counts alike. Points
+    of weight 0 do not count.
+
+    Training uses the batch's statistics and tracks their running means with `momentum`; evaluation uses the
+    running means, as torch.nn.BatchNorm does (Ioffe & Szegedy 2015). A single value per channel, for example
+    one surface in the batch of a readout, has no variance: in training it is normalised by the running means
+    as in evaluation, and its distance from the running mean is tracked as variance. Statistics that are not
+    finite are not tracked. They are computed in float32 or better, whatever the dtype of x.
 
     Raises FieldTypeError for another feature dimension, GeometryError for weights of other points.
 
@@ -44,7 +47,9 @@ class FieldNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(invariant))
         self.register_buffer("running_power", torch.ones(copies))
 
-    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "*batch n d"], weight: Float[Tensor, "*points"] | None = None
+    ) -> Float[Tensor, "*batch n d"]:
         self.in_type.check(x)
         if weight is not None and weight.shape != x.shape[x.ndim - 1 - weight.ndim : -1]:
             raise GeometryError(
@@ -58,30 +63,30 @@ class FieldNorm(nn.Module):
             return torch.addcmul(self._shift_per_channel(shift), values, self._per_channel(scale)).to(x.dtype)
 
     def _running(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        # copies: a later step changes the buffers in place, and derivatives may still be asked for
+        # copies, since a later step changes the buffers in place before derivatives are computed
         return self.running_mean.to(like, copy=True), self.running_power.to(like, copy=True)
 
     def _moments(self, x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Means of the invariant channels; variances of those and mean squares of a component elsewhere."""
+        """Return means of invariant channels; their variances, and mean squares per component elsewhere."""
         share, count = _shares(x, weight)
         running_mean, running_power = self._running(x)
         mean = self._mean_per_invariant(_weighted_sum(x, share))
-        alone = count <= 1
-        centre = torch.where(alone, running_mean, mean)
-        # not E[x²] − E[x]², which loses all digits, and can be negative, where the mean is large
+        is_single = count <= 1
+        centre = torch.where(is_single, running_mean, mean)
+        # E[x²] − E[x]² would lose all digits, and could be negative, where the mean is large
         square = (x - self._shift_per_channel(centre)).square()
         power = self._mean_per_copy(_weighted_sum(square, share))
         self._track(mean.detach(), power.detach(), count > 0)
-        return centre, torch.where(alone, running_power, power)
+        return centre, torch.where(is_single, running_power, power)
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, power: Tensor, seen: Tensor) -> None:
+    def _track(self, mean: Tensor, power: Tensor, has_values: Tensor) -> None:
         new_mean = self.running_mean.to(mean).lerp(mean, self.momentum).to(self.running_mean.dtype)
         new_power = self.running_power.to(power).lerp(power, self.momentum).to(self.running_power.dtype)
-        kept = new_power.isfinite() & seen
-        kept_mean = self._of_invariant(kept) & new_mean.isfinite()
-        self.running_power.copy_(torch.where(kept, new_power, self.running_power))
-        self.running_mean.copy_(torch.where(kept_mean, new_mean, self.running_mean))
+        is_valid = new_power.isfinite() & has_values
+        mean_is_valid = self._of_invariant(is_valid) & new_mean.isfinite()
+        self.running_power.copy_(torch.where(is_valid, new_power, self.running_power))
+        self.running_mean.copy_(torch.where(mean_is_valid, new_mean, self.running_mean))
 
     # A tensor holds one number per channel [D], per copy of an irrep, or per copy of an invariant irrep.
 
@@ -90,7 +95,7 @@ class FieldNorm(nn.Module):
         return torch.cat([p.repeat(b.dim) for p, b in zip(parts, self.in_type.blocks, strict=True)])
 
     def _shift_per_channel(self, per_invariant: Tensor) -> Tensor:
-        """Zero on the channels that no shift may touch."""
+        """Return one shift per channel, 0 on channels that are not invariant."""
         parts, start = [], 0
         for b in self.in_type.blocks:
             if self.in_type.is_invariant(b.irrep):
@@ -116,9 +121,9 @@ class FieldNorm(nn.Module):
 
 
 def _shares(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What each point of x [..., N, D] counts, a number or the shape of weight; how many values count.
+    """Return the share of each point of x [..., N, D], a number or of weight's shape; the number of values.
 
-    The shares of all points and examples sum to 1. Both stay on the device: nothing waits for it.
+    The shares of all points and examples sum to 1. Both results stay on the device, so nothing waits for it.
     """
     rows = x.numel() // x.shape[-1]
     if weight is None:
@@ -129,12 +134,12 @@ def _shares(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _weighted_sum(x: Tensor, share: Tensor) -> Tensor:
-    """Sums over all but the last axis: x [..., N, D], share a number, [N] or [..., N] -> [D].
+    """Sum x [..., N, D] with shares, a number, [N] or [..., N], over all axes but the last.
 
-    Products are added in pairs of pairs, as torch.sum does; a matrix product would add them one by one.
+    torch.sum adds products in pairs of pairs; a matrix product would add them one by one.
     """
     if share.ndim == 0:
         return x.flatten(0, -2).sum(0) * share
-    same = tuple(range(x.ndim - 1 - share.ndim))
-    x = x.sum(same) if same else x
+    examples = tuple(range(x.ndim - 1 - share.ndim))
+    x = x.sum(examples) if examples else x
     return (x * share.unsqueeze(-1)).flatten(0, -2).sum(0)

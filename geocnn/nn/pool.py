@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from geocnn.errors import GeometryError
@@ -14,13 +15,17 @@ from geocnn.ops.gather import check_input, single_under_autocast, transported_me
 
 
 class Pool(nn.Module):
-    """The weighted mean over each target's entries, every value carried to the target first.
+    """Take the weighted mean over each target's entries, after parallel transport of values to the target.
 
         x [..., n_source, D], stencil  ->  [..., n_target, D]
 
-    Down a hierarchy with h.down[i], up with h.up[i]. A parallel field is left as it is; rows without entries
-    give 0. Raises FieldTypeError (feature dimension), GeometryError (number of points) and GroupError (the
-    stencil's transporters leave the type's group).
+    h.down[i] leads down a hierarchy, h.up[i] up. A parallel field does not change; targets without entries
+    get 0.
+
+    Raises:
+        FieldTypeError: another feature dimension.
+        GeometryError: another number of points.
+        GroupError: the stencil's transporters are not in the type's group.
 
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(4).hierarchy(levels=2)
@@ -32,7 +37,9 @@ class Pool(nn.Module):
         super().__init__()
         self.in_type = self.out_type = FieldType(field_type)
 
-    def forward(self, x: Tensor, stencil: Stencil) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "*batch n_source d"], stencil: Stencil
+    ) -> Float[Tensor, "*batch n_target d"]:
         check_input(x, stencil, self.in_type)
         y = transported_mean(x.reshape(-1, *x.shape[-2:]), stencil, self.in_type)
         return y.reshape(*x.shape[:-2], stencil.n_target, self.in_type.dim)
@@ -41,11 +48,13 @@ class Pool(nn.Module):
         return str(self.in_type)
 
 
-def surface_mean(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
-    """Means over each surface of a batch, weighted by area: x [..., N, C] at a level -> [..., surfaces, C].
+def surface_mean(
+    x: Float[Tensor, "*batch n c"], hierarchy: Hierarchy, level: int
+) -> Float[Tensor, "*batch surfaces c"]:
+    """Return the means over each surface of a batch, weighted by area, of a field x at a level.
 
-    Only invariant channels have a mean that does not depend on frames. Of what autocast made less than
-    float32 the means are float32. Raises GeometryError unless x has the level's number of points.
+    Only invariant channels have a mean that does not depend on frames. Under autocast, means of values in
+    half precision are float32. Raises GeometryError unless x has the level's number of points.
 
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(2).hierarchy(levels=1); surface_mean(torch.ones(48, 3), h, 0).round()

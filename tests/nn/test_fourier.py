@@ -100,7 +100,7 @@ def test_what_is_no_function_on_the_fibre_is_refused():
     for bad in ("2x0 + 1x1", "1x1", "1x0 + 1x2"):
         with pytest.raises(FieldTypeError, match="no sum of functions"):
             FourierNonlinearity(bad)
-    with pytest.raises(FieldTypeError, match="O2 flips"):
+    with pytest.raises(FieldTypeError, match="O2 has flips"):
         FourierNonlinearity("O2: 1x0e + 1x1")
     with pytest.raises(FieldTypeError, match="at least 5 samples"):
         FourierNonlinearity("1x0 + 1x1 + 1x2", samples=4)
