@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,33 +19,35 @@ KEPT_BYTES = 1 << 28
 def clebsch_gordan(l1: int, l2: int, l: int) -> Tensor:
     """⟨l1 m1 l2 m2 | l, m1 + m2⟩ for all orders, [2 l1 + 1, 2 l2 + 1] float64, in the Condon–Shortley phase.
 
-    Zero where |m1 + m2| > l. By Racah's formula in whole numbers, so exact but for the last root
-    (Varshalovich et al. 1988, section 8.2). Raises GroupError unless |l1 − l2| ≤ l ≤ l1 + l2.
+    Zero where |m1 + m2| > l. Racah's sum (Varshalovich et al. 1988, section 8.2) times a! b! c!, with
+    a = l1 + l2 − l, b = l1 − l2 + l, c = l2 − l1 + l, is a sum of whole numbers,
+
+        Σ_k (−1)^k (a choose k) (b choose l1 − m1 − k) (c choose l2 + m2 − k),
+
+    one matrix product for all orders. The square of a coefficient is a quotient of whole numbers: only the
+    division and the root round. Raises GroupError unless |l1 − l2| ≤ l ≤ l1 + l2.
 
     >>> clebsch_gordan(1, 1, 0).fliplr().diagonal()
     tensor([ 0.5774, -0.5774,  0.5774], dtype=torch.float64)
     """
     if not abs(l1 - l2) <= l <= l1 + l2:
         raise GroupError(f"degrees {l1}, {l2} and {l} make no triangle: need |l1 − l2| ≤ l ≤ l1 + l2")
-    found = torch.zeros(2 * l1 + 1, 2 * l2 + 1, dtype=torch.float64)
-    for m1 in range(-l1, l1 + 1):
-        for m2 in range(max(-l2, -l - m1), min(l2, l - m1) + 1):
-            found[m1 + l1, m2 + l2] = _racah(l1, m1, l2, m2, l)
-    return found
+    a, b, c = l1 + l2 - l, l1 - l2 + l, l2 - l1 + l
+    k = np.arange(a + 1)
+    m1, m2 = np.arange(-l1, l1 + 1)[:, None], np.arange(-l2, l2 + 1)
+    alternating = np.where(k % 2, -1, 1) * _choose(a, k)
+    total = (_choose(b, l1 - m1 - k) * alternating) @ _choose(c, l2 + m2 - k[:, None])
+    f = math.factorial
+    above = (2 * l + 1) * f(2 * l1) * f(2 * l2) * f(2 * l)
+    below = _choose(2 * l1, l1 + m1) * _choose(2 * l2, l2 + m2) * _choose(2 * l, l + m1 + m2)
+    inside = np.abs(m1 + m2) <= l
+    square = above * total[inside] ** 2 / (f(l1 + l2 + l + 1) * f(a) * f(b) * f(c) * below[inside])
+    coefficients = np.zeros(total.shape)
+    coefficients[inside] = np.sign(total[inside]).astype(float) * np.sqrt(square.astype(float))
+    return torch.from_numpy(coefficients)
 
 
-def _racah(l1: int, m1: int, l2: int, m2: int, l: int) -> float:
-    f, m = math.factorial, m1 + m2
-    scale = Fraction((2 * l + 1) * f(l1 + l2 - l) * f(l1 - l2 + l) * f(-l1 + l2 + l), f(l1 + l2 + l + 1))
-    scale *= f(l + m) * f(l - m) * f(l1 - m1) * f(l1 + m1) * f(l2 - m2) * f(l2 + m2)
-    total = Fraction(0)
-    for k in range(max(0, l2 - l - m1, l1 - l + m2), min(l1 + l2 - l, l1 - m1, l2 + m2) + 1):
-        below = f(k) * f(l1 + l2 - l - k) * f(l1 - m1 - k) * f(l2 + m2 - k)
-        total += Fraction((-1) ** k, below * f(l - l2 + m1 + k) * f(l - l1 - m2 + k))
-    size = total * total * scale
-    # one root of one quotient of whole numbers, both of which may be too large for floating point
-    return (
-        math.copysign(math.exp(0.5 * (math.log(size.numerator) - math.log(size.denominator))), total)
-        if size
-        else 0.0
-    )
+def _choose(n: int, k: np.ndarray) -> np.ndarray:
+    """The binomial coefficients "n choose k" as Python's whole numbers, 0 where k is negative or above n."""
+    row = np.array([*(math.comb(n, i) for i in range(n + 1)), 0], dtype=object)
+    return row[np.where((k < 0) | (k > n), n + 1, k)]

@@ -33,6 +33,16 @@ def test_clebsch_gordan_are_sympy_s(l1, l2, l):
             assert abs(float(found[m1 + l1, m2 + l2]) - expected) < 1e-14
 
 
+@pytest.mark.parametrize(
+    ("l1", "m1", "l2", "m2", "l"), [(12, 5, 9, -7, 14), (12, 0, 12, 1, 3), (60, 2, 55, 9, 50)]
+)
+def test_only_the_last_steps_round(l1, m1, l2, m2, l):
+    exact = pytest.importorskip("sympy.physics.wigner").clebsch_gordan(l1, l2, l, m1, m2, m1 + m2)
+    found = float(clebsch_gordan(l1, l2, l)[m1 + l1, m2 + l2])
+    # a division and a root, half a unit of the last place each
+    assert found == pytest.approx(float(exact.evalf(30)), rel=4.5e-16)
+
+
 @pytest.mark.parametrize(("l1", "l2"), [(3, 5), (20, 16), pytest.param(40, 40, marks=pytest.mark.slow)])
 def test_clebsch_gordan_are_orthogonal(l1, l2):
     m1, m2 = torch.meshgrid(torch.arange(-l1, l1 + 1), torch.arange(-l2, l2 + 1), indexing="ij")
