@@ -11,7 +11,7 @@ from torch import Tensor
 from geocnn.console import legible
 from geocnn.geometry import Diagnosis, Mesh, OneSidedMesh, RawMesh, angle_defects, mesh
 from geocnn.geometry.doctor.defects import Defect, Examined
-from geocnn.viz import FAINT, INK, RIGHT, WRONG
+from geocnn.viz.colours import FAINT, INK, RIGHT, WRONG
 from geocnn.viz.scene import oblique
 
 if TYPE_CHECKING:
