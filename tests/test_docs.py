@@ -1,4 +1,4 @@
-"""Every page's Python runs, from top to bottom, in a folder that holds the data sets and the files it names;
+"""Each block of Python on the pages runs by itself, in a folder that holds the data sets and the named files;
 what pages show and link exists.
 """
 
@@ -8,23 +8,22 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
+from geocnn.geometry import raw_mesh, write_mesh
+from geocnn.geometry.spheres.icosahedron import Icosahedron
 from tests.shapes import tetrahedron
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES, README = sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"
 
 
-def code_of(page: Path) -> str:
-    """The page's Python blocks, each on its own lines, so that a traceback names them."""
-    lines, inside = [], False
-    for line in page.read_text(encoding="utf-8").splitlines():
-        if line.startswith("```"):
-            inside = line == "```python" and not inside
-            line = ""
-        lines.append(line if inside else "")
-    return "\n".join(lines)
+def blocks_of(page: Path) -> list[str]:
+    """The page's Python blocks, each behind as many empty lines as a traceback needs to name its place."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return ["\n" * text.count("\n", 0, block.start(1)) + block[1] for block in blocks]
 
 
 def stl(vertices: Tensor, faces: Tensor) -> str:
@@ -36,16 +35,29 @@ def stl(vertices: Tensor, faces: Tensor) -> str:
     return "\n".join([*lines, "endsolid part", ""])
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if code_of(p).strip()], ids=lambda p: p.stem)
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+BLOCKS = [
+    pytest.param(page, number, id=f"{page.stem}-{number}")
+    for page in [*PAGES, README]
+    for number in range(len(blocks_of(page)))
+]
+
+
+@pytest.mark.parametrize(("page", "number"), BLOCKS)
+def test_each_block_of_code_runs_by_itself(page, number, tmp_path, monkeypatch):
     (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     (tmp_path / "part.stl").write_text(stl(*tetrahedron()))
+    (tmp_path / "scans").mkdir()
+    ball = Icosahedron(3)
+    body = raw_mesh(ball.points * torch.tensor([0.1, 0.11, 0.13]), ball.faces[-1])
+    for name in ("scan.ply", "scans/a.ply", "scans/b.ply"):
+        write_mesh(tmp_path / name, body)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GEOCNN_CACHE", str(tmp_path / "cache"))
-    exec(compile(code_of(page), page, "exec"), {})
+    torch.manual_seed(0)
+    exec(compile(blocks_of(page)[number], page, "exec"), {})
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [*PAGES, README], ids=lambda p: p.stem)
 def test_what_a_page_shows_and_links_exists(page):
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
