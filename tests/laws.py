@@ -39,6 +39,8 @@ class Case:
     no straightest geodesic enters, and two geodesics pass a vertex of less. Where one is found it is found to
     `exact`; its length is that of the smooth surface to a relative `longer`, and the curvature it encloses to
     `uneven`, for curvature sits in vertices, and those beside its three sides lie within or without.
+
+    `normal` gives the unit normals at points of a surface that is neither flat, a mesh nor round.
     """
 
     surface: Surface
@@ -54,6 +56,7 @@ class Case:
     share: float = 1.0
     longer: float = 0.0
     uneven: float = 0.0
+    normal: Callable[[Tensor], Tensor] | None = None
 
     @property
     def radius(self) -> float:
@@ -73,6 +76,8 @@ class Case:
     @property
     def normals(self) -> Tensor:
         s = self.surface
+        if self.normal is not None:
+            return self.normal(s.points)
         if isinstance(s, Mesh):
             return s.triangulation.normals[s.vertex]
         if isinstance(s, OneSidedMesh):

@@ -149,7 +149,7 @@ def _rotations(s: Sphere) -> dict[str, Tensor]:
             del rotations["quarter turn about z"]
         return rotations
     # the coarsest points, which are the icosahedron's corners, come first
-    corners = s.points[:12]
+    corners = s.directions[:12]
     near = (corners @ corners[0] > 0.4).nonzero()[1:, 0]
     third = near[(corners[near] @ corners[near[0]]).sub(corners[near[0]] @ corners[0]).abs().argmin()]
     face = corners[0] + corners[near[0]] + corners[third]

@@ -113,7 +113,10 @@ class SO3Correlation(nn.Module):
                 f"lmax ≥ {max(self.in_type.max_frequency, self.out_type.max_frequency)}, got {lmax}"
             )
         if radius is not None and not 0 < radius <= math.pi:
-            raise GeometryError(f"a kernel's radius lies between 0 and π radians, got {radius}")
+            raise GeometryError(
+                f"a kernel's radius lies between 0 and π radians, got {radius}; divide a length by the "
+                "radius of the sphere"
+            )
         types = self.in_type, self.out_type
         self.basis = kernel_basis(*types, 1 if rings is None else rings, max_frequency)
         self.weight = kernel_weights(self.basis, *types)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import pairs_once
-from geocnn.geometry.spheres.surfaces import Sphere, sphere_at
+from geocnn.geometry.spheres.surfaces import Sphere, scaled, sphere_at
 
 Kind = Literal["gauss_legendre", "equiangular"]
 
@@ -25,14 +25,17 @@ def ring_grid(
     n_lat: int,
     n_lon: int | None = None,
     kind: Kind = "gauss_legendre",
+    radius: float = 1.0,
 ) -> Sphere:
-    """The unit sphere by n_lat rings of n_lon points (2 n_lat by default), none at a pole.
+    """The sphere by n_lat rings of n_lon points (2 n_lat by default), none at a pole.
 
     Rings lie at the zeros of a Legendre polynomial, or at colatitudes (j + ½)π / n_lat. Areas are quadrature
     weights, exact for polynomials below degree 2 n_lat and n_lat: close to the cells' areas. `exp` reads
     bilinearly between rings, across the poles too. Points crowd at the poles, and so do a disc's entries.
+    Lengths are in the unit of `radius`, on the unit sphere radians.
 
-    Raises GeometryError for fewer than two rings or three points on each, and for another kind.
+    Raises GeometryError for fewer than two rings or three points on each, for another kind, and for a radius
+    that is not positive and finite.
 
     >>> s = ring_grid(8); s.n_points, round(float(s.areas.sum() / torch.pi), 12)
     (128, 4.0)
@@ -50,7 +53,7 @@ def ring_grid(
     rho = torch.sin(polar)
     points = torch.stack([rho * torch.cos(around), rho * torch.sin(around), torch.cos(polar)], 1)
     areas = (weight * (2 * math.pi / n_lon)).repeat_interleave(n_lon)
-    return sphere_at(points, areas, Rings(theta, n_lon, kind))
+    return scaled(sphere_at(points, areas, Rings(theta, n_lon, kind)), radius)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The unit sphere: exp, log and parallel transport in closed form, on HEALPix and icosahedral points.
+"""The sphere: exp, log and parallel transport in closed form, on HEALPix and icosahedral points.
 
 Frames are e₁ = ∂_θ (south), e₂ = ∂_φ (east), with the limit φ = 0 at a pole; the anchor is e₁.
 """
@@ -6,7 +6,7 @@ Frames are e₁ = ∂_θ (south), e₂ = ∂_φ (east), with the limit φ = 0 at
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import Connection, pairs_once
+from geocnn.geometry.core.radius import check_radius
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, blocks
 from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.spheres.icosahedron import Icosahedron
@@ -40,30 +41,42 @@ class Grid(Protocol):
         ...
 
     def coarser(self) -> Sphere:
-        """The sphere of half the resolution; raises GeometryError at the coarsest."""
+        """The unit sphere of half the resolution; raises GeometryError at the coarsest."""
         ...
 
     def finer(self) -> Sphere:
-        """The sphere of twice the resolution, which raises GeometryError as its maker does."""
+        """The unit sphere of twice the resolution, which raises GeometryError as its maker does."""
         ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sphere(Surface):
-    """The unit sphere, discretised by a grid; lengths are radians."""
+    """The sphere of a radius, discretised by a grid; lengths are in the radius' unit, on the unit sphere
+    radians.
+    """
 
     grid: Grid
+    radius: float = 1.0
 
     @property
     def conjugate(self) -> float:
-        return math.pi
+        return math.pi * self.radius
 
     @property
     def extent(self) -> float:
-        return math.pi
+        return math.pi * self.radius
+
+    def is_same_as(self, other: Surface) -> bool:
+        return isinstance(other, Sphere) and self.radius == other.radius
+
+    @property
+    def directions(self) -> Tensor:
+        """The points as unit vectors [N, 3]."""
+        return self.points / self.radius
 
     def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
-        p, r = base.points, vectors.norm(dim=-1)
+        p, vectors = base.points / self.radius, vectors / self.radius
+        r = vectors.norm(dim=-1)
         v = (vectors[..., None] * base.frames).sum(1)
         q = torch.cos(r)[:, None] * p + _sinc(r)[:, None] * v
         q = q / q.norm(dim=-1, keepdim=True)
@@ -73,7 +86,8 @@ class Sphere(Surface):
         source, weight = self.grid.interpolate(q)
         source, weight = source.to(p.device), weight.to(p)
         angle, flip = self._read(source, q[:, None], frame[:, None], base.flipped)
-        return Exp(q, source, weight, angle, flip, torch.ones_like(r, dtype=torch.bool), r)
+        inside = torch.ones_like(r, dtype=torch.bool)
+        return Exp(q * self.radius, source, weight, angle, flip, inside, r * self.radius)
 
     def _read(
         self, source: Tensor, q: Tensor, frame: Tensor, flipped: Tensor | None
@@ -81,7 +95,7 @@ class Sphere(Surface):
         """(angle, flip) [K, S] from the gauge at each source to the frame at q, straight along the great
         circle.
         """
-        carried = transport(self.points[source], q, self.frames[source, 0])
+        carried = transport(self.points[source] / self.radius, q, self.frames[source, 0])
         along = (frame * carried[..., None, :]).sum(-1)
         flip = None
         if self.flipped is not None or flipped is not None:
@@ -92,7 +106,7 @@ class Sphere(Surface):
         return torch.atan2(along[..., 1], along[..., 0]), flip
 
     def _log(self, base: Placed, target: Placed) -> Log:
-        p, q = base.points, target.points
+        p, q = base.points / self.radius, target.points / self.radius
         cosine = (p * q).sum(-1)
         toward = q - cosine[:, None] * p
         sine = torch.linalg.cross(p, q, dim=-1).norm(dim=-1)
@@ -111,37 +125,39 @@ class Sphere(Surface):
             flip = (none if base.flipped is None else base.flipped) ^ (
                 none if target.flipped is None else target.flipped
             )
-        return Log(vectors, torch.atan2(along[:, 1], along[:, 0]), flip, reached)
+        return Log(vectors * self.radius, torch.atan2(along[:, 1], along[:, 0]), flip, reached)
 
     def _disc(self, base: Placed, radius: float) -> Disc:
-        if radius >= math.pi:
+        if radius >= self.conjugate:
+            least = "π" if self.radius == 1 else f"π times the sphere's, {self.conjugate:.6g},"
             raise GeometryError(
-                f"a log disc of radius {radius} reaches the antipode; use a radius below π or kind='exp'"
+                f"a log disc of radius {radius} reaches the antipode; use a radius below {least} or "
+                "kind='exp'"
             )
         # 5e-13: the rounding of a dot product, so that points exactly at the radius stay in
-        least = math.cos(radius) - 5e-13
+        least, here = math.cos(radius / self.radius) - 5e-13, self.directions
         pairs = [
-            torch.stack(((block @ self.points.T) >= least).nonzero(as_tuple=True))
+            torch.stack(((block @ here.T) >= least).nonzero(as_tuple=True))
             + torch.tensor([[k], [0]], device=block.device)
-            for k, block in blocks(base.points, 1024)
+            for k, block in blocks(base.points / self.radius, 1024)
         ]
         target, source = torch.cat(pairs, 1)
         log = self._log(base.take(target), self.placed.take(source))
-        return Disc(target, source, log, _sinc(log.vectors.norm(dim=-1)))
+        return Disc(target, source, log, _sinc(log.vectors.norm(dim=-1) / self.radius))
 
     def connection(self) -> Connection:
         """Pixels that share an edge, or the triangles' edges; transport along great circles."""
         return self._joined(*(ids.to(self.points.device) for ids in self.grid.edges()))
 
     def _curvature(self) -> Tensor:
-        return torch.ones_like(self.areas)
+        return torch.full_like(self.areas, self.radius**-2)
 
     def coarser(self) -> Sphere:
-        return self.grid.coarser()
+        return scaled(self.grid.coarser(), self.radius)
 
     def finer(self) -> Sphere:
         """The same sphere with about four times the points, of which `coarser` makes this one again."""
-        return self.grid.finer()
+        return scaled(self.grid.finer(), self.radius)
 
 
 def _sinc(r: Tensor) -> Tensor:
@@ -182,9 +198,15 @@ def sphere_frames(points: Tensor) -> Tensor:
 
 
 def sphere_at(points: Tensor, areas: Tensor, grid: Grid) -> Sphere:
-    """The sphere at unit vectors [N, 3], in frames (south, east)."""
+    """The unit sphere at unit vectors [N, 3], in frames (south, east)."""
     frames, anchor = sphere_frames(points), torch.zeros(len(points), dtype=torch.float64)
     return Sphere(points, frames, frames, areas, anchor, None, SO2, grid)
+
+
+def scaled(unit: Sphere, radius: float) -> Sphere:
+    """The unit sphere at another radius. Raises GeometryError unless that is positive and finite."""
+    radius = check_radius(radius)
+    return replace(unit, points=unit.points * radius, areas=unit.areas * radius**2, radius=radius)
 
 
 @dataclass(frozen=True)
@@ -218,12 +240,16 @@ class HealpixGrid:
 
 
 def healpix(
-    nside: int, nested: bool = False, interpolation: Literal["bilinear", "cubic"] = "bilinear"
+    nside: int,
+    nested: bool = False,
+    interpolation: Literal["bilinear", "cubic"] = "bilinear",
+    radius: float = 1.0,
 ) -> Sphere:
     """The HEALPix sphere of 12·nside² equal-area pixels (Górski et al. 2005), in ring or nested order.
 
     `interpolation` is how `exp` reads between pixels: bilinear (4 pixels, second order) or cubic (fourth
-    order). Raises GeometryError unless nside is a power of two.
+    order). Lengths are in the unit of `radius`, on the unit sphere radians. Raises GeometryError unless nside
+    is a power of two and the radius positive and finite.
 
     >>> s = healpix(4); s.n_points, round(float(s.areas.sum() / torch.pi), 12)
     (192, 4.0)
@@ -234,13 +260,14 @@ def healpix(
     n = npix(nside)
     points = pixel_to_vector(nside, torch.arange(n), nested=nested)
     areas = torch.full((n,), 4 * math.pi / n, dtype=torch.float64)
-    return sphere_at(points, areas, HealpixGrid(nside, nested, interpolation))
+    return scaled(sphere_at(points, areas, HealpixGrid(nside, nested, interpolation)), radius)
 
 
-def icosphere(level: int) -> Sphere:
+def icosphere(level: int, radius: float = 1.0) -> Sphere:
     """The icosahedron's faces quartered `level` times: 10·4^level + 2 points, coarser levels first.
 
-    Areas are a third of the adjacent spherical triangles. Raises GeometryError unless 0 ≤ level ≤ 9.
+    Areas are a third of the adjacent spherical triangles; lengths are in the unit of `radius`, on the unit
+    sphere radians. Raises GeometryError unless 0 ≤ level ≤ 9 and the radius is positive and finite.
 
     >>> s = icosphere(2); s.n_points, round(float(s.areas.sum() / torch.pi), 12)
     (162, 4.0)
@@ -248,7 +275,7 @@ def icosphere(level: int) -> Sphere:
     if not isinstance(level, int) or not 0 <= level <= 9:
         raise GeometryError(f"icosphere level must be an integer from 0 to 9, got {level!r}")
     solid = Icosahedron(level)
-    return sphere_at(solid.points, solid.point_areas(), IcosphereGrid(solid))
+    return scaled(sphere_at(solid.points, solid.point_areas(), IcosphereGrid(solid)), radius)
 
 
 @dataclass(frozen=True, eq=False)
