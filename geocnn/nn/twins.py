@@ -10,8 +10,9 @@ from geocnn.nn.so3_correlation import SO3Correlation
 def to_harmonic(layer: GaugeConv, radius: float, lmax: int) -> SO3Correlation:
     """The same map on the sphere by harmonics of degree up to lmax, for stencils of that radius.
 
-    Harmonics know angles: `radius` is in radians, a stencil's radius divided by the sphere's. The twin has the layer's parameters, not copies. The two agree as the grid is refined. Raises FieldTypeError for
-    a group other than SO(2) and GeometryError for a radius above π.
+    Harmonics know angles: `radius` is in radians, a stencil's radius divided by the sphere's. The twin has
+    the layer's parameters, not copies, and the two agree as the grid is refined. Raises FieldTypeError for a
+    group other than SO(2) and GeometryError for a radius above π.
 
     >>> to_harmonic(GaugeConv("1x0", "4x0 + 2x1"), radius=0.6, lmax=15).matrices().shape
     torch.Size([16, 1, 6])
