@@ -1,8 +1,12 @@
 """Straightest geodesics on a triangulation, traced for all starts at once.
 
-A geodesic is straight in every face and across every edge laid flat; through a vertex it leaves equal polar
-angles on both sides (Polthier & Schmies 1998). Its direction is parallel along it, so the directions at its
-two ends say all there is to say about transport.
+    ╲   │   ╱       A geodesic is straight inside each face, and across an edge if its two faces are laid flat.
+     ╲  │  ╱        Through a vertex v it leaves equal polar angles a on both sides (Polthier & Schmies 1998).
+  a ─── v ─── a
+     ╱  │  ╲        A ray is a geodesic on its way: a face, a place in the plane of the face, and a direction
+    ╱   │   ╲       there. Each round moves every ray across one face, to the next edge or to its end.
+
+The direction is parallel along a geodesic, so the directions at its two ends determine the transport.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -18,46 +23,51 @@ from geocnn.geometry.core.half_edges import around_face
 from geocnn.geometry.meshes.triangulation import LEAN, Triangulation
 
 AT_VERTEX = 1e-12
-"""A geodesic that passes a vertex by this share of the edge it crosses goes through it: the rounding of a
-crossing is some 1e-14 of the edge, and a miss by less than this would leave the other side's directions to
-chance.
+"""A geodesic that crosses an edge nearer to a vertex than this share of the edge goes through the vertex.
+Rounding moves a crossing by about 1e-14 of the edge; this near, it would decide on which side the geodesic
+passes.
 """
 
 AT_CORNER = 1e-7
-"""An end as near to a corner as this share of its edge is at it. Logs lead as closely to their vertices
-(`aiming.CLOSE`), so the direction from one's end to its vertex is chance.
+"""An end counts as at a corner if it is nearer than this share of the corner's edge. Logs lead to their
+vertices only that closely (`aim.CLOSE`), so rounding decides the direction from such an end to the corner.
 """
 
 AT_BOUNDARY = 1e-8
-"""A boundary that a geodesic reaches as near to its end as this share of its edge does not stop it: else a
-log that leads as closely to a sharp corner of the boundary (`aiming.CLOSE`) would not reach it.
+"""The boundary does not stop a geodesic whose end is nearer than this share of the boundary edge. Logs lead
+to a sharp corner of the boundary only that closely (`aim.CLOSE`) and would not reach it.
 """
 
 IDLE = 1e-15
-"""A step shorter than this share of the edge it ends on is none. A line that passes a vertex at AT_VERTEX
-takes longer ones, but for faces of no width.
+"""A step shorter than this share of the edge it ends on does not count as a step. A line that passes a vertex
+at AT_VERTEX takes longer steps, unless faces have no width.
 """
 
 
 class Traced(NamedTuple):
-    """K ends: face [K], place and direction [K] (complex, in the face's plane), travelled [K], inside [K].
+    """Ends of K geodesics; place and direction are complex numbers in the plane of the end's face.
 
-    inside is False where the boundary came first; place is then on it. The face is −1 where nothing was
-    entered. Where boundaries reflect flipped [K] marks odd numbers of reflections.
+    travelled: distance covered. inside: False if the boundary stopped the geodesic; place is then on the
+    boundary. face: −1 if the start direction leads into no face. flipped: True after an odd number of
+    reflections; None if boundaries do not reflect.
     """
 
-    face: Tensor
-    place: Tensor
-    direction: Tensor
-    travelled: Tensor
-    inside: Tensor
-    flipped: Tensor | None = None
+    face: Int64[Tensor, " k"]
+    place: Complex128[Tensor, " k"]
+    direction: Complex128[Tensor, " k"]
+    travelled: Float64[Tensor, " k"]
+    inside: Bool[Tensor, " k"]
+    flipped: Bool[Tensor, " k"] | None = None
 
 
 def trace_from_vertices(
-    t: Triangulation, vertex: Tensor, polar: Tensor, length: Tensor, reflect: bool = False
+    t: Triangulation,
+    vertex: Int64[Tensor, " k"],
+    polar: Float64[Tensor, " k"],
+    length: Float64[Tensor, " k"],
+    reflect: bool = False,
 ) -> Traced:
-    """The straightest geodesics from vertices [K] in polar directions [K], of lengths [K]."""
+    """Trace straightest geodesics of given lengths from vertices in polar directions; see `trace`."""
     flipped = None
     if reflect:
         polar, flipped = _folded(t, vertex, polar)
@@ -67,10 +77,16 @@ def trace_from_vertices(
 
 
 def trace_from_faces(
-    t: Triangulation, face: Tensor, place: Tensor, direction: Tensor, length: Tensor, reflect: bool = False
+    t: Triangulation,
+    face: Int64[Tensor, " k"],
+    place: Complex128[Tensor, " k"],
+    direction: Complex128[Tensor, " k"],
+    length: Float64[Tensor, " k"],
+    reflect: bool = False,
 ) -> Traced:
-    """As `trace`; but where a place is a corner of its face the direction is laid flat around the vertex, and
-    what it enters may be another face.
+    """Trace as `trace` does, also from places at corners of their faces.
+
+    At a corner the direction becomes a polar direction around the vertex, so it may lead into another face.
     """
     h = 3 * face[:, None] + torch.arange(3, device=face.device)
     near = (place[:, None] - t.place[h]).abs() <= AT_VERTEX * t.length[h]
@@ -86,19 +102,22 @@ def trace_from_faces(
     return _mirrored(trace(t, face, place, direction, length, reflect), flipped)
 
 
-def _mirrored(end: Traced, flipped: Tensor | None) -> Traced:
-    """The ends of geodesics that were `flipped` [K] at their start."""
+def _mirrored(end: Traced, flipped: Bool[Tensor, " k"] | None) -> Traced:
+    """Count a reflection at the start, where `flipped`, among those of the ends."""
     return end if flipped is None or end.flipped is None else end._replace(flipped=end.flipped ^ flipped)
 
 
-def _folded(t: Triangulation, vertex: Tensor, polar: Tensor) -> tuple[Tensor, Tensor]:
-    """Polar directions [K] that leave the surface at boundary vertices, mirrored in the nearer edge there
-    until they lead into it, and whether that took an odd number of times.
+def _folded(
+    t: Triangulation, vertex: Int64[Tensor, " k"], polar: Float64[Tensor, " k"]
+) -> tuple[Float64[Tensor, " k"], Bool[Tensor, " k"]]:
+    """Reflect polar directions that leave the surface at a boundary vertex until they lead into it.
+
+    They are mirrored in the nearer boundary edge. Return (polar, whether the number of reflections is odd).
     """
     total = t.total[vertex]
     middle = total / 2
     around = (polar - middle + math.pi).remainder(2 * math.pi) - math.pi + middle
-    # as in `enter`, what leans over an edge by rounding runs along it
+    # as in `enter`, a direction that leans over an edge by rounding runs along it
     outside = t.boundary[vertex] & ((around < -LEAN) | (around > total + LEAN))
     times = (around / total.clamp_min(1e-300)).floor()
     flipped = outside & (times.remainder(2) == 1)
@@ -107,30 +126,36 @@ def _folded(t: Triangulation, vertex: Tensor, polar: Tensor) -> tuple[Tensor, Te
 
 
 class _Rays(NamedTuple):
-    """Geodesics on their way: their number, where they are and go, what is left, whether they are mirrored,
-    and for how many rounds they have not moved.
+    """Geodesics on their way, as in `Traced`.
+
+    ray: which of the K geodesics. left: distance still to cover. idle: rounds without a step since the last.
     """
 
-    ray: Tensor
-    face: Tensor
-    place: Tensor
-    direction: Tensor
-    left: Tensor
-    flipped: Tensor
-    idle: Tensor
+    ray: Int64[Tensor, " r"]
+    face: Int64[Tensor, " r"]
+    place: Complex128[Tensor, " r"]
+    direction: Complex128[Tensor, " r"]
+    left: Float64[Tensor, " r"]
+    flipped: Bool[Tensor, " r"]
+    idle: Int64[Tensor, " r"]
 
-    def take(self, index: Tensor) -> _Rays:
+    def take(self, index: Int64[Tensor, " k"]) -> _Rays:
         return _Rays(*(x[index] for x in self))
 
 
 def trace(
-    t: Triangulation, face: Tensor, place: Tensor, direction: Tensor, length: Tensor, reflect: bool = False
+    t: Triangulation,
+    face: Int64[Tensor, " k"],
+    place: Complex128[Tensor, " k"],
+    direction: Complex128[Tensor, " k"],
+    length: Float64[Tensor, " k"],
+    reflect: bool = False,
 ) -> Traced:
-    """The straightest geodesics from places [K] in faces [K] along unit directions [K] (complex), of lengths
-    [K]; the boundary stops them, or reflects them as the double's.
+    """Trace straightest geodesics of given lengths from places in faces along unit directions.
 
-    All go in lockstep, one face a round; those that have ended wait. Cost: the faces crossed, about 60
-    float64 operations each. Raises GeometryError where one does not move on, which takes a face of no width.
+    The boundary stops a geodesic, or reflects it: it then follows a geodesic of the double, the surface glued
+    to its mirror image along the boundary. All geodesics move in lockstep, one face per round, about 60
+    float64 operations per face. Raises GeometryError if one no longer moves, which takes a face of no width.
     """
     none = torch.zeros_like(face, dtype=torch.bool)
     inside = (face >= 0) & (length >= 0)
@@ -139,7 +164,7 @@ def trace(
     )
     start = _Rays(torch.arange(len(face), device=face.device), face, place, direction, length, none, 0 * face)
     rays = start.take(inside.nonzero()[:, 0])
-    # on its way past a vertex a line may cross every edge there without moving
+    # a line that passes a vertex may cross every edge there without moving
     patience = 64 + 2 * int(t.fan_ptr.diff().max())
     while len(rays.ray):
         if bool((rays.idle > patience).any()):
@@ -148,25 +173,29 @@ def trace(
                 f"{len(lost)} geodesics do not end, among them those in faces {lost[:8].tolist()}: "
                 "look there for faces of no width"
             )
-        rays, ends, stops = _onward(t, rays, reflect)
+        rays, ends, stops = _advance(t, rays, reflect)
         done = (ends | stops).nonzero()[:, 0]
-        there = rays.take(done)
-        end.inside[there.ray] = ~stops[done]
-        end.travelled[there.ray] = length[there.ray] - there.left
+        last = rays.take(done)
+        end.inside[last.ray] = ~stops[done]
+        end.travelled[last.ray] = length[last.ray] - last.left
         for name in ("face", "place", "direction", "flipped"):
-            getattr(end, name)[there.ray] = getattr(there, name)
+            getattr(end, name)[last.ray] = getattr(last, name)
         rays = rays.take((~(ends | stops)).nonzero()[:, 0])
     return end if reflect else end._replace(flipped=None)
 
 
-def _onward(t: Triangulation, r: _Rays, reflect: bool) -> tuple[_Rays, Tensor, Tensor]:
-    """The rays one face on, or where they stay: (rays, which have ended, which the boundary stopped)."""
+def _advance(
+    t: Triangulation, r: _Rays, reflect: bool
+) -> tuple[_Rays, Bool[Tensor, " r"], Bool[Tensor, " r"]]:
+    """Move rays into the next face, or to where they stay; also return which ended and which the boundary
+    stopped.
+    """
     h, share, ahead = _exit(t, r.face, r.place, r.direction)
     beyond = torch.where(t.twin[h] < 0, AT_BOUNDARY * t.length[h], 0.0)
     ends = ahead >= r.left * (1 - 1e-14) - beyond
-    gone = torch.where(ends, r.left, ahead)
-    place, left = r.place + gone * r.direction, r.left - gone
-    # a vertex that ends the way is not passed: the side it is reached from is kept
+    step = torch.where(ends, r.left, ahead)
+    place, left = r.place + step * r.direction, r.left - step
+    # a geodesic that ends at a vertex does not pass it: it stays in the face from which it reaches the vertex
     passes = ~ends & ((share < AT_VERTEX) | (share > 1 - AT_VERTEX)) & (left > AT_VERTEX * t.length[h])
     blocked = ~ends & ~passes & (t.twin[h] < 0)
     face, entry, direction = _across(t, h, share, r.direction)
@@ -181,7 +210,7 @@ def _onward(t: Triangulation, r: _Rays, reflect: bool) -> tuple[_Rays, Tensor, T
         face[k], entry[k], direction[k] = _reflected(t, h[k], share[k], r.direction[k], passes[k])
         flipped, blocked = flipped ^ blocked, torch.zeros_like(blocked)
     stays = ends | blocked
-    moved = gone > IDLE * t.length[h]
+    moved = step > IDLE * t.length[h]
     rays = _Rays(
         r.ray,
         torch.where(stays, r.face, face),
@@ -194,12 +223,17 @@ def _onward(t: Triangulation, r: _Rays, reflect: bool) -> tuple[_Rays, Tensor, T
     return rays, ends, blocked
 
 
-def _exit(t: Triangulation, face: Tensor, place: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(half-edge, share of it, distance) where rays leave their faces."""
+def _exit(
+    t: Triangulation,
+    face: Int64[Tensor, " r"],
+    place: Complex128[Tensor, " r"],
+    direction: Complex128[Tensor, " r"],
+) -> tuple[Int64[Tensor, " r"], Float64[Tensor, " r"], Float64[Tensor, " r"]]:
+    """Return where rays leave their faces: (half-edge, position as a share of the half-edge, distance)."""
     h = 3 * face[:, None] + torch.arange(3, device=face.device)
     side, offset = t.side[h], place[:, None] - t.place[h]
-    # of the half-edges that the ray leaves across, the first; a place outside by rounding is on the edge, and
-    # a ray along an edge within rounding does not cross it
+    # The ray leaves across the nearest half-edge that it points out of. Up to rounding, a place outside is on
+    # the edge, and a ray along an edge does not cross it.
     outward = (direction[:, None].conj() * side).imag / t.length[h]
     depth = (side.conj() * offset).imag.clamp_min(0) / t.length[h]
     ahead = torch.where(outward > 1e-12, depth / outward.clamp_min(1e-12), math.inf)
@@ -210,23 +244,34 @@ def _exit(t: Triangulation, face: Tensor, place: Tensor, direction: Tensor) -> t
     return h, (along.real / t.length[h].square()).clamp(0, 1), ahead
 
 
-def _across(t: Triangulation, h: Tensor, share: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(face, place, direction) on the other side of half-edges; without meaning on the boundary."""
+def _across(
+    t: Triangulation,
+    h: Int64[Tensor, " r"],
+    share: Float64[Tensor, " r"],
+    direction: Complex128[Tensor, " r"],
+) -> tuple[Int64[Tensor, " r"], Complex128[Tensor, " r"], Complex128[Tensor, " r"]]:
+    """Return (face, place, direction) on the other side of half-edges; meaningless on the boundary."""
     twin = t.twin[h].clamp_min(0)
     turned = direction * (-t.side[twin] * t.side[h].conj()) / (t.length[twin] * t.length[h])
     return twin // 3, t.place[twin] + (1 - share) * t.side[twin], turned / turned.abs()
 
 
 def _reflected(
-    t: Triangulation, h: Tensor, share: Tensor, direction: Tensor, at_vertex: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(face, place, direction) of rays mirrored in boundary half-edges, or at the vertices at their nearer
-    ends: on the double those have angles all around, and the ray leaves equal ones on both sides.
+    t: Triangulation,
+    h: Int64[Tensor, " r"],
+    share: Float64[Tensor, " r"],
+    direction: Complex128[Tensor, " r"],
+    at_vertex: Bool[Tensor, " r"],
+) -> tuple[Int64[Tensor, " r"], Complex128[Tensor, " r"], Complex128[Tensor, " r"]]:
+    """Return (face, place, direction) of rays reflected by boundary half-edges.
+
+    Where `at_vertex`, the vertex at the half-edge's nearer end reflects: on the double it has angles all
+    around, and the ray leaves equal ones on both sides.
     """
     corner = torch.where(share < 0.5, h, around_face(h, 1))
     vertex = t.tail[corner]
     out, turned = t.enter(vertex, t.total[vertex] - t.polar_at(corner, -direction))
-    # a ray that starts next to a vertex may pass it from outside the fan: it meets the edge alone
+    # a ray that starts next to a vertex may pass it outside the vertex's fan: then the edge reflects it
     at_vertex, out = at_vertex & (out >= 0), out.clamp_min(0)
     unit = t.side[h] / t.length[h]
     mirrored = unit * unit * direction.conj()
@@ -237,29 +282,39 @@ def _reflected(
     )
 
 
-def _through(t: Triangulation, h: Tensor, share: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """Half-edges and directions behind the vertices at the nearer ends of h; −1 at the boundary."""
+def _through(
+    t: Triangulation,
+    h: Int64[Tensor, " r"],
+    share: Float64[Tensor, " r"],
+    direction: Complex128[Tensor, " r"],
+) -> tuple[Int64[Tensor, " r"], Complex128[Tensor, " r"]]:
+    """Lead rays through the vertices at the nearer ends of h.
+
+    Return (half-edge clockwise of the ray behind the vertex, direction in its face); −1 on the boundary.
+    """
     corner = torch.where(share < 0.5, h, around_face(h, 1))
     vertex = t.tail[corner]
     out, turned = t.enter(vertex, t.polar_at(corner, -direction) + math.pi)
     return torch.where(t.boundary[vertex], -1, out), turned
 
 
-def corner_directions(t: Triangulation, end: Traced) -> tuple[Tensor, Tensor, Tensor]:
-    """(vertices [K, 3], barycentric coordinates [K, 3], angles [K, 3]) of the ends' faces.
+def corner_directions(
+    t: Triangulation, end: Traced
+) -> tuple[Int64[Tensor, "k 3"], Float64[Tensor, "k 3"], Float64[Tensor, "k 3"]]:
+    """Return (vertices, barycentric coordinates, polar directions) at the corners of the ends' faces.
 
-    The angle is the polar direction at the vertex of what is parallel to the geodesic at its end, carried
-    straight from the end to the vertex.
+    The polar direction, at the vertex, is that of the geodesic's last direction after parallel transport
+    along the straight line from the end to the vertex.
     """
     h = 3 * end.face.clamp_min(0)[:, None] + torch.arange(3, device=end.face.device)
     opposite = end.place[:, None] - t.place[h.roll(-1, 1)]
     weight = (t.side[h.roll(-1, 1)].conj() * opposite).imag.clamp_min(0)
     weight = weight / weight.sum(1, keepdim=True)
-    seen = end.place[:, None] - t.place[h]
-    # at a vertex itself: the direction it is seen in is the one the geodesic came from, or sets out in
+    to_end = end.place[:, None] - t.place[h]
+    # an end at the vertex itself lies in the direction the geodesic came from, or sets out in
     size = t.length[h]
     arrival = torch.where(end.travelled > 0, -end.direction, end.direction)[:, None]
-    seen = torch.where(seen.abs() > AT_CORNER * size, seen, arrival)
-    here = t.polar_at(h, seen)
-    along = torch.angle(end.direction[:, None] * seen.conj())
+    to_end = torch.where(to_end.abs() > AT_CORNER * size, to_end, arrival)
+    here = t.polar_at(h, to_end)
+    along = torch.angle(end.direction[:, None] * to_end.conj())
     return t.faces[end.face.clamp_min(0)], weight, here + along

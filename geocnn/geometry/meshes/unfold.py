@@ -1,19 +1,27 @@
-"""Shortest paths from vertices to all vertices within a radius, by unfolding, for all bases at once.
+"""Shortest paths from vertices to all vertices within a radius, by unfolding; all bases are computed at once.
 
-A shortest path is straight across unfolded faces, and bends only at vertices of more than 2π and on the
-boundary (Mitchell, Mount & Papadimitriou 1987). So what a vertex sees is followed outwards as windows.
+A shortest path is straight in faces that are unfolded into one plane. It bends only at vertices whose corners
+sum to more than 2π, and on the boundary (Mitchell, Mount & Papadimitriou 1987). The algorithm therefore looks
+outwards from each base vertex, face by face, and keeps for each vertex the shortest line of sight.
 
-             c               A window is a bundle of rays across the same edges, laid out in the plane of the
-            ╱ ╲              face they started in. It looks across an edge a → b, between its rays `low` and
-           ╱   ╲             `high`; c is the third corner of the face behind. Where c lies between the rays
-   left   ╱     ╲   right    it is seen, and the window parts in two: rays to the right of c go on across
-         b ◂───── a          a → c, those to the left across c → b. In the shadow of a vertex that paths bend
-          ╲ ╲   ╱ ╱          at new windows open. A window is dropped where no ray of it gets to its edge
-      high ╲ ╲ ╱ ╱ low       within the radius, or where a shorter way is known to all it may see.
-             source
+           c            A *window* is a bundle of rays that leave one *source* and cross the same edges. It
+          ╱ ╲           lies in the plane of the source's face, and looks across an edge a → b, between its
+         ╱   ╲          rays `low` and `high`; c is the third corner of the face behind that edge.
+ left = b ◂── a = right
+         ╲   ╱          In each round a window moves on by one face. If c lies between its rays, the source
+     high ╲ ╱ low       sees c, and the ray through c splits the window: the right part continues across
+        source          a → c, the left part across c → b. A part farther than the radius is dropped.
 
-A disc of k rings takes some 5 k³ windows a base, each about 60 float64 operations, and holds about 4 k² of
-them at once, 96 bytes each.
+     ╲ shadow ╱         Behind a vertex v whose corners sum to more than 2π lies a *shadow*, which no ray
+      ╲      ╱          enters: the directions more than π from the way back, on both sides. The shortest
+       ╲    ╱           paths into it bend at v. So v becomes a source itself, whose windows fill the shadow.
+        ╲  ╱            A boundary vertex is treated in the same way.
+          v
+          │             Every few rounds the nearest sighting of each vertex is determined. Windows that
+        source          cannot hold a shortest path are dropped, and new windows open in the shadows.
+
+A disc of k rings takes about 5 k³ windows per base, each about 60 float64 operations. About 4 k² of them are
+open at once, 96 bytes each.
 """
 
 from __future__ import annotations
@@ -22,6 +30,7 @@ import math
 from typing import NamedTuple, TypeVar
 
 import torch
+from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.core.half_edges import around_face
@@ -30,18 +39,19 @@ from geocnn.geometry.meshes.triangulation import Triangulation
 from geocnn.groups.planar import wrapped
 
 SIGHT = 5e-12
-"""Radians by which a vertex may lie beside a window and still be seen: so rounding does not lose what lies
-exactly behind another vertex where the surface is flat. Also the least angle of a shadow.
+"""A vertex may lie this many radians beside a window and is still seen. Without this margin, rounding would
+lose vertices that lie exactly behind another one where the surface is flat. It is also the least angle of a
+shadow.
 """
 
 ROUNDS = 16
-"""Rounds between sortings, which keep the nearest of what is seen, drop windows behind it, and open those in
-its shadows. A few rings take one; on a long way windows would multiply without.
+"""Rounds between two clean-ups. These keep the nearest sighting of each vertex, drop windows, and open new
+ones in shadows. A disc of a few rings needs one clean-up; over long distances windows would multiply without.
 """
 
 OPEN = 200_000
-"""Windows meant to be open at once, which says how many bases are taken together: 20 MB, so that a round's
-intermediate results stay near the processor.
+"""Windows that are open at once, roughly; this determines how many bases are computed together. They take
+20 MB, so the intermediate results of a round stay in the processor's cache.
 """
 
 
@@ -49,60 +59,69 @@ Rows = TypeVar("Rows", bound=tuple)
 
 
 class Unfolded(NamedTuple):
-    """P pairs (base, vertex), sorted, and the shortest path of each: vector [P] (complex), its length in the
-    polar direction in which it leaves the base; arrival [P], the polar direction at the vertex of what is
-    parallel to that along the path; met [P], whether the straightest geodesic with that vector ends at the
-    vertex (`aiming` says how closely, and turns vectors by as little where it does only then).
+    """P pairs (base, vertex), sorted, and the shortest path of each pair.
+
+    base: position in the list of bases. vector: the path's length, in the polar direction in which it leaves
+    the base. arrival: the polar direction, at the vertex, of the vector that is parallel to that direction
+    along the path. met: whether the straightest geodesic along `vector` ends at the vertex; `aim.CLOSE` says
+    how closely. Where only a slightly turned vector leads there, `vector` and `arrival` are turned.
     """
 
-    base: Tensor
-    vertex: Tensor
-    vector: Tensor
-    arrival: Tensor
-    met: Tensor
+    base: Int64[Tensor, " p"]
+    vertex: Int64[Tensor, " p"]
+    vector: Complex128[Tensor, " p"]
+    arrival: Float64[Tensor, " p"]
+    met: Bool[Tensor, " p"]
 
 
 class _Sources(NamedTuple):
-    """Corners that windows open in: which of the bases [S], the corner's clockwise half-edge [S], the
-    distance gone [S] to get there. Behind a bend also the polar direction `leaving` the base and that
-    `parallel` to it at the corner, both [S]; NaN at a base.
+    """Corners in which windows open: corners at the bases, and corners behind a vertex where paths bend.
+
+    corner: its clockwise half-edge. distance: length of the path from the base to the corner's vertex. Two
+    polar directions describe a path that bends: in `leaving` it leaves the base, and `parallel` is that
+    direction transported to the corner's vertex along the path. Both are NaN at a base.
     """
 
-    base: Tensor
-    corner: Tensor
-    gone: Tensor
-    leaving: Tensor
-    parallel: Tensor
+    base: Int64[Tensor, " s"]
+    corner: Int64[Tensor, " s"]
+    distance: Float64[Tensor, " s"]
+    leaving: Float64[Tensor, " s"]
+    parallel: Float64[Tensor, " s"]
 
 
 class _Windows(NamedTuple):
-    """The source [W], the half-edge [W] looked across, where its tail (right) and head (left) lie, and the
-    rays low and high as unit vectors; all complex [W], the source at 0, its corner's half-edge along 1.
+    """Windows in the plane of their source's face: the source is at 0, its corner's half-edge along 1.
+
+    source: row of `_Sources`. edge: the half-edge that the window looks across, with its tail at `right` and
+    its head at `left`. low, high: the outermost rays, as unit vectors.
     """
 
-    source: Tensor
-    edge: Tensor
-    right: Tensor
-    left: Tensor
-    low: Tensor
-    high: Tensor
+    source: Int64[Tensor, " w"]
+    edge: Int64[Tensor, " w"]
+    right: Complex128[Tensor, " w"]
+    left: Complex128[Tensor, " w"]
+    low: Complex128[Tensor, " w"]
+    high: Complex128[Tensor, " w"]
 
 
-class _Seen(NamedTuple):
-    """Vertices that sources [P] see: the corner [P] (its clockwise half-edge) they are seen in; complex [P],
-    where they and that half-edge as a vector come to lie; whether behind another vertex [P].
+class _Sightings(NamedTuple):
+    """Vertices that sources see, in the plane of the source's face.
+
+    corner: the clockwise half-edge of the corner in which the ray reaches the vertex. place: where the vertex
+    lies. side: that half-edge as a vector. touches: whether the ray passes (nearly) through another vertex.
     """
 
-    source: Tensor
-    corner: Tensor
-    place: Tensor
-    side: Tensor
-    behind: Tensor
+    source: Int64[Tensor, " p"]
+    corner: Int64[Tensor, " p"]
+    place: Complex128[Tensor, " p"]
+    side: Complex128[Tensor, " p"]
+    touches: Bool[Tensor, " p"]
 
 
-def unfold(t: Triangulation, base: Tensor, radius: float) -> Unfolded:
-    """The shortest paths no longer than the radius from vertices base [B] to all vertices, a base itself
-    among them (vector and arrival 0). Lengths are exact.
+def unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float) -> Unfolded:
+    """Compute the shortest paths from each base vertex to all vertices within the radius.
+
+    Lengths are exact. Each base is paired with itself too, with vector and arrival 0.
     """
     rings = radius / float(t.length.mean()) if len(t.length) else 0.0
     size = max(1, int(OPEN / (12 + 4 * min(rings**2, len(t.vertices)))))
@@ -111,32 +130,32 @@ def unfold(t: Triangulation, base: Tensor, radius: float) -> Unfolded:
     return Unfolded(*(torch.cat(x) for x in zip(*parts, strict=True)))
 
 
-def _unfold(t: Triangulation, base: Tensor, radius: float) -> Unfolded:
+def _unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float) -> Unfolded:
     sources, low, high = _around(t, base)
     windows, ends = _open(t, sources, 0, low, high)
-    found, known = [_within(ends, sources, radius)], 0
+    batches, n_before = [_within(ends, sources, radius)], 0
     while True:
         for _ in range(ROUNDS):
-            windows, seen = _advance(t, windows, radius - _take(sources.gone, windows.source))
-            found.append(seen)
-        nearest = _nearest(t, sources, seen := _joined(*found))
-        seen, fresh = _chosen(seen, nearest), (nearest >= known).nonzero()[:, 0]
-        windows = _not_farther(t, base, sources, windows, seen)
-        shadows, low, high = _shadows(t, sources, _chosen(seen, fresh))
+            windows, sightings = _advance(t, windows, radius - _take(sources.distance, windows.source))
+            batches.append(sightings)
+        nearest = _nearest(t, sources, sightings := _joined(*batches))
+        sightings, new = _rows(sightings, nearest), (nearest >= n_before).nonzero()[:, 0]
+        windows = _not_farther(t, base, sources, windows, sightings)
+        shadows, low, high = _shadows(t, sources, _rows(sightings, new))
         opened, ends = _open(t, shadows, len(sources.base), low, high)
         sources, windows = _joined(sources, shadows), _joined(windows, opened)
-        found, known = [seen, _within(ends, sources, radius)], len(seen.source)
+        batches, n_before = [sightings, _within(ends, sources, radius)], len(sightings.source)
         if not len(windows.source):
-            return _paths_to(t, base, sources, seen)
+            return _paths_to(t, base, sources, sightings)
 
 
 def _joined(*parts: Rows) -> Rows:
-    """Tuples of tensors, one after the other."""
+    """Concatenate tuples of tensors, field by field."""
     return type(parts[0])(*(torch.cat(x) for x in zip(*parts, strict=True)))
 
 
-def _chosen(values: Rows, k: Tensor) -> Rows:
-    """Those k of a tuple's rows."""
+def _rows(values: Rows, k: Tensor) -> Rows:
+    """Select rows k from every tensor of a tuple."""
     return type(values)(*(_take(x, k) for x in values))
 
 
@@ -145,8 +164,8 @@ def _take(x: Tensor, k: Tensor) -> Tensor:
     return x.index_select(0, k)
 
 
-def _fan(t: Triangulation, vertex: Tensor) -> tuple[Tensor, Tensor]:
-    """All half-edges that leave vertices [K]: (which of the K, half-edge)."""
+def _fan(t: Triangulation, vertex: Int64[Tensor, " k"]) -> tuple[Int64[Tensor, " h"], Int64[Tensor, " h"]]:
+    """Return all half-edges that leave the vertices, as (position in `vertex`, half-edge)."""
     counts = t.fan_ptr.diff()[vertex]
     which = torch.repeat_interleave(torch.arange(len(vertex), device=vertex.device), counts)
     rank = torch.arange(len(which), device=vertex.device) - (counts.cumsum(0) - counts)[which]
@@ -158,12 +177,14 @@ def _unit(angle: Tensor) -> Tensor:
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
-    """The signed area of two complex vectors' parallelogram."""
+    """Return the signed area of the parallelogram of two complex vectors."""
     return (a.conj() * b).imag
 
 
-def _around(t: Triangulation, base: Tensor) -> tuple[_Sources, Tensor, Tensor]:
-    """All corners at the bases, and the angles [S] each spans, from its half-edge on."""
+def _around(
+    t: Triangulation, base: Int64[Tensor, " b"]
+) -> tuple[_Sources, Float64[Tensor, " s"], Float64[Tensor, " s"]]:
+    """Return all corners at the bases, and the least and greatest angle of each, 0 and the whole corner."""
     which, h = _fan(t, base)
     angle = t.angle[h]
     unknown = torch.full_like(angle, math.nan)
@@ -171,37 +192,44 @@ def _around(t: Triangulation, base: Tensor) -> tuple[_Sources, Tensor, Tensor]:
 
 
 def _open(
-    t: Triangulation, sources: _Sources, first: int, low: Tensor, high: Tensor
-) -> tuple[_Windows, _Seen]:
-    """The windows of sources, numbered from `first`, between angles low and high [S] in their corners, and
-    the ends of the edges they look across, where these lie in between.
+    t: Triangulation, sources: _Sources, first: int, low: Float64[Tensor, " s"], high: Float64[Tensor, " s"]
+) -> tuple[_Windows, _Sightings]:
+    """Open a window in each source's corner, between the angles `low` and `high`.
+
+    Sources are numbered from `first`. Also return the sightings of the two ends of the edge opposite the
+    source, as far as they lie between these angles.
     """
     h, onward, last = sources.corner, around_face(sources.corner, 1), around_face(sources.corner, 2)
     number = torch.arange(first, first + len(h), device=h.device)
     right = torch.complex(t.length[h], torch.zeros_like(t.length[h]))
     left = torch.polar(t.length[last], t.angle[h])
     along = torch.zeros_like(h, dtype=torch.bool)
-    ends = _Seen(number, onward, right, left - right, along), _Seen(number, last, left, -left, along)
+    ends = (
+        _Sightings(number, onward, right, left - right, along),
+        _Sightings(number, last, left, -left, along),
+    )
     between = (low <= SIGHT).nonzero()[:, 0], (high >= t.angle[h] - SIGHT).nonzero()[:, 0]
-    seen = _joined(*(_chosen(x, k) for x, k in zip(ends, between, strict=True)))
-    return _Windows(number, onward, right, left, _unit(low), _unit(high)), seen
+    sightings = _joined(*(_rows(x, k) for x, k in zip(ends, between, strict=True)))
+    return _Windows(number, onward, right, left, _unit(low), _unit(high)), sightings
 
 
-def _within(seen: _Seen, sources: _Sources, radius: float) -> _Seen:
-    near = seen.place.abs() + sources.gone[seen.source] <= radius
-    return _chosen(seen, near.nonzero()[:, 0])
+def _within(sightings: _Sightings, sources: _Sources, radius: float) -> _Sightings:
+    near = sightings.place.abs() + sources.distance[sightings.source] <= radius
+    return _rows(sightings, near.nonzero()[:, 0])
 
 
-def _advance(t: Triangulation, w: _Windows, reach: Tensor) -> tuple[_Windows, _Seen]:
-    """Windows one face on, as far as they come within reach [W] of their sources, and what they see there."""
+def _advance(t: Triangulation, w: _Windows, reach: Float64[Tensor, " w"]) -> tuple[_Windows, _Sightings]:
+    """Propagate windows across one face, dropping parts farther than `reach` from their source; also return
+    the vertices that became visible.
+    """
     on_right, on_left, share = (_take(x, w.edge) for x in t.beyond)
     apex = w.left + (w.right - w.left) * share
     r = (apex.real.square() + apex.imag.square()).sqrt()
     above, below, slack = _cross(w.low, apex), _cross(apex, w.high), SIGHT * r
     k = ((above >= -slack) & (below >= -slack) & (r <= reach) & (on_left >= 0)).nonzero()[:, 0]
-    behind = torch.minimum(above, below) <= touching(t).clamp_min(SIGHT) * r
-    seen = _chosen(_Seen(w.source, on_left, apex, w.left - apex, behind), k)
-    # rays on either side of the apex, which may lie beside all of them
+    touches = torch.minimum(above, below) <= touching(t).clamp_min(SIGHT) * r
+    sightings = _rows(_Sightings(w.source, on_left, apex, w.left - apex, touches), k)
+    # the apex may lie outside the window: then only one of the parts has rays
     right, left, ray = above > slack, below > slack, apex * (1 / r)
     high, low = torch.where(left, ray, w.high), torch.where(right, ray, w.low)
     right = right & (on_right >= 0) & _reaches(w.right, apex, w.low, high, reach)
@@ -211,30 +239,41 @@ def _advance(t: Triangulation, w: _Windows, reach: Tensor) -> tuple[_Windows, _S
         (w.source, on_right, w.right, apex, w.low, high), (w.source, on_left, apex, w.left, low, w.high),
         strict=True,
     )  # fmt: skip
-    return _Windows(*(torch.cat([_take(x, i), _take(y, j)]) for x, y in parts)), seen
+    return _Windows(*(torch.cat([_take(x, i), _take(y, j)]) for x, y in parts)), sightings
 
 
-def _reaches(right: Tensor, left: Tensor, low: Tensor, high: Tensor, reach: Tensor) -> Tensor:
-    """Whether the part of an edge between two rays comes within reach of 0."""
+def _reaches(
+    right: Complex128[Tensor, " w"],
+    left: Complex128[Tensor, " w"],
+    low: Complex128[Tensor, " w"],
+    high: Complex128[Tensor, " w"],
+    reach: Float64[Tensor, " w"],
+) -> Bool[Tensor, " w"]:
+    """Check whether the part of an edge between two rays comes within reach of 0."""
     edge, area = left - right, _cross(right, left)
     from_low, from_high = low.conj() * edge, high.conj() * edge
-    # a ray meets the edge's line at area / (ray × edge); between the rays the line may come nearer still
+    # A ray meets the edge's line at the distance area / (ray × edge). Between the rays only the foot of the
+    # perpendicular from 0 can be nearer.
     foot = (from_low.real <= 0) & (from_high.real >= 0)
     nearest = foot & (area.square() <= reach.square() * (edge.real.square() + edge.imag.square()))
     return (area <= reach * torch.maximum(from_low.imag, from_high.imag)) | nearest
 
 
-def _shadows(t: Triangulation, sources: _Sources, seen: _Seen) -> tuple[_Sources, Tensor, Tensor]:
-    """The corners, and the angles from and to in each, in the shadow of vertices seen: more than π away, on
-    either side, from the direction they are seen from.
+def _shadows(
+    t: Triangulation, sources: _Sources, sightings: _Sightings
+) -> tuple[_Sources, Float64[Tensor, " s"], Float64[Tensor, " s"]]:
+    """Return the shadows of the vertices seen, as corners and the angles at which they begin and end in each.
+
+    A direction lies in the shadow if its angle to the way back is more than π on both sides.
     """
-    vertex = t.tail[seen.corner]
+    vertex = t.tail[sightings.corner]
     bends = t.boundary[vertex] | (t.scale[vertex] < 1 - SIGHT)
-    seen = _chosen(seen, bends.nonzero()[:, 0])
-    distance, leaving, arrival, back = _paths(t, sources, seen)
-    vertex = t.tail[seen.corner]
+    sightings = _rows(sightings, bends.nonzero()[:, 0])
+    distance, leaving, arrival, back = _paths(t, sources, sightings)
+    vertex = t.tail[sightings.corner]
     edge, straight = t.boundary[vertex], math.pi * t.scale[vertex]
-    # counter-clockwise up to the boundary, or to π on the other side; on the boundary clockwise as well
+    # A shadow starts at the angle π counter-clockwise from the way back and ends at the boundary, or else at
+    # π on the other side. A boundary vertex has a second shadow, on its clockwise side.
     width = torch.cat([t.total[vertex] - torch.where(edge, back + straight, 2 * straight), back - straight])
     start = torch.cat([back + straight, torch.zeros_like(back)])
     k = ((width > SIGHT) & torch.cat([torch.ones_like(edge), edge])).nonzero()[:, 0]
@@ -246,31 +285,33 @@ def _shadows(t: Triangulation, sources: _Sources, seen: _Seen) -> tuple[_Sources
     low, high = (-ahead).clamp_min(0), corner.minimum(width[which] - ahead)
     i = (high - low > SIGHT).nonzero()[:, 0]
     k = k[i]
-    made = _Sources(sources.base[seen.source[k]], h[i], distance[k], leaving[k], arrival[k])
-    return made, (low / scale)[i], (high / scale)[i]
+    shadows = _Sources(sources.base[sightings.source[k]], h[i], distance[k], leaving[k], arrival[k])
+    return shadows, (low / scale)[i], (high / scale)[i]
 
 
-def _paths(t: Triangulation, sources: _Sources, seen: _Seen) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(distance, direction leaving the base, its parallel at the vertex, direction back from the vertex) [P]:
-    directions polar. At a bend the angle to what is parallel stays.
+def _paths(
+    t: Triangulation, sources: _Sources, sightings: _Sightings
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return (distance, leaving, parallel, back) [P] of the paths from the bases to the vertices seen.
+
+    Directions are polar: `leaving` the base, its `parallel` at the vertex, and `back` from the vertex along
+    the path. Along a straight segment the angle from the path to its parallel does not change.
     """
-    source, corner = seen.source, seen.corner
+    source, corner = sightings.source, sightings.corner
     h, at = sources.corner[source], t.tail[corner]
-    first = t.polar[h] + torch.angle(seen.place) * t.scale[t.tail[h]]
-    back = t.polar[corner] + torch.angle(-seen.place * seen.side.conj()) * t.scale[at]
+    first = t.polar[h] + torch.angle(sightings.place) * t.scale[t.tail[h]]
+    back = t.polar[corner] + torch.angle(-sightings.place * sightings.side.conj()) * t.scale[at]
     bent = ~sources.leaving[source].isnan()
     leaving = torch.where(bent, sources.leaving[source], first)
     parallel = back + math.pi + torch.where(bent, sources.parallel[source] - first, torch.zeros_like(first))
-    return seen.place.abs() + sources.gone[source], leaving, parallel, back
+    return sightings.place.abs() + sources.distance[source], leaving, parallel, back
 
 
-def _nearest(t: Triangulation, sources: _Sources, seen: _Seen) -> Tensor:
-    """Each pair of a base and a vertex once, where it was found nearest, and first: which of those seen [P],
-    sorted by pair.
-    """
-    key, order = _pair(t, sources, seen).sort(stable=True)
-    # along a vertex rounding may favour the path that bends by nothing there over the straight one
-    distance = (seen.place.abs() + sources.gone[seen.source] * (1 + 1e-12))[order]
+def _nearest(t: Triangulation, sources: _Sources, sightings: _Sightings) -> Int64[Tensor, " k"]:
+    """Return the nearest sighting of each pair (base, vertex), the first of equals, sorted by pair."""
+    key, order = _pair(t, sources, sightings).sort(stable=True)
+    # a straight path through a vertex is also found as one that bends there by 0: rounding must not prefer it
+    distance = (sightings.place.abs() + sources.distance[sightings.source] * (1 + 1e-12))[order]
     group = torch.cat([key[:1] * 0, (key.diff() != 0).long().cumsum(0)])
     count = int(group[-1]) + 1 if len(group) else 0
     least = distance.new_full((count,), math.inf).scatter_reduce_(0, group, distance, "amin")
@@ -281,56 +322,63 @@ def _nearest(t: Triangulation, sources: _Sources, seen: _Seen) -> Tensor:
     return order[best]
 
 
-def _pair(t: Triangulation, sources: _Sources, seen: _Seen) -> Tensor:
-    return sources.base[seen.source] * len(t.vertices) + t.tail[seen.corner]
+def _pair(t: Triangulation, sources: _Sources, sightings: _Sightings) -> Int64[Tensor, " p"]:
+    return sources.base[sightings.source] * len(t.vertices) + t.tail[sightings.corner]
 
 
-def _not_farther(t: Triangulation, base: Tensor, sources: _Sources, w: _Windows, nearest: _Seen) -> _Windows:
-    """The windows that may hold a shortest path: not those whose last ray is met sooner along the edge, from
-    the end on its other side (Xin & Wang 2009, section 3.2).
+def _not_farther(
+    t: Triangulation, base: Int64[Tensor, " b"], sources: _Sources, w: _Windows, nearest: _Sightings
+) -> _Windows:
+    """Keep the windows that may hold a shortest path (Xin & Wang 2009, section 3.2).
+
+    A window is dropped if the point where its `high` ray meets the edge is nearer by way of the edge's right
+    end, or the point of its `low` ray by way of the left end: then this holds for all its rays.
     """
     if not len(nearest.source):
         return w
     n, owner = len(t.vertices), sources.base[w.source]
     key = _pair(t, sources, nearest)
-    distance = nearest.place.abs() + sources.gone[nearest.source]
+    distance = nearest.place.abs() + sources.distance[nearest.source]
 
     def known(vertex: Tensor) -> Tensor:
-        wanted = owner * n + vertex
-        at = torch.searchsorted(key, wanted).clamp_max(len(key) - 1)
-        d = torch.where(key[at] == wanted, distance[at], math.inf)
+        """The distances of vertices from the windows' bases, infinite where no sighting is known."""
+        pair = owner * n + vertex
+        at = torch.searchsorted(key, pair).clamp_max(len(key) - 1)
+        d = torch.where(key[at] == pair, distance[at], math.inf)
         return torch.where(base[owner] == vertex, torch.zeros_like(d), d)
 
-    gone, edge, area = sources.gone[w.source], w.left - w.right, _cross(w.right, w.left)
+    to_source, edge, area = sources.distance[w.source], w.left - w.right, _cross(w.right, w.left)
     keeps = torch.ones_like(owner, dtype=torch.bool)
     for ray, end, vertex in (
         (w.high, w.right, t.tail[w.edge]), (w.low, w.left, t.tail[around_face(w.edge, 1)])
     ):  # fmt: skip
         r = area / _cross(ray, edge)
-        keeps &= known(vertex) + (r * ray - end).abs() >= (gone + r) * (1 - 1e-9)
-    return _chosen(w, keeps.nonzero()[:, 0])
+        keeps &= known(vertex) + (r * ray - end).abs() >= (to_source + r) * (1 - 1e-9)
+    return _rows(w, keeps.nonzero()[:, 0])
 
 
-def _paths_to(t: Triangulation, base: Tensor, sources: _Sources, seen: _Seen) -> Unfolded:
-    """The paths to what was seen, and from each base to itself."""
-    n, pair = len(t.vertices), _pair(t, sources, seen)
-    # not the way back to a base around a limb
-    out = (t.tail[seen.corner] != base[sources.base[seen.source]]).nonzero()[:, 0]
-    seen = _chosen(seen, out)
-    distance, leaving, arrival, back = _paths(t, sources, seen)
-    met = sources.leaving[seen.source].isnan()
+def _paths_to(
+    t: Triangulation, base: Int64[Tensor, " b"], sources: _Sources, nearest: _Sightings
+) -> Unfolded:
+    """Return the paths to the vertices seen, and a path of length 0 from each base to itself."""
+    n, pair = len(t.vertices), _pair(t, sources, nearest)
+    # a ray may lead around a limb and back to its base: that is no shortest path
+    out = (t.tail[nearest.corner] != base[sources.base[nearest.source]]).nonzero()[:, 0]
+    nearest = _rows(nearest, out)
+    distance, leaving, arrival, back = _paths(t, sources, nearest)
+    met = sources.leaving[nearest.source].isnan()
     # two boundary edges of a vertex of 2π or more have one direction
-    doubted = [(met & (seen.behind | (leaving > 2 * math.pi - SIGHT))).nonzero()[:, 0]]
-    # what bends by as much on both sides of a vertex is parallel to itself
+    doubtful = [(met & (nearest.touches | (leaving > 2 * math.pi - SIGHT))).nonzero()[:, 0]]
+    # a path that bends but stays parallel to itself may be a straightest geodesic
     bent = (~met).nonzero()[:, 0]
-    doubted.append(bent[wrapped(arrival[bent] - back[bent] - math.pi).abs() <= CLOSE])
-    k = torch.cat(doubted)
-    start, goal = base[sources.base[seen.source[k]]], t.tail[seen.corner[k]]
+    doubtful.append(bent[wrapped(arrival[bent] - back[bent] - math.pi).abs() <= CLOSE])
+    k = torch.cat(doubtful)
+    start, goal = base[sources.base[nearest.source[k]]], t.tail[nearest.corner[k]]
     turn, met[k] = aimed(t, start, leaving[k], distance[k], goal)
     leaving[k], arrival[k] = leaving[k] + turn, arrival[k] + turn
     own = torch.arange(len(base), device=base.device) * n + base
-    still = torch.zeros_like(own, dtype=distance.dtype)
+    zero = torch.zeros_like(own, dtype=distance.dtype)
     key, order = torch.cat([pair[out], own]).sort()
-    vector = torch.cat([torch.polar(distance, leaving), torch.complex(still, still)])
-    arrival, met = torch.cat([arrival, still]), torch.cat([met, torch.ones_like(own, dtype=torch.bool)])
+    vector = torch.cat([torch.polar(distance, leaving), torch.complex(zero, zero)])
+    arrival, met = torch.cat([arrival, zero]), torch.cat([met, torch.ones_like(own, dtype=torch.bool)])
     return Unfolded(key // n, key % n, vector[order], arrival[order], met[order])
