@@ -1,9 +1,10 @@
-"""Triangle meshes of one side or two, from arrays and files."""
+"""Make triangle meshes, of one side or two, from arrays and files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -21,16 +22,17 @@ from geocnn.geometry.meshes.surface import Mesh, two_sided
 def mesh(
     vertices: ArrayLike | Tensor | HasTriangles, faces: ArrayLike | Tensor | None = None
 ) -> Mesh | OneSidedMesh:
-    """A triangle mesh: vertices [N, 3] in any unit of length, faces [F, 3] vertex ids, counter-clockwise
-    from outside; or one object that has both, like a `RawMesh` or a mesh of trimesh.
+    """Make a triangle mesh from vertices [N, 3] in any unit of length and faces [F, 3], or from one object
+    that has both, like a `RawMesh` or a mesh of trimesh. Faces are vertex ids, counter-clockwise seen from
+    outside.
 
-    Vertices and faces keep their order; boundaries, several components and isolated vertices are kept as they
-    are. Where a component has only one side, like a Möbius band, it is a OneSidedMesh, whose features are of
-    group O(2). Geometry is not differentiated: vertices are detached, and no gradient of an end point, a
-    transporter or a stencil flows back to them.
+    Vertices and faces keep their order. Boundaries, several components and isolated vertices are allowed. If
+    a component has only one side, like a Möbius band, the result is a OneSidedMesh, whose features are of
+    group O(2). Geometry is not differentiated: vertices are detached, and no gradient flows back to them from
+    end points, transporters or stencils.
 
-    Raises GeometryError for what is no 2-manifold, or not wound alike where it could be: for just what
-    `diagnose` calls not usable. It names the elements and the repairs.
+    Raises GeometryError for faces that form no 2-manifold, and for faces that could be oriented alike and are
+    not; these are the meshes that `diagnose` calls not usable. It names the elements and the repairs.
 
     >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
     >>> s.n_points, round(float(s.areas.sum()), 3)
@@ -42,19 +44,21 @@ def mesh(
     return unchecked_mesh(*check_triangles(*vertices_and_faces(vertices, faces)))
 
 
-def unchecked_mesh(v: Tensor, f: Tensor) -> Mesh | OneSidedMesh:
-    """The mesh of vertices [N, 3] float64 and faces [F, 3] int64 without a fatal defect."""
+def unchecked_mesh(v: Float64[Tensor, "v 3"], f: Int64[Tensor, "f 3"]) -> Mesh | OneSidedMesh:
+    """Make a mesh from vertices and faces without a fatal defect."""
     if wound_alike(f, len(v)):
         return two_sided(v, f)
     return one_sided(two_sided(v.repeat(2, 1), double_cover(f, len(v))))
 
 
 def load(path: str | Path) -> Mesh | OneSidedMesh:
-    """The mesh in a file that `read_mesh` reads, vertex for vertex.
+    """Load a mesh from a file that `read_mesh` reads; its vertices keep their order.
 
-    Raises GeometryError for a file that cannot be read, as `read_mesh` does, and for just what
-    `geocnn inspect` finds to be no surface: polygons; a soup of loose triangles, as nearly every .stl file
-    is; and what `mesh` refuses. It names the repairs, and the command that makes them.
+    Raises GeometryError for a file that `read_mesh` cannot read, and for a mesh that is no surface: polygons;
+    a soup of loose triangles, as in nearly every .stl file; and what `mesh` refuses. It names the repairs and
+    the command that makes them. `geocnn inspect` reports the same defects.
+
+    >>> load("scan.ply")  # doctest: +SKIP
     """
     raw = read_whole_mesh(path)
     check_surface(raw, f'read_mesh("{path}")', path)
@@ -62,6 +66,6 @@ def load(path: str | Path) -> Mesh | OneSidedMesh:
 
 
 def check_mesh(surface: Surface, wanted: str) -> None:
-    """Raises GeometryError unless the surface is a triangle mesh, of one side or two."""
+    """Raise GeometryError unless the surface is a triangle mesh, of one side or two."""
     if not isinstance(surface, Mesh | OneSidedMesh):
         raise GeometryError(f"{wanted} take a triangle mesh, got a {type(surface).__name__}")

@@ -1,10 +1,11 @@
-"""The edges of a triangulation as connections: between its vertices along them, between its faces across."""
+"""Connections of a triangulation: between vertices along its edges, and between faces across its edges."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.core.connection import Connection
@@ -12,37 +13,37 @@ from geocnn.geometry.core.half_edges import following
 from geocnn.geometry.meshes.triangulation import Triangulation
 
 
-def halves(t: Triangulation) -> Tensor:
-    """One half-edge of each edge [E], the lower of two."""
+def halves(t: Triangulation) -> Int64[Tensor, " e"]:
+    """Return one half-edge per edge, of two the lower."""
     h = torch.arange(len(t.tail), device=t.faces.device)
     return h[(t.twin < 0) | (h < t.twin)]
 
 
-def along_edges(t: Triangulation, h: Tensor) -> Connection:
-    """The edges that half-edges h [E] run along, between the axes of their ends.
+def along_edges(t: Triangulation, h: Int64[Tensor, " e"]) -> Connection:
+    """Return the transport along half-edges h, between the axes of their two ends.
 
-    A direction keeps its polar angle to the edge: what leaves along it arrives along it.
+    A direction keeps its polar angle to the edge: the direction along the edge at one end becomes the
+    direction along the edge at the other.
     """
     onward = following(h)
     head = t.tail[onward]
-    # the edge seen from its head, counted from the face's other edge there
+    # the direction back along the edge from its head: one corner past the face's next half-edge
     back = t.polar[onward] + t.angle[onward] * t.scale[head]
     return Connection(t.tail[h], head, t.polar[h] - back - math.pi)
 
 
-def hinge(t: Triangulation, h: Tensor) -> Tensor:
-    """The angle [K] from the plane of the face across half-edges h [K] to that of h's own face, laid flat
-    beside it.
+def hinge(t: Triangulation, h: Int64[Tensor, " k"]) -> Float64[Tensor, " k"]:
+    """Return the angles that take directions in the face across h to directions in h's own face, if both
+    faces are laid flat.
     """
     return torch.angle(-t.side[h] * t.side[t.twin[h]].conj())
 
 
-def across_edges(t: Triangulation, h: Tensor) -> Connection:
-    """The dual connection: faces as points, in the gauge of their planes (e₁ along the first edge), joined
-    across those of the half-edges h that have a twin.
+def across_edges(t: Triangulation, h: Int64[Tensor, " e"]) -> Connection:
+    """Return the dual connection: faces are its points, joined across the half-edges h that have a twin.
 
-    Nothing is rescaled here, so the holonomy around a vertex is its angle defect; every curvature of the mesh
-    is a defect.
+    The gauge of a face has e₁ along the face's first edge. Angles are not rescaled, so the holonomy around a
+    vertex is its angle defect, and all curvature of the mesh sits in these defects.
     """
     h = h[t.twin[h] >= 0]
     return Connection(h // 3, t.twin[h] // 3, hinge(t, h))

@@ -1,8 +1,9 @@
-"""Points inside the faces of a mesh: that they lie there, and where in the plane of their face."""
+"""Points inside the faces of a mesh: check that they lie there, and find their place in the face's plane."""
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Complex128
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -10,25 +11,27 @@ from geocnn.geometry.core.results import SurfacePoint
 from geocnn.geometry.meshes.triangulation import Triangulation
 
 ON_EDGE = 1e-6
-"""The barycentric coordinate below which a point of a face counts as on the edge opposite: float32 has seven
-digits.
+"""A point of a face counts as on an edge if its barycentric coordinate for the opposite corner is below this:
+float32 has seven digits.
 """
 
 
 def check_face_points(points: SurfacePoint, n_faces: int, like: Tensor) -> SurfacePoint:
-    """The points as tensors on the device of `like`, float64, rounding below 0 or off the sum 1 removed.
+    """Return the points as float64 tensors on the device of `like`, with coordinates ≥ 0 that sum to 1.
 
-    Raises GeometryError unless the faces are among the first n_faces and each point lies in its own.
+    Raises GeometryError if a face is not among the first n_faces, or a point lies outside its face.
     """
     try:
         face = torch.as_tensor(points.face, device=like.device)
         barycentric = torch.as_tensor(points.barycentric, device=like.device)
     except (TypeError, ValueError, RuntimeError) as no_numbers:
-        raise GeometryError(f"points in faces are face [K] and barycentric [K, 3]: {no_numbers}") from None
+        raise GeometryError(
+            f"give points in faces as face [K] and barycentric [K, 3]: {no_numbers}"
+        ) from None
     sizes = face.ndim == 1 and barycentric.shape == (len(face), 3)
     if not sizes or face.dtype != torch.int64 or barycentric.is_complex():
         raise GeometryError(
-            "points in faces are face [K] int64 and barycentric [K, 3], real; got "
+            "give points in faces as face [K] int64 and barycentric [K, 3], real; got "
             f"{list(face.shape)} {face.dtype} and {list(barycentric.shape)} {barycentric.dtype}"
         )
     barycentric = barycentric.to(like)
@@ -45,6 +48,6 @@ def check_face_points(points: SurfacePoint, n_faces: int, like: Tensor) -> Surfa
     return SurfacePoint(face, inside / inside.sum(1, keepdim=True))
 
 
-def in_plane(t: Triangulation, points: SurfacePoint) -> Tensor:
-    """The points' places [K] (complex) in the planes of their faces."""
+def in_plane(t: Triangulation, points: SurfacePoint) -> Complex128[Tensor, " k"]:
+    """Return the places of points in the planes of their faces, as complex numbers."""
     return (points.barycentric * t.place.view(-1, 3)[points.face]).sum(1)

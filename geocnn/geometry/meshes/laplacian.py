@@ -1,10 +1,11 @@
-"""The connection Laplacian of a mesh, and vectors carried everywhere by its heat."""
+"""The connection Laplacian of a mesh, and the extension of vectors to the whole mesh by its heat flow."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -17,15 +18,17 @@ from geocnn.groups.planar import Element, act, compose, inverse
 
 
 class ConnectionLaplacian(NamedTuple):
-    """matrix [N·d, N·d]: torch sparse COO, coalesced, real and symmetric; mass [N·d]. It acts on a
-    field x [N, d] as matrix @ x.flatten(); −Δ is the matrix over the mass.
+    """The stiffness matrix and the mass of fields x [N, d]: the matrix acts as matrix @ x.flatten(), and −Δ
+    is the matrix divided by the mass.
+
+    matrix [N·d, N·d]: torch sparse COO, coalesced, real and symmetric. mass [N·d]: areas of the vertices.
     """
 
     matrix: Tensor
     mass: Tensor
 
     def to_scipy(self):
-        """(matrix, mass) as a csr_array, entries that are 0 among them, and a NumPy array."""
+        """Return (matrix, mass) as a SciPy csr_array, which stores entries of 0 too, and a NumPy array."""
         from scipy.sparse import coo_array
 
         value, index = self.matrix.values().cpu().numpy(), self.matrix.indices().cpu().numpy()
@@ -33,14 +36,16 @@ class ConnectionLaplacian(NamedTuple):
 
 
 def connection_laplacian(mesh: Mesh | OneSidedMesh, frequency: int = 1) -> ConnectionLaplacian:
-    """The matrix of the Dirichlet energy ½ ∫ |∇x|² of frequency-n fields in the mesh's present frames.
+    """Return the matrix of the Dirichlet energy ½ ∫ |∇x|² of frequency-n fields in the mesh's present frames.
 
-    ½ Σ w_ij |x_i − ρ_n(g_ij) x_j|² over edges, w the half sums of cotangents (Knöppel et al. 2013), g_ij the
-    transporter j → i along the edge. d = 2 real components a point, one for frequency 0, where it is the
-    cotangent Laplacian. Every edge has its entries, also where its cotangents add up to 0. Positive
-    semi-definite where no weight is negative, as on Delaunay meshes. The mass is the vertex areas.
+    The energy is ½ Σ w_ij |x_i − ρ_n(g_ij) x_j|², summed over edges (Knöppel et al. 2013): w_ij is half the
+    sum of the cotangents opposite the edge, g_ij the transporter j → i along it. Fields have d = 2 real
+    components per point; for frequency 0 they have one, and this is the cotangent Laplacian. Every edge has
+    entries, even if its cotangents cancel. The matrix is positive semi-definite if no weight is negative, as
+    on Delaunay meshes.
 
-    Raises GeometryError for a coarser level, whose points are not joined by edges, and a negative frequency.
+    Raises GeometryError for a coarser level, whose points are not joined by edges, and for a frequency that
+    is negative or no whole number.
 
     >>> from geocnn.geometry import mesh
     >>> square = mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]])
@@ -49,9 +54,9 @@ def connection_laplacian(mesh: Mesh | OneSidedMesh, frequency: int = 1) -> Conne
     """
     check_mesh(mesh, "connection Laplacians")
     if mesh.n_points < mesh.n_vertices:
-        raise GeometryError("a coarser level's points are not joined by edges; ask the finest level")
+        raise GeometryError("the points of a coarser level are not joined by edges; give the finest level")
     if not isinstance(frequency, int) or frequency < 0:
-        raise GeometryError(f"a frequency is a whole number, 0 or more, got {frequency}")
+        raise GeometryError(f"frequency must be a whole number, 0 or more, got {frequency}")
     n = mesh.n_points
     i, j, angle, flip = mesh.connection()
     w = edge_weights(mesh)
@@ -80,8 +85,10 @@ def connection_laplacian(mesh: Mesh | OneSidedMesh, frequency: int = 1) -> Conne
     return ConnectionLaplacian(matrix.coalesce(), mesh.areas.repeat_interleave(d))
 
 
-def edge_weights(mesh: Mesh | OneSidedMesh) -> Tensor:
-    """Half the sum of the cotangents of the corners that face each edge [E] of `mesh.half_edges()`."""
+def edge_weights(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " e"]:
+    """Return half the sum of the cotangents of the corners opposite each edge, in the order of
+    `mesh.half_edges()`.
+    """
     t = mesh.triangulation
     h = torch.arange(len(t.tail), device=t.faces.device)
     previous = preceding(h)
@@ -91,13 +98,18 @@ def edge_weights(mesh: Mesh | OneSidedMesh) -> Tensor:
     return half[here] + torch.where(beyond < 0, torch.zeros_like(half[here]), half[beyond])
 
 
-def extend_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
-    """The field [N, 2] that carries vectors [K, 2] at points base [K] over the whole mesh: at each point the
-    nearest one's, transported along the shortest geodesic, smoothed where they meet (the vector heat method,
-    Sharp, Soliman & Crane 2019). Components in the present frames; 0 on components without a base.
+def extend_vectors(
+    mesh: Mesh, base: Int64[Tensor, " k"], vectors: Float[Tensor, "k 2"]
+) -> Float64[Tensor, "n 2"]:
+    """Extend vectors given at base points to a field on the whole mesh (the vector heat method, Sharp,
+    Soliman & Crane 2019).
 
-    potpourri3d solves it, on the intrinsic Delaunay triangulation. Raises GeometryError where it is not
-    installed, for ids out of range or given twice, and vectors that do not fit or are not finite.
+    The field at a point is the vector of the nearest base, transported along the shortest geodesic; it is
+    smooth where the regions of two bases meet. Components are in the present frames, and 0 on mesh components
+    without a base. potpourri3d solves the equations on the intrinsic Delaunay triangulation.
+
+    Raises GeometryError if potpourri3d is not installed, for ids out of range or given twice, and for vectors
+    of another shape, of length 0 or not finite.
 
     >>> from geocnn.geometry import mesh
     >>> square = mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]])
@@ -108,33 +120,35 @@ def extend_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
         raise GeometryError(f"the vector heat method takes a mesh of two sides, got a {type(mesh).__name__}")
     vectors = _check_vectors(mesh, base, vectors)
     t, vertex = mesh.triangulation, mesh.vertex[base]
-    # a component without a base has no heat and would be NaN
+    # a component without a base receives no heat and would be NaN
     part = parts(t)
-    kept = t.faces[torch.isin(part[t.faces[:, 0]], part[vertex])]
-    used, faces = kept.unique(return_inverse=True)
+    warm = t.faces[torch.isin(part[t.faces[:, 0]], part[vertex])]
+    used, faces = warm.unique(return_inverse=True)
     bare = ~torch.isin(vertex, used)
     if bool(bare.any()):
-        raise GeometryError(f"points {base[bare][:8].tolist()} have no faces: nothing leads away from them")
+        raise GeometryError(
+            f"points {base[bare][:8].tolist()} have no faces, so nothing leads away from them; leave them out"
+        )
     solver = heat_solver(t.vertices[used], faces)
     first = torch.as_tensor(solver.get_tangent_frames()[0]).to(t.vertices)
     to_axis = torch.zeros_like(t.scale)
     to_axis[used] = drawn_axes(t, used, first)
-    # their components → directions from our axis → components in the present frames
-    out = compose((mesh.anchor, mesh.flipped), (to_axis[mesh.vertex], None))
-    into, flip = inverse(out)
-    given = _acted((into[base], None if flip is None else flip[base]), vectors)
-    solved = solver.transport_tangent_vectors(torch.searchsorted(used, vertex).tolist(), given.tolist())
+    # from potpourri3d's components to directions from our axis, and on to components in the present frames
+    to_frames = compose((mesh.anchor, mesh.flipped), (to_axis[mesh.vertex], None))
+    angle, flip = inverse(to_frames)
+    sources = _acted((angle[base], None if flip is None else flip[base]), vectors)
+    solution = solver.transport_tangent_vectors(torch.searchsorted(used, vertex).tolist(), sources.tolist())
     field = torch.zeros(len(t.vertices), 2, dtype=vectors.dtype, device=vectors.device)
-    field[used] = torch.as_tensor(solved).to(field)
-    return _acted(out, field[mesh.vertex])
+    field[used] = torch.as_tensor(solution).to(field)
+    return _acted(to_frames, field[mesh.vertex])
 
 
 def _check_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
     base, vectors = mesh._ids(base, "base"), vectors.to(mesh.points)
     if vectors.shape != (len(base), 2) or not len(base):
         raise GeometryError(
-            f"one vector of 2 components a base point is needed, and at least one; got {list(vectors.shape)} "
-            f"for {len(base)} points"
+            f"one vector of 2 components per base point is required, and at least one; got "
+            f"{list(vectors.shape)} for {len(base)} points"
         )
     ids, count = base.unique(return_counts=True)
     if bool((count > 1).any()):
@@ -150,6 +164,6 @@ def _check_vectors(mesh: Mesh, base: Tensor, vectors: Tensor) -> Tensor:
     return vectors
 
 
-def _acted(g: Element, vectors: Tensor) -> Tensor:
-    """Elements [K] applied to components [K, 2]."""
+def _acted(g: Element, vectors: Float64[Tensor, "k 2"]) -> Float64[Tensor, "k 2"]:
+    """Apply elements [K] to components."""
     return torch.view_as_real(act(g, torch.view_as_complex(vectors.contiguous())))

@@ -1,4 +1,4 @@
-"""Some of a triangulation's vertices as the points of a coarser level: which, and how to read between."""
+"""Coarser levels of a mesh: which vertices become their points, and how a field on them is read elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Complex128, Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.meshes.triangulation import Triangulation
@@ -13,24 +14,26 @@ from geocnn.geometry.meshes.unfold import Unfolded, unfold
 
 
 class Reading(NamedTuple):
-    """A field on some points, read at all V vertices: Σ_s weight · rho(angle) x[source], all [V, S], axes to
-    axes.
+    """How a field on the points of a level is read at all vertices: Σ_s weight · rho(angle) x[source].
 
-    Rows of fewer than S sources are filled with weight 0; a vertex that no point speaks for has only such.
+    Angles are between axes. Rows with fewer than S sources are filled with weight 0; a vertex that no point
+    reaches has only such entries.
     """
 
-    source: Tensor
-    weight: Tensor
-    angle: Tensor
+    source: Int64[Tensor, "v s"]
+    weight: Float64[Tensor, "v s"]
+    angle: Float64[Tensor, "v s"]
 
 
-def farthest_points(points: Tensor, near: Unfolded, vertex: Tensor, n: int) -> Tensor:
-    """The places [n] of n of the points [N, 3], each the farthest from those before it (Gonzalez 1985).
+def farthest_points(
+    points: Float64[Tensor, "n 3"], near: Unfolded, vertex: Int64[Tensor, " n"], n: int
+) -> Int64[Tensor, " m"]:
+    """Choose n points, each the farthest from those chosen before it (Gonzalez 1985); return their positions.
 
-    Distances are geodesic where `near` (unfolded from all points, whose vertices are `vertex`) knows them;
-    what no chosen point is near to comes first, the farthest through space of those. The first is the
-    farthest from the centroid, so the choice does not hang on the points' order. Each choice needs the one
-    before: n steps of N.
+    Distances are geodesic as far as `near` knows them (it is unfolded from all points, whose vertices are
+    `vertex`). Points that are near to no chosen one come first; among these, distance through space decides.
+    The first is the farthest from the centroid, so the choice does not depend on the order of points. The n
+    steps are sequential and cost N each.
     """
     place = torch.full((int(near.vertex.max()) + 1,), -1, dtype=torch.int64, device=points.device)
     place[vertex] = torch.arange(len(vertex), device=points.device)
@@ -38,7 +41,7 @@ def farthest_points(points: Tensor, near: Unfolded, vertex: Tensor, n: int) -> T
     base, other, r = near.base[known], place[near.vertex[known]], near.vector[known].abs()
     ptr = torch.cat([base.new_zeros(1), torch.bincount(base, minlength=len(points)).cumsum(0)]).tolist()
     size = float((points.amax(0) - points.amin(0)).norm())
-    # no geodesic known: farther than any that is
+    # points without a known geodesic count as farther than all others
     distance = torch.full((len(points),), math.inf, dtype=points.dtype, device=points.device)
     through_space = (points - points.mean(0)).norm(dim=-1)
     apart = through_space + 10 * size
@@ -54,27 +57,26 @@ def farthest_points(points: Tensor, near: Unfolded, vertex: Tensor, n: int) -> T
     return torch.tensor(sorted(chosen), dtype=torch.int64, device=points.device)
 
 
-def read_from(t: Triangulation, vertex: Tensor, radius: float) -> Reading:
-    """How every vertex reads a field on the points `vertex` [N] within the radius: moving least squares of
-    degree 1.
+def read_from(t: Triangulation, vertex: Int64[Tensor, " n"], radius: float) -> Reading:
+    """Return how every vertex reads a field on the points `vertex` within the radius, by moving least squares
+    of degree 1.
 
-    Weights (1 − (r/R)²)² are corrected to reproduce linear functions of the log coordinates, as far as the
-    points around determine them; a vertex with no point within the radius takes the nearest through doubled
-    radii.
+    Weights (1 − (r/R)²)² are corrected so that linear functions of the log coordinates are reproduced, as far
+    as the points around determine them. The radius is doubled until each vertex has a point within it.
     """
     n = len(t.vertices)
     while True:
-        found = unfold(t, vertex, radius)
-        covered = torch.bincount(found.vertex, minlength=n) > 0
+        paths = unfold(t, vertex, radius)
+        covered = torch.bincount(paths.vertex, minlength=n) > 0
         if bool((covered | (t.fan_ptr.diff() == 0)).all()) or radius > 64 * float(t.length.sum()):
             break
         radius = 2 * radius
-    vector, arrival, own = found.vector, found.arrival, vertex[found.base] == found.vertex
-    # the geodesic seen from the vertex: back the way it arrived
+    vector, arrival, own = paths.vector, paths.arrival, vertex[paths.base] == paths.vertex
+    # seen from the vertex, the point lies in the direction from which the path arrives
     back = torch.polar(vector.abs(), arrival + math.pi)
     angle = torch.where(own, torch.zeros_like(arrival), arrival - torch.angle(vector))
-    order = torch.argsort(found.vertex, stable=True)
-    v, point, back, angle = (x[order] for x in (found.vertex, found.base, back, angle))
+    order = torch.argsort(paths.vertex, stable=True)
+    v, point, back, angle = (x[order] for x in (paths.vertex, paths.base, back, angle))
     weight = _linear_weights(back / radius, v, n)
     counts = torch.bincount(v, minlength=n)
     rank = torch.arange(len(v), device=v.device) - (counts.cumsum(0) - counts)[v]
@@ -84,9 +86,9 @@ def read_from(t: Triangulation, vertex: Tensor, radius: float) -> Reading:
     return Reading(source, weights, angles)
 
 
-def _linear_weights(x: Tensor, row: Tensor, n: int) -> Tensor:
-    """Weights [P] of points at x [P] (complex, |x| ≤ 1) around 0, by row: they sum to 1, and Σ w x is 0 or
-    nearly.
+def _linear_weights(x: Complex128[Tensor, " p"], row: Int64[Tensor, " p"], n: int) -> Float64[Tensor, " p"]:
+    """Return weights of points at x, |x| ≤ 1, that read a value at 0: in each of the n rows they sum to 1,
+    and Σ w x is 0 or nearly 0.
     """
     phi = (1 - x.abs().square()).clamp_min(1e-6).square()
     basis = torch.stack([torch.ones_like(phi), x.real, x.imag], -1)
@@ -94,7 +96,7 @@ def _linear_weights(x: Tensor, row: Tensor, n: int) -> Tensor:
         0, row, phi[:, None, None] * basis[:, :, None] * basis[:, None]
     )
     total = moment[:, 0, 0].clamp_min(1e-300)
-    # 1e-3: where the points lie on a line, or one alone, linear functions are not asked for across it
+    # 1e-3: a single point, or points on a line, do not determine linear functions across the line
     damp = torch.diag(phi.new_tensor([0.0, 1e-3, 1e-3]))
     system = moment / total[:, None, None] + damp
     empty = moment[:, 0, 0] == 0

@@ -1,10 +1,16 @@
-"""OneSidedMesh: a triangle mesh that has no outside, below its orientation double cover."""
+"""OneSidedMesh: a triangle mesh that has no outside, as the quotient of its orientation double cover.
+
+cover        v ↺   v + V ↻    Each vertex has two copies, one per sense of going around it. The cover has two
+               ╲   ╱          sides, so an ordinary `Mesh` computes exp and log there. The results are then
+this mesh        v            lowered: ids modulo V, mirrored (`flip`) where they belong to a second copy.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.core.connection import Connection
@@ -23,10 +29,12 @@ from geocnn.groups.planar import O2, compose
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OneSidedMesh(Quotient):
-    """A triangle mesh with only one side, or a component that has: its vertices, or some of them, as points.
+    """A triangle mesh that has a component with only one side. Its points are vertices, at the finest level
+    all of them.
 
-    The cover is a mesh of two sides, made of every face as given and turned over; its points are those here,
-    then their other copies. The gauge at a vertex is that of the first face there as it is given.
+    The cover is a mesh with two sides that contains every face twice, as given and turned over. Its points
+    are the points of this mesh, followed by their second copies. The gauge at a vertex has the sense of the
+    first face there, as that face is given.
     """
 
     cover: Mesh
@@ -36,28 +44,30 @@ class OneSidedMesh(Quotient):
 
     @property
     def triangulation(self) -> Triangulation:
-        """That of the cover: 2V vertices, v and v + V over vertex v, and 2F faces, f and f turned over."""
+        """The cover's triangulation: 2V vertices, v and v + V over vertex v, and 2F faces, f + F being f
+        turned over.
+        """
         return self.cover.triangulation
 
     @property
-    def vertex(self) -> Tensor:
-        """The vertices [N] that the points are."""
+    def vertex(self) -> Int64[Tensor, " n"]:
+        """The vertex that each point is."""
         return self.cover.vertex[: self.n_points]
 
     @property
-    def faces(self) -> Tensor:
-        """[F, 3] vertex ids as given; those of the points at the finest level."""
+    def faces(self) -> Int64[Tensor, "f 3"]:
+        """The faces as given, as vertex ids; at the finest level these are point ids too."""
         t = self.triangulation
         return t.faces[: len(t.faces) // 2] % (len(t.vertices) // 2)
 
     @property
-    def vertices(self) -> Tensor:
-        """[V, 3], as those of a `Mesh`."""
+    def vertices(self) -> Float64[Tensor, "v 3"]:
+        """The vertices of the finest level, as in `Mesh`."""
         return self.triangulation.vertices[: self.n_vertices]
 
     @property
     def spacing(self) -> float:
-        """The side of a square of a point's mean area; vertices without faces do not count."""
+        """The side of a square whose area is the mean area per point; vertices without faces do not count."""
         return self.cover.spacing
 
     @property
@@ -72,23 +82,23 @@ class OneSidedMesh(Quotient):
         return Placed(placed.points, placed.frames, t.frames()[vertex], anchor, flipped, vertex)
 
     def _log(self, base: Placed, target: Placed) -> Log:
-        # both at once: the farther of the two need not be reached
+        # one search for both copies: it may end before it reaches the farther one
         return self.cover._log_to_nearest(base, [target, self._image(target)])
 
     def _log_by_heat(self, base: Placed, target: Placed) -> Log:
-        start, gauge, ways = vertex_of(base), (base.anchor, base.flipped), [target, self._image(target)]
-        goals = [vertex_of(t) for t in ways]
-        # the two copies at once, for the sake of their common solves
-        found = log_by_heat(self.triangulation, start.repeat(2), torch.cat(goals))
-        halves = zip(*(x.chunk(2) for x in found), strict=True)
+        start, gauge, copies = vertex_of(base), (base.anchor, base.flipped), [target, self._image(target)]
+        goals = [vertex_of(t) for t in copies]
+        # one call for both copies, because they share their solves
+        paths = log_by_heat(self.triangulation, start.repeat(2), torch.cat(goals))
+        halves = zip(*(x.chunk(2) for x in paths), strict=True)
         logs = [
-            log_between(gauge, (way.anchor, way.flipped), vector, arrival, reached, start == goal)
-            for way, goal, (vector, arrival, reached) in zip(ways, goals, halves, strict=True)
+            log_between(gauge, (copy.anchor, copy.flipped), vector, arrival, reached, start == goal)
+            for copy, goal, (vector, arrival, reached) in zip(copies, goals, halves, strict=True)
         ]
         return self._nearer(*logs)
 
     def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor, reflect: bool) -> Exp:
-        # faces of the cover with these numbers are those here as given
+        # the cover's faces with these numbers are the faces as given
         base = check_face_points(base, len(self.faces), self.points)
         return self._lowered(self.cover._exp_in_faces(base, vectors, reflect))
 
@@ -102,45 +112,51 @@ class OneSidedMesh(Quotient):
         )
 
     def connection(self) -> Connection:
-        """The edges, as those of a `Mesh`; between the points of a coarser level, those close together."""
+        """Join points along the edges, as `Mesh.connection` does; join those of a coarser level if they lie
+        close together.
+        """
         if self.cover.reading is not None:
             return super().connection()
         return self._below(along_edges(self.triangulation, self.half_edges()[0]))
 
     @property
     def n_vertices(self) -> int:
-        """Of the surface; as many as points at the finest level."""
+        """Number of vertices of this mesh (not of the cover): at the finest level, the number of points."""
         return len(self.triangulation.vertices) // 2
 
     def face_connection(self) -> Connection:
-        """Faces as given, as those of a `Mesh`."""
+        """Join the faces as given, as `Mesh.face_connection` does."""
         t, f = self.triangulation, len(self.faces)
         tail, head, angle, _ = across_edges(t, self.half_edges()[0])
-        # seen from its back, where the first edge is the third, a direction is the first corner less it
+        # Turned over, the face's first edge is the third one, so the angle a becomes (first corner) − a.
         back = head >= f
         turn = torch.where(back, t.angle[3 * (head % f)], torch.zeros_like(angle))
         return Connection(tail, head % f, *compose((angle, None), (turn, back)))
 
-    def half_edges(self) -> tuple[Tensor, Tensor]:
-        """As those of a `Mesh`, of faces as given."""
+    def half_edges(self) -> tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]]:
+        """Return (half-edge, half-edge beyond) of each edge, as `Mesh.half_edges`, for the faces as given."""
         t, n = self.triangulation, 3 * len(self.faces)
         h, twin = torch.arange(n, device=t.twin.device), t.twin[:n]
-        # half-edge k of a face is half-edge 2 − k of the face turned over
+        # half-edge k of a face is half-edge 2 − k of the same face turned over
         beyond = torch.where(twin >= n, twin - n + 2 - 2 * (twin % 3), twin)
         once = (beyond < 0) | (h < beyond)
         return h[once], beyond[once]
 
     def coarser(self) -> OneSidedMesh:
-        """As `Mesh.coarser`, which says how. Raises GeometryError where fewer than four points are left."""
+        """Keep a quarter of the points, as `Mesh.coarser` does.
+
+        Raises GeometryError for a level of fewer than four points.
+        """
         t, n = self.triangulation, len(self.triangulation.vertices) // 2
         usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
         part = components(2 * n, t.tail % n, t.faces.roll(-1, 1).reshape(-1) % n)
-        found = unfold(t, usable, 2.5 * self.spacing)
-        chosen = thinned(t, usable, part, found._replace(vertex=found.vertex % n))
+        near = unfold(t, usable, 2.5 * self.spacing)
+        chosen = thinned(t, usable, part, near._replace(vertex=near.vertex % n))
         return one_sided(level(t, torch.cat([chosen, chosen + n]), 2 * self.spacing))
 
 
 def one_sided(cover: Mesh) -> OneSidedMesh:
+    """Return the mesh below a cover whose second half of points are the other copies of the first half."""
     n = cover.n_points // 2
     other = torch.arange(2 * n, device=cover.points.device) >= n
     swapped = other_sense(cover.triangulation)[cover.vertex]

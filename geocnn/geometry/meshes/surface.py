@@ -1,8 +1,8 @@
-"""Mesh: a triangulated surface, and its coarser levels, which are some of its vertices.
+"""Mesh: a triangulated surface, and its coarser levels, whose points are some of its vertices.
 
-Directions at a vertex are polar, rescaled to 2π around it; geodesics are traced and unfolded on the triangles
-of the finest level, so a coarse level's stencils follow the same surface. The anchor of a vertex is its
-longest edge.
+Directions at a vertex are polar directions of the `Triangulation`, rescaled to 2π. Geodesics are traced and
+unfolded on the triangles of the finest level, so the stencils of all levels follow the same surface. The
+anchor of a vertex is its longest edge.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -28,38 +29,36 @@ from geocnn.geometry.meshes.unfold import Unfolded, unfold
 from geocnn.groups.planar import SO2, Element, act, compose, inverse, wrapped
 
 MOST_EDGES = 1e6
-"""Of a traced geodesic's length; its end is then off by some 1e-10 edges."""
+"""Greatest length of a traced geodesic, in mean edges; its end is then wrong by about 1e-10 edges."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh(Surface):
-    """A triangle mesh's points: the vertices `vertex` [N] of a triangulation, all of them at the finest
-    level.
+    """A triangle mesh, whose points are the vertices `vertex` of a triangulation; at the finest level, all.
 
-    `reading` says how a field on the points is read at every vertex of the triangulation; None where the
-    points are the vertices.
+    `reading` describes how a field on the points is read at every vertex; it is None at the finest level.
     """
 
     triangulation: Triangulation
-    vertex: Tensor
+    vertex: Int64[Tensor, " n"]
     reading: Reading | None = None
 
     def __repr__(self) -> str:
         return described(self, len(self.faces), self.n_vertices)
 
     @property
-    def faces(self) -> Tensor:
-        """[F, 3] vertex ids of the triangulation; those of the points at the finest level."""
+    def faces(self) -> Int64[Tensor, "f 3"]:
+        """The faces of the triangulation, as vertex ids; at the finest level these are point ids too."""
         return self.triangulation.faces
 
     @property
-    def vertices(self) -> Tensor:
-        """[V, 3], all of the triangulation; the points at the finest level."""
+    def vertices(self) -> Float64[Tensor, "v 3"]:
+        """All vertices of the triangulation; at the finest level these are the points."""
         return self.triangulation.vertices
 
     @property
     def spacing(self) -> float:
-        """The side of a square of a point's mean area; vertices without faces do not count."""
+        """The side of a square whose area is the mean area per point; vertices without faces do not count."""
         return math.sqrt(float(self.areas[self.areas > 0].mean()))
 
     @property
@@ -87,10 +86,10 @@ class Mesh(Surface):
         angle = _turn(polar, end, parallel)
         entered = end.face >= 0
         if not bool(entered.all()):
-            # no face in that direction: the point stays where it is
-            own = torch.tensor([1.0, 0.0, 0.0], dtype=weight.dtype, device=weight.device)
+            # if there is no face in that direction, the point stays where it is
+            first_corner = torch.tensor([1.0, 0.0, 0.0], dtype=weight.dtype, device=weight.device)
             vertex = torch.where(entered[:, None], vertex, start[:, None])
-            weight = torch.where(entered[:, None], weight, own)
+            weight = torch.where(entered[:, None], weight, first_corner)
             angle = torch.where(entered[:, None], angle, torch.zeros_like(angle))
         end = end._replace(inside=end.inside | (~entered & (z.abs() == 0)))
         return self._read(end, gauge, vertex, weight, angle)
@@ -107,18 +106,29 @@ class Mesh(Surface):
         in_face = torch.zeros_like(straight), None
         return self._read(end, in_face, vertex, weight, _turn(straight, end, parallel))
 
-    def _read(self, end: Traced, gauge: Element, vertex: Tensor, weight: Tensor, angle: Tensor) -> Exp:
-        """Ends whose fields are read at vertices [K, 3]; angle [K, 3], with the end's flips, takes their axes
-        to the bases', the gauge [K] those to the bases' frames.
+    def _read(
+        self,
+        end: Traced,
+        gauge: Element,
+        vertex: Int64[Tensor, "k 3"],
+        weight: Float64[Tensor, "k 3"],
+        angle: Float64[Tensor, "k 3"],
+    ) -> Exp:
+        """Return the ends, at which fields are read from vertices.
+
+        `angle`, with the end's flip, takes components in a vertex's axes to the base's axes; `gauge` takes
+        these to the base's frame.
         """
         points = (weight[..., None] * self.triangulation.vertices[vertex]).sum(1)
-        source, read, angle = self._sources(vertex, weight, angle)
+        source, point_weight, angle = self._sources(vertex, weight, angle)
         flip = None if end.flipped is None else end.flipped[:, None]
-        angle, flip = self._seen(gauge, source, angle, flip)
-        return Exp(points, source, read, angle, flip, end.inside, end.travelled, end.face, weight)
+        angle, flip = self._between_frames(gauge, source, angle, flip)
+        return Exp(points, source, point_weight, angle, flip, end.inside, end.travelled, end.face, weight)
 
-    def _sources(self, vertex: Tensor, weight: Tensor, angle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values at vertices [K, 3] as values at points [K, S]: (source, weight, angle between axes)."""
+    def _sources(
+        self, vertex: Int64[Tensor, "k 3"], weight: Float64[Tensor, "k 3"], angle: Float64[Tensor, "k 3"]
+    ) -> tuple[Int64[Tensor, "k s"], Float64[Tensor, "k s"], Float64[Tensor, "k s"]]:
+        """Express values at vertices by values at points: (source, weight, angle between axes)."""
         if self.reading is None:
             return vertex, weight, angle
         r = self.reading
@@ -128,27 +138,33 @@ class Mesh(Surface):
             (angle[..., None] + r.angle[vertex]).flatten(1),
         )
 
-    def _seen(self, gauge: Element, source: Tensor, angle: Tensor, flip: Tensor | None = None) -> Element:
-        """Transporters [K, S] between axes as transporters between frames, the bases' in the gauge [K]."""
-        at = gauge[0][:, None], None if gauge[1] is None else gauge[1][:, None]
-        there = self.anchor[source], None if self.flipped is None else self.flipped[source]
-        seen, flip = compose(at, compose((angle, flip), inverse(there)))
-        return wrapped(seen), None if flip is None else flip.expand_as(seen)
+    def _between_frames(
+        self,
+        gauge: Element,
+        source: Int64[Tensor, "k s"],
+        angle: Float64[Tensor, "k s"],
+        flip: Bool[Tensor, "k 1"] | None = None,
+    ) -> Element:
+        """Convert transporters between axes to transporters between frames; the bases have the gauge [K]."""
+        base_gauge = gauge[0][:, None], None if gauge[1] is None else gauge[1][:, None]
+        source_gauge = self.anchor[source], None if self.flipped is None else self.flipped[source]
+        turn, flip = compose(base_gauge, compose((angle, flip), inverse(source_gauge)))
+        return wrapped(turn), None if flip is None else flip.expand_as(turn)
 
     def _log(self, base: Placed, target: Placed) -> Log:
         return self._log_to_nearest(base, [target])
 
     def _log_to_nearest(self, base: Placed, targets: list[Placed]) -> Log:
-        """The log of each base to the nearest of its targets, one in each of the lists."""
+        """Return the log of each base to the nearest of its targets, of which each list contains one."""
         start, goals = vertex_of(base), torch.stack([vertex_of(t) for t in targets], 1)
         if not len(start):
             none = base.anchor.new_zeros(0)
             flip = None if base.flipped is None and targets[0].flipped is None else none.bool()
             return Log(none.new_zeros(0, 2), none, flip, none.bool(), none.bool())
         bases, row = torch.unique(start, return_inverse=True)
-        pair, which, found, reached = self._reach(bases, row, goals)
+        pair, which, paths, reached = self._reach(bases, row, goals)
         goal = goals.gather(1, which[:, None])[:, 0]
-        vector, arrival, met = found.vector[pair], found.arrival[pair], found.met[pair]
+        vector, arrival, met = paths.vector[pair], paths.arrival[pair], paths.met[pair]
         here, there = (base.anchor, base.flipped), _gauge_of(targets, which)
         return log_between(here, there, vector, arrival, reached, start == goal)._replace(met=met & reached)
 
@@ -157,59 +173,62 @@ class Mesh(Surface):
         here, there = (base.anchor, base.flipped), (target.anchor, target.flipped)
         return log_between(here, there, *log_by_heat(self.triangulation, start, goal), start == goal)
 
-    def _reach(self, bases: Tensor, row: Tensor, goals: Tensor) -> tuple[Tensor, Tensor, Unfolded, Tensor]:
-        """Unfold from bases until one of the goals [K, G] of each row [K] is met, or the surface ends: (place
-        of the nearest pair, which of the goals it is, what was unfolded, reached).
+    def _reach(
+        self, bases: Int64[Tensor, " b"], row: Int64[Tensor, " k"], goals: Int64[Tensor, "k g"]
+    ) -> tuple[Int64[Tensor, " k"], Int64[Tensor, " k"], Unfolded, Bool[Tensor, " k"]]:
+        """Unfold from bases until base `row` reaches one of its goals, for all K, or the surface ends.
+
+        Return (position of the nearest pair in the paths, which goal it is, paths, reached).
         """
         t = self.triangulation
         n = len(t.vertices)
         straight = (t.vertices[bases[row]] - t.vertices[goals[:, 0]]).norm(dim=-1)
         radius = 1.2 * float(straight.max() if len(straight) else 0.0) + 2 * float(t.length.max())
-        before = -1
+        n_before = -1
         while True:
-            found = unfold(t, bases, radius)
-            key, wanted = found.base * n + found.vertex, row[:, None] * n + goals
-            pair = torch.searchsorted(key, wanted).clamp_max(len(key) - 1)
-            distance = torch.where(key[pair] == wanted, found.vector[pair].abs(), torch.inf)
+            paths = unfold(t, bases, radius)
+            key, goal_key = paths.base * n + paths.vertex, row[:, None] * n + goals
+            pair = torch.searchsorted(key, goal_key).clamp_max(len(key) - 1)
+            distance = torch.where(key[pair] == goal_key, paths.vector[pair].abs(), torch.inf)
             nearest, which = distance.min(1)
             reached = nearest.isfinite()
-            if bool(reached.all()) or len(key) == before:
-                return pair.gather(1, which[:, None])[:, 0], which, found, reached
-            before, radius = len(key), 2 * radius
+            if bool(reached.all()) or len(key) == n_before:
+                return pair.gather(1, which[:, None])[:, 0], which, paths, reached
+            n_before, radius = len(key), 2 * radius
 
     def _disc(self, base: Placed, radius: float) -> Disc:
         t, start = self.triangulation, vertex_of(base)
-        found = unfold(t, start, radius)
-        jacobian = _jacobian(t, found)
+        paths = unfold(t, start, radius)
+        jacobian = _jacobian(t, paths)
         point = torch.full((len(t.vertices),), -1, dtype=torch.int64, device=start.device)
         point[self.vertex] = torch.arange(self.n_points, device=start.device)
-        # a vertex without faces is no part of the surface
-        use = (point[found.vertex] >= 0) & (t.fan_ptr.diff()[found.vertex] > 0)
-        found, jacobian = Unfolded(*(x[use] for x in found)), jacobian[use]
-        source = point[found.vertex]
-        at = base.take(found.base)
-        own = start[found.base] == found.vertex
-        angle = torch.where(own, torch.zeros_like(found.arrival), torch.angle(found.vector) - found.arrival)
-        angle, flip = self._seen((at.anchor, at.flipped), source[:, None], angle[:, None])
+        # a vertex without faces is not part of the surface
+        use = (point[paths.vertex] >= 0) & (t.fan_ptr.diff()[paths.vertex] > 0)
+        paths, jacobian = Unfolded(*(x[use] for x in paths)), jacobian[use]
+        source = point[paths.vertex]
+        at = base.take(paths.base)
+        own = start[paths.base] == paths.vertex
+        angle = torch.where(own, torch.zeros_like(paths.arrival), torch.angle(paths.vector) - paths.arrival)
+        angle, flip = self._between_frames((at.anchor, at.flipped), source[:, None], angle[:, None])
         log = Log(
-            _components(found.vector, (at.anchor, at.flipped)),
+            _components(paths.vector, (at.anchor, at.flipped)),
             angle[:, 0],
             None if flip is None else flip[:, 0],
             torch.ones_like(own),
-            found.met,
+            paths.met,
         )
-        return Disc(found.base, source, log, jacobian)
+        return Disc(paths.base, source, log, jacobian)
 
     def connection(self) -> Connection:
-        """The triangulation's edges; between the points of a coarser level, those whose vertices meet.
+        """Join points along the edges of the triangulation, with the exact transport along each.
 
-        A vertex belongs to the point it reads the most of; the transport along an edge is exact, between the
-        points of a level that of log.
+        On a coarser level each vertex belongs to the point that it reads with the greatest weight. Points are
+        joined, with the transport of log, if vertices of theirs share a face.
         """
         if self.reading is None:
             tail, head, angle, _ = along_edges(self.triangulation, halves(self.triangulation))
             at = self.placed.take(tail)
-            angle, flip = self._seen((at.anchor, at.flipped), head[:, None], angle[:, None])
+            angle, flip = self._between_frames((at.anchor, at.flipped), head[:, None], angle[:, None])
             return Connection(tail, head, angle[:, 0], None if flip is None else flip[:, 0])
         r = self.reading
         point = r.source.gather(1, r.weight.argmax(1, keepdim=True))[:, 0]
@@ -219,22 +238,22 @@ class Mesh(Surface):
 
     @property
     def n_vertices(self) -> int:
-        """Of the triangulation; as many as points at the finest level."""
+        """Number of vertices of the triangulation: at the finest level, the number of points."""
         return len(self.triangulation.vertices)
 
     def face_connection(self) -> Connection:
-        """Faces as points, in the gauge of their planes (e₁ along the first edge), joined across inner edges.
+        """Join faces across the interior edges, each in the gauge of its plane, e₁ along its first edge.
 
-        Nothing is rescaled here: the holonomy around a vertex is its angle defect.
+        Angles are not rescaled: the holonomy around a vertex is its angle defect.
         """
         return across_edges(self.triangulation, halves(self.triangulation))
 
-    def half_edges(self) -> tuple[Tensor, Tensor]:
-        """One half-edge of each edge, and the one beyond it, −1 on the boundary, [E] each."""
+    def half_edges(self) -> tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]]:
+        """Return one half-edge per edge, and the half-edge on the edge's other side, −1 on the boundary."""
         h = halves(self.triangulation)
         return h, self.triangulation.twin[h]
 
-    def _curvature(self) -> Tensor:
+    def _curvature(self) -> Float64[Tensor, " n"]:
         t = self.triangulation
         total = torch.where(t.boundary, torch.zeros_like(t.defect), t.defect)
         if self.reading is not None:
@@ -245,47 +264,50 @@ class Mesh(Surface):
         return torch.where(empty, 0.0, total / torch.where(empty, torch.ones_like(total), self.areas))
 
     def coarser(self) -> Mesh:
-        """A quarter of the points, farthest first, on the same triangles, at least one a component; each with
-        the area it speaks for.
+        """Keep a quarter of the points, spread evenly, on the same triangles; at least one per component.
 
-        Raises GeometryError where fewer than four points are left.
+        The area of each vertex goes to the points that the vertex reads. Raises GeometryError for a level of
+        fewer than four points.
         """
         t = self.triangulation
         usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
         part = components(len(t.vertices), t.tail, t.faces.roll(-1, 1).reshape(-1))
-        # farther than this no point is left uncovered by a quarter of them
-        found = unfold(t, usable, 2.5 * self.spacing)
-        return level(t, thinned(t, usable, part, found), 2 * self.spacing)
+        # a quarter of the points leaves no point farther than this from all of them
+        near = unfold(t, usable, 2.5 * self.spacing)
+        return level(t, thinned(t, usable, part, near), 2 * self.spacing)
 
 
 def described(surface: Surface, n_faces: int, n_vertices: int) -> str:
-    """A mesh, or a coarser level of one, in a line."""
+    """Describe a mesh, or a coarser level of one, in one line."""
     of = "" if surface.n_points == n_vertices else f" of {n_vertices} vertices"
     size = f"{n_faces} faces, area {float(surface.areas.sum()):.4g}, spacing {surface.spacing:.4g}"
     return f"{type(surface).__name__}({surface.n_points} points{of}, {size})"
 
 
-def thinned(t: Triangulation, vertex: Tensor, part: Tensor, found: Unfolded) -> Tensor:
-    """A quarter of the vertices, farthest first, at least one of each part [V] of the surface.
+def thinned(
+    t: Triangulation, vertex: Int64[Tensor, " n"], part: Int64[Tensor, " v"], near: Unfolded
+) -> Int64[Tensor, " m"]:
+    """Choose a quarter of the vertices by `farthest_points`, and at least one per component; `part` names the
+    component of each vertex.
 
-    Raises GeometryError for fewer than four.
+    Raises GeometryError for fewer than four vertices.
     """
     if len(vertex) < 4:
         raise GeometryError(
             f"a level of {len(vertex)} points cannot be thinned to a quarter; ask for fewer levels"
         )
-    # a component without a point would have nothing to be read from
+    # a component without a point could not be read
     n = max(len(vertex) // 4, len(torch.unique(part[vertex])))
-    return vertex[farthest_points(t.vertices[vertex], found, vertex, n)]
+    return vertex[farthest_points(t.vertices[vertex], near, vertex, n)]
 
 
-def vertex_of(base: Placed) -> Tensor:
+def vertex_of(base: Placed) -> Int64[Tensor, " k"]:
     assert base.vertex is not None
     return base.vertex
 
 
-def _gauge_of(targets: list[Placed], which: Tensor) -> tuple[Tensor, Tensor | None]:
-    """(anchor, flipped) [K] of the chosen one of each target's lists."""
+def _gauge_of(targets: list[Placed], which: Int64[Tensor, " k"]) -> Element:
+    """Return (anchor, flipped) [K] of each target, in the list `which`."""
     if len(targets) == 1:
         return targets[0].anchor, targets[0].flipped
     none = torch.zeros_like(which, dtype=torch.bool)
@@ -294,35 +316,42 @@ def _gauge_of(targets: list[Placed], which: Tensor) -> tuple[Tensor, Tensor | No
     return anchors.gather(0, which[None])[0], flipped.gather(0, which[None])[0]
 
 
-def _components(vector: Tensor, gauge: tuple[Tensor, Tensor | None]) -> Tensor:
-    """Vectors [K] in the axes as components [K, 2] in frames that the gauge takes them to."""
+def _components(vector: Complex128[Tensor, " k"], gauge: Element) -> Float64[Tensor, "k 2"]:
+    """Return the components, in frames with this gauge, of vectors given in the axes."""
     return torch.view_as_real(act(gauge, vector))
 
 
-def _turn(start: Tensor, end: Traced, parallel: Tensor) -> Tensor:
-    """The angles [K, 3] of the elements that take what is parallel to a geodesic at its end to its direction
-    at the start [K].
+def _turn(
+    start: Float64[Tensor, " k"], end: Traced, parallel: Float64[Tensor, "k 3"]
+) -> Float64[Tensor, "k 3"]:
+    """Return the angles of the elements that take the direction `parallel` to a geodesic at its end back to
+    its direction at the start.
     """
     if end.flipped is None:
         return start[:, None] - parallel
     return start[:, None] + torch.where(end.flipped[:, None], parallel, -parallel)
 
 
-def _traceable(t: Triangulation, length: Tensor) -> Tensor:
-    """The lengths [K]. Raises GeometryError for those of more than MOST_EDGES mean edges."""
+def _traceable(t: Triangulation, length: Float64[Tensor, " k"]) -> Float64[Tensor, " k"]:
+    """Return the lengths. Raises GeometryError for lengths of more than MOST_EDGES mean edges."""
     far = (length > MOST_EDGES * t.length.mean()).nonzero()[:, 0]
     if len(far):
         raise GeometryError(
-            f"vectors {far[:8].tolist()} are longer than {MOST_EDGES:g} mean edges: a geodesic takes a step "
-            "for every face it crosses; give shorter ones"
+            f"vectors {far[:8].tolist()} are longer than {MOST_EDGES:g} mean edges: a geodesic takes one "
+            "step per face it crosses; give shorter ones"
         )
     return length
 
 
 def log_between(
-    here: Element, there: Element, vector: Tensor, arrival: Tensor, reached: Tensor, own: Tensor
+    here: Element,
+    there: Element,
+    vector: Complex128[Tensor, " k"],
+    arrival: Float64[Tensor, " k"],
+    reached: Bool[Tensor, " k"],
+    own: Bool[Tensor, " k"],
 ) -> Log:
-    """The log of vectors and directions of arrival [K] in the axes, seen in the gauges of base and target;
+    """Return the log, in the gauges of base and target, of vectors and directions of arrival in the axes;
     `own` marks bases that are their own targets.
     """
     vector = torch.where(reached, vector, torch.zeros_like(vector))
@@ -331,25 +360,26 @@ def log_between(
     return Log(_components(vector, here), wrapped(angle), flip, reached)
 
 
-def _jacobian(t: Triangulation, found: Unfolded) -> Tensor:
-    """J at each pair [P]: the length of the circle through it over 2πr, averaged over smaller circles.
+def _jacobian(t: Triangulation, paths: Unfolded) -> Float64[Tensor, " p"]:
+    """Return J = L(r) / 2πr per pair, L(r) being the length of the circle around the base at the pair's
+    distance.
 
-    By Gauss and Bonnet a circle's length grows by 2π less the curvature it encloses, so J(r) = 1 − Σ δ (1 −
-    r'/r) / 2π over the angle defects δ at distances r' < r. Kept between 1/2 and 2: on discs that wrap around
-    a limb it means little.
+    By Gauss and Bonnet L grows with r by 2π minus the enclosed curvature. So J(r) = 1 − Σ δ (1 − r'/r) / 2π,
+    summed over the angle defects δ at distances r' < r. J is limited to 1/2 … 2: on discs that wrap around a
+    limb it means little.
     """
-    r = found.vector.abs()
-    defect = (t.defect * ~t.boundary)[found.vertex]
-    # directions at the base itself are rescaled: where it lies inside, by its defect
+    r = paths.vector.abs()
+    defect = (t.defect * ~t.boundary)[paths.vertex]
+    # directions at the base itself are rescaled, at an interior vertex by its defect
     own = (r == 0).nonzero()[:, 0]
-    defect[own] = 2 * math.pi * (1 - 1 / t.scale[found.vertex[own]])
+    defect[own] = 2 * math.pi * (1 - 1 / t.scale[paths.vertex[own]])
     order = torch.argsort(r, stable=True)
-    order = order[torch.argsort(found.base[order], stable=True)]
+    order = order[torch.argsort(paths.base[order], stable=True)]
     d, rs = defect[order], r[order]
-    # sums over the pairs before each, of the same base
+    # sums over the nearer pairs of the same base
     enclosed, moment = d.cumsum(0) - d, (d * rs).cumsum(0) - d * rs
-    counts = torch.bincount(found.base)
-    first = (counts.cumsum(0) - counts)[found.base[order]]
+    counts = torch.bincount(paths.base)
+    first = (counts.cumsum(0) - counts)[paths.base[order]]
     enclosed, moment = enclosed - enclosed[first], moment - moment[first]
     j = 1 - (enclosed - moment / rs.clamp_min(1e-300)) / (2 * math.pi)
     out = torch.ones_like(j)
@@ -357,8 +387,8 @@ def _jacobian(t: Triangulation, found: Unfolded) -> Tensor:
     return out
 
 
-def level(t: Triangulation, vertex: Tensor, spacing: float) -> Mesh:
-    """Some vertices of a triangulation as points, about `spacing` apart, in their own frames."""
+def level(t: Triangulation, vertex: Int64[Tensor, " n"], spacing: float) -> Mesh:
+    """Return the mesh whose points are these vertices, about `spacing` apart, in their own frames."""
     frames = t.frames()[vertex]
     reading = read_from(t, vertex, 1.6 * spacing)
     areas = torch.zeros(len(vertex), dtype=torch.float64, device=vertex.device)
@@ -367,7 +397,8 @@ def level(t: Triangulation, vertex: Tensor, spacing: float) -> Mesh:
     return Mesh(t.vertices[vertex], frames, frames, areas, anchor, None, SO2, t, vertex, reading)
 
 
-def two_sided(vertices: Tensor, faces: Tensor) -> Mesh:
+def two_sided(vertices: Float64[Tensor, "v 3"], faces: Int64[Tensor, "f 3"]) -> Mesh:
+    """Return the mesh of oriented faces, with all vertices as points."""
     t = triangulate(vertices, faces)
     frames, n = t.frames(), len(t.vertices)
     anchor = torch.zeros(n, dtype=torch.float64, device=frames.device)

@@ -1,10 +1,10 @@
 """Straightest geodesics on a triangulation, traced for all starts at once.
 
-    ╲   │   ╱       A geodesic is straight inside each face, and across an edge if its two faces are laid flat.
-     ╲  │  ╱        Through a vertex v it leaves equal polar angles a on both sides (Polthier & Schmies 1998).
+    ╲   │   ╱      A geodesic is straight inside each face, and across an edge if its two faces are laid flat.
+     ╲  │  ╱       Through a vertex v it leaves equal polar angles a on both sides (Polthier & Schmies 1998).
   a ─── v ─── a
-     ╱  │  ╲        A ray is a geodesic on its way: a face, a place in the plane of the face, and a direction
-    ╱   │   ╲       there. Each round moves every ray across one face, to the next edge or to its end.
+     ╱  │  ╲       A ray is a geodesic on its way: a face, a place in the plane of the face, and a direction
+    ╱   │   ╲      there. Each round moves every ray across one face, to the next edge or to its end.
 
 The direction is parallel along a geodesic, so the directions at its two ends determine the transport.
 """

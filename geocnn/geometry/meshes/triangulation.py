@@ -1,13 +1,13 @@
 """Triangulation: half-edges, corner angles, and the polar directions around every vertex of a triangle mesh.
 
     c₂         Half-edge h = 3f + k leads from corner k of face f to its corner k + 1, the face on its left.
-   ╱  ╲        `angle[h]` is the corner at its tail. Each face lies in a plane of its own, corner 0 at the
+   ╱  ╲        `angle[h]` is the corner at its tail. Each face has a plane of its own, with corner 0 at the
 h₂╱    ╲h₁     origin, h₀ along the real axis: `place[h]` is the tail of h there, a complex number, and
  ╱  f   ╲      `side[h]` the half-edge as a vector.
 c₀ ─────▸ c₁
      h₀        Around a vertex `polar[h]` is the direction of h, counted counter-clockwise from the vertex's
-               axis, in angles rescaled to 2π in the interior (Knöppel et al. 2013). On the boundary they
-               stay as they are, unless they exceed 2π: then they are rescaled to that.
+               axis, in angles rescaled so that a whole turn is 2π (Knöppel et al. 2013). At a boundary
+               vertex angles are not rescaled, unless their sum exceeds 2π: then it becomes 2π.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.core.half_edges import following, preceding
@@ -26,42 +27,42 @@ from geocnn.safe import normalise
 
 @dataclass(frozen=True, eq=False)
 class Triangulation:
-    """V vertices, F faces, H = 3F half-edges; lengths in the vertices' units, angles in radians, float64.
+    """V vertices, F faces, H = 3F half-edges; lengths in the vertices' units, angles in radians.
 
-    vertices [V, 3], faces [F, 3], twin [H] (−1 on the boundary), length [H], place and side [H] complex,
-    angle [H], polar [H], scale [V] (polar angle over corner angle), total [V] (polar angle of the whole fan),
-    boundary [V], fan [H] (half-edges by their tail, then by polar) with fan_ptr [V + 1] and the key [H] they
-    are sorted by, tail + polar / total.
+    twin: the half-edge in the other direction, −1 on the boundary. scale: polar angle per corner angle.
+    total: polar angle of all corners of a vertex. fan: half-edges sorted by tail, then by polar direction,
+    with the sort key `fan_key` = tail + polar / total; those of vertex v are fan[fan_ptr[v] : fan_ptr[v +
+    1]].
     """
 
-    vertices: Tensor
-    faces: Tensor
-    twin: Tensor
-    length: Tensor
-    place: Tensor
-    side: Tensor
-    angle: Tensor
-    polar: Tensor
-    scale: Tensor
-    total: Tensor
-    boundary: Tensor
-    fan: Tensor
-    fan_ptr: Tensor
-    fan_key: Tensor
+    vertices: Float64[Tensor, "v 3"]
+    faces: Int64[Tensor, "f 3"]
+    twin: Int64[Tensor, " h"]
+    length: Float64[Tensor, " h"]
+    place: Complex128[Tensor, " h"]
+    side: Complex128[Tensor, " h"]
+    angle: Float64[Tensor, " h"]
+    polar: Float64[Tensor, " h"]
+    scale: Float64[Tensor, " v"]
+    total: Float64[Tensor, " v"]
+    boundary: Bool[Tensor, " v"]
+    fan: Int64[Tensor, " h"]
+    fan_ptr: Int64[Tensor, " v+1"]
+    fan_key: Float64[Tensor, " h"]
 
     def __post_init__(self) -> None:
         keep_normal(self)
 
     @property
-    def tail(self) -> Tensor:
-        """The vertex each half-edge leaves, [H]."""
+    def tail(self) -> Int64[Tensor, " h"]:
+        """The vertex that each half-edge leaves."""
         return self.faces.reshape(-1)
 
     @cached_property
     @lasting()
-    def beyond(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the face a, c, b on the other side of each half-edge a → b: its half-edges a → c and c → b [H],
-        −1 on the boundary, and c − b as a multiple [H] (complex) of a − b.
+    def beyond(self) -> tuple[Int64[Tensor, " h"], Int64[Tensor, " h"], Complex128[Tensor, " h"]]:
+        """The face a, c, b on the other side of each half-edge a → b: its half-edges a → c and c → b (−1 on
+        the boundary), and (c − b) / (a − b).
         """
         twin = self.twin.clamp_min(0)
         onward, back = following(twin), preceding(twin)
@@ -70,34 +71,34 @@ class Triangulation:
 
     @cached_property
     @lasting()
-    def narrowness(self) -> Tensor:
-        """The longest edge of a vertex over its least height in a face, the most of all vertices, []."""
+    def narrowness(self) -> Float64[Tensor, ""]:
+        """The largest ratio, over all vertices, of a vertex's longest edge to its least height in a face."""
         height = 2 * self.face_areas.repeat_interleave(3) / self.length.view(-1, 3).roll(-1, 1).reshape(-1)
         longest = torch.maximum(self.length, self.length.view(-1, 3).roll(1, 1).reshape(-1))
         least = torch.full_like(self.scale, math.inf).scatter_reduce_(0, self.tail, height, "amin")
         return (longest / least[self.tail]).max()
 
     @property
-    def face_areas(self) -> Tensor:
-        """[F]."""
+    def face_areas(self) -> Float64[Tensor, " f"]:
+        """Areas of the faces."""
         return 0.5 * _cross(self.side[0::3], -self.side[2::3])
 
     @property
-    def vertex_areas(self) -> Tensor:
-        """A third of the adjacent faces, [V]; 0 at a vertex without faces."""
+    def vertex_areas(self) -> Float64[Tensor, " v"]:
+        """A third of the area of the faces around each vertex; 0 at a vertex without faces."""
         third = (self.face_areas / 3).repeat_interleave(3)
         return third.new_zeros(len(self.vertices)).index_add_(0, self.tail, third)
 
     @property
-    def defect(self) -> Tensor:
-        """2π minus the corner angles of an interior vertex, π minus those of a boundary vertex, [V]."""
+    def defect(self) -> Float64[Tensor, " v"]:
+        """The angle defect: 2π (on the boundary π) minus the corner angles; 0 at a vertex without faces."""
         fan = torch.zeros_like(self.scale).index_add_(0, self.tail, self.angle)
         full = torch.where(self.boundary, fan.new_tensor(math.pi), fan.new_tensor(2 * math.pi))
         return torch.where(self.fan_ptr.diff() > 0, full - fan, torch.zeros_like(fan))
 
     @property
-    def normals(self) -> Tensor:
-        """Unit vertex normals [V, 3], faces weighted by their corner's angle; (0, 0, 1) without faces."""
+    def normals(self) -> Float64[Tensor, "v 3"]:
+        """Unit normals of the vertices, averaged over faces by corner angle; (0, 0, 1) without faces."""
         a, b, c = self.vertices[self.faces].unbind(1)
         face = normalise(torch.linalg.cross(b - a, c - a, dim=-1))
         corner = face.repeat_interleave(3, 0) * self.angle[:, None]
@@ -106,11 +107,11 @@ class Triangulation:
         flat = summed.norm(dim=-1, keepdim=True) < 1e-12
         return normalise(torch.where(flat, upward, summed))
 
-    def frames(self) -> Tensor:
-        """(e₁, e₂) at the vertices [V, 2, 3]: e₁ is the polar direction 0, in the plane across the normal.
+    def frames(self) -> Float64[Tensor, "v 2 3"]:
+        """Return frames (e₁, e₂) of the vertices: e₁ is the polar direction 0, orthogonal to the normal.
 
-        The edges' polar directions are intrinsic and their projections are not, so e₁ is turned to agree with
-        all of them best.
+        Rescaled polar directions of the edges differ from the directions of their projections, so e₁ is the
+        one that fits all edges best.
         """
         normal = self.normals
         first = torch.eye(3, dtype=normal.dtype, device=normal.device)[normal.abs().argmin(-1)]
@@ -124,12 +125,13 @@ class Triangulation:
         e1 = turn.real[:, None] * u + turn.imag[:, None] * w
         return torch.stack([e1, torch.linalg.cross(normal, e1, dim=-1)], 1)
 
-    def enter(self, vertex: Tensor, polar: Tensor) -> tuple[Tensor, Tensor]:
-        """The half-edge [K] of a vertex's fan just clockwise of a polar direction, and the direction in the
-        plane of its face.
+    def enter(
+        self, vertex: Int64[Tensor, " k"], polar: Float64[Tensor, " k"]
+    ) -> tuple[Int64[Tensor, " k"], Complex128[Tensor, " k"]]:
+        """Find the face into which a polar direction leads from a vertex.
 
-        A direction that leaves the surface at a boundary vertex, or a vertex without faces, gives half-edge
-        −1.
+        Return (the half-edge of the vertex just clockwise of the direction, the direction in its face's
+        plane). The half-edge is −1 for a direction that leaves the surface, and at a vertex without faces.
         """
         start, count = self.fan_ptr[vertex], self.fan_ptr.diff()[vertex]
         inner = ~self.boundary[vertex]
@@ -143,10 +145,10 @@ class Triangulation:
         direction = self.side[h] / self.length[h] * torch.polar(torch.ones_like(a), a)
         return torch.where(outside, -1, h), direction
 
-    def polar_at(self, h: Tensor, direction: Tensor) -> Tensor:
-        """The polar direction at the tail of h of a direction [K] (complex) in the plane of h's face.
+    def polar_at(self, h: Int64[Tensor, "*k"], direction: Complex128[Tensor, "*k"]) -> Float64[Tensor, "*k"]:
+        """Return the polar direction, at the tail of h, of a direction in the plane of h's face.
 
-        A direction out of the face is meant as laid flat across its neighbours, the shorter way round.
+        A direction out of the face is continued across its neighbours laid flat, the shorter way round.
         """
         half = 0.5 * self.angle[h]
         a = torch.angle(direction * self.side[h].conj() * torch.polar(torch.ones_like(half), -half)) + half
@@ -154,20 +156,21 @@ class Triangulation:
 
 
 LEAN = 1e-12
-"""Radians by which a direction may lean over a boundary edge and still run along it: angles summed round off.
+"""Radians by which a direction may lean over a boundary edge and still run along it: sums of angles round
+off.
 """
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
-    """The signed area of two complex vectors' parallelogram."""
+    """Return the signed area of the parallelogram of two complex vectors."""
     return (a.conj() * b).imag
 
 
-def triangulate(vertices: Tensor, faces: Tensor) -> Triangulation:
-    """The triangulation of vertices [V, 3] float64 and faces [F, 3] int64 that `check_triangles` has passed.
+def triangulate(vertices: Float64[Tensor, "v 3"], faces: Int64[Tensor, "f 3"]) -> Triangulation:
+    """Return the triangulation of vertices and faces that `check_triangles` has accepted.
 
-    The axis of an interior vertex is its longest outgoing edge (the lowest half-edge of equals), of a
-    boundary vertex its first boundary edge, the one with its face on the left.
+    The axis of an interior vertex is its longest outgoing edge, of equals the lowest half-edge. The axis of a
+    boundary vertex is the boundary half-edge that leaves it.
     """
     n, tail = len(vertices), faces.reshape(-1)
     head = faces.roll(-1, 1).reshape(-1)
@@ -211,22 +214,28 @@ def triangulate(vertices: Tensor, faces: Tensor) -> Triangulation:
     )
 
 
-def _twins(tail: Tensor, head: Tensor, n: int) -> Tensor:
-    """The half-edge the other way [H], −1 where there is none."""
+def _twins(tail: Int64[Tensor, " h"], head: Int64[Tensor, " h"], n: int) -> Int64[Tensor, " h"]:
+    """Return the half-edge in the other direction, −1 where there is none."""
     key, other = tail * n + head, head * n + tail
     sorted_key, order = key.sort()
     at = torch.searchsorted(sorted_key, other).clamp_max(len(key) - 1)
     return torch.where(sorted_key[at] == other, order[at], -1)
 
 
-def _polar(tail: Tensor, twin: Tensor, previous: Tensor, length: Tensor, corner: Tensor, n: int) -> Tensor:
-    """Sum of the corners [H] (rescaled) counter-clockwise from the axis of each half-edge's tail to the
-    half-edge.
+def _polar(
+    tail: Int64[Tensor, " h"],
+    twin: Int64[Tensor, " h"],
+    previous: Int64[Tensor, " h"],
+    length: Float64[Tensor, " h"],
+    corner: Float64[Tensor, " h"],
+    n: int,
+) -> Float64[Tensor, " h"]:
+    """Sum the rescaled corners counter-clockwise from the axis of each half-edge's tail to the half-edge.
 
-    By pointer doubling around the fans, all at once: ⌈log₂ valence⌉ rounds.
+    All vertices are done at once by pointer doubling, in ⌈log₂ valence⌉ rounds.
     """
     first = _first(tail, twin, length, n)
-    # the half-edge clockwise of h at the same tail: across h, then on; −1 past the boundary
+    # the half-edge clockwise of h at the same tail is the one after h's twin; −1 past the boundary
     clockwise = torch.where(twin < 0, -1, twin + 1 - 3 * (twin % 3 == 2).long())
     is_first = first[tail] == torch.arange(len(tail), device=tail.device)
     step = torch.where(is_first, -1, clockwise)
@@ -238,9 +247,11 @@ def _polar(tail: Tensor, twin: Tensor, previous: Tensor, length: Tensor, corner:
     return summed
 
 
-def _first(tail: Tensor, twin: Tensor, length: Tensor, n: int) -> Tensor:
-    """The half-edge the axis of each vertex lies along [V]: without a twin, else the longest, else the lowest
-    number.
+def _first(
+    tail: Int64[Tensor, " h"], twin: Int64[Tensor, " h"], length: Float64[Tensor, " h"], n: int
+) -> Int64[Tensor, " v"]:
+    """Return the half-edge of each vertex's axis: the one without a twin, else the longest, of equals the
+    first.
     """
     rank = torch.where(twin < 0, math.inf, length)
     best = rank.new_full((n,), -1.0).scatter_reduce_(0, tail, rank, "amax")
