@@ -1,5 +1,5 @@
-"""Cycles of a connection: spanning forests, the cycle each other edge closes, and the few that generate a
-mesh's fundamental group.
+"""Cycles of a connection: spanning forests, the cycle that each edge outside a forest closes, and the few
+cycles that generate the fundamental group of a mesh.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from geocnn.geometry.core.connection import Connection
@@ -15,24 +16,26 @@ from geocnn.groups.planar import Element, compose, inverse, wrapped
 
 
 class Forest(NamedTuple):
-    """A tree in each component of N nodes: parent [N] (a root's is itself), the edge [N] that leads there (−1
-    at roots) and whether it leads up, the node its tail [N].
+    """One tree per component of N nodes.
+
+    parent: the next node towards the root; a root is its own parent. edge: the edge that leads there, −1 at a
+    root. up: whether that edge has the node as its tail, and the parent as its head.
     """
 
-    parent: Tensor
-    edge: Tensor
-    up: Tensor
+    parent: Int64[Tensor, " n"]
+    edge: Int64[Tensor, " n"]
+    up: Bool[Tensor, " n"]
 
-    def paths(self, node: Tensor) -> Tensor:
-        """The ways of nodes [K] to their roots, [K, D], the root repeated at the end."""
-        way = [node]
+    def paths(self, node: Int64[Tensor, " k"]) -> Int64[Tensor, "k d"]:
+        """Return the paths from nodes to their roots; shorter ones repeat the root at the end."""
+        path = [node]
         while not torch.equal(self.parent[node], node):
             node = self.parent[node]
-            way.append(node)
-        return torch.stack(way, 1)
+            path.append(node)
+        return torch.stack(path, 1)
 
-    def to_root(self, connection: Connection) -> tuple[Element, Tensor]:
-        """The elements [N] that carry from each node to its root along the tree, and the root [N]; by pointer
+    def to_root(self, connection: Connection) -> tuple[Element, Int64[Tensor, " n"]]:
+        """Return (the transport [N] from each node to its root along the tree, the root); by pointer
         doubling.
         """
         up, low = self.parent, self.edge < 0
@@ -45,8 +48,8 @@ class Forest(NamedTuple):
         return g, up
 
 
-def spanning_forest(n: int, tail: Tensor, head: Tensor) -> Forest:
-    """A breadth-first tree from the smallest of the n nodes of each component, one level a round.
+def spanning_forest(n: int, tail: Int64[Tensor, " e"], head: Int64[Tensor, " e"]) -> Forest:
+    """Grow a breadth-first tree from the lowest node of each component of n nodes, one level per round.
 
     >>> spanning_forest(4, torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0])).parent.tolist()
     [0, 0, 0, 3]
@@ -55,51 +58,52 @@ def spanning_forest(n: int, tail: Tensor, head: Tensor) -> Forest:
     start, order = torch.cat([tail, head]).sort(stable=True)
     to = torch.cat([head, tail])[order]
     ptr = torch.cat([node[:0].new_zeros(1), torch.bincount(start, minlength=n).cumsum(0)])
-    seen = components(n, tail, head) == node
+    in_tree = components(n, tail, head) == node
     via = torch.full_like(node, len(order))
-    frontier = node[seen]
+    frontier = node[in_tree]
     while len(frontier):
         counts = ptr.diff()[frontier]
         first = (ptr[frontier] - counts.cumsum(0) + counts).repeat_interleave(counts)
         slot = first + torch.arange(len(first), device=tail.device)
-        slot = slot[~seen[to[slot]]]
-        # a node that several lead to is reached by the first
+        slot = slot[~in_tree[to[slot]]]
+        # the first of several edges to a node enters the tree
         via.scatter_reduce_(0, to[slot], slot, "amin")
         frontier = to[slot[via[to[slot]] == slot]]
-        seen[frontier] = True
+        in_tree[frontier] = True
     grown = via < len(order)
     parent, edge, up = node.clone(), torch.full_like(node, -1), torch.zeros_like(grown)
-    way = order[via[grown]]
-    parent[grown], edge[grown], up[grown] = start[via[grown]], way % len(tail), way >= len(tail)
+    direction = order[via[grown]]
+    parent[grown], edge[grown], up[grown] = start[via[grown]], direction % len(tail), direction >= len(tail)
     return Forest(parent, edge, up)
 
 
 class Cycles(NamedTuple):
-    """C closed ways: root → … → tail → head → … → root along a forest and over one more edge [C] each;
-    (angle, flip) [C] is the transport around, in the root's gauge, and root [C] the root's id.
+    """Closed paths root → … → tail → head → … → root along a forest, over one more edge each.
+
+    root: the point id of the root. (angle, flip): the transport around the cycle, in the root's gauge.
     """
 
     forest: Forest
-    edge: Tensor
-    tail: Tensor
-    head: Tensor
-    root: Tensor
-    angle: Tensor
-    flip: Tensor | None
+    edge: Int64[Tensor, " c"]
+    tail: Int64[Tensor, " c"]
+    head: Int64[Tensor, " c"]
+    root: Int64[Tensor, " c"]
+    angle: Float[Tensor, " c"]
+    flip: Bool[Tensor, " c"] | None
 
-    def loops(self, which: Tensor) -> list[Tensor]:
-        """The point ids of cycles [K], each from its root on; the step back to it closes the loop."""
+    def loops(self, which: Int64[Tensor, " k"]) -> list[Tensor]:
+        """Return the point ids of cycles, each from its root on; the step back to it closes the loop."""
         if not len(which):
             return []
-        there, back = self.forest.paths(self.tail[which]).flip(1), self.forest.paths(self.head[which])
-        way = torch.cat([there, back], 1)
-        moves = torch.cat([torch.ones_like(way[:, :1], dtype=torch.bool), way.diff(dim=1) != 0], 1)
-        # the root at the end is the one at the start
-        return [ids[on][:-1] if int(on.sum()) > 1 else ids[on] for ids, on in zip(way, moves, strict=True)]
+        to_tail, from_head = self.forest.paths(self.tail[which]).flip(1), self.forest.paths(self.head[which])
+        path = torch.cat([to_tail, from_head], 1)
+        moves = torch.cat([torch.ones_like(path[:, :1], dtype=torch.bool), path.diff(dim=1) != 0], 1)
+        # the root at the end repeats the one at the start
+        return [ids[on][:-1] if int(on.sum()) > 1 else ids[on] for ids, on in zip(path, moves, strict=True)]
 
 
 def fundamental_cycles(connection: Connection) -> Cycles:
-    """The cycles that the edges outside a spanning forest close: they generate all others.
+    """Return the cycles that the edges outside a spanning forest close; they generate all cycles.
 
     >>> square = Connection(torch.tensor([0, 1, 2, 3]), torch.tensor([1, 2, 3, 0]), torch.full((4,), 0.1))
     >>> fundamental_cycles(square).angle
@@ -109,15 +113,15 @@ def fundamental_cycles(connection: Connection) -> Cycles:
     return closed_by(connection, forest, _outside(forest, len(connection.tail)))
 
 
-def _outside(forest: Forest, n: int) -> Tensor:
-    """Those of n edges that are not in the forest."""
+def _outside(forest: Forest, n: int) -> Int64[Tensor, " k"]:
+    """Return those of n edges that are not in the forest."""
     outside = torch.ones(n, dtype=torch.bool, device=forest.edge.device)
     outside[forest.edge[forest.edge >= 0]] = False
     return outside.nonzero()[:, 0]
 
 
-def closed_by(connection: Connection, forest: Forest, edge: Tensor) -> Cycles:
-    """The cycles that edges [C] close with a forest."""
+def closed_by(connection: Connection, forest: Forest, edge: Int64[Tensor, " c"]) -> Cycles:
+    """Return the cycles that edges close with a forest."""
     tail, head = connection.tail[edge], connection.head[edge]
     if not len(edge):
         return Cycles(forest, edge, tail, head, tail, connection.angle[:0], None)
@@ -128,15 +132,18 @@ def closed_by(connection: Connection, forest: Forest, edge: Tensor) -> Cycles:
     return Cycles(forest, edge, tail, head, root[tail], wrapped(angle), flip)
 
 
-def cotree_complement(forest: Forest, here: Tensor, beyond: Tensor, n_faces: int) -> Tensor:
-    """The edges left over by a spanning forest of a mesh's edges [E], and by one of the dual edges that cross
-    none of it: each closes a loop, and these loops generate the fundamental group (Eppstein 2003).
+def cotree_complement(
+    forest: Forest, here: Int64[Tensor, " e"], beyond: Int64[Tensor, " e"], n_faces: int
+) -> Int64[Tensor, " k"]:
+    """Return the edges of a mesh that belong to neither of two forests: a spanning forest of its edges, and
+    one of the dual edges that do not cross the first.
 
-    here, beyond [E]: the faces on either side of the edges, beyond the boundary −1. Of a component's loops
-    there are 2 − χ where it is closed, else 1 − χ.
+    Each of these edges closes a loop, and the loops generate the fundamental group (Eppstein 2003). A closed
+    component has 2 − χ of them, one with a boundary 1 − χ. here, beyond: the faces on the two sides of each
+    edge, −1 beyond the boundary.
     """
     rest = _outside(forest, len(here))
-    # beyond every boundary lies one more face
+    # one more face lies beyond all boundaries
     across = torch.where(beyond < 0, n_faces, beyond)[rest]
     cotree = spanning_forest(n_faces + 1, here[rest], across)
     return rest[_outside(cotree, len(rest))]

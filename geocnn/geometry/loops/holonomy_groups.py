@@ -1,10 +1,11 @@
-"""Holonomy: what transport around loops does to a frame, and the group that all loops of a surface make.
+"""Holonomy: what transport around loops does to a frame, and the group that the loops of a surface generate.
 
-On a mesh two connections are in use. Between vertices angles are rescaled to 2π, so the curvature of a vertex
-is shared out over the faces around it: their sum is exact, a single face differs by up to 9 % from the smooth
-surface's curvature on it. Between the planes of faces nothing is rescaled and all curvature sits in the
-vertices: the holonomy around one is its angle defect. The second is the polyhedron's own and decides its
-group: around the vertices of a cube, where the first knows no more than its faces.
+A mesh has two connections. The connection between vertices rescales angles to 2π, so the curvature of a
+vertex is distributed over the faces around it. The sum over all faces is exact; in a single face it differs
+by up to 9 % from the curvature of the smooth surface. The connection between the planes of faces rescales
+nothing, so all curvature sits in the vertices: the holonomy around a vertex is its angle defect. The second
+one belongs to the polyhedron itself and determines its group. On a cube, for example, it measures the loops
+around the eight vertices, whose quarter turns generate C4.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -36,11 +38,12 @@ from geocnn.groups.planar import N_MAX, Element, Group, rotation_group, wrapped
 
 
 def holonomy(surface: Surface, loop: Tensor | SurfacePoint) -> Element:
-    """Transport around loops of point ids [L], or [P, L] at once: the element (angle, flip), angle [] or [P],
-    that acts on components in the start point's frame.
+    """Transport around loops of point ids [L], or [P, L] for several loops of one length.
 
-    The last point is joined to the first. Counter-clockwise around curvature K it is ∫ K, in (−π, π]; paths
-    are joined, and may lie in a mesh's faces, as in `transport`. Raises GeometryError as `transport` does.
+    Return the element (angle, flip), angle [] or [P] in radians, that acts on components in the frame of the
+    loop's first point. The last point is joined to the first. A loop that runs counter-clockwise around
+    curvature K turns by ∫ K, in (−π, π]. Points are joined as in `transport`, and a loop may lie in the faces
+    of a mesh. Raises GeometryError as `transport` does.
 
     >>> import geocnn.geometry as geometry
     >>> ico = geometry.icosphere(0); faces = ico.grid.solid.faces[0]
@@ -55,10 +58,11 @@ def holonomy(surface: Surface, loop: Tensor | SurfacePoint) -> Element:
     return transport(surface, closed)
 
 
-def face_holonomy(mesh: Mesh | OneSidedMesh) -> Tensor:
-    """The holonomy around every face of a mesh between its vertices' gauges, counter-clockwise, [F] radians.
+def face_holonomy(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " f"]:
+    """Return the holonomy counter-clockwise around every face, between the vertices' gauges, in radians.
 
-    The face's rescaled corners less π, whatever the frames; over a closed mesh exactly 2πχ in sum.
+    It is the sum of the face's rescaled corners minus π, for any frames. Over a closed mesh it sums to
+    exactly 2πχ. Raises GeometryError for a surface that is no mesh.
 
     >>> from geocnn.geometry import mesh
     >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
@@ -70,9 +74,16 @@ def face_holonomy(mesh: Mesh | OneSidedMesh) -> Tensor:
     return ((t.angle * t.scale[t.tail]).view(-1, 3).sum(1) - math.pi)[: len(mesh.faces)]
 
 
-def vertex_holonomy(mesh: Mesh | OneSidedMesh) -> Tensor:
-    """The holonomy around every vertex of a mesh between the planes of its faces, counter-clockwise, [V],
-    from −π up to π: the angle defect, less whole turns. NaN on the boundary, which no such loop surrounds.
+def vertex_holonomy(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " v"]:
+    """Return the holonomy counter-clockwise around every vertex, between the planes of the faces, in radians.
+
+    It is the angle defect minus whole turns, from −π up to π; NaN on the boundary, because no loop surrounds
+    a boundary vertex. Raises GeometryError for a surface that is no mesh.
+
+    >>> from geocnn.geometry import mesh
+    >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    >>> round(float(vertex_holonomy(s)[0] / torch.pi), 12)
+    0.5
     """
     check_mesh(mesh, "loops around vertices")
     t = mesh.triangulation
@@ -82,20 +93,21 @@ def vertex_holonomy(mesh: Mesh | OneSidedMesh) -> Tensor:
 
 
 class Generators(NamedTuple):
-    """Loops that generate the fundamental group, each a list of point ids from its component's root, and the
-    holonomy (angle, flip) [K] around them, in the root's frame.
+    """Loops that generate the fundamental group, each the point ids from the root of its component on, and
+    the holonomy (angle, flip) around them, in the root's frame.
     """
 
     loops: list[Tensor]
-    angle: Tensor
-    flip: Tensor | None
+    angle: Float[Tensor, " k"]
+    flip: Bool[Tensor, " k"] | None
 
 
 def fundamental_group(mesh: Mesh | OneSidedMesh) -> Generators:
-    """Generators of a mesh's fundamental group by tree and cotree (Eppstein 2003): on a component of Euler
-    characteristic χ 2 − χ loops where it is closed (2g of genus g), else 1 − χ.
+    """Return loops that generate the fundamental group of a mesh, by tree and cotree (Eppstein 2003).
 
-    Raises GeometryError for a coarser level: its points are not joined by edges.
+    A component of Euler characteristic χ has 2 − χ loops if it is closed (2g for genus g), else 1 − χ. Raises
+    GeometryError for a coarser level, whose points are not joined by edges, and for a surface that is no
+    mesh.
 
     >>> from geocnn.geometry import mesh
     >>> fundamental_group(mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]])).loops
@@ -103,7 +115,9 @@ def fundamental_group(mesh: Mesh | OneSidedMesh) -> Generators:
     """
     check_mesh(mesh, "generators of the fundamental group")
     if mesh.n_points < mesh.n_vertices:
-        raise GeometryError("the loops run along mesh edges: ask the finest level, whose points are vertices")
+        raise GeometryError(
+            "the loops run along mesh edges: give the finest level, whose points are vertices"
+        )
     connection = mesh.connection()
     forest = spanning_forest(mesh.n_points, connection.tail, connection.head)
     h, twin = mesh.half_edges()
@@ -113,21 +127,22 @@ def fundamental_group(mesh: Mesh | OneSidedMesh) -> Generators:
 
 
 class HolonomyGroup(NamedTuple):
-    """The group of all loops, and the loops that prove it.
+    """The group that all loops generate, and loops that prove it.
 
-    axis: the direction that a reflection keeps, in radians in the first loop's start frame, between 0 and π/N
-    for N rotations; None without reflections, and for O(2), which has all. loops: ids of the points, or of a
-    mesh's faces, each from its root on; (angle, flip) [K]: their holonomies there.
+    axis: the direction that a reflection leaves fixed, in radians in the frame at the start of the first
+    loop, between 0 and π/N for N rotations. It is None without reflections, and for O(2), which has all
+    reflections. loops: ids of points, or of a mesh's faces, each from its root on. (angle, flip): their
+    holonomies.
     """
 
     group: Group
     axis: float | None
     loops: list[Tensor]
-    angle: Tensor
-    flip: Tensor | None
+    angle: Float[Tensor, " k"]
+    flip: Bool[Tensor, " k"] | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Strings, numbers and lists: what JSON holds."""
+        """Return the group as strings, numbers and lists, ready for JSON."""
         flip = [False] * len(self.loops) if self.flip is None else self.flip.tolist()
         return {
             "group": str(self.group),
@@ -139,17 +154,19 @@ class HolonomyGroup(NamedTuple):
 
 
 def holonomy_group(surface: Surface, tolerance: float = 1e-8) -> HolonomyGroup:
-    """The group that transport around all loops of a surface makes: trivial, reflection, C_N, D_N, SO(2) or
-    O(2).
+    """Return the group that transport around all loops of a surface generates: trivial, reflection, C_N, D_N,
+    SO(2) or O(2).
 
-    A spanning tree, and the loop that each other edge of `surface.connection()` closes; on a mesh the tree
-    spans the faces (see above). Angles count as equal to within `tolerance` radians. Rounding adds some 1e-15
-    a step, and a face whose height is a share s of its side adds 1e-16/s, so 1e-8 holds for paths of a
-    million steps; coordinates stored with d digits need 10^-d. From above it is bound by what it must tell
-    apart: a random angle passes for a multiple of some 2π/N, N ≤ 360, with probability 360²·tolerance/2π. The
-    loops of several components make the smallest group that contains each one's.
+    The loops are those that the edges of `surface.connection()` outside a spanning tree close; on a mesh the
+    tree spans the faces (see the module). For several components this is the smallest group that contains the
+    group of each.
 
-    Raises GeometryError for a tolerance at which nothing is told apart.
+    Angles closer than `tolerance` radians count as equal. Rounding adds about 1e-15 per step, and a face
+    whose height is a share s of its side adds 1e-16/s, so 1e-8 suffices for paths of a million steps.
+    Coordinates stored with d digits need 10^-d. A large tolerance takes random angles for rotations of finite
+    order: one is within it of a multiple of some 2π/N, N ≤ 360, with probability 360²·tolerance/2π.
+
+    Raises GeometryError for a tolerance that is not positive, or too large to distinguish rotations.
 
     >>> import geocnn.geometry as geometry
     >>> holonomy_group(geometry.torus((3, 4))).group, holonomy_group(geometry.healpix(2)).group
@@ -160,7 +177,7 @@ def holonomy_group(surface: Surface, tolerance: float = 1e-8) -> HolonomyGroup:
 
 
 def group_of(connection: Connection, tolerance: float = 1e-8) -> HolonomyGroup:
-    """The holonomy group of a connection; see `holonomy_group`.
+    """Return the holonomy group of a connection; see `holonomy_group`.
 
     >>> two_ways = torch.tensor([0, 1]), torch.tensor([1, 0])
     >>> seam = Connection(*two_ways, torch.zeros(2), torch.tensor([False, True]))
@@ -187,19 +204,19 @@ def group_of(connection: Connection, tolerance: float = 1e-8) -> HolonomyGroup:
 
 
 def _axis(angle: float, rotations: int | None, tolerance: float) -> float | None:
-    """The direction that z ↦ e^{i angle} z̄ keeps, up to the rotations; None where they leave none out."""
+    """Return the direction that z ↦ e^{i angle} z̄ leaves fixed, up to rotations; None for all rotations."""
     if rotations is None:
         return None
     axis = angle / 2 % (math.pi / rotations)
-    # rounding below 0 is 0
+    # a value just below 0 is 0, up to rounding
     return 0.0 if math.pi / rotations - axis < tolerance else axis
 
 
-def _rotations(cycles: Cycles) -> tuple[Tensor, Tensor | None]:
-    """(angle, mirrored) [C]: the angles of cycles that rotate, and of those that flip after one flip of their
-    component; that one's number [C], −1 where none is needed. mirrored is None where nothing flips.
+def _rotations(cycles: Cycles) -> tuple[Float[Tensor, " c"], Int64[Tensor, " c"] | None]:
+    """Return (angle, mirrored): angles of rotations that, together, generate all rotations.
 
-    The products of pairs of flips and the rotations generate all rotations.
+    A cycle that rotates contributes its own angle and mirrored = −1. A cycle that flips is composed with the
+    first flipping cycle of its component, whose number is `mirrored`. mirrored is None if no cycle flips.
     """
     if cycles.flip is None or not bool(cycles.flip.any()):
         return cycles.angle, None

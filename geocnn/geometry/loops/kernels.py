@@ -1,9 +1,10 @@
-"""Kernels on a surface without a feature type to absorb the frame: carried along paths, and those that the
-holonomy leaves alone.
+"""Kernels on scalar fields, without a feature type that absorbs the frame: their transport along paths, and
+which of them the holonomy leaves unchanged.
 
-A kernel at p is a function k of tangent vectors there. Transport Γ from p to q carries it to
-(Γk)(v) = k(Γ⁻¹v) at q. Two paths from p to q give one kernel exactly when k is invariant under the holonomy
-of the loop they make: a kernel that is to mean the same everywhere is invariant under the holonomy group.
+A kernel at p is a function k of tangent vectors there. Transport Γ from p to q takes it to the kernel (Γk)(v)
+= k(Γ⁻¹v) at q. Two paths from p to q give the same kernel exactly if k is invariant under the holonomy of the
+loop that they form. A kernel that has the same meaning everywhere is therefore invariant under the holonomy
+group.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from geocnn.errors import GroupError
@@ -23,10 +25,10 @@ Kernel = Callable[[Tensor], Tensor]
 
 
 def transport_kernel(kernel: Kernel, element: Element) -> Kernel:
-    """The kernel v ↦ k(Γ⁻¹v) for a kernel k of vectors [..., 2] and one element Γ = (angle, flip), as
-    `transport` gives it.
+    """Return the kernel v ↦ k(Γ⁻¹v) for a kernel k of vectors [..., 2] and one element Γ = (angle, flip), as
+    `transport` returns it.
 
-    Law: carried by h, then by g, it is carried by g∘h.
+    Law: transport by h and then by g is transport by g∘h.
 
     >>> east, quarter = lambda v: v[..., 0], (torch.tensor(torch.pi / 2), None)
     >>> transport_kernel(east, quarter)(torch.tensor([0.0, 1.0]))
@@ -34,17 +36,19 @@ def transport_kernel(kernel: Kernel, element: Element) -> Kernel:
     """
     back = inverse(element)
 
-    def carried(vectors: Tensor) -> Tensor:
+    def transported(vectors: Tensor) -> Tensor:
         return kernel(torch.view_as_real(act(back, torch.view_as_complex(vectors.contiguous()))))
 
-    return carried
+    return transported
 
 
-def transport_coefficients(coefficients: Tensor, element: Element) -> Tensor:
-    """The same for a kernel Σ_ℓ Re c_ℓ(r) e^{iℓθ}: its coefficients c [..., L + 1] (complex), ℓ from 0 to L,
-    after transport by elements [...].
+def transport_coefficients(
+    coefficients: Complex[Tensor, "*batch l"], element: Element
+) -> Complex[Tensor, "*batch l"]:
+    """Return the coefficients c_ℓ, ℓ from 0 on, of a kernel Σ_ℓ Re c_ℓ(r) e^{iℓθ} after transport by elements
+    [...].
 
-    c_ℓ ↦ e^{−iℓφ} c_ℓ, and for a flip e^{−iℓφ} c̄_ℓ.
+    They become e^{−iℓφ} c_ℓ, and with a flip e^{−iℓφ} c̄_ℓ.
 
     >>> transport_coefficients(torch.tensor([1j, 1j]), (torch.tensor(0.0), torch.tensor(True)))
     tensor([0.-1.j, 0.-1.j])
@@ -56,8 +60,8 @@ def transport_coefficients(coefficients: Tensor, element: Element) -> Tensor:
 
 @dataclass(frozen=True)
 class InvariantKernels:
-    """A basis of kernels on the unit disc from scalars to scalars: angular functions times `rings` radial
-    ones, those of the layers; reflections keep the direction `axis`.
+    """A basis of kernels from scalars to scalars on the unit disc: angular functions times the `rings` radial
+    functions of the layers. Reflections leave the direction `axis` fixed.
     """
 
     angular: AngularBasis
@@ -68,8 +72,8 @@ class InvariantKernels:
     def n_kernels(self) -> int:
         return len(self.angular.frequency) * self.rings
 
-    def __call__(self, vectors: Tensor) -> Tensor:
-        """The kernels at vectors [..., 2], in units of the radius: [..., n_kernels]."""
+    def __call__(self, vectors: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch kernels"]:
+        """Evaluate all kernels at vectors in units of the radius."""
         r = vectors.norm(dim=-1)
         angular = self.angular(torch.atan2(vectors[..., 1], vectors[..., 0]) - self.axis)[..., 0, 0]
         radial = [
@@ -82,13 +86,13 @@ class InvariantKernels:
 def invariant_kernels(
     group: Group, rings: int = 3, max_frequency: int = 4, axis: float = 0.0
 ) -> InvariantKernels:
-    """The scalar kernels that a holonomy group leaves alone, up to an angular frequency: `steerable_basis`
-    from scalar to scalar.
+    """Return the scalar kernels that a holonomy group leaves unchanged, up to an angular frequency.
 
-    `axis`: the direction a reflection keeps, as `holonomy_group` finds it. cos ℓθ and sin ℓθ survive C_N
-    where N divides ℓ, and of them cos ℓ(θ − axis) a reflection; of SO(2) and O(2) only ℓ = 0.
+    They are `steerable_basis` from scalar to scalar. C_N leaves cos ℓθ and sin ℓθ unchanged if N divides ℓ; a
+    reflection leaves cos ℓ(θ − axis) unchanged, with the `axis` that `holonomy_group` returns; SO(2) and O(2)
+    leave only ℓ = 0.
 
-    Raises GroupError for no rings or a negative frequency.
+    Raises GroupError for fewer rings than one or a negative frequency.
 
     >>> from geocnn.groups import cyclic, dihedral
     >>> invariant_kernels(cyclic(4)).angular.frequency.tolist()

@@ -1,7 +1,8 @@
-"""Parallel transport along paths: of points, joined by edges or geodesics, and of places in a mesh's faces.
+"""Parallel transport along paths, through points joined by edges or geodesics, or through the faces of a
+mesh.
 
 The element (angle, flip) of a path takes components in the gauge at its start to components in the gauge at
-its end, as an entry's takes its source's to its target's. One path after another composes:
+its end. An entry of a stencil does the same from source to target. Paths that follow each other compose:
 
     transport(p → q → r) = transport(q → r) ∘ transport(p → q)
 """
@@ -9,6 +10,7 @@ its end, as an entry's takes its source's to its target's. One path after anothe
 from __future__ import annotations
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -22,16 +24,15 @@ from geocnn.groups.planar import Element, product, wrapped
 
 
 def transport(surface: Surface, path: Tensor | SurfacePoint) -> Element:
-    """Parallel transport along paths of point ids [L], or [P, L] at once, from start to end: (angle, flip),
-    angle [] or [P] from −π up to π.
+    """Transport along paths of point ids [L], or [P, L] for several paths of one length, from start to end.
 
-    Ids that follow each other are joined by an edge of `surface.connection()` (of several the first), else by
-    the geodesic of log; the same id twice is no step. On a mesh the path may also be K SurfacePoints, each
-    segment within one face: then the element is between the planes of the first and the last face, e₁ along
-    each face's first edge.
+    Return (angle, flip), angle [] or [P] in radians, from −π up to π. Consecutive ids are joined by an edge
+    of `surface.connection()`, of several by the first, or else by the geodesic of log; the same id twice is
+    no step. On a mesh the path may also be K SurfacePoints, with each segment inside one face. Then the
+    element is between the planes of the first and the last face, each with e₁ along its first edge.
 
-    Raises GeometryError for ids or points that do not exist, and, naming the steps, where no geodesic or no
-    common face joins two points.
+    Raises GeometryError for ids or points that do not exist, and for points that no geodesic or no common
+    face joins; it names the steps.
 
     >>> import geocnn.geometry as geometry
     >>> pole, octant = geometry.icosphere(0), torch.tensor([0, 2, 3, 0])
@@ -43,7 +44,7 @@ def transport(surface: Surface, path: Tensor | SurfacePoint) -> Element:
     path = point_ids(path, "path", surface.points.device)
     if path.ndim not in (1, 2) or path.shape[-1] == 0:
         raise GeometryError(
-            f"a path is point ids [L], several are [P, L], with at least one id; got {list(path.shape)}"
+            f"give a path as point ids [L], several as [P, L], with at least one id; got {list(path.shape)}"
         )
     surface._ids(path.reshape(-1), "path")
     angle, flip = _steps(surface, path[..., :-1].reshape(-1), path[..., 1:].reshape(-1), path.shape[-1] - 1)
@@ -54,8 +55,8 @@ def transport(surface: Surface, path: Tensor | SurfacePoint) -> Element:
     return wrapped(angle), flip
 
 
-def _steps(surface: Surface, start: Tensor, end: Tensor, length: int) -> Element:
-    """The elements [K] of steps from start [K] to end [K], in paths of `length` steps."""
+def _steps(surface: Surface, start: Int64[Tensor, " k"], end: Int64[Tensor, " k"], length: int) -> Element:
+    """Return the elements of single steps; messages count them in paths of `length` steps."""
     connection = surface.connection()
     edge, forward = connection.between(start, end)
     moves = start != end
@@ -70,12 +71,12 @@ def _steps(surface: Surface, start: Tensor, end: Tensor, length: int) -> Element
         l = surface.log(end[far], start[far])
         lost = far[~l.reached]
         if len(lost):
-            named = ", ".join(
+            steps = ", ".join(
                 f"step {k % length} of path {k // length}, {int(start[k])} to {int(end[k])}"
                 for k in lost[:8].tolist()
             )
             raise GeometryError(
-                f"no shortest geodesic joins {named}; give a path whose points lie closer together"
+                f"no shortest geodesic joins {steps}; give a path whose points lie closer together"
             )
         angle[far] = l.angle
         has_flips = has_flips or l.flip is not None
@@ -84,10 +85,12 @@ def _steps(surface: Surface, start: Tensor, end: Tensor, length: int) -> Element
 
 
 def _across_faces(surface: Surface, path: SurfacePoint) -> Element:
-    """The transport of a polyline between the planes of its end faces: the hinges of the edges it crosses."""
+    """Transport along a polyline between the planes of its end faces: the sum of the hinges of the edges that
+    it crosses.
+    """
     if not isinstance(surface, Mesh):
         raise GeometryError(
-            f"points in faces are points of a mesh, not of a {type(surface).__name__}; give point ids"
+            f"a path through faces needs a mesh, got a {type(surface).__name__}; give point ids"
         )
     t = surface.triangulation
     path = check_face_points(path, len(t.faces), t.vertices)
@@ -95,15 +98,15 @@ def _across_faces(surface: Surface, path: SurfacePoint) -> Element:
     h = 3 * here[:, None] + torch.arange(3, device=here.device)
     twin = t.twin[h]
     common = (twin >= 0) & (twin // 3 == there[:, None])
-    # the coordinates of the corners opposite the edge, in either face
+    # on the common edge, the coordinate of the opposite corner vanishes in either face
     leaves = path.barycentric[:-1].roll(1, 1) < ON_EDGE
     enters = path.barycentric[1:].gather(1, (twin.clamp_min(0) + 2) % 3) < ON_EDGE
     crosses = common & (leaves | enters)
     torn = ((here != there) & ~crosses.any(1)).nonzero()[:, 0]
     if len(torn):
         raise GeometryError(
-            f"the segments after points {torn[:8].tolist()} lie in no one face: end each on the edge to the "
-            "next face"
+            f"the segments after points {torn[:8].tolist()} lie in no single face: end each on the edge to "
+            "the next face"
         )
     step = here != there
     over = h.gather(1, crosses.long().argmax(1, keepdim=True))[step, 0]

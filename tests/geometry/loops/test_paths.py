@@ -121,7 +121,7 @@ def test_what_no_way_joins_is_named():
         (torch.tensor([], dtype=torch.int64), "at least one id"),
         (torch.tensor([0.0, 1.0]), "int64"),
         (torch.zeros(1, 1, 2, dtype=torch.int64), r"\[1, 1, 2\]"),
-        (SurfacePoint(torch.tensor([0]), torch.ones(1, 3) / 3), "not of a Sphere"),
+        (SurfacePoint(torch.tensor([0]), torch.ones(1, 3) / 3), "got a Sphere"),
     ],
 )
 def test_what_is_no_path_is_refused(path, message):
@@ -184,7 +184,7 @@ def test_a_polyline_along_a_traced_geodesic_carries_its_direction():
 def test_points_that_share_no_face_and_points_outside_faces_are_named():
     s = mesh(*cube())
     third = torch.full((2, 3), 1 / 3, dtype=torch.float64)
-    with pytest.raises(GeometryError, match=r"segments after points \[0\] lie in no one face"):
+    with pytest.raises(GeometryError, match=r"segments after points \[0\] lie in no single face"):
         transport(s, SurfacePoint(torch.tensor([0, 6]), third))
     with pytest.raises(GeometryError, match=r"faces outside 0..11: \[12\]"):
         transport(s, SurfacePoint(torch.tensor([0, 12]), third))

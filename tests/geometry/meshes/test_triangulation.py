@@ -133,9 +133,8 @@ def test_directions_out_of_the_surface_enter_nothing():
     t = triangulate(*sheet(2, 2))
     corner, edge, inside = 0, 1, 4
     # at the corner (0, 0) the surface fills a quarter from the axis (1, 0), at (1, 0) a half
-    h, _ = t.enter(
-        torch.tensor([corner, corner, edge, edge, inside]), torch.tensor([0.7, 1.7, 3.0, 3.3, 5.0])
-    )
+    vertex = torch.tensor([corner, corner, edge, edge, inside])
+    h, _ = t.enter(vertex, torch.tensor([0.7, 1.7, 3.0, 3.3, 5.0], dtype=torch.float64))
     assert (h < 0).tolist() == [False, True, False, True, False]
     # along both boundary edges, to the last bit or not
     lean = torch.tensor([0.0, -1e-12, math.pi / 2, math.pi / 2 + 1e-12], dtype=torch.float64)
