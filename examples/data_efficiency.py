@@ -35,7 +35,6 @@ from torch import Tensor, nn
 
 from geocnn.data import SphericalDigits
 from geocnn.nn import to_full
-from geocnn.train.score import Score
 
 DIGIT, CANVAS, PATCH, SHIFT = 22, 30, 32, 6  # pixels along a side; those by which two views differ
 TASKS, PADDINGS = ("digits", "matching"), ("same", "full")
@@ -97,12 +96,12 @@ def distances(model: nn.Module, a: Tensor, b: Tensor) -> Tensor:
     return (2 - 2 * one @ other.mT).clamp(min=1e-6).sqrt()
 
 
-def match(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Score:
+def match(model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     """Each pair nearer than the nearest wrong one by 1 (Mishchuk et al. 2017, eq. 1)."""
     d = distances(model, *batch)
     wrong = d + 10 * torch.eye(len(d))
     loss = torch.relu(1 + d.diagonal() - torch.minimum(wrong.amin(0), wrong.amin(1))).mean()
-    return Score(loss, (d.argmin(1) == torch.arange(len(d))).float().mean(), len(d))
+    return loss, {"accuracy": (d.argmin(1) == torch.arange(len(d))).float().mean()}
 
 
 def run(task, padding, examples, seed, steps, tested) -> dict[str, float]:

@@ -57,7 +57,7 @@ def descend(
         if step == 0:
             check_batch(batch)
         optimiser.zero_grad()
-        score(network, batch).loss.backward()
+        score(network, batch)[0].backward()
         optimiser.step()
         schedule.step()
     return network.eval()

@@ -13,31 +13,32 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 import contextlib
-import dataclasses
 import importlib.util
-import inspect
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_type_hints
+from typing import Annotated, Any, NoReturn
 
 try:
     import typer
     from rich.table import Table
-    from rich.text import Text
+    from typer.core import TyperGroup
 except ImportError as error:
     raise SystemExit(f"the geocnn command needs {error.name}: pip install 'geocnn[train,plot]'") from None
 
 from geocnn.console import flush_output, legible, make_console, spell_on_output
 from geocnn.doctor import inspect_file, show_cache
 from geocnn.equivariance import SYMMETRIES, report
-from geocnn.errors import CheckpointError, GeocnnError
+from geocnn.errors import CheckpointError, GeocnnError, RecipeError
 from geocnn.geometry.doctor.repairs import REPAIRS
+from geocnn.train.command import train_command
 from geocnn.train.files import MODEL, read_description
-from geocnn.train.loop import is_main_process
-from geocnn.train.recipe import SETTINGS, Recipe, Request, handed_down, open_run
-from geocnn.train.recipes import RECIPES, find_recipe
-from geocnn.train.settings import load_settings
+from geocnn.train.folders import SETTINGS
+from geocnn.train.prediction import measured
+from geocnn.train.prediction import predict as answer
+from geocnn.train.recipe import Recipe, Request
+from geocnn.train.recipes import RECIPES, find_recipe, is_recipe_file, recipe_names
+from geocnn.train.settings import load_settings, recipe_of
 
 app = typer.Typer(
     name="geocnn",
@@ -47,9 +48,37 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+class _RecipeCommands(TyperGroup):
+    """A command per recipe: of the package, of installed packages, and of the file whose path is given."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return recipe_names()
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if is_recipe_file(cmd_name):
+            return _command(cmd_name)
+        with contextlib.suppress(RecipeError):  # the list of commands leaves out what cannot be loaded
+            return _command(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in recipe_names():
+            find_recipe(args[0])  # raises what keeps it from being loaded
+        return super().resolve_command(ctx, args)
+
+
+def _command(recipe: str) -> Any:
+    single = typer.Typer(add_completion=False)
+    epilog = f"Example: geocnn train {recipe} --baseline --devices gpu:0"
+    single.command(recipe, epilog=epilog)(train_command(find_recipe(recipe)))
+    return typer.main.get_command(single)
+
+
 training = typer.Typer(
+    cls=_RecipeCommands,
     help="Train a recipe; checkpoints, tables and pictures land in its run folder.",
-    epilog="Example: geocnn train spherical-digits --preset quick --baseline",
+    epilog="Examples: geocnn train spherical-digits --preset quick --baseline; geocnn train my_recipe.py",
     no_args_is_help=True,
 )
 app.add_typer(training, name="train")
@@ -98,11 +127,26 @@ def common(
 
 @app.command("recipes")
 def list_recipes() -> None:
-    """List the recipes that `geocnn train` knows."""
+    """List the recipes that `geocnn train` knows by name."""
     table = Table("recipe", "what it trains", "presets")
-    for recipe in RECIPES.values():
-        table.add_row(recipe.name, recipe.summary, ", ".join(recipe.presets))
+    for name in recipe_names():
+        try:
+            recipe = find_recipe(name)
+            table.add_row(recipe.name, recipe.summary, ", ".join(recipe.presets))
+        except RecipeError as error:
+            table.add_row(name, str(error), "")
     make_console().print(table)
+
+
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE.py",
+        help="the recipe's file, where the recipe is not installed",
+        show_default=False,
+    ),
+]
 
 
 @app.command(
@@ -144,10 +188,11 @@ def predict(
         Path | None,
         typer.Option(help="folder for what is written; default: beside FILE, or the model's"),
     ] = None,
+    recipe: RecipeFile = None,
 ) -> None:
-    """Let a trained network read a file: prints what it finds, writes it beside the file and draws it."""
-    recipe = find_recipe(str(_describe(model).get("recipe")))
-    recipe.predict(Request(model, file, examples, nested, out, tuple(fill or ())), make_console())
+    """Let a trained network answer a file: print the answer, write it beside the file and draw it."""
+    request = Request(model, file, examples, nested, out, tuple(fill or ()))
+    answer(_recipe_of_model(model, recipe), request, make_console())
 
 
 @app.command(
@@ -180,6 +225,7 @@ def equivariance(
         Path | None, typer.Option("--html", metavar="HTML", help="write a page with plots and all layers")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
+    recipe: RecipeFile = None,
 ) -> None:
     """Measure a trained network under every symmetry of its surface, layer by layer.
 
@@ -187,17 +233,19 @@ def equivariance(
     """
     if page is not None and importlib.util.find_spec("matplotlib") is None:
         raise GeocnnError("the page's plots need matplotlib: pip install 'geocnn[plot]'")
-    s = find_recipe(str(_describe(model).get("recipe"))).subject(model)
+    s = measured(_recipe_of_model(model, recipe), model)
     steps = s.refinements if refinements is None else refinements
-    said = make_console(stderr=True)
-    found = report(s.model, s.surface, s.build, s.in_type, None, only or s.symmetries, steps, console=said)
+    console = make_console(stderr=True)
+    result = report(
+        s.model, s.surface, s.build, s.in_type, None, only or s.symmetries, steps, console=console
+    )
     if as_json:
-        print(found.json())
+        print(result.json())
     else:
-        found.show()
+        result.show()
     if page is not None:
-        found.html(page)
-    if found.broken:
+        result.html(page)
+    if result.broken:
         raise typer.Exit(1)
 
 
@@ -251,132 +299,20 @@ def cache(
     show_cache(clear, make_console())
 
 
-# --------------------------------------------------------------------------------- one train command a recipe
-
-
-def _train_command(recipe: Recipe) -> Callable[..., None]:
-    """A function whose signature has the recipe's settings as options, for typer to read."""
-
-    def command(preset: str | None, run: Path | None, resume: bool, **options: Any) -> None:
-        for module in ("lightning", "tensorboard", "matplotlib"):
-            if importlib.util.find_spec(module) is None:
-                raise GeocnnError(f"training needs {module}: pip install 'geocnn[train,plot]'")
-        if run is not None and legible(str(run)) != str(run):
-            raise GeocnnError(f"TensorBoard cannot write to {run}: name the run folder in letters of utf-8")
-        if resume and preset is not None:
-            raise GeocnnError("a resumed run keeps its settings; leave out --preset")
-        preset = preset or next(iter(recipe.presets))
-        if preset not in recipe.presets:
-            raise GeocnnError(f"there is no preset '{preset}'; choose one of {', '.join(recipe.presets)}")
-        chosen = {name: _parse(recipe, name, value) for name, value in options.items() if value is not None}
-        folder, settings = open_run(recipe, preset, chosen, run, resume)
-        console = make_console(quiet=not is_main_process())
-        bold = (str(folder), "bold")
-        console.print(
-            Text.assemble(
-                "run folder: ", bold, f" (to continue it later: --run {shlex.quote(str(folder))} --resume)"
-            ),
-            soft_wrap=True,
-        )
-        with handed_down(folder):
-            recipe.train(settings, folder, console)
-        console.print(
-            Text.assemble("everything is in ", bold, ": results.json, metrics.csv, pictures, model"),
-            soft_wrap=True,
-        )
-
-    parameters = {
-        "preset": (
-            str | None,
-            typer.Option(
-                "--preset",
-                help=f"settings to start from: {', '.join(recipe.presets)}",
-                show_default=next(iter(recipe.presets)),
-            ),
-        ),
-        "run": (
-            Path | None,
-            typer.Option("--run", help="run folder", show_default=f"runs/{recipe.name}-<n>"),
-        ),
-        "resume": (bool, typer.Option("--resume", help="continue a run that was stopped or killed")),
-    } | _setting_options(recipe)
-    annotations = {name: Annotated[kind, option] for name, (kind, option) in parameters.items()}
-    command.__annotations__ = annotations
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=False if name == "resume" else None,
-                annotation=annotation,
-            )
-            for name, annotation in annotations.items()
-        ]
-    )
-    command.__doc__ = (
-        f"Train: {recipe.summary}. The options overrule the preset, whose values are their defaults."
-    )
-    return command
-
-
-def _setting_options(recipe: Recipe) -> dict[str, tuple[Any, Any]]:
-    kinds = get_type_hints(type(recipe.default))
-    options: dict[str, tuple[Any, Any]] = {}
-    for field in dataclasses.fields(recipe.default):
-        flag = field.name.replace("_", "-")
-        kind = kinds[field.name]
-        names = f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}"
-        options[field.name] = (
-            (kind if kind in (int, float, bool, str) else str) | None,
-            typer.Option(
-                names,
-                help=field.metadata["help"],
-                show_default=_defaults(recipe, field.name),
-                rich_help_panel="Settings",
-            ),
-        )
-    return options
-
-
-def _defaults(recipe: Recipe, name: str) -> str:
-    """The value of a setting in each preset, once if they agree."""
-    shown = {preset: _show(getattr(settings, name)) for preset, settings in recipe.presets.items()}
-    if len(set(shown.values())) == 1:
-        return next(iter(shown.values()))
-    return ", ".join(f"{preset}: {value}" for preset, value in shown.items())
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(str(part) for part in value) or "chosen"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _parse(recipe: Recipe, name: str, value: Any) -> Any:
-    """A value from the command line; several parts are separated by commas."""
-    kind = get_type_hints(type(recipe.default))[name]
-    if kind in (int, float, bool, str):
-        return value
-    part = int if kind == tuple[int, ...] else str
-    try:
-        return tuple(part(item.strip()) for item in value.split(",") if item.strip())
-    except ValueError as error:
-        raise GeocnnError(
-            f"--{name.replace('_', '-')} takes whole numbers separated by commas, got '{value}'"
-        ) from error
-
-
-for _recipe in RECIPES.values():
-    training.command(_recipe.name, epilog=f"Example: geocnn train {_recipe.name} --baseline --devices gpu:0")(
-        _train_command(_recipe)
-    )
-
-
-def _describe(model: Path) -> dict[str, Any]:
+def _recipe_of_model(model: Path, recipe: Path | None) -> Recipe:
+    """The recipe that a model names, or the one in a file. Code is loaded only from where the user says: a
+    model names its recipe, never the recipe's file.
+    """
     model = model.parent if model.is_file() else model
     if not (model / MODEL).is_file():
         raise GeocnnError(_unfinished(model) or _no_model(model))
-    return read_description(model / MODEL, check_files=False)
+    name = str(read_description(model / MODEL, check_files=False).get("recipe"))
+    if recipe is None and name not in recipe_names():
+        raise RecipeError(
+            f"the model in {model} was trained by the recipe '{name}', which is not installed; "
+            "name the recipe's file with --recipe"
+        )
+    return find_recipe(name if recipe is None else str(recipe))
 
 
 def _no_model(folder: Path) -> str:
@@ -386,14 +322,20 @@ def _no_model(folder: Path) -> str:
 def _unfinished(folder: Path) -> str:
     """What to do about a run folder, or a training's folder in one, that has no model yet; or ""."""
     for run in (folder, folder.parent):
-        for recipe in RECIPES.values():
-            try:
-                load_settings(type(recipe.default), run / SETTINGS)
-            except CheckpointError:
-                continue
-            command = f"geocnn train {recipe.name} --run {shlex.quote(str(run))} --resume"
+        with contextlib.suppress(CheckpointError):
+            recipe = recipe_of(run / SETTINGS) or _recipe_by_settings(run / SETTINGS)
+            command = f"geocnn train {recipe} --run {shlex.quote(str(run))} --resume"
             return f"there is no {MODEL} in {folder} yet, the run was stopped early; go on with it: {command}"
     return ""
+
+
+def _recipe_by_settings(file: Path) -> str:
+    """The recipe whose settings a file of an older version holds, which does not name it."""
+    for recipe in RECIPES.values():
+        with contextlib.suppress(CheckpointError):
+            load_settings(type(recipe.default), file)
+            return recipe.name
+    raise CheckpointError(f"{file} holds the settings of no recipe")
 
 
 if __name__ == "__main__":

@@ -39,5 +39,9 @@ class DatasetError(GeocnnError):
     """A shipped data file is missing or its checksum is wrong."""
 
 
+class RecipeError(GeocnnError):
+    """A recipe is unknown, or its file or package fails or holds none."""
+
+
 class CheckpointError(GeocnnError):
     """A run folder or checkpoint cannot be read, or belongs to other settings."""

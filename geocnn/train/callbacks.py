@@ -19,7 +19,7 @@ from torch import Tensor
 
 from geocnn.files import UNFINISHED, settle
 from geocnn.train.files import save_state, weights_of
-from geocnn.train.module import Classifier
+from geocnn.train.module import Learner
 from geocnn.train.results import METRICS, write_rows
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Checkpoints(Callback):
         self.best_weights: dict[str, Tensor] = {}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, Learner)
         loss = float(trainer.callback_metrics["val_loss"])
         if loss < self.best_val_loss:
             self.best_val_loss, self.best_step = loss, trainer.global_step
@@ -117,7 +117,7 @@ class Progress(Callback):
 
     def __init__(self, console: Console, name: str, steps: int, pause: float = 30.0) -> None:
         self.console, self.name, self.steps, self.pause = console, name, steps, pause
-        self.said = time.monotonic()
+        self.last_line = time.monotonic()
         self.bar: Bar | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -137,23 +137,24 @@ class Progress(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self.bar is not None:
             self.bar.update(self.task, completed=trainer.global_step)
-        elif trainer.is_global_zero and time.monotonic() - self.said >= self.pause:
-            self._say(f"step {trainer.global_step} of {self.steps}")
+        elif trainer.is_global_zero and time.monotonic() - self.last_line >= self.pause:
+            self._print(f"step {trainer.global_step} of {self.steps}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         metrics = trainer.callback_metrics
-        loss, accuracy = float(metrics["train_loss"]), 100 * float(metrics["val_accuracy"])
-        scores = f"loss {loss:.3f}  validation {accuracy:.1f} %"
+        figures = {name: float(value) for name, value in metrics.items() if name.startswith("val_")}
+        shown = ", ".join(f"{name.removeprefix('val_')} {value:.4g}" for name, value in figures.items())
+        scores = f"loss {float(metrics['train_loss']):.3f}  validation: {shown}"
         if self.bar is not None:
             self.bar.update(self.task, scores=scores)
         else:
-            self._say(f"step {trainer.global_step} of {self.steps}  {scores}")
+            self._print(f"step {trainer.global_step} of {self.steps}  {scores}")
 
-    def _say(self, line: str) -> None:
-        self.said = time.monotonic()
-        self.console.print(f"{self.name}: {line}", highlight=False)
+    def _print(self, line: str) -> None:
+        self.last_line = time.monotonic()
+        self.console.print(f"{self.name}: {line}", highlight=False, soft_wrap=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.bar is not None:

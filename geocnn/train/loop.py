@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset
 
-from geocnn.console import progress
 from geocnn.errors import CheckpointError, GeocnnError
+from geocnn.train.devices import find_devices
 from geocnn.train.files import (
     MODEL,
     WEIGHTS,
@@ -28,9 +26,8 @@ from geocnn.train.files import (
     save_state,
     write_record,
 )
-from geocnn.train.memory import Need, check_memory
 from geocnn.train.results import METRICS, write_rows
-from geocnn.train.score import Scorer, classify
+from geocnn.train.score import Scorer
 from geocnn.train.settings import LoopSettings
 
 if TYPE_CHECKING:
@@ -58,7 +55,7 @@ class Outcome:
 
     def __str__(self) -> str:
         share = f"{self.steps} of {self.planned_steps} steps in {self.seconds:.0f} s"
-        return f"{share}, ended by the {self.stopped_by}; kept are the weights of step {self.best_step}"
+        return f"{share}, ended by the {self.stopped_by}; keeping the weights of step {self.best_step}"
 
 
 def stretches(n: int, settings: LoopSettings) -> tuple[int, int]:
@@ -76,12 +73,12 @@ def stretches(n: int, settings: LoopSettings) -> tuple[int, int]:
 
 def fit(
     network: nn.Module,
+    score: Scorer,
     train: Dataset[Any],
     validation: Dataset[Any],
     settings: LoopSettings,
     folder: Path,
     console: Console,
-    score: Scorer = classify,
     validation_batch: int = 128,
     save: Callable[[nn.Module], None] | None = None,
 ) -> Outcome:
@@ -93,9 +90,9 @@ def fit(
 
     Args:
         network: its weights are changed.
+        score: the loss of the network on a batch, and further figures, which are logged.
         train, validation: datasets whose `__getitems__` returns a batch.
         folder: holds last.ckpt, previous.ckpt, best.safetensors, metrics.csv, training.json and logs/.
-        score: the loss of the network on a batch; by default batches are (x, y) and it is a classifier.
         validation_batch: examples at a time and device; without gradients, many do not run faster.
         save: writes the trained network to model.json and model.safetensors in `folder`; without, there is
             none.
@@ -109,7 +106,7 @@ def fit(
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from geocnn.train.callbacks import Checkpoints, History, Patience, Progress
-    from geocnn.train.module import Classifier, Examples
+    from geocnn.train.module import Examples, Learner
 
     _quieten()
     seed_everything(settings.seed, verbose=False)
@@ -143,7 +140,7 @@ def fit(
     )
     examples = Examples(train, validation, settings, steps, validation_batch)
     trainer.fit(
-        Classifier(network, score, settings, count * steps, min(settings.batch_size, n)),
+        Learner(network, score, settings, count * steps, min(settings.batch_size, n)),
         examples,
         ckpt_path=None if checkpoint is None else str(checkpoint),
     )
@@ -178,11 +175,7 @@ def fit(
 
 
 def try_step(
-    network: nn.Module,
-    train: Dataset[Any],
-    validation: Dataset[Any],
-    settings: LoopSettings,
-    score: Scorer = classify,
+    network: nn.Module, score: Scorer, train: Dataset[Any], validation: Dataset[Any], settings: LoopSettings
 ) -> None:
     """Take one step and score one batch, on one device, without a folder. The weights change.
 
@@ -190,7 +183,7 @@ def try_step(
     """
     from lightning.pytorch import Trainer
 
-    from geocnn.train.module import Classifier, Examples
+    from geocnn.train.module import Examples, Learner
 
     _quieten()
     accelerator, devices = find_devices(settings.devices)
@@ -206,7 +199,7 @@ def try_step(
     )
     try:
         trainer.fit(
-            Classifier(network, score, settings, 1, batch_size),
+            Learner(network, score, settings, 1, batch_size),
             Examples(train, validation, settings, 1, settings.batch_size),
         )
     except GeocnnError:
@@ -284,82 +277,6 @@ def _check_belongs(checkpoint: dict[str, Any], network: nn.Module, file: Path) -
 
 def _warn(text: str, console: Console) -> None:
     console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
-
-
-def find_devices(devices: str) -> tuple[str, int | list[int]]:
-    """Lightning's accelerator and devices for "auto", "cpu", "2" or "gpu:0,1".
-
-    Raises:
-        GeocnnError: not such a word, or a GPU is asked for where there is none.
-
-    >>> find_devices("cpu")
-    ('cpu', 1)
-    """
-    gpus = torch.cuda.device_count()
-    if devices == "cpu" or (devices == "auto" and not gpus):
-        return "cpu", 1
-    if devices == "auto":
-        return "gpu", gpus
-    if devices.isdecimal() and int(devices) > 0:
-        if 0 < gpus < int(devices):
-            raise GeocnnError(
-                f"devices = '{devices}', but this machine has {gpus} CUDA GPUs; use auto or cpu"
-            )
-        return ("gpu" if gpus else "cpu"), int(devices)
-    if devices.startswith("gpu:") and all(part.isdecimal() for part in devices[4:].split(",")):
-        chosen = sorted({int(part) for part in devices[4:].split(",")})
-        if max(chosen) >= gpus:
-            raise GeocnnError(
-                f"devices = '{devices}', but this machine has {gpus} CUDA GPUs; use auto or cpu"
-            )
-        return "gpu", chosen
-    raise GeocnnError(
-        f"devices = '{devices}' is not understood; give auto, cpu, a number of devices, or gpu:0,1"
-    )
-
-
-def check_machine(settings: LoopSettings, need: Need) -> None:
-    """Raises GeocnnError where this machine lacks the devices, the precision or the memory."""
-    accelerator, devices = find_devices(settings.devices)
-    if accelerator == "cpu" and settings.precision == "16-mixed":
-        raise GeocnnError("precision = '16-mixed' needs a GPU; use bf16-mixed or 32-true on CPU")
-    processes = len(devices) if isinstance(devices, list) else devices
-    check_memory(need, processes, accelerator == "gpu")
-
-
-def inference_device(devices: str) -> torch.device:
-    """The one device on which a trained network is evaluated."""
-    accelerator, chosen = find_devices(devices)
-    if accelerator == "cpu":
-        return torch.device("cpu")
-    return torch.device("cuda", chosen[0] if isinstance(chosen, list) else 0)
-
-
-def is_main_process() -> bool:
-    """False in the processes that Lightning starts for further devices by running the same command."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("RANK", 0)) == 0
-
-
-@torch.no_grad()
-def predict_logits(
-    network: nn.Module,
-    dataset: Dataset[tuple[Tensor, Tensor]],
-    batch_size: int,
-    device: torch.device,
-    console: Console | None = None,
-    task: str = "scoring",
-) -> tuple[Tensor, Tensor]:
-    """Logits [n, classes] and labels [n] of a whole dataset, on the CPU; `console` shows how far they are."""
-    network = network.to(device).eval()
-    n = len(dataset)  # pyright: ignore[reportArgumentType]
-    logits, labels = [], []
-    with progress(console, task, n) as advance:
-        for first in range(0, n, batch_size):
-            x, y = dataset.__getitems__(range(first, min(first + batch_size, n)))  # pyright: ignore[reportAttributeAccessIssue]
-            logits.append(network(x.to(device)).float().cpu())
-            labels.append(y)
-            advance(len(y))
-    return torch.cat(logits), torch.cat(labels)
 
 
 def _quieten() -> None:

@@ -1,4 +1,4 @@
-"""The Lightning parts of the loop: classifier and data. Imports Lightning: import it inside functions."""
+"""The Lightning parts of the loop: learner and data. Imports Lightning: import this file inside functions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from geocnn.errors import BadValueError
+from geocnn.errors import BadValueError, GeocnnError
 from geocnn.geometry.core.values import check_batch
 from geocnn.train.score import Scorer
 from geocnn.train.settings import LoopSettings
 
 
-class Classifier(LightningModule):
+class Learner(LightningModule):
     """Trains a network towards a lower loss of `score`: AdamW, linear warm-up, cosine to zero.
 
     Every example counts once, however many processes share the batches: a batch comes with the number of
@@ -34,7 +34,8 @@ class Classifier(LightningModule):
         self.settings = settings
         self.steps = steps
         self.batch_size = batch_size
-        self.totals = torch.zeros(3)
+        self.names: list[str] = []
+        self.totals: Tensor | None = None
 
     def on_train_epoch_start(self) -> None:
         # Dropout draws from the global generator; seeded by stretch, a resumed run draws the same.
@@ -42,12 +43,13 @@ class Classifier(LightningModule):
 
     def training_step(self, share: tuple[Any, int], batch_index: int) -> Tensor:
         batch, examples = share
-        loss, accuracy, _ = self.score(self.network, batch)
+        loss, figures = self.score(self.network, batch)
         # gradients become means over processes: this makes them the mean over the batch
         weight = examples * self.trainer.world_size / self.batch_size
         several = self.trainer.world_size > 1
         self.log("train_loss", loss * weight, prog_bar=True, sync_dist=several)
-        self.log("train_accuracy", accuracy * weight, sync_dist=several)
+        for name, figure in figures.items():
+            self.log(f"train_{name}", figure * weight, sync_dist=several)
         self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss * weight
 
@@ -56,17 +58,19 @@ class Classifier(LightningModule):
             # running statistics are each process's own: all look at the model that the first one keeps
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        self.totals = torch.zeros(3, device=self.device)
+        self.totals = None
 
     def validation_step(self, share: tuple[Any, int], batch_index: int) -> None:
         batch, examples = share
-        loss, accuracy, _ = self.score(self.network, batch)
-        self.totals = self.totals + examples * torch.stack([loss, accuracy, torch.ones_like(loss)])
+        loss, figures = self.score(self.network, batch)
+        self.names = ["loss", *figures]
+        total = examples * torch.stack([loss, *figures.values(), torch.ones_like(loss)])
+        self.totals = total if self.totals is None else self.totals + total
 
     def on_validation_epoch_end(self) -> None:
-        loss, right, examples = self.trainer.strategy.reduce(self.totals, reduce_op="sum")
-        self.log("val_loss", loss / examples, prog_bar=True)
-        self.log("val_accuracy", right / examples, prog_bar=True)
+        *totals, examples = self.trainer.strategy.reduce(self.totals, reduce_op="sum")
+        for name, total in zip(self.names, totals, strict=True):
+            self.log(f"val_{name}", total / examples, prog_bar=True)
 
     def configure_optimizers(self) -> dict[str, object]:
         chosen = self.settings
@@ -108,6 +112,9 @@ class Stretch(Sampler[list[int]]):
     resumed run, which starts at a stretch, sees the very batches the killed one would have. With several
     devices each takes its share of every batch, which may be empty.
 
+    `generator` seeds the workers that fetch the batches; it too is a function of the seed, the stretch and
+    the device.
+
     >>> stretch = Stretch(n=10, batch_size=5, steps=1, seed=0)
     >>> stretch.set_epoch(1); second = list(stretch)
     >>> stretch.set_epoch(0); sorted(list(stretch)[0] + second[0])
@@ -119,10 +126,12 @@ class Stretch(Sampler[list[int]]):
     ) -> None:
         self.n, self.batch_size, self.steps, self.seed = n, min(batch_size, n), steps, seed
         self.rank, self.world_size = rank, world_size
-        self.epoch = 0
+        self.generator = torch.Generator()
+        self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+        self.generator.manual_seed((self.seed * 1_000_003 + epoch) * 1_003 + self.rank)
 
     def __len__(self) -> int:
         return self.steps
@@ -165,7 +174,13 @@ class Examples(LightningDataModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        return DataLoader(_Batched(self.train), sampler=stretch, batch_size=None, generator=torch.Generator())
+        return DataLoader(
+            _Batched(self.train),
+            sampler=stretch,
+            batch_size=None,
+            generator=stretch.generator,
+            num_workers=self.settings.workers,
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
@@ -173,13 +188,24 @@ class Examples(LightningDataModule):
         n, together = len(self.validation), self.validation_batch * trainer.world_size  # pyright: ignore[reportArgumentType]
         batches = [range(first, min(first + together, n)) for first in range(0, n, together)]
         own = [batch[trainer.global_rank :: trainer.world_size] for batch in batches]
-        return DataLoader(_Batched(self.validation), sampler=own, batch_size=None)
+        return DataLoader(
+            _Batched(self.validation), sampler=own, batch_size=None, num_workers=self.settings.workers
+        )
+
+    def on_before_batch_transfer(self, batch: tuple[Any, int], dataloader_idx: int) -> tuple[Any, int]:
+        if isinstance(batch[0], GeocnnError):
+            raise batch[0]
+        return batch
 
 
 class _Batched(Dataset[Any]):
-    """A dataset indexed by whole batches, so that nothing is collated item by item; how many examples of each
-    count stands beside it. Raises BadValueError for a batch with values that stand for none; of batches that
-    the dataset makes on another device, where a look must wait for it, only the first is looked at.
+    """A dataset indexed by whole batches, so that nothing is collated item by item; beside a batch stands how
+    many examples of it count.
+
+    A GeocnnError is returned in place of the batch, for the loop to raise: raised by a worker process, it
+    would reach the user as a traceback. A batch with values that mean no value becomes a BadValueError. Of
+    batches that the dataset makes on another device, where a look must wait for it, only the first is looked
+    at.
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
@@ -187,11 +213,14 @@ class _Batched(Dataset[Any]):
         self.is_first = True
 
     def __getitem__(self, index: Sequence[int]) -> tuple[Any, int]:
-        taken = index or [0]  # a network takes no empty batch
-        batch = self.dataset.__getitems__(taken)  # pyright: ignore[reportAttributeAccessIssue]
+        chosen = list(index) or [0]  # a network takes no empty batch
+        try:
+            batch = self.dataset.__getitems__(chosen)  # pyright: ignore[reportAttributeAccessIssue]
+        except GeocnnError as error:
+            return error, len(index)
         try:
             check_batch(batch, device_too=self.is_first)
         except BadValueError as error:
-            raise BadValueError(f"examples {list(taken[:8])} of the data set: {error}") from error
+            return BadValueError(f"examples {chosen[:8]} of the data set: {error}"), len(index)
         self.is_first = False
         return batch, len(index)

@@ -1,35 +1,60 @@
-"""What a recipe is, and the folder its run lives in."""
+"""What a recipe is: data, a network, a score, metrics, and what to draw.
+
+Everything else is written once in this room, for every recipe: settings from the command line (`settings`),
+the run folder (`folders`), training, repeated seeds and baselines (`loop`, `runs`), tables, results.json and
+the model card (`report`), and predictions (`prediction`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from geocnn.errors import CheckpointError
-from geocnn.files import UNFINISHED
-from geocnn.train.loop import check_machine
+from torch import nn
+from torch.utils.data import Dataset
+
+from geocnn.train.files import load_model, save_model
 from geocnn.train.memory import Need
-from geocnn.train.settings import LoopSettings, load_settings, resumed_settings, save_settings
+from geocnn.train.score import Answer, Scorer, answer_pair
+from geocnn.train.settings import RecipeSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torchmetrics import Metric
 
     from geocnn.geometry import Surface
-
-SETTINGS = "settings.json"
-"""What a run was started with: written first. A folder without it holds no run."""
-
-RUN_VARIABLE = "GEOCNN_RUN"
-"""Names the run folder to the processes Lightning starts for further devices by running the same command."""
+    from geocnn.train.prediction import Prediction
+    from geocnn.train.runs import Run
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One of a run's trainings."""
+
+    folder: str
+    """Its folder in the run folder; "{seed}" in it stands for the random seed. Where a run has several seeds
+    and the folder does not name them, "-{seed}" is appended."""
+    title: str
+    """Its row in tables; trainings with the same title share one."""
+    description: Mapping[str, Any]
+    """The network, as plain values that JSON holds: what `Recipe.build` makes it from."""
+    train: str = "train"
+    """The name of its training set, for `Recipe.data`."""
+    validation: str = "val"
+    tests: Mapping[str, str] = field(default_factory=lambda: {"": "test"})
+    """The names of its test sets, by the column of the table that they fill."""
+    start: str | None = None
+    """The folder of an earlier training, from whose weights this one starts."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Settings in which this training differs from the run's."""
+    seed: int = 0
+    """Random seed of the weights and of the order of examples; the run sets it."""
+
+
+class Request(NamedTuple):
     """What a user asks of a trained network."""
 
     model: Path
@@ -39,7 +64,7 @@ class Request:
     examples: int
     """How many test inputs; 0 where none were asked for."""
     nested: bool | None
-    """A map's pixels are in nested order, or in ring order; None: nobody said."""
+    """Whether a map's pixels are in nested order, or in ring order; None: the user did not say."""
     out: Path | None
     """Folder of what is written; None: that of the file, or of the model."""
     fill: tuple[float, ...] = ()
@@ -48,6 +73,15 @@ class Request:
     @property
     def folder(self) -> Path:
         return self.out or (self.model if self.file is None else self.file.parent)
+
+
+class Inputs(NamedTuple):
+    """What a network is asked to answer."""
+
+    batches: Sequence[Any]
+    """Batches as `Recipe.answer` takes them; what is true may be None in them."""
+    shown: Any = None
+    """What else `Recipe.present` needs to show the answers, such as titles."""
 
 
 @dataclass(frozen=True)
@@ -64,90 +98,90 @@ class Subject:
     refinements: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A complete training on shipped data."""
+    """A complete training. The fields without a default make one; docs/recipes.md writes one step by step."""
 
     name: str
     summary: str
     """One line."""
     presets: Mapping[str, Any]
-    """Settings (a LoopSettings) by name; the first is the default."""
-    needs: Callable[[Any], Need]
-    """(settings): the memory that the largest of the run's trainings needs."""
-    rehearse: Callable[[Any], None]
-    """(settings): take one step of each of the run's trainings; raise what keeps them from starting."""
-    train: Callable[[Any, Path, Console], None]
-    """(settings, run folder, console): train what is not yet trained there, then evaluate and report."""
-    predict: Callable[[Request, Console], None]
-    """(what is asked, console): write the answer's files and tell of them."""
-    subject: Callable[[Path], Subject]
-    """Of the model in a folder, or of a checkpoint beside its model.json."""
+    """Settings (a RecipeSettings) by name; the first is the default."""
+    trainings: Callable[[Any], Sequence[Training]]
+    """(settings) -> what is trained, baselines included if `settings.baseline`."""
+    build: Callable[[dict[str, Any]], nn.Module]
+    """(description) -> the untrained network."""
+    data: Callable[[Any, str], Dataset[Any]]
+    """(settings, name) -> the data set of that name. Its `__getitems__` takes a list of numbers and returns a
+    whole batch; `settings.train_size`, `val_size` and `test_size` say how many examples are wanted."""
+    score: Scorer
+    """(network, batch) -> the loss, and further figures that are logged."""
+    metrics: Callable[[], Mapping[str, Metric]]
+    """The metrics of the test sets, by name; the first is the headline."""
+
+    answer: Callable[[nn.Module, Any], Answer] = answer_pair
+    """(network, batch) -> (output, truth, weight), which update the metrics."""
+    draw: Callable[[Run], None] | None = None
+    """(run) draws further pictures into the run folder."""
+    examine: Callable[[Run], dict[str, Any]] | None = None
+    """(run) -> further entries of results.json; it prints them too."""
+    headline: str = ""
+    """Title of the table; without, it is the name of the first metric."""
+    show: Callable[[float], str] = "{:.4g}".format
+    """How a value of the first metric is printed."""
+    about: str = ""
+    """For the model card: what the data are, where they come from, what the model is not for."""
+    needs: Callable[[Any], Need] | None = None
+    """(settings) -> the memory that the largest of the run's trainings needs."""
+    model_entries: Callable[[Any], dict[str, Any]] = lambda settings: {}
+    """(settings) -> further entries of model.json, which `inputs`, `present` and `subject` read."""
+    inputs: Callable[[Request, dict[str, Any], Console], Inputs] | None = None
+    """(request, model.json, console) -> the user's file or test inputs; without, only test inputs."""
+    present: Callable[[Prediction], None] | None = None
+    """(prediction) writes files and tables; without, an array of the outputs is written."""
+    subject: Callable[[nn.Module, dict[str, Any]], Subject] | None = None
+    """(network, model.json) -> what `geocnn equivariance` measures."""
 
     @property
-    def default(self) -> LoopSettings:
+    def default(self) -> RecipeSettings:
         return next(iter(self.presets.values()))
 
+    @property
+    def format(self) -> str:
+        return f"geocnn {self.name} 1"
 
-def open_run(
-    recipe: Recipe, preset: str, chosen: dict[str, Any], folder: Path | None, resume: bool
-) -> tuple[Path, Any]:
-    """The folder and the settings of a run, new or resumed.
+    def load(self, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+        """A trained network, in evaluation mode, and its model.json. Instead of the folder, a file of other
+        weights in it may be named. Raises CheckpointError if the folder holds no network of this recipe.
+        """
+        return load_model(folder, self.format, self.build)
 
-    Args:
-        chosen: the settings given explicitly; they overrule the preset's.
-        folder: None takes runs/<recipe>-<n>: the next free n, or when resuming the last.
-
-    Raises:
-        CheckpointError: the folder holds a run and `resume` is false, or there is nothing to resume, or the
-            run to resume was started with other settings.
-        GeocnnError: settings are out of range or do not go together, this machine lacks devices or memory,
-            or a first step fails. Of a run that cannot start nothing is written.
-    """
-    if RUN_VARIABLE in os.environ:
-        folder = Path(os.environ[RUN_VARIABLE])
-        return folder, load_settings(type(recipe.default), folder / SETTINGS)
-    folder = _choose(recipe.name, folder, resume)
-    file = folder / SETTINGS
-    if resume:
-        if not file.is_file():
-            raise CheckpointError(f"there is no run to resume in {folder}; start it without --resume")
-        settings = resumed_settings(load_settings(type(recipe.default), file), chosen)
-        check_machine(settings, recipe.needs(settings))
-        for left in folder.rglob(f"*{UNFINISHED}"):
-            left.unlink()
-    else:
-        if folder.exists() and any(path.suffix != UNFINISHED for path in folder.iterdir()):
-            raise CheckpointError(
-                f"{folder} is not empty; continue its run with --resume or name another folder"
-            )
-        settings = dataclasses.replace(recipe.presets[preset], **chosen)
-        check_machine(settings, recipe.needs(settings))
-        recipe.rehearse(settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_settings(settings, file)
-    return folder, settings
+    def save(self, network: nn.Module, description: Mapping[str, Any], settings: Any, folder: Path) -> None:
+        """Write model.json and model.safetensors, from which `load` makes the network again."""
+        model = {"format": self.format, "recipe": self.name, **self.model_entries(settings)}
+        save_model(network, model | {"network": dict(description)}, folder)
 
 
-@contextmanager
-def handed_down(folder: Path) -> Iterator[None]:
-    """While this lasts, processes started by this one that run the same command work in the same folder."""
-    os.environ[RUN_VARIABLE] = str(folder.resolve())
-    try:
-        yield
-    finally:
-        del os.environ[RUN_VARIABLE]
+def planned(recipe: Recipe, settings: RecipeSettings) -> list[Training]:
+    """The trainings of a run, each with all its seeds before the next."""
 
+    def named(folder: str, seed: int) -> str:
+        own = settings.seeds == 1 or "{seed}" in folder
+        return (folder if own else folder + "-{seed}").format(seed=seed)
 
-def _choose(name: str, folder: Path | None, resume: bool) -> Path:
-    if folder is not None:
-        return folder
-    numbers = [
-        int(run.name[len(name) + 1 :])
-        for run in Path("runs").glob(f"{name}-*")
-        if run.name[len(name) + 1 :].isdecimal() and (not resume or (run / SETTINGS).is_file())
+    return [
+        dataclasses.replace(
+            training,
+            folder=named(training.folder, seed),
+            start=training.start and named(training.start, seed),
+            seed=seed,
+        )
+        for training in recipe.trainings(settings)
+        for seed in range(settings.seed, settings.seed + settings.seeds)
     ]
-    last = max(numbers, default=0)
-    if resume and not numbers:
-        raise CheckpointError(f"there is no run runs/{name}-<n> to resume here; name its folder with --run")
-    return Path("runs") / f"{name}-{last if resume else last + 1}"
+
+
+def main_training(trainings: Sequence[Training]) -> Training:
+    """The first training whose weights are not only the start of another: its network is the run's model."""
+    starts = {training.start for training in trainings}
+    return next(training for training in trainings if training.folder not in starts)

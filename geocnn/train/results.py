@@ -24,21 +24,21 @@ METRICS = "metrics.csv"
 
 
 def write_results(
-    found: dict[str, Any],
+    entries: dict[str, Any],
     settings: LoopSettings,
     outcomes: Mapping[str, Outcome],
-    start: float,
+    started: float,
     folder: Path,
 ) -> None:
-    """results.json: what was found, with settings, seed, times, versions and machine; `start` is when this
+    """results.json: these entries, with settings, seed, times, versions and machine; `started` is when this
     session began, by time.perf_counter.
     """
     seconds = {
         "training": sum(outcome.seconds for outcome in outcomes.values()),
-        "this session": round(time.perf_counter() - start, 1),
+        "this session": round(time.perf_counter() - started, 1),
     }
     run = {"settings": dataclasses.asdict(settings), "seed": settings.seed, "seconds": seconds}
-    replace_json(found | run | {"versions": versions(), "machine": machine()}, folder / "results.json")
+    replace_json(entries | run | {"versions": versions(), "machine": machine()}, folder / "results.json")
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
@@ -56,7 +56,7 @@ def write_rows(rows: Sequence[Mapping[str, float]], file: Path) -> None:
     _write_table(sorted({name for row in rows for name in row}), rows, file)
 
 
-def write_metrics(trainings: dict[str, list[dict[str, float]]], file: Path) -> None:
+def write_metrics(trainings: Mapping[str, Sequence[Mapping[str, float]]], file: Path) -> None:
     """One CSV of the rows of several trainings, the first column naming the training, in one step."""
     columns = sorted(
         {name for rows in trainings.values() for row in rows for name in row} - {"step", "epoch"}

@@ -87,11 +87,14 @@ class LoopSettings:
         Range(0, 10_000_000, without_least=True),
         may_change=True,
     )
-    seed: int = setting(0, "of the weights, the order of examples and the rotations", Range(0, 2**31 - 1))
+    seed: int = setting(0, "random seed for weights, example order and data", Range(0, 2**31 - 1))
     precision: str = setting(
         "32-true", "Lightning precision", ("32-true", "bf16-mixed", "16-mixed", "64-true")
     )
     devices: str = setting("auto", "auto, cpu, a number of devices, or gpu:0,1", may_change=True)
+    workers: int = setting(
+        0, "processes per device that fetch batches ahead; 0: the training fetches them", Range(0, 100)
+    )
 
     def __post_init__(self) -> None:
         kinds = get_type_hints(type(self))
@@ -106,6 +109,62 @@ class LoopSettings:
     def conflicts(self) -> list[str]:
         """What is wrong with the settings together, each of which is in its range: one clause per fault."""
         return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSettings(LoopSettings):
+    """What every recipe lets its user choose. A recipe derives its own settings from this class."""
+
+    train_size: int = setting(1000, "training examples", Range(1))
+    val_size: int = setting(100, "validation examples", Range(1))
+    test_size: int = setting(100, "test examples", Range(1))
+    seeds: int = setting(
+        1, "networks of each kind, with the random seeds seed, seed + 1, ... on the same data", Range(1, 1000)
+    )
+    baseline: bool = setting(False, "train also the recipe's baselines")
+
+    @property
+    def validation_batch(self) -> int:
+        """Validation examples at a time, per device."""
+        return 128
+
+    @property
+    def test_batch(self) -> int:
+        """Test examples at a time; metrics are updated once for each such batch."""
+        return 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurfaceSettings(RecipeSettings):
+    """What recipes with a steerable network on surfaces let their user choose besides."""
+
+    widths: tuple[str, ...] = setting(("8x0 + 4x1", "16x0 + 8x1"), "feature types, one per level")
+    convs: tuple[int, ...] = setting((0, 1), "convolutions of each level", Range(0, 100))
+    dropout: float = setting(
+        0.0, "share of the features before the last layer that is dropped in training", BELOW_ONE
+    )
+    rings: int = setting(2, "radial functions of a kernel", Range(1, 100))
+    radius: float = setting(2.5, "radius of a kernel", POSITIVE)
+    stencil: str = setting(
+        "log", "log: sources where they lie; exp: interpolated on a polar grid", ("log", "exp")
+    )
+
+    def conflicts(self) -> list[str]:
+        return widths_conflicts(self.widths) + convs_conflicts(self.widths, self.convs)
+
+
+def other(base: type[LoopSettings], name: str, default: Any, help: str = "", allowed: Allowed = None) -> Any:
+    """The setting `name` of a base class with another default, and another help and range where given.
+
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Long(LoopSettings):
+    ...     epochs: float = other(LoopSettings, "epochs", 50)
+    >>> Long().epochs
+    50
+    """
+    (known,) = (field for field in dataclasses.fields(base) if field.name == name)
+    changes = {"help": help or known.metadata["help"], "allowed": allowed or known.metadata["allowed"]}
+    return dataclasses.field(default=default, metadata={**known.metadata, **changes})
 
 
 def _fault(field: dataclasses.Field[Any], value: Any, kind: Any) -> str:
@@ -134,8 +193,16 @@ def _listed(parts: Sequence[Any]) -> str:
     return ", ".join(map(str, parts))
 
 
-def save_settings(settings: LoopSettings, file: Path) -> None:
-    write_record(dataclasses.asdict(settings), file)
+def save_settings(settings: LoopSettings, file: Path, recipe: str = "") -> None:
+    """Write the settings of a run of the recipe with this name."""
+    write_record({"recipe": recipe, **dataclasses.asdict(settings)}, file)
+
+
+def recipe_of(file: Path) -> str:
+    """The name of the recipe in a run's settings.json; "" in files of older versions. Raises
+    CheckpointError if the file is damaged.
+    """
+    return str(read_record(file).get("recipe", ""))
 
 
 def tuples(values: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +219,9 @@ def load_settings(kind: type[S], file: Path) -> S:
     damaged.
     """
     try:
-        return kind(**tuples(read_record(file)))
+        values = tuples(read_record(file))
+        values.pop("recipe", None)
+        return kind(**values)
     except (TypeError, GeocnnError) as error:
         raise CheckpointError(
             f"{file} does not hold {kind.__name__} ({error}); start a new run in another folder"
@@ -184,7 +253,7 @@ def convs_conflicts(widths: Sequence[str], convs: Sequence[int]) -> list[str]:
     if len(convs) == len(widths):
         return []
     return [
-        "the settings widths and convs go together, one number a width: "
+        "the settings widths and convs go together, one number per width: "
         f"got {len(widths)} widths, {len(convs)} convs"
     ]
 

@@ -1,23 +1,83 @@
-"""The recipes: complete trainings on shipped data, each from one command.
+"""The recipes: complete trainings, each from one command.
 
-A recipe is a `Recipe` value in a module of its own; to add one, write the module and name it in `RECIPES`.
+A recipe is a `Recipe` value. The package has two. Others are found by the path of a Python file in which the
+value is called RECIPE, or by their name among the entry points "geocnn.recipes" of installed packages.
 """
 
 from __future__ import annotations
 
-from geocnn.errors import GeocnnError
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from geocnn.errors import RecipeError
 from geocnn.train.recipe import Recipe
 from geocnn.train.recipes import body_parts, spherical_digits
 
+GROUP = "geocnn.recipes"
+"""The group of entry points. An entry's name is the recipe's name, its value leads to a `Recipe`."""
+
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (spherical_digits.RECIPE, body_parts.RECIPE)}
+"""The recipes of the package."""
+
+
+def recipe_names() -> list[str]:
+    """The names of the package's recipes and of installed ones."""
+    return [*RECIPES, *sorted({point.name for point in entry_points(group=GROUP)} - set(RECIPES))]
+
+
+def is_recipe_file(name: str) -> bool:
+    """Whether this is the path of a recipe's file rather than the name of a recipe."""
+    return name.endswith(".py")
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name. Raises GeocnnError naming those that exist.
+    """The recipe of that name, or the one in the file of that path, which is run.
+
+    Raises:
+        RecipeError: there is none, or its file fails or holds none.
 
     >>> find_recipe("spherical-digits").name
     'spherical-digits'
     """
-    if name not in RECIPES:
-        raise GeocnnError(f"there is no recipe '{name}'; there are: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    if is_recipe_file(name):
+        return _recipe_in(Path(name))
+    if name in RECIPES:
+        return RECIPES[name]
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            value = point.load()
+        except Exception as error:  # whatever a foreign package raises
+            raise RecipeError(f"the recipe '{name}' ({point.value}) cannot be loaded: {error}") from error
+        return _checked(value, f"the entry point {point.value}")
+    raise RecipeError(
+        f"there is no recipe '{name}'; there are: {', '.join(recipe_names())}. "
+        "A recipe in a file of its own is named by the path of the file, which ends in .py"
+    )
+
+
+def _recipe_in(file: Path) -> Recipe:
+    """As Python runs a script, the file may import what lies beside it. Its module stays known: dataclasses
+    look for it.
+    """
+    if not file.is_file():
+        raise RecipeError(f"there is no recipe file {file}")
+    name = f"recipe_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's code raises
+        raise RecipeError(f"the recipe file {file} fails: {type(error).__name__}: {error}") from error
+    return _checked(getattr(module, "RECIPE", None), str(file))
+
+
+def _checked(recipe: object, where: str) -> Recipe:
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"{where} holds no geocnn.train.recipe.Recipe; a recipe's file calls it RECIPE")
+    return recipe

@@ -1,38 +1,33 @@
-"""The networks of the recipe body-parts, their score, and the folders they are kept in."""
+"""The networks of the recipe body-parts, the memory that they need, their score and their answers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geocnn.console import progress
 from geocnn.data.bodies import PARTS
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep
 from geocnn.nn import SurfaceUNet
-from geocnn.train.files import load_model, save_model
-from geocnn.train.recipes.part_surfaces import AREA, batch, shares
-from geocnn.train.score import Score
+from geocnn.train.memory import Layer, Need, estimate
+from geocnn.train.recipes.part_surfaces import AREA, shares
+from geocnn.train.score import Answer
 from geocnn.train.settings import tuples
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from geocnn.data.surface_data import SurfaceData
-
-FORMAT = "geocnn body-parts 1"
+    from geocnn.train.recipes.body_parts import BodyPartsSettings
 
 FEATURES = FieldType("11x0 + 5x1 + 1x2")
 """The type of `shape_features`."""
 
 
 class PartsNetwork(nn.Module):
-    """A SurfaceUNet from shape features to a logit a part and vertex: SurfaceData -> [N, 8].
+    """A SurfaceUNet from shape features to one logit per part and vertex: SurfaceData -> [N, 8].
 
     Args:
         widths, convs, dropout, rings: as in BodyPartsSettings.
@@ -85,40 +80,52 @@ def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def save_network(
-    network: nn.Module, description: dict[str, Any], geometry: dict[str, Any], folder: Path
-) -> None:
-    model = {"format": FORMAT, "recipe": "body-parts", "classes": list(PARTS), "area": AREA}
-    save_model(network, model | {"network": description, "geometry": geometry}, folder)
+def parts_description(settings: BodyPartsSettings) -> dict[str, Any]:
+    names = ("widths", "convs", "dropout", "rings")
+    return {"kind": "parts", "blind": False} | {name: getattr(settings, name) for name in names}
 
 
-def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network and its model.json. Raises CheckpointError if the folder holds none."""
-    return load_model(folder, FORMAT, build_network)
+def blind_description(settings: BodyPartsSettings) -> dict[str, Any]:
+    """The network of `parts_description` with invariant channels only, as many as give it as many weights."""
+    seeing = parts_description(settings)
+    channels = [sum(n for n, _ in FieldType(width).terms) for width in settings.widths]
+
+    def blind(factor: float) -> dict[str, Any]:
+        return seeing | {"blind": True, "widths": tuple(f"{max(1, round(factor * n))}x0" for n in channels)}
+
+    wanted = parameters(build_network(seeing))
+    low, high = 0.5, 8.0
+    for _ in range(12):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if parameters(build_network(blind(middle))) < wanted else (low, middle)
+    return blind(high)
 
 
-def score(network: nn.Module, data: SurfaceData) -> Score:
-    """Cross-entropy and accuracy, weighted by area within each body, every body counting alike."""
+def needs(settings: BodyPartsSettings) -> Need:
+    """The memory of one process, for bodies of 3,000 vertices."""
+    points = [3000 / 4**level for level in range(len(settings.widths))]
+    dims = [FieldType(width).dim for width in settings.widths]
+    layers = []
+    for level, (dim, convs) in enumerate(zip(dims, settings.convs, strict=True)):
+        # a residual block has two convolutions; one on the way down and one on the way up
+        layers += [Layer(dim, dim, points[level])] * (4 * convs)
+        layers.append(Layer(dims[level - 1] if level else FEATURES.dim, 2 * dim, points[level]))
+    around = 3000 * math.pi * settings.radius * settings.radius / AREA
+    entries = sum(n * min(n, around) for n in points)
+    bodies = settings.train_size + settings.val_size + settings.test_size
+    batch_size = min(settings.batch_size, settings.train_size)
+    return estimate(layers, settings.rings, batch_size, 3000 * FEATURES.dim, entries, bodies)
+
+
+def score(network: nn.Module, data: SurfaceData) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy and accuracy, weighted by area within each body, every body counting the same."""
     assert data.y is not None
     logits, share = network(data).float(), shares(data)
     n = int(data.batch[-1]) + 1
     loss = (F.cross_entropy(logits, data.y, reduction="none") * share).sum() / n
-    return Score(loss, ((logits.argmax(-1) == data.y) * share).sum() / n, n)
+    return loss, {"accuracy": ((logits.argmax(-1) == data.y) * share).sum() / n}
 
 
-@torch.no_grad()
-def probabilities(
-    network: nn.Module,
-    surfaces: Sequence[SurfaceData],
-    device: torch.device,
-    console: Console | None = None,
-    task: str = "labelling",
-) -> list[Tensor]:
-    """Of each surface [N, 8] on the CPU, rows sum to 1; `console` shows how far they are."""
-    network = network.to(device).eval()
-    found = []
-    with progress(console, task, len(surfaces)) as advance:
-        for surface in surfaces:
-            found.append(network(batch([surface]).to(str(device))).float().softmax(-1).cpu())
-            advance(1)
-    return found
+def answer(network: nn.Module, data: SurfaceData) -> Answer:
+    """Probabilities [N, 8], rows sum to 1; the labels [N], and the vertices' areas [N] as weights."""
+    return network(data).float().softmax(-1), data.y, data.areas

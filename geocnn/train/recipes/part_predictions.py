@@ -1,4 +1,4 @@
-"""What a network of parts says of a user's mesh, or of test bodies: labels, shares of the area, pictures."""
+"""Pictures and predictions of the recipe body-parts: labels, shares of the area, pages of bodies."""
 
 from __future__ import annotations
 
@@ -9,51 +9,65 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from geocnn.data.bodies import PARTS, Body, bodies
 from geocnn.errors import GeocnnError, GeometryError
 from geocnn.geometry import Mesh
 from geocnn.geometry.io import load_triangles, save_ply
-from geocnn.train.recipe import Request
-from geocnn.train.recipes.part_networks import load_network, probabilities
-from geocnn.train.recipes.part_surfaces import AREA, prepared, standard_mesh, two_sided
+from geocnn.train.recipe import Inputs, Request
+from geocnn.train.recipes.part_surfaces import AREA, batch, prepared, shares, standard_mesh, two_sided
+from geocnn.train.report import per_cent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
     from geocnn.data.surface_data import SurfaceData
+    from geocnn.train.prediction import Prediction
+    from geocnn.train.runs import Run
 
 FEWEST, MOST = 500, 20_000
 """Vertices of a mesh that can be read: kernels hold about 20 of a body's 3,000, and so 3 to 140 of these."""
 
 
-def predict(request: Request, console: Console) -> None:
-    """Label the vertices of a user's mesh, or of some test bodies where no file is given.
-
-    For `name.ply` (or .obj, .off, .npz) `name.parts.ply` has its vertices and faces as they are, a `label`
-    (uchar, place in PARTS) and a colour at each vertex; `name.parts.png` shows it from front and back. For
-    test bodies there is a page with truth and answer.
+def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
+    """A user's mesh, or test bodies; shown are (vertices, faces, surface), or the test bodies by number.
 
     Raises:
         GeometryError: the file holds no mesh the network can read; see `check_size` too.
-        GeocnnError: a file and a number of examples are given, or an option for maps; or a library
-            is missing.
-        CheckpointError: the folder holds no network of this recipe.
+        GeocnnError: an option for maps is given, or a library is missing.
     """
     check_libraries()
     if request.nested is not None or request.fill:
         raise GeocnnError(
             "--nested, --ring and --fill are for maps; a mesh takes none of them: leave them out"
         )
-    if request.file is not None and request.examples:
-        raise GeocnnError("give either a mesh or --examples N (test bodies), not both")
-    network, model = load_network(request.model)
-    if request.file is None:
-        _predict_examples(network, model, request, console)
+    if request.file is not None:
+        vertices, faces = load_triangles(request.file)
+        surface = two_sided(vertices, faces)
+        if remark := check_size(surface):
+            line = f"{request.file.name}: {remark}"
+            console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        (data,) = prepared([standard_mesh(vertices, faces)], None, model["geometry"], 1, console)
+        return Inputs([batch([data])], (vertices, faces, surface))
+    every = bodies("test")
+    n = min(request.examples or 4, len(every))
+    chosen = {k: every[k] for k in torch.linspace(0, len(every) - 1, n).round().long().tolist()}
+    meshes = [standard_mesh(body.vertices, body.faces) for body in chosen.values()]
+    labels = [body.labels for body in chosen.values()]
+    return Inputs([batch([data]) for data in prepared(meshes, labels, model["geometry"], 0, console)], chosen)
+
+
+def present(prediction: Prediction) -> None:
+    """For `name.ply` (or another mesh) `name.parts.ply` has its vertices and faces as they are, a `label`
+    (uchar, place in PARTS) and a colour per vertex; `name.parts.png` shows it from front and back. For test
+    bodies there is a page with truth and answer.
+    """
+    if prediction.request.file is None:
+        _present_examples(prediction)
     else:
-        _predict_file(network, model, request.file, request.folder, console)
+        _present_mesh(prediction, prediction.request.file)
 
 
 def check_size(surface: Mesh) -> str:
@@ -69,76 +83,73 @@ def check_size(surface: Mesh) -> str:
             f"the mesh has {n} vertices; the network learnt on about 3,000 and reads {FEWEST} to {MOST}: "
             "remesh it evenly to about 3,000 (datasets/body_parts/make.py shows how), and give the result"
         )
-    said = []
+    remarks = []
     if not 0.5 < area / AREA < 2:
-        said.append(
+        remarks.append(
             f"its area is {area:.4g} square units, a person's in metres about {AREA:.2g}: it is read as if a "
             f"unit were {math.sqrt(AREA / area):.3g} m"
         )
     if not 1500 < n < 6000:
-        said.append(f"it has {n} vertices, the network learnt on about 3,000; expect it to do worse")
-    return "; ".join(said)
+        remarks.append(f"it has {n} vertices, the network learnt on about 3,000; expect it to do worse")
+    return "; ".join(remarks)
 
 
-def _predict_file(
-    network: nn.Module, model: dict[str, Any], file: Path, folder: Path, console: Console
-) -> None:
-    vertices, faces = load_triangles(file)
-    surface = two_sided(vertices, faces)
-    odd = check_size(surface)
-    if odd:
-        console.print(f"{file.name}: {odd}", style="yellow", highlight=False, soft_wrap=True)
-    scaled = standard_mesh(vertices, faces)
-    (data,) = prepared([scaled], None, model["geometry"], 1, console)
-    (found,) = probabilities(network, [data], torch.device("cpu"))
-    label = found.argmax(-1)
-    folder.mkdir(parents=True, exist_ok=True)
-    answer = folder / f"{file.stem}.parts.ply"
+def _present_mesh(prediction: Prediction, file: Path) -> None:
+    vertices, faces, surface = prediction.inputs.shown
+    (probabilities,) = prediction.outputs
+    label = probabilities.argmax(-1)
+    answer = prediction.request.folder / f"{file.stem}.parts.ply"
     colours = dict(zip(("red", "green", "blue"), _colours()[label].unbind(1), strict=True))
     save_ply(answer, vertices, faces, label=label.to(torch.uint8), **colours)
     share = torch.bincount(label, surface.areas, len(PARTS)) / surface.areas.sum()
-    _print_shares(share, found, surface.areas, console)
-    console.print(f"wrote {answer}", soft_wrap=True)
+    _print_shares(share, probabilities, surface.areas, prediction.console)
+    prediction.wrote(answer)
     if importlib.util.find_spec("matplotlib"):
         from geocnn import viz
 
-        front = upright(scaled.points)
+        front = upright(standard_mesh(vertices, faces).points)
         back = front * front.new_tensor([-1.0, 1.0, -1.0])
         page = viz.mesh_page([(front, faces), (back, faces)], [label, label], PARTS, ["front", "back"])
-        page.savefig(answer.with_suffix(".png"), dpi=150)
-        console.print(f"wrote {answer.with_suffix('.png')}", soft_wrap=True)
+        prediction.save(page, answer.with_suffix(".png").name)
 
 
-def _predict_examples(network: nn.Module, model: dict[str, Any], request: Request, console: Console) -> None:
+def _present_examples(prediction: Prediction) -> None:
     from rich.table import Table
 
-    every = bodies("test")
-    n = min(request.examples or 4, len(every))
-    numbers = torch.linspace(0, len(every) - 1, n).round().long().tolist()
-    chosen = [every[k] for k in numbers]
-    meshes = [standard_mesh(body.vertices, body.faces) for body in chosen]
-    surfaces = prepared(meshes, [body.labels for body in chosen], model["geometry"], 0, console)
-    answers = [p.argmax(-1) for p in probabilities(network, surfaces, torch.device("cpu"))]
+    chosen = prediction.inputs.shown
+    answers = [probabilities.argmax(-1) for probabilities in prediction.outputs]
+    right = [area_right(*pair) for pair in zip(answers, prediction.inputs.batches, strict=True)]
     table = Table("test body", "person", "pose", "area labelled right")
-    for number, body, answer, surface in zip(numbers, chosen, answers, surfaces, strict=True):
-        right = f"{100 * area_right(answer, surface):.2f} %"
-        table.add_row(str(number), str(body.identity), body.pose, right)
-    console.print(table)
+    for (number, body), share in zip(chosen.items(), right, strict=True):
+        table.add_row(str(number), str(body.identity), body.pose, per_cent(share))
+    prediction.console.print(table)
     if importlib.util.find_spec("matplotlib"):
-        request.folder.mkdir(parents=True, exist_ok=True)
-        picture = request.folder / "test-bodies.png"
-        bodies_page(chosen, answers, surfaces).savefig(picture, dpi=150)
-        console.print(f"wrote {picture}", soft_wrap=True)
+        prediction.save(_page(list(chosen.values()), answers, right), "test-bodies.png")
 
 
-def area_right(found: Tensor, surface: SurfaceData) -> float:
-    """The share of the surface's area on which found [N] is the surface's own label."""
+def draw(run: Run, chosen: Sequence[Body]) -> None:
+    """The confusion of parts by area, and some test bodies with truth and answer."""
+    from geocnn import viz
+
+    surfaces = run.data("test").surfaces
+    outputs = run.answers[run.main.folder, ""]
+    answers = [probabilities.argmax(-1) for probabilities in outputs]
+    title = "share of each part's area, on unseen people in unseen poses"
+    labels = torch.cat([surface.y for surface in surfaces])
+    weights = torch.cat([shares(batch([surface])) for surface in surfaces])
+    run.save(viz.confusion(torch.cat(answers), labels, PARTS, title, weights), "confusion.png")
+    right = [area_right(*pair) for pair in zip(answers, surfaces, strict=True)]
+    run.save(_page(chosen, answers, right), "bodies.png")
+
+
+def area_right(answer: Tensor, surface: SurfaceData) -> float:
+    """The share of the surface's area on which answer [N] is the surface's own label."""
     areas = surface.areas.double()
-    return float(((found == surface.y) * areas).sum() / areas.sum())
+    return float(((answer == surface.y) * areas).sum() / areas.sum())
 
 
-def bodies_page(
-    chosen: Sequence[Body], answers: Sequence[Tensor], surfaces: Sequence[SurfaceData], columns: int = 6
+def _page(
+    chosen: Sequence[Body], answers: Sequence[Tensor], right: Sequence[float], columns: int = 6
 ) -> Figure:
     """One or two whole rows of bodies, spread over all: the truth, and the answer in the row below it."""
     from geocnn import viz
@@ -151,7 +162,7 @@ def bodies_page(
         meshes += 2 * [(chosen[k].vertices, chosen[k].faces) for k in row]
         labels += [chosen[k].labels for k in row] + [answers[k] for k in row]
         titles += [chosen[k].pose for k in row]
-        titles += [f"{100 * area_right(answers[k], surfaces[k]):.1f} % right" for k in row]
+        titles += [f"{100 * right[k]:.1f} % right" for k in row]
     title = "Truth above, answer below: unseen people in unseen poses"
     return viz.mesh_page(meshes, labels, PARTS, titles, title, columns)
 
@@ -183,11 +194,11 @@ def _colours() -> Tensor:
     return torch.tensor([list(bytes.fromhex(colour[1:])) for colour in LABEL_COLOURS], dtype=torch.uint8)
 
 
-def _print_shares(share: Tensor, found: Tensor, areas: Tensor, console: Console) -> None:
+def _print_shares(share: Tensor, probabilities: Tensor, areas: Tensor, console: Console) -> None:
     from rich.table import Table
 
     table = Table("label", "part", "share of the area", "mean probability there")
-    best, label = found.double().max(-1)
+    best, label = probabilities.double().max(-1)
     for k, name in enumerate(PARTS):
         weight = areas * (label == k)
         sure = f"{100 * float((best * weight).sum() / weight.sum()):.1f} %" if share[k] > 0 else "-"

@@ -1,4 +1,4 @@
-"""The networks of the recipe spherical-digits, and the folders they are kept in."""
+"""The networks of the recipe spherical-digits, the memory that they need, and how they are measured."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 from functools import cache, lru_cache
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +17,14 @@ from geocnn.geometry.spheres.pixels import bilinear_weights, nested_to_ring, npi
 from geocnn.groups import FieldType
 from geocnn.harmonics import gauss_legendre, healpix_grid
 from geocnn.nn import HarmonicEncoder, SurfaceEncoder, spectral_pool
-from geocnn.train.files import load_model, save_model
+from geocnn.train.memory import Layer, Need, estimate
+from geocnn.train.recipe import Subject
 from geocnn.train.settings import tuples
 
+if TYPE_CHECKING:
+    from geocnn.train.recipes.spherical_digits import SphericalDigitsSettings
+
 CLASSES = [str(digit) for digit in range(10)]
-FORMAT = "geocnn spherical-digits 1"
 
 
 class SphereNetwork(nn.Module):
@@ -154,15 +156,15 @@ def at_any_nside(network: nn.Module, description: dict[str, Any]) -> Callable[[T
     """
 
     @cache
-    def made(nside: int) -> nn.Module:
+    def at(nside: int) -> nn.Module:
         finer = {"nside": nside}
         if description["kind"] == "harmonic":
             finer["finer"] = max(1, nside // description["nside"])
-        found = build_network(description | finer)
-        found.load_state_dict(network.state_dict())
-        return found.double().eval()
+        twin = build_network(description | finer)
+        twin.load_state_dict(network.state_dict())
+        return twin.double().eval()
 
-    return lambda x: made(nside_of(x.shape[-2]))(x)
+    return lambda x: at(nside_of(x.shape[-2]))(x)
 
 
 def build_network(description: dict[str, Any]) -> nn.Module:
@@ -174,12 +176,38 @@ def build_network(description: dict[str, Any]) -> nn.Module:
     return kinds[arguments.pop("kind")](**arguments)
 
 
-def save_network(network: nn.Module, description: dict[str, Any], folder: Path) -> None:
-    model = {"format": FORMAT, "recipe": "spherical-digits", "classes": CLASSES, "network": description}
-    save_model(network, model, folder)
+def needs(settings: SphericalDigitsSettings) -> Need:
+    """The memory of one process."""
+    dims = [1, *(FieldType(width).dim for width in settings.widths)]
+    pixels = npix(settings.nside)
+    batch_size = min(settings.batch_size, settings.train_size)
+    if settings.lmax:
+        layers = [
+            Layer(before, after, 2 * (1.25 * (l + 1)) ** 2)
+            for (before, after), l in zip(pairwise(dims), settings.lmax, strict=True)
+        ]
+        return estimate(layers, settings.rings, batch_size, pixels)
+    # an oversampled hierarchy has four points for one
+    points = [(4 if settings.refine else 1) * pixels / 4**level for level in range(len(settings.widths))]
+    layers = []
+    for level, (before, after) in enumerate(pairwise(dims)):
+        convs = settings.convs[level] if settings.convs else min(level, 1)
+        layers += [Layer(after, after, points[level])] * convs
+        layers.append(Layer(before, after, points[level] / 4))
+    entries = sum(n * min(n, math.pi * settings.radius * settings.radius) for n in points)
+    return estimate(layers, settings.rings, batch_size, pixels, entries)
 
 
-def load_network(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network and its description. Raises CheckpointError if the folder holds none."""
-    network, model = load_model(folder, FORMAT, build_network)
-    return network, model["network"]
+def subject(network: nn.Module, model: dict[str, Any]) -> Subject:
+    """The network on HEALPix at half its resolution and at its own; the harmonic one at its own and twice
+    that. It and the baseline take maps, not frames.
+    """
+    described, nside = model["network"], model["network"]["nside"]
+    if not isinstance(network, SphereNetwork):
+        coarsest = healpix(nside) if described["kind"] == "harmonic" else healpix(nside).coarser()
+        return Subject(at_any_nside(network, described), coarsest, None, "1x0")
+    cubic = described.get("oversample", False)
+    fine = healpix(nside, nested=True, interpolation="cubic" if cubic else "bilinear")
+    levels, radius = len(described["widths"]), described["radius"] * fine.spacing
+    options = {"kind": described["stencil"], "oversample": cubic}
+    return Subject(network.encoder, fine.coarser(), lambda s: s.hierarchy(levels, radius, **options))
