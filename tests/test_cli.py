@@ -222,7 +222,7 @@ def test_bad_input_is_one_line(finished_run, tmp_path, capsys):
 
 
 def test_run_folders_are_numbered_and_never_overwritten(tmp_path, monkeypatch):
-    from geocnn.train.recipe import open_run
+    from geocnn.train.folders import open_run
     from geocnn.train.recipes import find_recipe
 
     monkeypatch.chdir(tmp_path)

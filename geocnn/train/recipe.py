@@ -2,7 +2,7 @@
 
 Everything else is written once in this room, for every recipe: settings from the command line (`settings`),
 the run folder (`folders`), training, repeated seeds and baselines (`loop`, `runs`), tables, results.json and
-the model card (`report`), and predictions (`prediction`).
+the model card (`reporting`), and predictions (`prediction`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from geocnn.train.devices import inference_device, is_main_process
 from geocnn.train.files import WEIGHTS, load_weights
 from geocnn.train.loop import Outcome, fit, fit_each, try_step
 from geocnn.train.recipe import Recipe, Training, main_training, planned
-from geocnn.train.report import report
+from geocnn.train.reporting import report
 from geocnn.train.settings import RecipeSettings
 
 if TYPE_CHECKING:

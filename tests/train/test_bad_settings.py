@@ -7,8 +7,9 @@ from geocnn.data.bodies import Body
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.train.memory import available_memory
 from geocnn.train.recipes.body_parts import BodyPartsSettings
-from geocnn.train.recipes.body_parts import needs as bodies_needs
-from geocnn.train.recipes.sphere_settings import PRESETS, needs
+from geocnn.train.recipes.part_networks import needs as bodies_needs
+from geocnn.train.recipes.sphere_networks import needs
+from geocnn.train.recipes.spherical_digits import PRESETS
 
 LOOP = {
     "epochs": ["0", "-1", "nan", "inf", "1e300"],
@@ -21,6 +22,7 @@ LOOP = {
     "max-minutes": ["0", "-3", "nan", "inf", "1e300"],
     "seed": ["-1", "5000000000", "99999999999999999999"],
     "precision": ["16", "fp8", "", "16-mixed"],
+    "workers": ["-1", "1000"],
     "devices": ["0", "-1", "tpu", "gpu", "gpu:a", "gpu:", "gpu:99", "2.5", "100000", ""],
     "widths": [
         "",
@@ -43,6 +45,7 @@ DIGITS = {
     "train-size": ["0", "-1", "55001"],
     "val-size": ["0", "-1", "5001"],
     "test-size": ["0", "-1", "10001"],
+    "seeds": ["0", "-1", "100000"],
     "nside": ["0", "-1", "15", "2", "1024", "1048576"],
     "lmax": ["8,4", "-1,4,4", "40,20,10"],
     "stretch": ["-0.1", "1", "nan"],

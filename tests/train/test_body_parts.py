@@ -23,9 +23,17 @@ from geocnn.geometry.spheres.icosahedron import Icosahedron
 
 pytest.importorskip("torch_geometric")
 
+from geocnn.train.recipe import planned
 from geocnn.train.recipes import body_parts, part_predictions
-from geocnn.train.recipes.body_parts import BodyPartsSettings, blind_description, parts_description
-from geocnn.train.recipes.part_networks import build_network, load_network, parameters, probabilities, score
+from geocnn.train.recipes.body_parts import RECIPE, BodyPartsSettings
+from geocnn.train.recipes.part_networks import (
+    answer,
+    blind_description,
+    build_network,
+    parameters,
+    parts_description,
+    score,
+)
 from geocnn.train.recipes.part_predictions import check_size, upright
 from geocnn.train.recipes.part_surfaces import AREA, batch, prepared, standard_mesh
 
@@ -51,6 +59,11 @@ def eggs(split):
         labels = ((ball.points[:, 1] + 1) * 4).long().clamp(max=7)
         found.append(Body(points, ball.faces[-1], labels, k, "rest"))
     return found
+
+
+@torch.no_grad()
+def probabilities(network, data):
+    return answer(network.eval(), batch([data]))[0]
 
 
 def run(*arguments):
@@ -101,15 +114,15 @@ def test_the_report_finds_no_broken_layer(finished_run, capsys):
 
 
 def test_the_reported_accuracy_is_the_area_labelled_right(finished_run):
-    network, model = load_network(finished_run)
+    network, model = RECIPE.load(finished_run)
     right = []
     for body in eggs("test"):
         surface = standard_mesh(body.vertices, body.faces)
         (data,) = prepared([surface], None, model["geometry"], 1, Console(quiet=True))
-        answer = probabilities(network, [data], torch.device("cpu"))[0].argmax(1)
+        labels = probabilities(network, data).argmax(1)
         # areas of the unscaled body: a share does not depend on the scale
         areas = geometry.mesh(body.vertices, body.faces).areas
-        right.append(float(areas[answer == body.labels].sum() / areas.sum()))
+        right.append(float(areas[labels == body.labels].sum() / areas.sum()))
     results = json.loads((finished_run / "results.json").read_text())
     # the recipe's areas are float32
     assert results["accuracy"]["geocnn"] == [pytest.approx(sum(right) / 2, abs=1e-6)]
@@ -124,7 +137,7 @@ def test_the_answer_is_the_same_for_a_body_in_another_guise(finished_run):
 
 def test_several_seeds_are_several_trainings():
     settings = BodyPartsSettings(seeds=2, seed=5, baseline=True)
-    found = [training.folder for training in body_parts.trainings(settings)]
+    found = [training.folder for training in planned(RECIPE, settings)]
     assert found == ["parts-5", "parts-6", "area-5", "area-6", "blind-5", "blind-6"]
 
 
@@ -145,7 +158,7 @@ def test_the_blind_network_has_as_many_weights_and_no_direction():
     turned = data.clone()
     turned.x[:, 11:] = torch.randn(turned.x[:, 11:].shape, generator=torch.Generator().manual_seed(0))
     for network, same in ((blind, True), (seeing, False)):
-        before, after = (probabilities(network, [d], torch.device("cpu"))[0] for d in (data, turned))
+        before, after = (probabilities(network, d) for d in (data, turned))
         assert torch.equal(before, after) is same
 
 
@@ -164,15 +177,15 @@ def test_the_score_weighs_by_area_and_bodies_alike():
         data.logits[part, 0] = 2.0
         data.logits[:, 1] = 1.0
         surfaces.append(data)
-    found = score(lambda data: data.logits, batch(surfaces))  # type: ignore[arg-type]
+    loss, figures = score(lambda data: data.logits, batch(surfaces))  # type: ignore[arg-type]
     shares = [
         float(s.areas[part].sum() / s.areas.sum())
         for s, part in zip(surfaces, (slice(0, 100), slice(0, 20)), strict=True)
     ]
     share = sum(shares) / 2
-    assert found.examples == 2 and float(found.accuracy) == pytest.approx(share, rel=1e-5)
+    assert float(figures["accuracy"]) == pytest.approx(share, rel=1e-5)
     right, wrong = (math.log(math.exp(a) + math.e + 6) - a for a in (2.0, 0.0))
-    assert float(found.loss) == pytest.approx(share * right + (1 - share) * wrong, rel=1e-5)
+    assert float(loss) == pytest.approx(share * right + (1 - share) * wrong, rel=1e-5)
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(finished_run, tmp_path):
@@ -261,7 +274,7 @@ def test_what_does_not_work_is_one_line(finished_run, tmp_path, capsys):
     assert "not both" in refused(capsys, "predict", finished_run, tmp_path / "good.ply", "--examples", 2)
     train = ("train", "body-parts", "--run", tmp_path / "new")
     assert "1 to 160" in refused(capsys, *train, "--train-size=161")
-    assert "one number a width" in refused(capsys, *train, "--convs=1,1")
+    assert "one number per width" in refused(capsys, *train, "--convs=1,1")
 
 
 def test_odd_sizes_are_remarked_on():

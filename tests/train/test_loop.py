@@ -13,15 +13,15 @@ from torch import nn
 
 from geocnn.console import progress
 from geocnn.errors import BadValueError, CheckpointError, GeocnnError
+from geocnn.train.devices import find_devices
 from geocnn.train.loop import (
     Outcome,
-    find_devices,
     finished,
     fit,
-    predict_logits,
     stretches,
 )
 from geocnn.train.results import read_metrics, write_metrics
+from geocnn.train.score import classify
 from geocnn.train.settings import LoopSettings
 
 SETTINGS = LoopSettings(epochs=4, batch_size=8, learning_rate=0.05, check_every=6, devices="cpu", seed=2)
@@ -63,6 +63,7 @@ def train(folder, settings=SETTINGS, kill_after=None, validation=None, data=None
     model = network()
     outcome = fit(
         model,
+        classify,
         data or Points(48, kill_after),
         validation or Points(20),
         settings,
@@ -201,14 +202,6 @@ def test_stretches_cover_the_epochs():
         assert wanted <= count * steps < wanted + count
 
 
-def test_predictions_of_a_whole_set_do_not_depend_on_the_batches():
-    model = network().eval()
-    data = Points(20)
-    small, labels = predict_logits(model, data, 7, torch.device("cpu"))  # type: ignore[arg-type]
-    assert torch.equal(labels, data.y)
-    torch.testing.assert_close(small, model(data.x))
-
-
 def test_scoring_shows_how_far_it_is():
     said = io.StringIO()
     with progress(Console(file=said), "scoring digits", 30, pause=0) as advance:
@@ -217,9 +210,6 @@ def test_scoring_shows_how_far_it_is():
     assert said.getvalue().splitlines() == [
         "scoring digits: 30", "scoring digits: 10 of 30", "scoring digits: 20 of 30"
     ]  # fmt: skip
-    said = io.StringIO()
-    predict_logits(network(), Points(20), 7, torch.device("cpu"), Console(file=said), "scoring")  # type: ignore[arg-type]
-    assert said.getvalue() == "scoring: 20\n"
     said = io.StringIO()
     with progress(Console(file=said, force_terminal=True), "[bold] scan", 3) as advance:
         advance(3)

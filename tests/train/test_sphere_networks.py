@@ -18,9 +18,11 @@ from geocnn.errors import GeocnnError
 from geocnn.groups.rotations import random_rotations
 from geocnn.groups.wigner import rotate_coefficients
 from geocnn.harmonics import analysis, healpix_grid, real_part, signed_orders, synthesis
+from geocnn.train import runs
+from geocnn.train.prediction import measured, predict
 from geocnn.train.recipe import Request
 from geocnn.train.recipes import spherical_digits as recipe
-from geocnn.train.recipes.sphere_networks import build_network, load_network
+from geocnn.train.recipes.sphere_networks import build_network
 
 PRESET = recipe.PRESETS["long"]
 TINY = dataclasses.replace(
@@ -67,7 +69,7 @@ def test_it_does_not_see_a_generic_rotation():
 
 def train(settings, folder):
     said = io.StringIO()
-    recipe.train(settings, folder, Console(file=said, width=200))
+    runs.train(recipe.RECIPE, settings, folder, Console(file=said, width=200))
     return said.getvalue()
 
 
@@ -83,11 +85,11 @@ def test_a_stopped_run_goes_on_and_its_network_reads_digits(tmp_path):
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     found = json.loads((whole / "results.json").read_text())
     assert found["accuracy"].keys() == {"geocnn"} and found["accuracy"]["geocnn"].keys() == {"NR/NR", "NR/R"}
-    recipe.predict(Request(whole, None, 2, False, tmp_path), Console(file=io.StringIO()))
+    predict(recipe.RECIPE, Request(whole, None, 2, False, tmp_path), Console(file=io.StringIO()))
     assert (tmp_path / "digits-predictions.csv").is_file()
-    _, described = load_network(whole)
+    described = recipe.RECIPE.load(whole)[1]["network"]
     assert described["kind"] == "harmonic" and described["lmax"] == [8, 4]
-    assert recipe.subject(whole).model(torch.zeros(1, 768, 1, dtype=torch.float64)).shape == (1, 10)
+    assert measured(recipe.RECIPE, whole).model(torch.zeros(1, 768, 1, dtype=torch.float64)).shape == (1, 10)
 
 
 def test_what_does_not_fit_is_refused():

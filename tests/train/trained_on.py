@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import nn
 
 from geocnn.train.loop import fit
+from geocnn.train.score import classify
 from geocnn.train.settings import LoopSettings
 
 WAYS = {"one": (1, 3), "uneven": (3, 1)}
@@ -37,9 +38,8 @@ def trained(folder, devices):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
         settings = LoopSettings(epochs=2, batch_size=batch_size, check_every=4, devices=devices)
-        fit(
-            network, Points(6), Points(n), settings, folder / name, Console(quiet=True), validation_batch=1
-        )  # fmt: skip
+        console = Console(quiet=True)
+        fit(network, classify, Points(6), Points(n), settings, folder / name, console, validation_batch=1)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from geocnn.train.recipes.part_networks import (
 )
 from geocnn.train.recipes.part_predictions import check_libraries, draw, inputs, present
 from geocnn.train.recipes.part_surfaces import AREA, Batches, prepared, standard_mesh
-from geocnn.train.report import per_cent
+from geocnn.train.reporting import per_cent
 from geocnn.train.settings import POSITIVE, Range, SurfaceSettings, other, setting
 
 if TYPE_CHECKING:

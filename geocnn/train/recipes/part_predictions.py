@@ -17,7 +17,7 @@ from geocnn.geometry import Mesh
 from geocnn.geometry.io import load_triangles, save_ply
 from geocnn.train.recipe import Inputs, Request
 from geocnn.train.recipes.part_surfaces import AREA, batch, prepared, shares, standard_mesh, two_sided
-from geocnn.train.report import per_cent
+from geocnn.train.reporting import per_cent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ from geocnn.data.spherical_digits import SphericalDigits
 from geocnn.train.recipe import Recipe, Training
 from geocnn.train.recipes.digit_pages import draw, inputs, present
 from geocnn.train.recipes.sphere_networks import CLASSES, build_network, needs, subject
-from geocnn.train.report import per_cent
+from geocnn.train.reporting import per_cent
 from geocnn.train.score import accuracy, classify
 from geocnn.train.settings import (
     BELOW_ONE,
