@@ -1,17 +1,25 @@
-"""A room imports only from the floors below it (ARCHITECTURE.md): mathematical order is import order."""
+"""How the package is built: a room imports only from the floors below it (ARCHITECTURE.md), so mathematical
+order is import order; no modules import one another in a circle; files are short; nothing is written twice.
+"""
 
 from __future__ import annotations
 
-import ast
 import importlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "geocnn"
+from tests.structure import (
+    PACKAGE,
+    Import,
+    circle,
+    imports,
+    module_name,
+    needed,
+    room_of,
+    sources,
+    written_twice,
+)
 
 FLOORS = {
     "safe": -1,
@@ -57,68 +65,36 @@ HEAVY: dict[str, set[str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Import:
-    """A module imported, or a name reached through `geocnn.`; lazy means inside a function."""
+MOST_LINES = 400
+"""Of a file; what is longer holds more than one concept."""
 
-    module: str
-    line: int
-    lazy: bool
-    typing_only: bool
+LONG_FILES: dict[str, str] = {}
+"""Files that may be longer, each with its reason."""
 
+DOORS = {
+    ("geocnn.nn.gauge_conv", "geocnn.nn.twins"): "GaugeConv.to_harmonic is a method that opens the function",
+    (
+        "geocnn.nn.so3_correlation",
+        "geocnn.nn.twins",
+    ): "SO3Correlation.to_local does likewise",
+}
+"""Imports inside functions that may close a circle, each with its reason."""
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+WINDOW = 6
+"""So many equal lines one after another count as one thing written twice."""
 
-
-def room_of(module: str) -> str:
-    """`geocnn.groups.planar` lies in `groups`; `geocnn` itself in `__init__`."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
-
-
-def imports(source: str, module: str, is_package: bool) -> Iterator[Import]:
-    package = module if is_package else module.rpartition(".")[0]
-    return _imports(ast.parse(source), package, lazy=False, typing_only=False)
-
-
-def _imports(node: ast.AST, package: str, lazy: bool, typing_only: bool) -> Iterator[Import]:
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            yield Import(alias.name, node.lineno, lazy, typing_only)
-    elif isinstance(node, ast.ImportFrom):
-        base = node.module or ""
-        if node.level:
-            parents = package.split(".")
-            base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [node.module])])
-        # `from geocnn import nn` imports geocnn.nn, so names count as modules in these packages
-        for alias in node.names:
-            name = f"{base}.{alias.name}" if base in ("geocnn", "torch", "torch.nn") else base
-            yield Import(name, node.lineno, lazy, typing_only)
-    elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__"):
-        if node.args and isinstance(node.args[0], ast.Constant):
-            yield Import(str(node.args[0].value), node.lineno, lazy, typing_only)
-    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "geocnn":
-        yield Import(f"geocnn.{node.attr}", node.lineno, lazy, typing_only)
-    if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-        for child in node.body:
-            yield from _imports(child, package, lazy, True)
-        for child in node.orelse:
-            yield from _imports(child, package, lazy, typing_only)
-        return
-    lazy = lazy or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-    for child in ast.iter_child_nodes(node):
-        yield from _imports(child, package, lazy, typing_only)
+TWICE = {
+    (
+        "geocnn.train.recipes.body_parts",
+        "geocnn.train.recipes.spherical_digits",
+    ): "both fill in the same form, until a recipe is less than that",
+}
+"""Pairs of files that may share more lines, each with its reason."""
 
 
 def is_modules(module: str) -> bool:
     """Whether it is torch.nn; torch.nn.functional is functions of tensors and no part of that."""
     return module.startswith("torch.nn") and not module.startswith("torch.nn.functional")
-
-
-def _called(node: ast.Call) -> str:
-    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
 def offences(source: str, module: str, is_package: bool = False) -> list[str]:
@@ -190,6 +166,53 @@ def test_modules_and_public_names_differ():
     }
     modules = {p.stem for p in PACKAGE.rglob("*.py")} | {package.name for package in packages}
     assert not public & modules
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    files = sources()
+    packages = [module for module, path in files.items() if path.name == "__init__.py"]
+    found = circle(
+        needed({m: path.read_text(encoding="utf-8") for m, path in files.items()}, packages, DOORS)
+    )
+    assert not found, f"these import one another at run time: {', '.join(found)}"
+
+
+def test_a_planted_circle_is_found():
+    texts = {
+        "geocnn.ops.a": "from geocnn.ops.b import x",
+        "geocnn.ops.b": "def f():\n    from geocnn.ops.c import y",
+        "geocnn.ops.c": "import geocnn.ops.a",
+        "geocnn.ops.d": "from geocnn.ops.a import z",
+        "geocnn.ops.e": "if TYPE_CHECKING:\n    from geocnn.ops.d import z",
+    }
+    three = ["geocnn.ops.a", "geocnn.ops.b", "geocnn.ops.c"]
+    assert circle(needed(texts, (), ())) == three
+    assert circle(needed(texts | {"geocnn.ops.c": "from geocnn.ops import a"}, (), ())) == three
+    assert circle(needed(texts, (), {("geocnn.ops.b", "geocnn.ops.c")})) == []
+    assert (
+        circle(needed(texts | {"geocnn.ops.c": "if TYPE_CHECKING:\n    import geocnn.ops.a"}, (), ())) == []
+    )
+
+
+def test_no_file_is_long():
+    counts = {m: len(path.read_text(encoding="utf-8").splitlines()) for m, path in sources().items()}
+    found = {module: n for module, n in counts.items() if n > MOST_LINES and module not in LONG_FILES}
+    assert not found, f"more than {MOST_LINES} lines: {found}; split them by concept"
+
+
+def test_nothing_is_written_twice():
+    found = written_twice({m: path.read_text(encoding="utf-8") for m, path in sources().items()}, WINDOW)
+    new = {pair: line for pair, line in found.items() if pair not in TWICE}
+    assert not new, f"{WINDOW} equal lines, write them once: {new}"
+
+
+def test_planted_lines_are_found_and_signatures_are_not():
+    body = "\n".join(f"    x = f{k}(x)  " for k in range(WINDOW))
+    signature = "def g(\n" + "\n".join(f"    a{k}: int," for k in range(9)) + "\n) -> None:\n"
+    texts = {"a": f"def f(x):\n{body}", "b": f"def h(y):\n\n{body}\n    return x"}
+    assert written_twice(texts, WINDOW) == {("a", "b"): "x = f0(x)"}
+    assert written_twice(texts, WINDOW + 1) == {}
+    assert written_twice({"a": f"{signature}    return 1", "b": f"{signature}    return 2"}, WINDOW) == {}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,21 @@ def real_numbers(values: ArrayLike | Tensor, name: str, like: Tensor) -> Tensor:
     return numbers
 
 
+def base_vectors(vectors: ArrayLike | Tensor, n: int, like: Tensor) -> Tensor:
+    """Vectors [n, 2] in the dtype of `like`. Raises GeometryError for another shape or an infinite length."""
+    read = real_numbers(vectors, "vectors", like).to(like)
+    if read.shape != (n, 2):
+        raise GeometryError(
+            f"one vector of 2 components per base point is required, got {list(read.shape)} for {n} points"
+        )
+    bad = (~read.norm(dim=-1).isfinite()).nonzero()[:, 0]
+    if len(bad):
+        raise GeometryError(
+            f"vectors {bad[:8].tolist()} have no finite length; drop them or set them to zero"
+        )
+    return read
+
+
 def point_ids(ids: ArrayLike | Tensor, name: str, device: torch.device) -> Tensor:
     """Ids as a tensor, an array or lists: int64, of at least one axis. Raises GeometryError for others."""
     try:

@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from geocnn.errors import GeometryError
+from geocnn.geometry.core.radius import check_entries, check_samples
 from geocnn.geometry.core.results import Placed
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.planar import Group, compose
 
 if TYPE_CHECKING:
     from geocnn.geometry.core.surface import Surface
+
+
+def disc_stencil(
+    surface: Surface,
+    radius: float,
+    kind: Literal["exp", "log"],
+    samples: tuple[int, int] | None,
+    base: Placed,
+) -> Stencil:
+    """The stencil of that kind on the discs around `base`. Raises GeometryError for other kinds and samples,
+    and for more entries than memory holds.
+    """
+    n = len(base.points)
+    if kind == "exp":
+        if samples is None:
+            # as many samples as points on the disc, or more
+            check_entries(surface, radius, n, None)
+        grid = surface.default_samples(radius) if samples is None else check_samples(samples)
+        check_entries(surface, radius, n, grid)
+        return exp_stencil(surface, radius, grid, base)
+    if kind != "log":
+        raise GeometryError(f"kind must be 'exp' or 'log', got {kind!r}")
+    if samples is not None:
+        raise GeometryError("a log stencil meets the points where they lie: samples= belongs to kind='exp'")
+    check_entries(surface, radius, n, None)
+    return log_stencil(surface, radius, base)
 
 
 def exp_stencil(surface: Surface, radius: float, samples: tuple[int, int], base: Placed) -> Stencil:

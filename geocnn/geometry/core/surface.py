@@ -17,14 +17,13 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry.core.connection import Connection, pairs_once
-from geocnn.geometry.core.inputs import point_ids, read_gauge, real_numbers
+from geocnn.geometry.core.inputs import base_vectors, point_ids, read_gauge, real_numbers
 from geocnn.geometry.core.placement import Device, mapped
-from geocnn.geometry.core.radius import USUAL, check_entries, check_radius, check_samples, check_unit, doubt
+from geocnn.geometry.core.radius import USUAL, check_radius, check_unit, doubt
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.core.sampling import (
-    exp_stencil,
+    disc_stencil,
     interpolation,
-    log_stencil,
     polar_samples,
     renormalised,
     without_empty,
@@ -153,7 +152,7 @@ class Surface(ABC):
             vectors = real_numbers(vectors, "vectors", self.points)
             return self._exp_in_faces(base, vectors, reflect)
         base = self._ids(base, "base")
-        return self._exp(self.placed.take(base), self._vectors(vectors, len(base)), reflect)
+        return self._exp(self.placed.take(base), base_vectors(vectors, len(base), self.points), reflect)
 
     def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor, reflect: bool) -> Exp:
         """exp from points in faces, in their faces' gauges; a mesh has them."""
@@ -251,19 +250,6 @@ class Surface(ABC):
             raise GeometryError(f"{name} has ids outside 0..{self.n_points - 1}: {wrong[:8].tolist()}")
         return ids
 
-    def _vectors(self, vectors: ArrayLike | Tensor, n: int) -> Tensor:
-        vectors = real_numbers(vectors, "vectors", self.points).to(self.points)
-        if vectors.shape != (n, 2):
-            raise GeometryError(
-                f"one vector of 2 components a base point is needed, got {list(vectors.shape)} for {n} points"
-            )
-        bad = (~vectors.norm(dim=-1).isfinite()).nonzero()[:, 0]
-        if len(bad):
-            raise GeometryError(
-                f"vectors {bad[:8].tolist()} have no finite length; drop them or set them to zero"
-            )
-        return vectors
-
     def turn_frames(self, alpha: ArrayLike | Tensor, flip: ArrayLike | Tensor | None = None) -> Self:
         """The same surface in another gauge: frames turned by alpha [N] radians, then e₂ mirrored where
         `flip` [N].
@@ -330,22 +316,7 @@ class Surface(ABC):
         placed, joined = self._targets(targets)
         if len(placed.points) == 0:
             raise GeometryError("targets is empty: give at least one point, or leave it out for all")
-        if kind == "exp":
-            if samples is None:
-                # as many samples as points on the disc, or more
-                check_entries(self, radius, len(placed.points), None)
-            grid = self.default_samples(radius) if samples is None else check_samples(samples)
-            check_entries(self, radius, len(placed.points), grid)
-            made = exp_stencil(self, radius, grid, placed)
-        elif kind == "log":
-            if samples is not None:
-                raise GeometryError(
-                    "a log stencil meets the points where they lie: samples= belongs to kind='exp'"
-                )
-            check_entries(self, radius, len(placed.points), None)
-            made = log_stencil(self, radius, placed)
-        else:
-            raise GeometryError(f"kind must be 'exp' or 'log', got {kind!r}")
+        made = disc_stencil(self, radius, kind, samples, placed)
         made = replace(made, group=joined)
         made = without_empty(made) if self._pads else made
         return renormalised(made) if boundary == "normalise" else made

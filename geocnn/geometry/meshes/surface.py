@@ -17,6 +17,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import Connection, pairs_once
 from geocnn.geometry.core.half_edges import components
+from geocnn.geometry.core.inputs import base_vectors
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.meshes.edges import across_edges, along_edges, halves
@@ -97,7 +98,7 @@ class Mesh(Surface):
     def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor, reflect: bool) -> Exp:
         t = self.triangulation
         base = check_face_points(base, len(t.faces), self.points)
-        z = torch.view_as_complex(self._vectors(vectors, len(base.face)).contiguous())
+        z = torch.view_as_complex(base_vectors(vectors, len(base.face), self.points).contiguous())
         straight = torch.angle(z)
         direction = torch.polar(torch.ones_like(straight), straight)
         length = _traceable(t, z.abs())
