@@ -23,6 +23,7 @@ from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.meshes.edges import across_edges, along_edges, halves
 from geocnn.geometry.meshes.face_points import check_face_points, in_plane
 from geocnn.geometry.meshes.heat import log_by_heat
+from geocnn.geometry.meshes.jacobian import exp_jacobian
 from geocnn.geometry.meshes.levels import Reading, farthest_points, read_from
 from geocnn.geometry.meshes.trace import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.meshes.triangulation import Triangulation, triangulate
@@ -200,7 +201,7 @@ class Mesh(Surface):
     def _disc(self, base: Placed, radius: float) -> Disc:
         t, start = self.triangulation, vertex_of(base)
         paths = unfold(t, start, radius)
-        jacobian = _jacobian(t, paths)
+        jacobian = exp_jacobian(t, paths)
         point = torch.full((len(t.vertices),), -1, dtype=torch.int64, device=start.device)
         point[self.vertex] = torch.arange(self.n_points, device=start.device)
         # a vertex without faces is not part of the surface
@@ -359,33 +360,6 @@ def log_between(
     angle = torch.where(own | ~reached, torch.zeros_like(arrival), torch.angle(vector) - arrival)
     angle, flip = compose(here, compose((angle, None), inverse(there)))
     return Log(_components(vector, here), wrapped(angle), flip, reached)
-
-
-def _jacobian(t: Triangulation, paths: Unfolded) -> Float64[Tensor, " p"]:
-    """Return J = L(r) / 2πr per pair, L(r) being the length of the circle around the base at the pair's
-    distance.
-
-    By Gauss and Bonnet L grows with r by 2π minus the enclosed curvature. So J(r) = 1 − Σ δ (1 − r'/r) / 2π,
-    summed over the angle defects δ at distances r' < r. J is limited to 1/2 … 2: on discs that wrap around a
-    limb it means little.
-    """
-    r = paths.vector.abs()
-    defect = (t.defect * ~t.boundary)[paths.vertex]
-    # directions at the base itself are rescaled, at an interior vertex by its defect
-    own = (r == 0).nonzero()[:, 0]
-    defect[own] = 2 * math.pi * (1 - 1 / t.scale[paths.vertex[own]])
-    order = torch.argsort(r, stable=True)
-    order = order[torch.argsort(paths.base[order], stable=True)]
-    d, rs = defect[order], r[order]
-    # sums over the nearer pairs of the same base
-    enclosed, moment = d.cumsum(0) - d, (d * rs).cumsum(0) - d * rs
-    counts = torch.bincount(paths.base)
-    first = (counts.cumsum(0) - counts)[paths.base[order]]
-    enclosed, moment = enclosed - enclosed[first], moment - moment[first]
-    j = 1 - (enclosed - moment / rs.clamp_min(1e-300)) / (2 * math.pi)
-    out = torch.ones_like(j)
-    out[order] = torch.where(rs > 0, j, torch.ones_like(j)).clamp(0.5, 2)
-    return out
 
 
 def level(t: Triangulation, vertex: Int64[Tensor, " n"], spacing: float) -> Mesh:
