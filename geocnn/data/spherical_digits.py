@@ -65,9 +65,9 @@ def project(
         values[:, near] = _sample(images.unsqueeze(0), points[near].unsqueeze(0)).squeeze(0)
         return values
     # for row vectors, p^T R = (R^-1 p)^T
-    moved = points.expand(len(images), -1, -1) if rotations is None else points @ rotations
-    values = _sample(images.unsqueeze(1), moved, stretches).squeeze(1)
-    return values.masked_fill_(moved[..., 0] <= 0, 0.0)
+    sources = points.expand(len(images), -1, -1) if rotations is None else points @ rotations
+    values = _sample(images.unsqueeze(1), sources, stretches).squeeze(1)
+    return values.masked_fill_(sources[..., 0] <= 0, 0.0)
 
 
 def _sample(

@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -60,9 +61,9 @@ class SurfaceData(Data):
 
     def __init__(
         self,
-        x: Tensor | None = None,
+        x: Float[Tensor, "n d"] | None = None,
         y: Tensor | None = None,
-        areas: Tensor | None = None,
+        areas: Float[Tensor, " n"] | None = None,
         hierarchy: Hierarchy | list[Hierarchy] | None = None,
         **other: Any,
     ) -> None:
@@ -102,21 +103,21 @@ class SurfaceData(Data):
         if stored is not None and (not args or "hierarchy" in args):
             hierarchies = [stored] if isinstance(stored, Hierarchy) else stored
             device = func(hierarchies[0].areas[0][:0]).device
-            moved = [h.to(device) for h in hierarchies]
-            self._store["hierarchy"] = moved[0] if isinstance(stored, Hierarchy) else moved
+            hierarchies = [h.to(device) for h in hierarchies]
+            self._store["hierarchy"] = hierarchies[0] if isinstance(stored, Hierarchy) else hierarchies
             own = vars(self)
             if "_joined" in own:
                 own["_joined"] = own["_joined"].to(device)
         return self
 
     def pin_memory(self, *args: str) -> SurfaceData:
-        """As in PyG, for whose loaders' `pin_memory=True` it is called; the geometry is pinned too."""
+        """Pin tensors and geometry; PyG's loaders call this for `pin_memory=True`."""
         super().pin_memory(*args)
-        held = self._store.get("hierarchy")
-        if isinstance(held, Hierarchy):
-            self._store["hierarchy"] = held.pin_memory()
-        elif held is not None:
-            # what a network is given, not the parts it was joined from
+        stored = self._store.get("hierarchy")
+        if isinstance(stored, Hierarchy):
+            self._store["hierarchy"] = stored.pin_memory()
+        elif stored is not None:
+            # networks take the joined hierarchy, so its parts need not be pinned
             vars(self)["_joined"] = self.hierarchy.pin_memory()
         return self
 
@@ -159,7 +160,7 @@ def prepare(
     _check_units(meshes, options)
     missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, **options)]
     together = f", {processes} at a time" if min(processes, len(missing)) > 1 else ""
-    task = f"geometry of meshes{together} (once: it is kept)"
+    task = f"geometry of meshes{together} (once: it is cached)"
     with progress(console or terminal_console(), task, len(missing)) as advance:
         for _ in _computed(meshes, missing, options, processes):
             advance(1)

@@ -106,8 +106,8 @@ def gauge_error(
     expected_gradient = _gradient(expected, cotangent, weights)
     outputs, gradients = [], []
     for _ in range(gauges):
-        turned, at_source, at_target = _random_gauge(where, source, generator)
-        y = function(source.act(x, *at_source), turned)
+        turned_where, at_source, at_target = _random_gauge(where, source, generator)
+        y = function(source.act(x, *at_source), turned_where)
         if target is not None:
             target.check(y)
             y = target.act(y, *inverse(at_target))
@@ -201,8 +201,8 @@ def rotation_error(
     level = _finest(where)
     alm = random_coefficients(degree, source.dim, generator)
     rotation = random_rotations(rotations, generator)
-    turned = rotate_coefficients(alm, rotation[:, None])
-    x = synthesis(torch.cat([alm[None], turned]), healpix_grid(nside_of(level.n_source), nested)).mT
+    rotated_alm = rotate_coefficients(alm, rotation[:, None])
+    x = synthesis(torch.cat([alm[None], rotated_alm]), healpix_grid(nside_of(level.n_source), nested)).mT
     with torch.no_grad():
         y = function(x.to(level.device, dtype), where).to("cpu", torch.float64)
     expected = y[:1].expand_as(y[1:])

@@ -92,7 +92,7 @@ def random_spectrum(
 ) -> tuple[Float64[Tensor, "1 n d"], Float64[Tensor, "1 n d"]]:
     """Draw a random field of harmonic degree `degree`; also return it rotated exactly."""
     generator = torch.Generator().manual_seed(seed)
-    runs, turned = [], []
+    runs, rotated_runs = [], []
     for b in field_type.blocks:
         if b.dim == 1:
             alm = random_coefficients(degree, b.multiplicity, generator)
@@ -103,8 +103,8 @@ def random_spectrum(
             alm = torch.randn(shape, dtype=torch.complex128, generator=generator)
             maps = [_components(synthesis(a, grid, n)) for a in (alm, rotate_coefficients(alm, rotation))]
         runs.append(maps[0])
-        turned.append(maps[1])
-    return torch.cat(runs, -1)[None], torch.cat(turned, -1)[None]
+        rotated_runs.append(maps[1])
+    return torch.cat(runs, -1)[None], torch.cat(rotated_runs, -1)[None]
 
 
 def rotated(

@@ -56,12 +56,12 @@ def layer_errors(model: nn.Module, trial: Trial, calls: Calls) -> dict[str, floa
     tensor. Where it is unknown, the module is skipped.
     """
     errors: dict[str, float] = {}
-    moved: dict[int, Tensor | None] = {}
+    moved_tensors: dict[int, Tensor | None] = {}
 
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
-        if id(y) not in moved:
-            moved[id(y)] = trial.act(y, t)
-        return moved[id(y)]
+        if id(y) not in moved_tensors:
+            moved_tensors[id(y)] = trial.act(y, t)
+        return moved_tensors[id(y)]
 
     def note(name: str, y: Tensor, expected: Tensor) -> None:
         size = torch.linalg.vector_norm(
@@ -133,26 +133,26 @@ def recorded(
         inputs.append(state(args[0]) if args else None)
 
     def after(module: nn.Module, args: tuple, y: Any) -> None:
-        given, answer, name = inputs.pop(), state(y), names[module]
-        if given is not None and answer is not None:
-            ends.append(((name, count[name]), module, given, answer))
-            trial.follow(module, given.then, answer.then)
+        x, out, name = inputs.pop(), state(y), names[module]
+        if x is not None and out is not None:
+            ends.append(((name, count[name]), module, x, out))
+            trial.follow(module, x.then, out.then)
         count[name] += 1
 
     with _hooked(model, before, after):
         y = run(model, trial.x, trial.where)
     types: dict[int, FieldType] = {}
-    for (name, _), module, given, answer in ends:
-        for tensor, own in ((given.tensor, "in_type"), (answer.tensor, "out_type")):
+    for (name, _), module, x, out in ends:
+        for tensor, own in ((x.tensor, "in_type"), (out.tensor, "out_type")):
             if isinstance(getattr(module, own, None), FieldType):
                 types[id(tensor)] = getattr(module, own)
         if not name:
-            types.setdefault(id(given.tensor), in_type)
+            types.setdefault(id(x.tensor), in_type)
             if out_type is not None:
-                types.setdefault(id(answer.tensor), out_type)
+                types.setdefault(id(out.tensor), out_type)
     calls = {
-        call: Call(given.then, answer.then, types.get(id(given.tensor)), types.get(id(answer.tensor)))
-        for call, _, given, answer in ends
+        call: Call(x.then, out.then, types.get(id(x.tensor)), types.get(id(out.tensor)))
+        for call, _, x, out in ends
     }
     return y, calls
 

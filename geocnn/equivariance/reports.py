@@ -174,9 +174,9 @@ def _with_status(names: Sequence[str], console: Console | None) -> Iterator[str]
             yield name
 
 
-def _type_of(model: Any, name: str, given: FieldType | str | None) -> FieldType | None:
-    own = getattr(model, name, None) if given is None else given
-    return None if own is None else FieldType(own)
+def _type_of(model: Any, name: str, field_type: FieldType | str | None) -> FieldType | None:
+    field_type = getattr(model, name, None) if field_type is None else field_type
+    return None if field_type is None else FieldType(field_type)
 
 
 def _takes_geometry(model: Any) -> bool:

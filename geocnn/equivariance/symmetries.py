@@ -41,10 +41,10 @@ def gauge(s: Setup) -> list[Trial]:
     def act(y: Tensor, t: FieldType | None) -> Tensor | None:
         return None if t is None else t.act(y, *gauge_change(*turns[y.shape[-2]]))
 
-    def turned(stencil: Stencil) -> Stencil:
+    def in_new_frames(stencil: Stencil) -> Stencil:
         return stencil.turn_frames(*turns[stencil.n_source], *turns[stencil.n_target])
 
-    return [_trial(x, s.where, _on(turns, act), _each(s.where, turned), s.in_type)]
+    return [_trial(x, s.where, _on(turns, act), _each(s.where, in_new_frames), s.in_type)]
 
 
 def relabelling(s: Setup) -> list[Trial]:
@@ -57,10 +57,10 @@ def relabelling(s: Setup) -> list[Trial]:
     def act(y: Tensor, t: FieldType | None) -> Tensor:
         return y[..., order[y.shape[-2]].to(y.device), :]
 
-    moved = _each(s.where, lambda st: _renumbered(st, order[st.n_source], order[st.n_target]))
-    if isinstance(moved, Hierarchy):
-        moved = replace(moved, areas=[a[order[len(a)]] for a in moved.areas])
-    return [_trial(x, s.where, _on(order, act), moved, s.in_type)]
+    renumbered = _each(s.where, lambda st: _renumbered(st, order[st.n_source], order[st.n_target]))
+    if isinstance(renumbered, Hierarchy):
+        renumbered = replace(renumbered, areas=[a[order[len(a)]] for a in renumbered.areas])
+    return [_trial(x, s.where, _on(order, act), renumbered, s.in_type)]
 
 
 def _renumbered(s: Stencil, sources: Int64[Tensor, " n"], targets: Int64[Tensor, " k"]) -> Stencil:
@@ -80,8 +80,8 @@ def anchor(s: Setup) -> list[Trial]:
         return []
     if all(st.samples is None for st in stencils(s.where)) or not s.has_smooth or isinstance(s.surface, Mesh):
         return []
-    moved = s.build(reanchored(s.surface, s.random()))
-    return [_trial(s.field(), s.where, lambda y, t: y, moved, s.in_type)]
+    turned_grids = s.build(reanchored(s.surface, s.random()))
+    return [_trial(s.field(), s.where, lambda y, t: y, turned_grids, s.in_type)]
 
 
 # ------------------------------------------------------------------------------------------------ isometries
@@ -157,9 +157,9 @@ def rigid_motion(s: Setup) -> list[Trial]:
     offset = s.surface.points.new_tensor([0.3, -0.7, 0.2]) * s.surface.points.std()
     new = mesh(s.surface.triangulation.vertices @ r.mT + offset, s.surface.faces)
     assert isinstance(new, Mesh)
-    moved = replace(s, surface=new)
-    turn = {a.n_points: _same_vertices(a, b) for a, b in zip(s.levels, moved.levels, strict=True)}
-    return [_trial(s.field(), s.where, _turning(turn), moved.where, s.in_type)]
+    moved_setup = replace(s, surface=new)
+    turn = {a.n_points: _same_vertices(a, b) for a, b in zip(s.levels, moved_setup.levels, strict=True)}
+    return [_trial(s.field(), s.where, _turning(turn), moved_setup.where, s.in_type)]
 
 
 def _same_vertices(a: Surface, b: Surface) -> Tensor | None:
@@ -294,7 +294,7 @@ def _on(sizes: Collection[int], act: Act) -> Act:
     [B, N, N], is unknown.
     """
 
-    def moved(y: Tensor, t: FieldType | None) -> Tensor | None:
+    def act_on_points(y: Tensor, t: FieldType | None) -> Tensor | None:
         if y.ndim < 2:
             return y
         others = [n for n in (*y.shape[1:-2], *y.shape[-1:]) if n in sizes]
@@ -302,7 +302,7 @@ def _on(sizes: Collection[int], act: Act) -> Act:
             return None if t is None and y.shape[-2] in others else act(y, t)
         return None if others and y.ndim > 2 else y
 
-    return moved
+    return act_on_points
 
 
 def _trial(
@@ -313,9 +313,9 @@ def _trial(
     in_type: FieldType,
     strides: dict[tuple[int, int], tuple[float, float]] | None = None,
 ) -> Trial:
-    moved = act(x, in_type)
-    assert moved is not None
-    return Trial(x, where, moved, moved_where, act, strides)
+    moved_x = act(x, in_type)
+    assert moved_x is not None
+    return Trial(x, where, moved_x, moved_where, act, strides)
 
 
 def picture(s: Setup, x: Float[Tensor, "1 n d"]) -> Float[Tensor, "1 d h w"]:

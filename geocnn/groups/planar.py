@@ -225,9 +225,9 @@ def inverse(g: Element) -> Element:
 
 
 def act(g: Element, z: Tensor) -> Tensor:
-    """The element applied to complex numbers z [...]: e^{iφ} z, or e^{iφ} z̄ where it flips.
+    """Apply an element to complex numbers z [...]: e^{iφ} z, or e^{iφ} z̄ where it flips.
 
-    Law: act(compose(g, h), z) = act(g, act(h, z)).
+    act(compose(g, h), z) = act(g, act(h, z)).
 
     >>> act((torch.tensor(torch.pi / 2), torch.tensor(True)), torch.tensor(1 + 1j)).real.round()
     tensor(1.)

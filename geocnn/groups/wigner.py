@@ -239,8 +239,8 @@ def rotate_coefficients(
     for l, d in enumerate(wigner_d_matrices(lmax, beta)):
         row = d @ full[..., l, lmax - l : lmax + l + 1, :]
         rows.append(F.pad(torch.view_as_complex(row), (lmax - l, lmax - l)))
-    turned = torch.stack(rows, dim=-2) * torch.exp(-1j * order * alpha[..., None, None])
-    return (turned[..., lmax:] if real_function else turned).to(alm.dtype)
+    rotated = torch.stack(rows, dim=-2) * torch.exp(-1j * order * alpha[..., None, None])
+    return (rotated[..., lmax:] if real_function else rotated).to(alm.dtype)
 
 
 def _both_signs(

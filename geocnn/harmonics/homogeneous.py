@@ -66,11 +66,11 @@ def homogeneous_correlation(
             f"point changes the kernel by {worst:.2g} of its largest value, so the answer would depend on "
             "the choice of the elements that move it; average it over the stabiliser, or lift to fields"
         )
-    moved = kernel(space.back(space.points if at is None else at, space.points))
-    weighted = moved * space.measure
+    kernel_values = kernel(space.back(space.points if at is None else at, space.points))
+    weighted = kernel_values * space.measure
     dtype = torch.promote_types(weighted.dtype, f.dtype)  # the measure is in float64
     values_at = torch.einsum("pn,...n->...p", weighted.to(dtype), f.to(dtype))
-    return values_at.to(torch.promote_types(moved.dtype, f.dtype))
+    return values_at.to(torch.promote_types(kernel_values.dtype, f.dtype))
 
 
 def sphere_space(grid: RingGrid) -> HomogeneousSpace:
@@ -95,8 +95,8 @@ def circle(n: int) -> HomogeneousSpace:
     angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
 
     def back(p: Tensor, q: Tensor) -> Tensor:
-        turned = torch.view_as_complex(q.contiguous()) * torch.view_as_complex(p.contiguous()).conj()[:, None]
-        return torch.view_as_real(turned)
+        q_back = torch.view_as_complex(q.contiguous()) * torch.view_as_complex(p.contiguous()).conj()[:, None]
+        return torch.view_as_real(q_back)
 
     points = torch.stack([angle.cos(), angle.sin()], -1)
     measure = torch.full((n,), 2 * math.pi / n, dtype=torch.float64)

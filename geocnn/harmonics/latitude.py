@@ -1,15 +1,16 @@
-"""The transform in colatitude: one small matrix product an order, on tables of spin-weighted harmonics.
+"""The transform in colatitude: one small matrix product per order, on tables of spin-weighted harmonics.
 
 The harmonics are lambda_lm(theta) = sYlm(theta, 0) = (-1)^s sqrt((2l + 1) / 4 pi) d^l_{m,-s}(theta). Rings
-enter as pairs, a northern ring and its mirror image in the equator, whose Fourier coefficients lie in F[m, 0]
-and F[m, 1] (`longitude`). Two consequences of d^l_{m,-s}(pi - theta) = (-1)^(l+s) d^l_{-m,-s}(theta):
+form pairs of a northern ring and its mirror image in the equator, whose Fourier coefficients are F[m, 0] and
+F[m, 1] (`longitude`). By d^l_{m,-s}(pi - theta) = (-1)^(l+s) d^l_{-m,-s}(theta),
 
 - only the northern half of the harmonics is computed;
-- for real functions, where lambda is even or odd in cos(theta) with l + m, F holds the sum and the difference
-  of the pair instead, and each parity of l meets one of them: half the products.
+- for real functions, lambda is even or odd in cos(theta) with l + m; F then holds the sum and the difference
+  of the pair, and each parity of l needs only one of them: half the products.
 
-Tables are cut into blocks of orders, each with the degrees l >= |m| that its orders have. Small tables are
-kept in the working precision; large ones are computed block by block, by recurrence in float64, at every use.
+Tables consist of blocks of orders, each with the degrees l >= |m| that its orders have. Small tables stay in
+memory in the working precision; large ones are computed block by block, by recurrence in float64, at every
+use.
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Complex, Float, Float64, Int64
 from torch import Tensor
 
 from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics.grid import RingGrid
 from geocnn.lasting import lasting
 
-KEPT_BYTES = 3 << 29  # of tables kept, together; one that takes more than half of that is not kept
-BLOCK_BYTES = 1 << 26  # what a block of a table not kept may take in float64
-BLOCK_ORDERS = 16  # fewer orders a block multiply less by the zeros l < |m| but take more calls
+KEPT_BYTES = 3 << 29  # size of all stored tables; a table of more than half of this is not stored
+BLOCK_BYTES = 1 << 26  # largest size in float64 of a block of a table that is not stored
+BLOCK_ORDERS = 16  # fewer orders per block multiply fewer of the zeros l < |m| but take more calls
 
 
 class Key(NamedTuple):
-    """What a table depends on."""
+    """The values that a table depends on."""
 
     grid: RingGrid
     lmax: int
@@ -52,18 +54,18 @@ class Key(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """About what the table takes."""
+        """The approximate size of the table."""
         rings = self.pairs if self.spin is None else 2 * self.pairs
         return self.n_orders * (self.lmax + 1) * rings * self.dtype.itemsize // 2
 
     @property
-    def kept(self) -> bool:
-        """Is the table small enough to be kept?"""
+    def is_stored(self) -> bool:
+        """Whether the table is small enough to be stored."""
         return 2 * self.bytes <= KEPT_BYTES
 
     @property
     def pairs(self) -> int:
-        """Rings from the north down to the equator."""
+        """The number of rings from the north down to the equator."""
         return (len(self.grid.n_phi) + 1) // 2
 
 
@@ -72,12 +74,12 @@ class OrderBlock(NamedTuple):
 
     order: int
     degree: int
-    table: Tensor
-    """[orders, degrees, pairs] for real functions, otherwise [orders, degrees, 2 pairs]."""
+    table: Float[Tensor, "orders degrees rings"]
+    """One column per pair of rings for real functions, two for others."""
 
 
-def project(key: Key, fourier: Tensor) -> Tensor:
-    """sum over rings of table times F: complex [size, 2, pairs, B] -> [orders, lmax + 1, B]."""
+def project(key: Key, fourier: Complex[Tensor, "size 2 pairs b"]) -> Complex[Tensor, "orders degrees b"]:
+    """Sum table times F over rings."""
     count = fourier.shape[-1]
     rings = torch.view_as_real(fourier).flatten(-2)
     alm = rings.new_zeros(key.n_orders, key.lmax + 1, 2 * count)
@@ -93,14 +95,13 @@ def project(key: Key, fourier: Tensor) -> Tensor:
     return torch.view_as_complex(alm.unflatten(-1, (count, 2)))
 
 
-def expand(key: Key, alm: Tensor, size: int) -> Tensor:
-    """The transpose of `project`: complex [orders, lmax + 1, B] -> [size, 2, pairs, B].
-
-    Of real functions m > 0 is halved.
-    """
+def expand(
+    key: Key, alm: Complex[Tensor, "orders degrees b"], size: int
+) -> Complex[Tensor, "{size} 2 pairs b"]:
+    """Apply the transpose of `project`; for real functions m > 0 is halved."""
     count = alm.shape[-1]
     coefficients = torch.view_as_real(alm).flatten(-2)
-    # The memory of the product's transposition: rings, orders, batch.
+    # memory order of the product's transpose: rings, orders, batch
     rings = coefficients.new_zeros(2, key.pairs, size, 2 * count).permute(2, 0, 1, 3)
     for start, first, table in _blocks(key):
         target = rings[_rows(start, table, size)]
@@ -118,23 +119,23 @@ def expand(key: Key, alm: Tensor, size: int) -> Tensor:
 
 
 def _rows(start: int, table: Tensor, size: int) -> slice:
-    """Consecutive orders, all negative or none, where order m lies at m modulo size."""
+    """Return the rows of consecutive orders, all negative or none; order m lies at m modulo size."""
     return slice(start % size, start % size + len(table))
 
 
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
-_kept: dict[Key, tuple[OrderBlock, ...]] = {}  # the last used last
+_tables: dict[Key, tuple[OrderBlock, ...]] = {}  # the most recently used last
 
 
 def _blocks(key: Key) -> Iterable[OrderBlock]:
-    if not key.kept:
+    if not key.is_stored:
         return _computed(key)
     with lasting():
-        blocks = _kept.pop(key, None) or tuple(_computed(key))
-    _kept[key] = blocks
-    while sum(kept.bytes for kept in tuple(_kept)) > KEPT_BYTES:
-        del _kept[next(iter(_kept))]
+        blocks = _tables.pop(key, None) or tuple(_computed(key))
+    _tables[key] = blocks
+    while sum(other.bytes for other in tuple(_tables)) > KEPT_BYTES:
+        del _tables[next(iter(_tables))]
     return blocks
 
 
@@ -162,8 +163,10 @@ def _computed(key: Key) -> Iterator[OrderBlock]:
             yield OrderBlock(-int(negative[0]), first, _finished(key, -negative, first, both))
 
 
-def _north(lmax: int, order: Tensor, spin: int, theta: Tensor, first: int) -> Tensor:
-    """lambda_lm(theta) [orders, l - first, rings] in float64."""
+def _north(
+    lmax: int, order: Int64[Tensor, " orders"], spin: int, theta: Float64[Tensor, " rings"], first: int
+) -> Float64[Tensor, "orders degrees rings"]:
+    """Return lambda_lm(theta) for degrees from `first`."""
     degree = torch.arange(first, lmax + 1, dtype=torch.float64, device=theta.device)
     norm = (-1) ** spin * torch.sqrt((2 * degree + 1) / (4 * math.pi))
     column = wigner_d_column(lmax, order[:, None], -spin, theta)[..., first:]
@@ -171,7 +174,7 @@ def _north(lmax: int, order: Tensor, spin: int, theta: Tensor, first: int) -> Te
 
 
 def _finished(key: Key, order: Tensor, first: int, table: Tensor) -> Tensor:
-    """The harmonics with what analysis or synthesis multiplies them by, in the working precision."""
+    """Return harmonics times the weights of analysis or synthesis, in the working precision."""
     if not key.weighted:
         if key.spin is None:
             table = table * torch.where(order == 0, 1.0, 2.0)[:, None, None]
@@ -189,8 +192,8 @@ def _finished(key: Key, order: Tensor, first: int, table: Tensor) -> Tensor:
     return table.to(key.dtype).contiguous()
 
 
-def _paired_rule(key: Key) -> Tensor:
-    """The grid's latitude rule between pairs of rings: [2, G, pairs] or, for a spin, [2, G, 2 pairs]."""
+def _paired_rule(key: Key) -> Float64[Tensor, "2 fine rings"]:
+    """Return the grid's latitude rule between pairs of rings: `rings` is pairs or, for a spin, 2 pairs."""
     assert key.grid.latitude_rule is not None
     rule = key.grid.latitude_rule
     half = rule.shape[1] // 2

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Complex, Complex128, Inexact, Int64
 from torch import Tensor
 
 from geocnn.harmonics.grid import RingGrid
@@ -18,62 +19,67 @@ from geocnn.lasting import lasting
 
 
 class RingRun(NamedTuple):
-    """Consecutive northern rings of n_phi samples."""
+    """Consecutive northern rings with n_phi samples each."""
 
     n_phi: int
     samples: slice
 
 
 class Layout(NamedTuple):
-    """Where the samples of the northern rings and of their mirror images lie."""
+    """The places of the samples of the northern rings and of their mirror images."""
 
     runs: tuple[RingRun, ...]
     pairs: int
-    """Rings from the north down to the equator."""
+    """Number of rings from the north down to the equator."""
     equator: int
-    """Samples of the equator, the last ones; 0 where no ring lies there."""
-    north: Tensor
-    """[S] flat positions, ring after ring."""
-    south: Tensor
-    """[S] flat positions of the mirror images; on the equator the same."""
-    bin: Tensor
-    """[size * 2 * pairs], the row of an order (0 .. lmax, for complex functions then -lmax .. -1) of a ring
-    among the bins of its Fourier transform, [2, S] in all."""
-    phase: Tensor
-    """complex128 [size, 1, pairs, 1], e^{-i m phi0}."""
+    """Number of samples on the equator, which are the last ones; 0 where no ring lies there."""
+    north: Int64[Tensor, " samples"]
+    """Flat positions, ring after ring."""
+    south: Int64[Tensor, " samples"]
+    """Flat positions of the mirror images; on the equator the same."""
+    bin: Int64[Tensor, " size*2*pairs"]
+    """The place of each order (0 .. lmax, for complex functions then -lmax .. -1) of each ring among all bins
+    [2, samples] of the Fourier transforms."""
+    phase: Complex128[Tensor, "size 1 pairs 1"]
+    """e^{-i m phi0}."""
 
 
-def to_fourier(grid: RingGrid, lmax: int, values: Tensor) -> Tensor:
-    """sum_k f(phi_k) e^{-i m phi_k} on every ring: [B, n_points] -> complex [size, 2, pairs, B].
+def to_fourier(
+    grid: RingGrid, lmax: int, values: Inexact[Tensor, "b n"]
+) -> Complex[Tensor, "size 2 pairs b"]:
+    """Return sum_k f(phi_k) e^{-i m phi_k} on every ring.
 
-    Order m, |m| <= lmax, lies at m modulo size. Real values: sum and difference of the pair of rings, m >= 0.
+    Order m, |m| <= lmax, lies at m modulo size. Of real values, the result has m >= 0, for the sum and the
+    difference of each pair of rings.
     """
     layout = _layout(grid, lmax, values.is_complex(), values.device)
     pair = _split(grid, layout, values)
     if _is_direct(grid, lmax):
         transform = torch.fft.fft if values.is_complex() else torch.fft.rfft
         spectrum = transform(pair.unflatten(-1, (-1, grid.shape[1])))
-        # Batch last by the transposition of one matrix, the fastest way; all bins go along.
-        turned = spectrum.flatten(1).T.contiguous()
-        return turned.unflatten(0, spectrum.shape[1:]).permute(2, 0, 1, 3)
+        # the transposition of one matrix, with all bins, is the fastest way to put the batch last
+        batch_last = spectrum.flatten(1).T.contiguous()
+        return batch_last.unflatten(0, spectrum.shape[1:]).permute(2, 0, 1, 3)
     spectra = [
         torch.fft.fft(pair[..., samples].unflatten(-1, (-1, n_phi))).flatten(-2)
         for n_phi, samples in layout.runs
     ]
-    turned = torch.cat(spectra, -1).flatten(1).T.contiguous()
-    fourier = turned[layout.bin].unflatten(0, (-1, 2, layout.pairs))
+    batch_last = torch.cat(spectra, -1).flatten(1).T.contiguous()
+    fourier = batch_last[layout.bin].unflatten(0, (-1, 2, layout.pairs))
     return fourier.mul_(layout.phase.to(fourier.dtype))
 
 
-def from_fourier(grid: RingGrid, lmax: int, fourier: Tensor, real: bool) -> Tensor:
-    """The adjoint of `to_fourier`: complex [size, 2, pairs, B] -> [B, n_points]; fourier is overwritten.
+def from_fourier(
+    grid: RingGrid, lmax: int, fourier: Complex[Tensor, "size 2 pairs b"], real: bool
+) -> Inexact[Tensor, "b n"]:
+    """Apply the adjoint of `to_fourier`; `fourier` is overwritten.
 
-    Real values: Re F_0 + 2 Re sum_{m > 0} F_m e^{i m phi}, that is the adjoint applied to F_0, 2 F_1, 2 F_2.
+    Real values are Re F_0 + 2 Re sum_{m > 0} F_m e^{i m phi}, the adjoint applied to F_0, 2 F_1, 2 F_2, ....
     """
     layout = _layout(grid, lmax, not real, fourier.device)
     if _is_direct(grid, lmax):
-        turned = fourier.permute(1, 2, 0, 3)
-        spectrum = turned.flatten(0, 2).T.contiguous().unflatten(1, turned.shape[:3])
+        orders_last = fourier.permute(1, 2, 0, 3)
+        spectrum = orders_last.flatten(0, 2).T.contiguous().unflatten(1, orders_last.shape[:3])
         if real:
             pair = torch.fft.irfft(spectrum, grid.shape[1], norm="forward")
         else:
@@ -82,7 +88,7 @@ def from_fourier(grid: RingGrid, lmax: int, fourier: Tensor, real: bool) -> Tens
     fourier.mul_(layout.phase.conj().to(fourier.dtype))
     if real:
         fourier[1:] *= 2
-    # Orders that the samples of a ring cannot tell apart fall into one bin.
+    # orders that are equal at the samples of a ring share one bin
     bins = fourier.new_zeros(2 * len(layout.north), fourier.shape[-1])
     bins.index_add_(0, layout.bin, fourier.reshape(-1, fourier.shape[-1]))
     spectra = bins.T.contiguous().unflatten(1, (2, -1))
@@ -95,21 +101,21 @@ def from_fourier(grid: RingGrid, lmax: int, fourier: Tensor, real: bool) -> Tens
 
 
 def spectrum_size(grid: RingGrid, lmax: int, real: bool) -> int:
-    """The first dimension of what `to_fourier` returns."""
+    """Return the first dimension of the result of `to_fourier`."""
     if _is_direct(grid, lmax):
         return grid.shape[1] // 2 + 1 if real else grid.shape[1]
     return lmax + 1 if real else 2 * lmax + 1
 
 
 def _is_direct(grid: RingGrid, lmax: int) -> bool:
-    """Is one Fourier transform enough, every order having a bin of its own?"""
+    """Return whether one Fourier transform is enough, where every order has a bin of its own."""
     return grid.is_product and 2 * lmax < grid.n_phi[0] and float(grid.phi0[0]) == 0
 
 
-def _split(grid: RingGrid, layout: Layout, values: Tensor) -> Tensor:
-    """The northern samples and their mirror images [B, 2, S]; of real values sum and difference.
+def _split(grid: RingGrid, layout: Layout, values: Inexact[Tensor, "b n"]) -> Inexact[Tensor, "b 2 samples"]:
+    """Return the northern samples and their mirror images; for real values their sum and difference.
 
-    The equator is halved between both.
+    Both share the equator, half each.
     """
     if grid.is_product:
         rings = values.unflatten(-1, grid.shape)
@@ -127,8 +133,10 @@ def _split(grid: RingGrid, layout: Layout, values: Tensor) -> Tensor:
     return pair
 
 
-def _merge(grid: RingGrid, layout: Layout, pair: Tensor, real: bool) -> Tensor:
-    """The adjoint of `_split`."""
+def _merge(
+    grid: RingGrid, layout: Layout, pair: Inexact[Tensor, "b 2 samples"], real: bool
+) -> Inexact[Tensor, "b n"]:
+    """Apply the adjoint of `_split`."""
     north, south = (pair[:, 0] + pair[:, 1], pair[:, 0] - pair[:, 1]) if real else pair.unbind(1)
     values = pair.new_empty(len(pair), grid.n_points)
     if grid.is_product:

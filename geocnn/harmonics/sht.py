@@ -202,7 +202,7 @@ def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
     """
     if not len(batch):
         return ()
-    if batch.device.type != "cpu" or not key.kept:
+    if batch.device.type != "cpu" or not key.is_stored:
         return (batch,)
     return batch.split(max(1, PART_BYTES // (key.dtype.itemsize * key.grid.n_points)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from geocnn import safe
@@ -42,7 +43,7 @@ class Gated(nn.Module):
             gates = Irrep(0, "e" if self.out_type.group.flips else "")
             self.in_type = FieldType.of([*self.out_type.terms, (self.n_gates, gates)], self.out_type.group)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*batch n d_in"]) -> Float[Tensor, "*batch n d_out"]:
         self.in_type.check(x)
         gates, first, runs = torch.sigmoid(x[..., self.out_type.dim :]), 0, []
         for b in self.out_type.blocks:
@@ -79,7 +80,7 @@ class NormNonlinearity(nn.Module):
         gated = sum(b.multiplicity for b in self.in_type.blocks if not self.in_type.is_invariant(b.irrep))
         self.bias = nn.Parameter(torch.zeros(gated))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d"]:
         self.in_type.check(x)
         first, runs = 0, []
         for b in self.in_type.blocks:

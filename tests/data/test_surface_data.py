@@ -157,7 +157,7 @@ def test_several_processes_compute_what_one_does(tmp_path, monkeypatch):
     monkeypatch.setenv("GEOCNN_CACHE", str(tmp_path / "other"))
     said = io.StringIO()
     shared = prepare(eggs(), labels(eggs()), processes=2, console=Console(file=said), **OPTIONS)
-    assert "geometry of meshes, 2 at a time (once: it is kept): 3" in said.getvalue()
+    assert "geometry of meshes, 2 at a time (once: it is cached): 3" in said.getvalue()
     # the processes use one thread each, this one perhaps several: sums in another order, in float32
     for one, other in zip(alone, shared, strict=True):
         torch.testing.assert_close(one.x, other.x, rtol=1e-5, atol=1e-5)

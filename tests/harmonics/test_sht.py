@@ -253,11 +253,11 @@ def test_parts_and_blocks_do_not_show(monkeypatch):
 def test_tables_kept_stay_within_their_budget(monkeypatch):
     grids, alm = [gauss_legendre(n) for n in (9, 10, 11)], fields(8, 1)
     one = latitude.Key(grids[0], 8, None, False, torch.float64, alm.device).bytes
-    monkeypatch.setattr(latitude, "_kept", {})
+    monkeypatch.setattr(latitude, "_tables", {})
     monkeypatch.setattr(latitude, "KEPT_BYTES", 3 * one)
     for grid in grids:
         synthesis(alm, grid)
-    assert [key.grid for key in latitude._kept] == grids[1:]
+    assert [key.grid for key in latitude._tables] == grids[1:]
 
 
 def test_rotated_coefficients_give_the_rotated_function():
