@@ -45,10 +45,12 @@ class Deviation(NamedTuple):
 
     @property
     def mean(self) -> float:
+        """The mean error."""
         return float(self.samples.mean())
 
     @property
     def max(self) -> float:
+        """The largest error."""
         return float(self.samples.max())
 
 

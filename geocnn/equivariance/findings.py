@@ -54,6 +54,7 @@ class Finding:
 
     @property
     def broken(self) -> bool:
+        """Whether the symmetry is broken in float64, in the model's own format or in training mode."""
         training = None if self.training is None else self.training.verdict
         return "broken" in (self.model.verdict, self.own_verdict, training)
 
@@ -104,6 +105,7 @@ class Report:
 
     @property
     def broken(self) -> list[Finding]:
+        """The findings on broken symmetries."""
         return [f for f in self.findings if f.broken]
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,6 +113,7 @@ class Report:
         return asdict(self) | {"explanation": self.explanation}
 
     def json(self) -> str:
+        """Return the report as JSON."""
         return json.dumps(self.to_dict(), indent=2)
 
     def show(self, console: Console | None = None) -> None:

@@ -153,6 +153,7 @@ def sizes(where: Stencil | Hierarchy) -> set[int]:
 
 
 def stencils(where: Stencil | Hierarchy) -> list[Stencil]:
+    """Return all stencils of a hierarchy, or the stencil itself."""
     if isinstance(where, Stencil):
         return [where]
     return [*where.stencils, *where.down, *where.up, *(r for r in where.readings if r is not None)]

@@ -27,6 +27,7 @@ LEAST = 1e-17
 
 
 def print_report(report: Report, console: Console) -> None:
+    """Print a report as a table."""
     from rich.table import Table
     from rich.text import Text
 
@@ -71,6 +72,7 @@ def _errors(measured: Measured) -> str:
 
 
 def write_html(report: Report, path: str | Path) -> None:
+    """Write a report as one self-contained page with plots."""
     heads = ("symmetry", "verdict", f"error in float64 on {report.points} points", "order",
              _own_format(report), "layer that breaks it")  # fmt: skip
     body = "".join(_html_row(f) for f in report.findings)

@@ -88,14 +88,17 @@ class Setup:
 
     @cached_property
     def where(self) -> Where | None:
+        """The geometry that the model takes."""
         return None if self.build is None else self.build(self.surface)
 
     @cached_property
     def levels(self) -> list[Surface]:
+        """The surface and the coarser ones that `where` uses, finest first."""
         return levels(self.surface, self.where)
 
     @property
     def is_picture(self) -> bool:
+        """Whether the model takes pictures [B, C, h, w]."""
         return self.build is None and isinstance(self.surface, Flat)
 
     @property
@@ -107,6 +110,7 @@ class Setup:
 
     @cached_property
     def finer(self) -> Setup:
+        """The same setup on a surface with four times the points."""
         return replace(self, surface=finer(self.surface))
 
     @property
@@ -124,4 +128,5 @@ class Setup:
         return noise(self.surface.n_points, self.in_type, self.seed)
 
     def random(self, salt: int = 0) -> torch.Generator:
+        """Return a new generator; each salt gives another."""
         return torch.Generator().manual_seed(self.seed + 1 + salt)

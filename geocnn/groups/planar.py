@@ -61,6 +61,7 @@ class Group:
 
     @property
     def is_finite(self) -> bool:
+        """Whether the group has finitely many elements."""
         return self.rotations is not None
 
     def contains(self, other: Group) -> bool:

@@ -13,7 +13,9 @@ from torch import Tensor
 from geocnn.errors import GroupError
 
 
-def matrix_from_zyz(alpha: Tensor, beta: Tensor, gamma: Tensor) -> Float64[Tensor, "*batch 3 3"]:
+def matrix_from_zyz(
+    alpha: Float[Tensor, "*#batch"], beta: Float[Tensor, "*#batch"], gamma: Float[Tensor, "*#batch"]
+) -> Float64[Tensor, "*batch 3 3"]:
     """Return rotation matrices Rz(alpha) Ry(beta) Rz(gamma).
 
     Args:

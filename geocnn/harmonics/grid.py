@@ -57,6 +57,7 @@ class RingGrid:
 
     @property
     def n_points(self) -> int:
+        """The number of samples on all rings."""
         return sum(self.n_phi)
 
     @property

@@ -46,10 +46,12 @@ class Key(NamedTuple):
 
     @property
     def n_orders(self) -> int:
+        """The number of orders in the table."""
         return self.lmax + 1 if self.spin is None else 2 * self.lmax + 1
 
     @property
     def first_order(self) -> int:
+        """The least order in the table."""
         return 0 if self.spin is None else -self.lmax
 
     @property

@@ -147,8 +147,8 @@ class _ToRegular(_TurnedConv):
         self.group = _finite(group)
         self._learn(turned_basis(self.group, kernel_size), (out_channels, in_channels), bias)
 
-    def _regular(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c_out g h_out w_out"]:
-        """Convolve images to regular fields."""
+    def _regular(self, x: Tensor) -> Tensor:
+        """Convolve images [B, C, H, W] to regular fields."""
         order = len(self.basis)
         shared = None if self.bias is None else self.bias.repeat_interleave(order)
         y = convolve(x, self.taps(), shared, self.padding, self.padding_mode)
