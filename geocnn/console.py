@@ -1,6 +1,6 @@
-"""The output of commands: text is printed as it is, on any terminal, and a full disc is one error.
+"""Commands print text unchanged on any terminal, and a full disc raises one error.
 
-Names of files and layers are no markup: `scan[1].ply` keeps its brackets, `:bone:` stays a word.
+Names of files and layers are not markup: `scan[1].ply` keeps its brackets, `:bone:` stays a word.
 """
 
 from __future__ import annotations
@@ -25,25 +25,23 @@ SPELT = str.maketrans(
         "’": "'", "≤": "<=", "≥": ">=", "ℓ": "l", "₁": "1", "₂": "2", "φ": "phi", "θ": "theta",
     }
 )  # fmt: skip
-"""What is written instead of a letter that a terminal does not have."""
+"""The replacement for each letter that a terminal may lack."""
 
 
 def make_console(stderr: bool = False, quiet: bool = False) -> Console:
-    """A rich console that prints text as it is; colours are asked for by `style` or `rich.text.Text`."""
+    """Return a rich console that prints text unchanged; `style` and `rich.text.Text` give colours."""
     from rich.console import Console
 
     class Plain(Console):
         def render_str(self, text: str, **options: Any) -> Text:
-            # before widths are measured
+            # replace letters before rich measures widths
             return super().render_str(legible(text, self.encoding), **options)
 
     return Plain(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
 
 
 def terminal_console() -> Console | None:
-    """A console on standard error where that is a terminal (and rich is installed), for functions that show
-    their progress to somebody who sits there.
-    """
+    """Return a console on standard error if that is a terminal (and rich is installed), to show progress."""
     if sys.stderr is None or not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
         return None
     return make_console(stderr=True)
@@ -53,9 +51,9 @@ def terminal_console() -> Console | None:
 def progress(
     console: Console | None, task: str, total: int, pause: float = 30.0
 ) -> Iterator[Callable[[int], None]]:
-    """Shows how far a task has come: the function that it gives takes the number of parts done since.
+    """Show the progress of a task; call the function that it gives with the number of parts done since.
 
-    A bar on a terminal; elsewhere a line at the beginning, and one whenever `pause` seconds have passed.
+    A terminal gets a bar; other outputs get a line at the beginning, and one every `pause` seconds.
     """
     if console is None or total == 0:
         yield lambda n: None
@@ -76,26 +74,26 @@ def progress(
 
 
 class _Lines:
-    """Progress in lines."""
+    """Prints progress in lines."""
 
     def __init__(self, console: Console, task: str, total: int, pause: float) -> None:
         self.console, self.task, self.total, self.pause = console, task, total, pause
-        self.done, self.said = 0, time.monotonic()
+        self.done, self.printed = 0, time.monotonic()
         console.print(f"{task}: {total:,}", highlight=False, soft_wrap=True)
 
     def __call__(self, n: int) -> None:
         self.done += n
-        if time.monotonic() - self.said >= self.pause and self.done < self.total:
-            self.said = time.monotonic()
+        if time.monotonic() - self.printed >= self.pause and self.done < self.total:
+            self.printed = time.monotonic()
             line = f"{self.task}: {self.done:,} of {self.total:,}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def legible(text: str, encoding: str = "utf-8") -> str:
-    """The text in letters that the encoding has.
+    """Return the text in letters that the encoding has.
 
-    A file's name may hold bytes that are no text in the locale: Python stands surrogates for them, which no
-    encoding has and no font draws.
+    A file's name may hold bytes that are not text in the locale: Python represents them by surrogates, which
+    no encoding has and no font draws.
 
     >>> legible("2π·0 in \\udce9.ply", "ascii")
     '2pi*0 in \\\\udce9.ply'
@@ -104,16 +102,16 @@ def legible(text: str, encoding: str = "utf-8") -> str:
 
 
 def spell_on_output() -> None:
-    """From now on standard output spells what its encoding lacks, rather than fail."""
+    """Make standard output replace letters that its encoding lacks, rather than fail."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="geocnn.spell")
 
 
 def flush_output() -> None:
-    """Raises OSError if standard output cannot be written, as on a full disc.
+    """Raise OSError if standard output cannot be written, as on a full disc.
 
-    It is given up then: Python would try again at its end, and fail with a message of its own.
+    The output is then discarded, for Python would try again at its end and fail with its own message.
     """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:

@@ -1,4 +1,4 @@
-"""What `geocnn inspect` and `geocnn cache` print and write; the findings are geometry's."""
+"""Print and write the results of `geocnn inspect` and `geocnn cache`, which geometry computes."""
 
 from __future__ import annotations
 
@@ -29,44 +29,44 @@ def inspect_file(
     as_json: bool,
     console: Console,
 ) -> bool:
-    """Diagnoses a file, and mends it into `out` if that is named; whether what is left makes a surface.
+    """Diagnose a file, and repair it into `out` if that is given; return whether the result is a surface.
 
-    Writes `out`, beside it the changes and maps as .repair.json, and the picture. Raises GeocnnError for
-    what cannot be read or written.
+    This writes `out`, a .repair.json with the changes and maps beside it, and the picture. Raises GeocnnError
+    where a file cannot be read or written.
     """
-    _check_wishes(file, out, fixes, picture)
+    _check_options(file, out, fixes, picture)
     raw = read_mesh(file)
-    found: dict[str, Any] = {"file": str(file), **_held(raw)}
+    results: dict[str, Any] = {"file": str(file), **_attributes(raw)}
     diagnosis = diagnose(raw)
-    found["diagnosis"] = diagnosis.to_dict()
+    results["diagnosis"] = diagnosis.to_dict()
     if not as_json:
         _print(file.name, raw, diagnosis, console)
     if out is not None:
         raw, report = repair(raw, fixes)
-        found["repair"] = _write(file, out, raw, report)
+        results["repair"] = _write(file, out, raw, report)
         raw = read_mesh(out)
         diagnosis = diagnose(raw)
-        found["repair"]["diagnosis"] = diagnosis.to_dict()
+        results["repair"]["diagnosis"] = diagnosis.to_dict()
         if not as_json:
-            _print_repair(out, found["repair"], raw, diagnosis, console)
+            _print_repair(out, results["repair"], raw, diagnosis, console)
     if picture is not None:
         from geocnn.viz.inspection import inspection
 
         inspection(raw, diagnosis, (out or file).name).savefig(picture, dpi=150)
-        found["picture"] = str(picture)
+        results["picture"] = str(picture)
         if not as_json:
             console.print(f"wrote {picture}", soft_wrap=True)
     advice = Plan([], []) if diagnosis.usable else plan(raw)
-    found["plan"] = {"repairs": advice.repairs, "left": [defect.kind for defect in advice.left]}
+    results["plan"] = {"repairs": advice.repairs, "left": [defect.kind for defect in advice.left]}
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(results))
     else:
         _print_advice(out or file, advice, console)
     return diagnosis.usable
 
 
 def show_cache(clear: bool, console: Console) -> None:
-    """Lists what lies in the cache folder, by state, and removes the cache's own files where `clear`."""
+    """List the content of the cache folder by state, after removing the cache's own files if `clear`."""
     from rich.table import Table
 
     removed = clear_cache() if clear else []
@@ -76,8 +76,8 @@ def show_cache(clear: bool, console: Console) -> None:
         console.print(f"removed {len(removed)} files, {_size(_total(removed))}")
     table = Table("state", "files", "size")
     for state in dict.fromkeys(entry.state for entry in entries):
-        of = [entry for entry in entries if entry.state == state]
-        table.add_row(state, str(len(of)), _size(_total(of)))
+        group = [entry for entry in entries if entry.state == state]
+        table.add_row(state, str(len(group)), _size(_total(group)))
     console.print(table if entries else "it is empty")
     odd = [entry for entry in entries if entry.state != "whole"]
     for entry in odd[:20]:
@@ -88,8 +88,8 @@ def show_cache(clear: bool, console: Console) -> None:
         console.print("only whole files are ever read; geocnn cache --clear removes all but foreign ones")
 
 
-def _check_wishes(file: Path, out: Path | None, fixes: Sequence[str], picture: Path | None) -> None:
-    """Before anything is read or written."""
+def _check_options(file: Path, out: Path | None, fixes: Sequence[str], picture: Path | None) -> None:
+    """Refuse bad options before anything is read or written."""
     unknown = [name for name in fixes if name not in REPAIRS]
     if unknown:
         raise GeocnnError(f"there is no repair '{unknown[0]}'; --fix takes one of {', '.join(REPAIRS)}")
@@ -99,7 +99,7 @@ def _check_wishes(file: Path, out: Path | None, fixes: Sequence[str], picture: P
         raise GeocnnError(f"--repair {out} would overwrite the file itself; name another one")
     if out is not None and _is_foreign(_map_of(out)):
         raise GeocnnError(
-            f"{_map_of(out)}, where the maps would go, is another's; name another file than {out}"
+            f"no repair wrote {_map_of(out)}, where the maps would go; name another file than {out}"
         )
     if picture is not None:
         if picture.suffix.lower() != ".png" or not picture.parent.is_dir():
@@ -110,8 +110,8 @@ def _check_wishes(file: Path, out: Path | None, fixes: Sequence[str], picture: P
             raise GeocnnError("the picture needs matplotlib: pip install 'geocnn[plot]'")
 
 
-def _held(raw: RawMesh) -> dict[str, Any]:
-    """What is attached to a mesh, and which polygons its triangles came from, where there are any."""
+def _attributes(raw: RawMesh) -> dict[str, Any]:
+    """Return the names of a mesh's attributes, and the polygon of each triangle, where there are any."""
     many = len(raw.face_map) and len(raw.face_map.unique()) < len(raw.face_map)
     return {
         "vertex_attributes": list(raw.vertex_attributes),
@@ -125,26 +125,26 @@ def _held(raw: RawMesh) -> dict[str, Any]:
 def _write(file: Path, out: Path, raw: RawMesh, report: RepairReport) -> dict[str, Any]:
     left_out = write_mesh(out, raw)
     map_file = _map_of(out)
-    said = {"from": str(file), "to": str(out), "left_out": left_out, **report.to_dict()}
+    record = {"from": str(file), "to": str(out), "left_out": left_out, **report.to_dict()}
     with replacing(map_file) as new:
-        new.write_text(json.dumps(said), encoding="utf-8")
-    return {"to": str(out), "map": str(map_file), "left_out": left_out, "changes": said["changes"]}
+        new.write_text(json.dumps(record), encoding="utf-8")
+    return {"to": str(out), "map": str(map_file), "left_out": left_out, "changes": record["changes"]}
 
 
 def _map_of(out: Path) -> Path:
-    """Where a repair's changes and maps are written."""
+    """Return the file for a repair's changes and maps."""
     return out.with_suffix(".repair.json")
 
 
 def _is_foreign(file: Path) -> bool:
-    """Whether something is there that no repair wrote."""
+    """Return whether the file exists and no repair wrote it."""
     if not file.exists():
         return False
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return True
-    return not (isinstance(held, dict) and "vertex_map" in held)
+    return not (isinstance(content, dict) and "vertex_map" in content)
 
 
 # ------------------------------------------------------------------------------------------------- printing
@@ -180,10 +180,10 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
         ("orientation", f"{sides}, {wound}"),
     ]
     if d.total_curvature is not None:
-        said = f"{d.total_curvature:.6g} in all, 2π·{d.euler} but for {d.residual:.1e} (Gauss–Bonnet)"
-        facts.append(("curvature", said))
+        total = f"{d.total_curvature:.6g} in all, 2π·{d.euler} but for {d.residual:.1e} (Gauss–Bonnet)"
+        facts.append(("curvature", total))
     if d.holonomy is not None:
-        facts.append(("holonomy", _said(d.holonomy)))
+        facts.append(("holonomy", _describe(d.holonomy)))
     if d.edge_lengths and d.smallest_angles:
         low, _, middle, _, high = d.edge_lengths
         facts.append(("edges", f"{low:.4g} to {high:.4g}, median {middle:.4g}"))
@@ -193,10 +193,10 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
         facts.append(("area", f"{d.area:.6g}, spacing of the vertices {d.spacing:.4g}"))
         facts.append(("stencil radius", f"{d.radius:.4g} suggested, 2.5 spacings"))
     for cost in d.costs:
-        said = (
+        price = (
             f"about {cost.entries:.2g} entries, {_size(cost.bytes)}, {max(cost.seconds, 0.1):.1f} s on a core"
         )
-        facts.append((f"{cost.kind} stencil", said))
+        facts.append((f"{cost.kind} stencil", price))
     attributes = [*raw.vertex_attributes, *raw.face_attributes, *raw.corner_attributes]
     if attributes:
         facts.append(("attributes", ", ".join(attributes)))
@@ -205,8 +205,8 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
     return facts
 
 
-def _said(holonomy: HolonomyGroup) -> str:
-    """The group, and what the loops that prove it do to a frame."""
+def _describe(holonomy: HolonomyGroup) -> str:
+    """Describe the group, and what the loops that prove it do to a frame."""
     degrees = holonomy.angle.rad2deg().tolist()
     turns = [
         f"is mirrored at {angle / 2:.4g}°" if flip else f"turns by {abs(angle):.4g}°"
@@ -222,21 +222,21 @@ def _print_repair(out: Path, written: dict[str, Any], raw: RawMesh, d: Diagnosis
         console.print(f"{change['repair']}: {change['what']}", soft_wrap=True)
     if written["left_out"]:
         console.print(
-            f"left out, as {out.suffix} files have no place for them: {', '.join(written['left_out'])}",
+            f"left out, for {out.suffix} files cannot hold them: {', '.join(written['left_out'])}",
             soft_wrap=True,
         )
     console.print(
-        f"wrote {out}; where everything went is in {written['map']}",
+        f"wrote {out}; the new id of every vertex and face is in {written['map']}",
         soft_wrap=True,
     )
     _print(out.name, raw, d, console)
 
 
 def _print_advice(file: Path, advice: Plan, console: Console) -> None:
-    """What makes a surface of it, as it was found by trying, or why nothing does."""
+    """Print the repairs that make the mesh a surface, or why none does."""
     repairs, left = advice
     if left:
-        console.print(f"nothing makes a surface of it: {left[0].what}; {left[0].remedy}", soft_wrap=True)
+        console.print(f"no repair makes it a surface: {left[0].what}; {left[0].remedy}", soft_wrap=True)
     if repairs:
         rest = "the rest of " if left else ""
         console.print(f"to mend {rest}it: {mending(file, repairs)}", soft_wrap=True)

@@ -1,10 +1,10 @@
-"""The errors geocnn raises for input it cannot use; a message says what is wrong, where, and what to do."""
+"""geocnn raises these errors for input it cannot use; a message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
 
 class GeocnnError(ValueError):
-    """Base of every error geocnn raises on bad input."""
+    """The base of every error that geocnn raises for bad input."""
 
 
 class FieldTypeError(GeocnnError):
@@ -16,23 +16,23 @@ class GroupError(GeocnnError):
 
 
 class GeometryError(GeocnnError):
-    """Points, frames, resolutions or stencils that do not describe what was asked for."""
+    """Points, frames, resolutions or stencils do not fit what was asked for."""
 
 
 class RadiusWarning(UserWarning):
-    """A radius much shorter or longer than is usual beside the point spacing, perhaps in another unit."""
+    """A radius is unusually short or long compared with the point spacing; it may be in another unit."""
 
 
 class SamplingError(GeometryError):
-    """A stencil has too few samples for the angular frequencies a layer asks of it."""
+    """A stencil has too few samples for the angular frequencies of a layer."""
 
 
 class MapError(GeocnnError):
-    """A map of sphere values has bad values, a wrong number of pixels, or an order that is not told."""
+    """A map of sphere values has missing values, a wrong number of pixels, or an unknown order."""
 
 
 class BadValueError(MapError):
-    """Values are NaN, infinite, or a number that stands for no value, such as UNSEEN or 1e20."""
+    """Values are NaN, infinite, or a number that means "missing", such as UNSEEN or 1e20."""
 
 
 class DatasetError(GeocnnError):

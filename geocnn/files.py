@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files are written so that they appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-# how the name of a file ends that is being written; a kill leaves it behind
+# the suffix of a file that is being written; a killed process leaves it behind
 UNFINISHED = ".part"
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A name for a new file that takes the place of `path` when the block ends, and is removed if it raises.
+    """Give a name for a new file that replaces `path` when the block ends, and is removed if it raises.
 
-    No two writers get the same name, on whatever threads, processes or machines they run.
+    No two writers get the same name, whatever their thread, process or machine.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -36,7 +36,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def settle(new: Path, path: Path) -> None:
-    """Give a file that was written its name, once all of it is on the disc."""
+    """Rename a new file to `path`, once all of it is on the disc."""
     with new.open("rb+") as stream:
         os.fsync(stream.fileno())
     os.replace(new, path)

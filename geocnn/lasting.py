@@ -1,7 +1,7 @@
-"""Tensors that outlive the call that makes them: alike whatever mode that call was made in.
+"""Tensors that outlive the call that makes them must not depend on the mode of that call.
 
 Inference mode makes tensors that autograd refuses for ever; autocast computes in half precision; `with
-torch.device(...)` puts new tensors elsewhere. What is kept for later calls must know of none of these.
+torch.device(...)` puts new tensors on another device. Tensors that later calls use must avoid all of these.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from dataclasses import fields
 from functools import wraps
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 
 @contextmanager
 def lasting() -> Iterator[None]:
-    """While this lasts, new tensors are normal ones, in the precision asked for, on the CPU unless told
-    otherwise. Also a decorator, for what a cache or a property keeps.
+    """Make new tensors normal ones, in their declared precision, and on the CPU unless a device is given.
+
+    It is also a decorator, for functions whose result a cache or a property stores.
 
     >>> with torch.inference_mode(), lasting():
     ...     t = torch.zeros(2)
@@ -36,8 +38,8 @@ def lasting() -> Iterator[None]:
         yield
 
 
-def normal(t: Tensor) -> Tensor:
-    """The tensor itself; of one made in inference mode a copy that autograd takes."""
+def normal(t: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    """Return the tensor itself, or a copy that autograd accepts if inference mode made it."""
     if not t.is_inference():
         return t
     with torch.inference_mode(False):
@@ -45,19 +47,17 @@ def normal(t: Tensor) -> Tensor:
 
 
 def keep_normal(value: object) -> None:
-    """Makes the tensors in the fields of a frozen dataclass normal ones, those in lists too; for
-    `__post_init__`.
-    """
+    """Make the tensors in the fields of a frozen dataclass normal, in lists too; for `__post_init__`."""
     for field in fields(value):  # type: ignore[arg-type]
-        held = getattr(value, field.name)
-        if isinstance(held, Tensor):
-            object.__setattr__(value, field.name, normal(held))
-        elif isinstance(held, list):
-            held[:] = [normal(part) if isinstance(part, Tensor) else part for part in held]
+        content = getattr(value, field.name)
+        if isinstance(content, Tensor):
+            object.__setattr__(value, field.name, normal(content))
+        elif isinstance(content, list):
+            content[:] = [normal(part) if isinstance(part, Tensor) else part for part in content]
 
 
 def kept(most: int) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Keeps the tensors that a function last returned, up to so many bytes of them.
+    """Cache the tensors that a function last returned, up to `most` bytes in all.
 
     >>> calls = []
     >>> @kept(most=64)
@@ -70,21 +70,21 @@ def kept(most: int) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """
 
     def decorate(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        held: dict[tuple, Tensor] = {}  # the last used last
+        cache: dict[tuple, Tensor] = {}  # in the order of their last use
 
         @wraps(make)
-        def found(*key) -> Tensor:
-            if key in held:
-                held[key] = held.pop(key)
-                return held[key]
+        def cached(*key) -> Tensor:
+            if key in cache:
+                cache[key] = cache.pop(key)
+                return cache[key]
             with lasting():
                 value = make(*key)
-            held[key] = value
-            total = sum(t.nbytes for t in held.values())
+            cache[key] = value
+            total = sum(t.nbytes for t in cache.values())
             while total > most:
-                total -= held.pop(next(iter(held))).nbytes
+                total -= cache.pop(next(iter(cache))).nbytes
             return value
 
-        return found
+        return cached
 
     return decorate

@@ -68,7 +68,7 @@ def test_another_s_file_is_not_replaced_by_the_maps(bad, tmp_path, capsys):
     mine = tmp_path / "new.repair.json"
     mine.write_text('{"mine": 1}')
     assert run("inspect", bad, "--repair", tmp_path / "new.ply", "--fix", "orient") == 2
-    assert "new.repair.json, where the maps would go, is another's" in capsys.readouterr().err
+    assert "new.repair.json, where the maps would go; name another" in capsys.readouterr().err
     assert mine.read_text() == '{"mine": 1}' and not (tmp_path / "new.ply").exists()
     # what a repair wrote itself it writes again
     mine.unlink()

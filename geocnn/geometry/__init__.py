@@ -1,4 +1,4 @@
-"""Discretised surfaces: points, frames, areas, exp, log, transport; the stencils layers gather with."""
+"""Discretised surfaces have points, frames, areas, exp, log and transport, and make stencils for layers."""
 
 from geocnn.geometry.core.connection import Connection
 from geocnn.geometry.core.hierarchy import Hierarchy

@@ -1,9 +1,9 @@
-"""Geometry kept on disk: what was computed once for a mesh is found again by its content.
+"""The cache stores geometry on disk and finds it again by the content of the mesh.
 
-A file is named after the SHA-256 of the mesh and the options (its key), that of its own bytes, and that of
-the code that computes (`fingerprint`). So an answer can never belong to another mesh, to other options or to
-another version of the code; a file that was cut off or changed is known as such, computed again and reported
-by a warning.
+The name of a file holds the SHA-256 of the mesh and the options (its key), of its own bytes, and of the code
+that computes (`fingerprint`). So a result can never belong to another mesh, to other options or to another
+version of the code. A file that was cut off or changed is recognised, computed again and reported by a
+warning.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import uuid4
 
 import numpy as np
+from jaxtyping import Float64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -38,15 +39,15 @@ from geocnn.groups.field_type import FieldType
 ENVIRONMENT_VARIABLE = "GEOCNN_CACHE"
 
 ENTRY = re.compile(r"[0-9a-f]{64}-([0-9a-f]{16})\.([0-9a-f]{16})\.safetensors")
-"""The names of files: key, digest of the content, fingerprint of the code."""
+"""The name of a file: key, digest of the content, fingerprint of the code."""
 
 OLDER = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}(\.\d+)?\.safetensors")
-"""The names that files once had."""
+"""The names of files in earlier versions."""
 
 UNFINISHED = re.compile(r"[0-9a-f]{64}\.[\w.]+\.(new|partial)")
 
 PATIENCE = 3600.0
-"""Seconds without a change after which an unfinished file is given up for lost; writing one takes seconds."""
+"""After so many seconds without a change an unfinished file counts as lost; writing one takes seconds."""
 
 State = Literal["whole", "damaged", "stale", "unfinished", "being written", "foreign"]
 
@@ -54,11 +55,11 @@ V = TypeVar("V")
 
 
 class Entry(NamedTuple):
-    """A file in the cache folder. Only what is whole is ever read.
+    """A file in the cache folder. Only whole files are ever read.
 
-    damaged: cut off or changed, its digest is not its name's. stale: of another version of the code.
-    unfinished: left by a process that ended early. being written: changed within the hour. foreign: not of
-    the cache's making.
+    A damaged file was cut off or changed: its digest is not the one in its name. A stale one belongs to
+    another version of the code. An unfinished one was left by a process that ended early. One that is being
+    written changed within the hour. The cache did not make a foreign one.
     """
 
     path: Path
@@ -67,7 +68,7 @@ class Entry(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """The folder named by GEOCNN_CACHE, else `geocnn` in the platform's folder for a user's caches.
+    """Return the folder named by GEOCNN_CACHE, else `geocnn` in the platform's folder for a user's caches.
 
     It may be deleted at any time.
     """
@@ -84,7 +85,7 @@ def cache_folder() -> Path:
 
 
 def cached_hierarchy(mesh: Mesh | OneSidedMesh, **options: Any) -> Hierarchy:
-    """`mesh.hierarchy(**options)`, computed only where the cache does not have it; the same bit for bit.
+    """Return `mesh.hierarchy(**options)`, bit for bit; compute it only if the cache does not have it.
 
     Raises GeometryError as `hierarchy` does, and where the cache folder cannot be written.
 
@@ -98,12 +99,12 @@ def cached_hierarchy(mesh: Mesh | OneSidedMesh, **options: Any) -> Hierarchy:
     True
     """
     key = _hierarchy_key(mesh, options)
-    found = _cached(key, lambda: mesh.hierarchy(**options), Hierarchy.save, Hierarchy.load)
-    return found.to(mesh.points.device)
+    hierarchy = _cached(key, lambda: mesh.hierarchy(**options), Hierarchy.save, Hierarchy.load)
+    return hierarchy.to(mesh.points.device)
 
 
-def cached_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
-    """`shape_features(mesh)`, computed only where the cache does not have it.
+def cached_features(mesh: Mesh) -> tuple[Float64[Tensor, "n features"], FieldType]:
+    """Return `shape_features(mesh)`; compute them only if the cache does not have them.
 
     Raises GeometryError as that does, and where the cache folder cannot be written.
     """
@@ -113,17 +114,16 @@ def cached_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
 
 
 def is_cached(mesh: Mesh, **options: Any) -> bool:
-    """Whether the cache has both the hierarchy with these options and the features of the mesh.
+    """Return whether the cache has both the hierarchy with these options and the features of the mesh.
 
-    What is found is not read: a damaged file counts.
+    Files are not read, so a damaged one counts.
     """
     keys = _hierarchy_key(mesh, options), _key(mesh, "shape_features", {})
     return all(_files(key) for key in keys)
 
 
 def cache_entries() -> list[Entry]:
-    """All files of the cache, and what else lies in its folder, not looked into. Whole files are hashed for
-    this.
+    """Return all files of the cache, which are hashed for this, and anything else in its folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -142,7 +142,7 @@ def cache_entries() -> list[Entry]:
 
 
 def clear_cache() -> list[Entry]:
-    """Removes all files of the cache's making that are not being written; returns them."""
+    """Remove all files that the cache made and nobody is writing; return them."""
     removed = [entry for entry in cache_entries() if entry.state not in ("foreign", "being written")]
     for entry in removed:
         entry.path.unlink(missing_ok=True)
@@ -178,7 +178,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _hierarchy_key(mesh: Mesh | OneSidedMesh, options: dict[str, Any]) -> str:
-    # with the defaults spelt out, so that changing one changes the key
+    # defaults are part of the key, so that changing one changes it
     bound = inspect.signature(mesh.hierarchy).bind(**options)
     bound.apply_defaults()
     radius = bound.arguments["radius"]
@@ -188,9 +188,11 @@ def _hierarchy_key(mesh: Mesh | OneSidedMesh, options: dict[str, Any]) -> str:
 
 def _key(mesh: Mesh | OneSidedMesh, kind: str, options: dict[str, Any]) -> str:
     if not isinstance(mesh, Mesh | OneSidedMesh):
-        raise GeometryError(f"the cache keeps the geometry of triangle meshes, got a {type(mesh).__name__}")
+        raise GeometryError(
+            f"the cache stores only the geometry of triangle meshes, got a {type(mesh).__name__}"
+        )
     t = mesh.triangulation
-    # the frames too: the gauge is part of the answer; vertex and areas say which level of the surface it is
+    # the gauge is part of the result; vertex and areas say which level of the surface it is
     parts = (t.vertices, t.faces, mesh.vertex, mesh.areas, mesh.frames, mesh.anchor, mesh.flipped)
     shapes = [None if part is None else list(part.shape) for part in parts]
     request = [
@@ -207,7 +209,7 @@ def _key(mesh: Mesh | OneSidedMesh, kind: str, options: dict[str, Any]) -> str:
 
 
 def _plain(option: Any) -> Any:
-    """NumPy's and torch's numbers as Python's, and tuples as lists, as JSON has them."""
+    """Convert numbers of NumPy and torch to Python's, and tuples to lists, for JSON."""
     if isinstance(option, list | tuple):
         return [_plain(part) for part in option]
     return option.tolist() if isinstance(option, np.generic | np.ndarray | Tensor) else option
@@ -243,7 +245,7 @@ def _usable_folder() -> Iterator[None]:
 def _store(key: str, save: Callable[[Path], None]) -> None:
     folder = _folder(key)
     folder.mkdir(parents=True, exist_ok=True)
-    # no two writers share it, on whatever threads, processes or machines they run
+    # no two writers share this name, whatever their thread, process or machine
     new = folder / f"{key}.{uuid4().hex}.new"
     try:
         save(new)
@@ -253,7 +255,7 @@ def _store(key: str, save: Callable[[Path], None]) -> None:
 
 
 def _folder(key: str) -> Path:
-    # in 256 parts: finding a file then lists few others
+    # 256 folders, so that finding a file lists few others
     return cache_folder() / key[:2]
 
 

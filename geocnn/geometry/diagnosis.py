@@ -1,4 +1,4 @@
-"""What a mesh is: counts, topology, curvature, quality, what a stencil on it will cost, and every defect."""
+"""A Diagnosis describes a mesh: counts, topology, curvature, quality, stencil costs, and every defect."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -19,25 +20,26 @@ from geocnn.geometry.loops.holonomy_groups import HolonomyGroup, holonomy_group
 from geocnn.geometry.meshes.build import unchecked_mesh
 
 SPACINGS = 2.5
-"""The radius suggested, in spacings of the points; what `hierarchy` takes by default."""
+"""The suggested radius in point spacings, which is also the default of `hierarchy`."""
 
 ENTRIES = {"exp": 3 * 16 * 3.0, "log": math.pi * SPACINGS**2}
-"""Of a stencil of that radius a point: 3 rings of 16 samples with 3 corners each; the points in the disc."""
+"""Entries of such a stencil per point: 3 rings of 16 samples with 3 corners each; the points in the disc."""
 
 ENTRY_BYTES = 40
-"""Of a stencil in double precision: source, r, theta, weight and angle."""
+"""Bytes per entry of a stencil in double precision: source, r, theta, weight and angle."""
 
 ENTRY_SECONDS = {"exp": 0.65e-6, "log": 15e-6}
-"""Measured: one thread of an AMD EPYC, irregular spheres of 3,000 and 10,000 vertices; 0.60–0.70 and 9–19."""
+"""Seconds per entry on one thread of an AMD EPYC, for irregular spheres of 3,000 and 10,000 vertices; they
+vary from 0.60 to 0.70 and from 9 to 19 microseconds."""
 
 SINGLE_PRECISION = 1e-6
-"""The tolerance on angles, radians: coordinates of most files have seven digits."""
+"""The tolerance on angles in radians: coordinates of most files have seven digits."""
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 
 class Cost(NamedTuple):
-    """What a stencil of the suggested radius takes: entries, bytes and, roughly, seconds."""
+    """The cost of a stencil of the suggested radius: entries, bytes and, roughly, seconds."""
 
     kind: str
     entries: int
@@ -47,17 +49,17 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What `diagnose` finds. Topology and measures are of the sound faces: ids in range, three different
-    corners, one of each set of equal faces.
+    """The result of `diagnose`.
 
-    `euler`: V − E + F of their vertices; `components` are joined by edges or vertices, and `genus` has one
-    number for each: of a two-sided one its handles, of a one-sided one its cross-caps, None where edges or
-    vertices are not manifold. `total_curvature`: the angle defects (π − angles on the boundary), in radians;
-    `residual`: what it differs by from 2π·euler; both None where the faces are no manifold, a corner is
-    nowhere or a face has no area. `edge_lengths` and `smallest_angles` (of each face, degrees): at quantiles
-    0, 5, 50, 95, 100 %.
-    `holonomy`: the group of all loops over the faces, to within 1e-6 radians, where a surface can be made of
-    it. `radius`: 2.5 spacings, the suggestion for a stencil; `costs`: of both kinds of stencil, estimated.
+    Topology and measures describe the sound faces: ids in range, three different corners, one of each set of
+    equal faces. `euler` is V − E + F. `components` are joined by edges or vertices. `genus` has one number
+    per component: the handles of a two-sided one, the cross-caps of a one-sided one, None where edges or
+    vertices are not manifold. `total_curvature` is the sum of angle defects (π − angles on the boundary) in
+    radians and `residual` its difference from 2π·euler; both are None where the faces are not a manifold, a
+    corner is not finite or a face has no area. `edge_lengths` and `smallest_angles` (one per face, degrees)
+    are quantiles at 0, 5, 50, 95, 100 %. `holonomy` is the group of all loops over the faces, to within 1e-6
+    radians, where the mesh is a surface. `radius` is the suggestion for a stencil, 2.5 spacings; `costs` are
+    estimates for both kinds of stencil.
     """
 
     n_vertices: int
@@ -84,21 +86,22 @@ class Diagnosis:
 
     @property
     def usable(self) -> bool:
-        """Whether a surface can be made of it as it is."""
+        """Return whether the mesh is a surface without repair."""
         return not any(defect.about.fatal for defect in self.defects)
 
     @property
     def watertight(self) -> bool:
+        """Return whether the mesh is a manifold without boundary."""
         return self.manifold and self.n_faces > 0 and self.boundary_edges == 0
 
     def defect(self, kind: str) -> Defect | None:
-        """The defect of a kind, if there is one."""
+        """Return the defect of a kind, or None."""
         return next((defect for defect in self.defects if defect.kind == kind), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers, strings and lists: what JSON holds."""
-        apart = ("defects", "costs", "holonomy")
-        own = {name: value for name, value in vars(self).items() if name not in apart}
+        """Return the diagnosis as numbers, strings and lists, which JSON can hold."""
+        nested = ("defects", "costs", "holonomy")
+        own = {name: value for name, value in vars(self).items() if name not in nested}
         defects = [
             {
                 "kind": defect.kind,
@@ -122,13 +125,14 @@ class Diagnosis:
 
 
 def diagnose(vertices: RawMesh | ArrayLike | Tensor, faces: ArrayLike | Tensor | None = None) -> Diagnosis:
-    """What a mesh is and everything that is wrong with it; content, however broken, raises nothing.
+    """Describe a mesh and everything that is wrong with it; no defect raises an error.
 
     Args:
-        vertices: what `read_mesh` returns, or [N, 3] coordinates.
-        faces: [F, k] vertex ids, or a list of lists of them; left out with the former.
+        vertices: The result of `read_mesh`, or [N, 3] coordinates.
+        faces: [F, k] vertex ids, or a list of lists of them; omit them with the former.
 
-    Raises GeometryError for what are no coordinates or whole numbers at all.
+    Raises:
+        GeometryError: Vertices are not coordinates, or faces are not whole numbers.
 
     >>> d = diagnose([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [5, 5, 5]], [[0, 1, 2], [0, 2, 3]])
     >>> d.usable, d.euler, d.boundary_loops, [defect.what for defect in d.defects]
@@ -136,16 +140,16 @@ def diagnose(vertices: RawMesh | ArrayLike | Tensor, faces: ArrayLike | Tensor |
     """
     if not isinstance(vertices, RawMesh):
         if faces is None:
-            raise GeometryError("faces are missing: give vertices and faces, or what read_mesh returns")
+            raise GeometryError("faces are missing: give vertices and faces, or the result of read_mesh")
         vertices = raw_mesh(vertices, faces)
     elif faces is not None:
-        raise GeometryError("a RawMesh has its own faces; leave out the others")
+        raise GeometryError("a RawMesh has its own faces; give no others")
     defects, sound = find_defects(vertices), Examined(vertices).sound
     kinds = {defect.kind for defect in defects}
     measures = _measures(vertices.vertices, sound, kinds)
     points = len(sound.faces.unique()) if measures["spacing"] else 0
-    sick = any(defect.about.fatal for defect in defects)
-    surface = None if sick else unchecked_mesh(vertices.vertices, vertices.faces)
+    fatal = any(defect.about.fatal for defect in defects)
+    surface = None if fatal else unchecked_mesh(vertices.vertices, vertices.faces)
     return Diagnosis(
         n_vertices=len(vertices.vertices),
         n_faces=len(vertices.faces),
@@ -188,17 +192,19 @@ def _topology(sound: Sound, n: int, kinds: set[str]) -> dict[str, Any]:
     }
 
 
-def _rims(edges: half_edges.Edges, fans: Tensor) -> tuple[Tensor, Tensor]:
-    """The half-edges on the boundary, and a corner of each of its loops."""
+def _rims(
+    edges: half_edges.Edges, fans: Int64[Tensor, " h"]
+) -> tuple[Int64[Tensor, " rim"], Int64[Tensor, " loops"]]:
+    """Return the half-edges on the boundary, and a corner of each of its loops."""
     rim = (edges.count[edges.edge] == 1).nonzero()[:, 0]
     after = half_edges.following(rim)
-    # from fan to fan, as if every fan had a vertex of its own
+    # link fans rather than vertices, as if every fan had its own vertex
     label = half_edges.components(len(fans), fans[rim], fans[after])
     return rim, label[fans[rim]].unique()
 
 
-def _measures(v: Tensor, sound: Sound, kinds: set[str]) -> dict[str, Any]:
-    """Lengths, angles, areas and curvature, of the faces that have them."""
+def _measures(v: Float64[Tensor, "n 3"], sound: Sound, kinds: set[str]) -> dict[str, Any]:
+    """Return lengths, angles, areas and curvature, or None where a face has none."""
     names = ("area", "total_curvature", "residual", "edge_lengths", "smallest_angles", "spacing", "radius")
     unknown: dict[str, Any] = dict.fromkeys(names, None)
     f, edges = sound.faces, sound.edges
@@ -236,7 +242,7 @@ def _cost(kind: str, n: int) -> Cost:
     return Cost(kind, entries, ENTRY_BYTES * entries, ENTRY_SECONDS[kind] * entries)
 
 
-def _quantiles(values: Tensor) -> tuple[float, ...]:
-    """At QUANTILES; the lower of two neighbours."""
+def _quantiles(values: Float64[Tensor, " k"]) -> tuple[float, ...]:
+    """Return the values at QUANTILES, the lower of two neighbours."""
     ordered = values.sort().values
     return tuple(float(ordered[int(q * (len(ordered) - 1))]) for q in QUANTILES)

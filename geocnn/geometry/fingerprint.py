@@ -1,4 +1,4 @@
-"""A digest of the code that computes a value: it changes when that code does, by itself."""
+"""A fingerprint is a digest of the code that computes a value; it changes whenever that code does."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from importlib.util import find_spec, resolve_name
 
 @cache
 def fingerprint(module: str) -> str:
-    """16 hexadecimal digits for the code of a module, of all modules of its package that it imports, directly
-    or not, and for the versions of the other packages that these import, torch and NumPy among them.
+    """Return 16 hexadecimal digits for the code of a module and everything that it depends on.
 
-    Imports inside functions count, those for type checkers do not. Comments, docstrings and layout do not
-    count. Sources are read once per process, in about 0.1 s for all of geometry.
+    That is the code of all modules of its package that it imports, directly or not, and the versions of the
+    other packages that these import, such as torch and NumPy. Imports inside functions count; those for type
+    checkers, comments, docstrings and layout do not. Sources are read once per process, in about 0.1 s for
+    all of geometry.
 
     >>> len(fingerprint("geocnn.geometry.meshes.surface"))
     16
@@ -30,8 +31,9 @@ def fingerprint(module: str) -> str:
 
 
 def dependencies(module: str) -> tuple[dict[str, str], set[str]]:
-    """The code, as dumped syntax trees, of a module and of all that it imports from its own package, by name;
-    and the names of the other packages that are imported there, Python's own left out.
+    """Return the code of a module and of all that it imports from its own package, and the other packages.
+
+    Code is given by module name, as dumped syntax trees. Python's own packages are not among the others.
     """
     package = module.partition(".")[0]
     sources: dict[str, str] = {}
@@ -44,10 +46,10 @@ def dependencies(module: str) -> tuple[dict[str, str], set[str]]:
             continue
         tree = _without_docstrings(ast.parse(spec.loader.get_data(spec.origin)))  # type: ignore[union-attr]
         sources[name] = ast.dump(tree)
-        for found in _imported(tree, spec.parent or ""):
-            top = found.partition(".")[0]
+        for imported in _imported(tree, spec.parent or ""):
+            top = imported.partition(".")[0]
             if top == package:
-                waiting.append(found)
+                waiting.append(imported)
             else:
                 others.add(top)
     return sources, others - sys.stdlib_module_names
@@ -56,7 +58,7 @@ def dependencies(module: str) -> tuple[dict[str, str], set[str]]:
 def _spec(name: str) -> ModuleSpec | None:
     try:
         return find_spec(name)
-    except ModuleNotFoundError:  # what was imported from a module that is no package
+    except ModuleNotFoundError:  # the name is an object of a module, not a module
         return None
 
 
@@ -68,7 +70,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 
 def _imported(node: ast.AST, parent: str) -> Iterator[str]:
-    """The full names of what is imported below a node; of `from a import b` both a and a.b."""
+    """Yield the full names of the imports below a node; for `from a import b` both a and a.b."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

@@ -1,9 +1,10 @@
-"""What callers give, as tensors or arrays or lists: read in one way, refused in words."""
+"""Arguments that callers give as tensors, arrays or lists are read here, or refused with a reason."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float64, Int64
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -12,60 +13,78 @@ from geocnn.groups.planar import Group, exact_rotations
 
 
 def real_numbers(values: ArrayLike | Tensor, name: str, like: Tensor) -> Tensor:
-    """Numbers, as a tensor, an array or lists, on the device of `like`; those of lists in float64. Raises
-    GeometryError where they are none.
+    """Return numbers as a tensor on the device of `like`; those of lists become float64.
+
+    Raises GeometryError for anything but real numbers.
     """
-    own = isinstance(values, Tensor | np.ndarray)
+    has_dtype = isinstance(values, Tensor | np.ndarray)
     try:
-        numbers = torch.as_tensor(values, dtype=None if own else torch.float64, device=like.device)
-    except (TypeError, ValueError, RuntimeError) as no_numbers:
-        raise GeometryError(f"{name} must be real numbers: {no_numbers}") from None
+        numbers = torch.as_tensor(values, dtype=None if has_dtype else torch.float64, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise GeometryError(f"{name} must be real numbers: {error}") from None
     if numbers.is_complex():
         raise GeometryError(f"{name} must be real numbers, got {numbers.dtype}; give two components each")
     return numbers
 
 
-def base_vectors(vectors: ArrayLike | Tensor, n: int, like: Tensor) -> Tensor:
-    """Vectors [n, 2] in the dtype of `like`. Raises GeometryError for another shape or an infinite length."""
-    read = real_numbers(vectors, "vectors", like).to(like)
-    if read.shape != (n, 2):
+def point_ids(ids: ArrayLike | Tensor, name: str, device: torch.device) -> Int64[Tensor, "*k"]:
+    """Return ids as an int64 tensor of at least one axis. Raises GeometryError for anything else."""
+    try:
+        numbers = torch.as_tensor(ids, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise GeometryError(f"{name} must be point ids, whole numbers: {error}") from None
+    if numbers.numel() == 0 and not isinstance(ids, Tensor):
+        numbers = numbers.long()
+    if numbers.dtype == torch.bool or numbers.is_floating_point() or numbers.is_complex():
         raise GeometryError(
-            f"one vector of 2 components per base point is required, got {list(read.shape)} for {n} points"
+            f"{name} must be point ids, whole numbers (int64), got {numbers.dtype}; for a mask give "
+            "mask.nonzero()[:, 0]"
         )
-    bad = (~read.norm(dim=-1).isfinite()).nonzero()[:, 0]
+    if numbers.ndim == 0:
+        raise GeometryError(
+            f"{name} must be a list of point ids, got the number {numbers.item()}: write [{numbers.item()}]"
+        )
+    return numbers.long()
+
+
+def ids_below(n: int, ids: ArrayLike | Tensor, name: str, device: torch.device) -> Int64[Tensor, " k"]:
+    """Return a list of point ids, all in 0..n − 1. Raises GeometryError for anything else."""
+    numbers = point_ids(ids, name, device)
+    if numbers.ndim != 1:
+        raise GeometryError(f"{name} must be a list of point ids, one axis, got shape {list(numbers.shape)}")
+    wrong = numbers[(numbers < 0) | (numbers >= n)]
+    if len(wrong):
+        raise GeometryError(f"{name} has ids outside 0..{n - 1}: {wrong[:8].tolist()}")
+    return numbers
+
+
+def base_vectors(
+    vectors: ArrayLike | Tensor, n: int, like: Float64[Tensor, "points d"]
+) -> Float64[Tensor, "{n} 2"]:
+    """Return n tangent vectors in the dtype of `like`, on its device.
+
+    Raises GeometryError for another shape, and for vectors without a finite length.
+    """
+    numbers = real_numbers(vectors, "vectors", like).to(like)
+    if numbers.shape != (n, 2):
+        raise GeometryError(
+            f"one vector of 2 components per base point is required, got {list(numbers.shape)} for {n} points"
+        )
+    bad = (~numbers.norm(dim=-1).isfinite()).nonzero()[:, 0]
     if len(bad):
         raise GeometryError(
             f"vectors {bad[:8].tolist()} have no finite length; drop them or set them to zero"
         )
-    return read
-
-
-def point_ids(ids: ArrayLike | Tensor, name: str, device: torch.device) -> Tensor:
-    """Ids as a tensor, an array or lists: int64, of at least one axis. Raises GeometryError for others."""
-    try:
-        found = torch.as_tensor(ids, device=device)
-    except (TypeError, ValueError, RuntimeError) as no_numbers:
-        raise GeometryError(f"{name} must be point ids, whole numbers: {no_numbers}") from None
-    if found.numel() == 0 and not isinstance(ids, Tensor):
-        found = found.long()
-    if found.dtype == torch.bool or found.is_floating_point() or found.is_complex():
-        raise GeometryError(
-            f"{name} must be point ids, whole numbers (int64), got {found.dtype}; of a mask give "
-            "mask.nonzero()[:, 0]"
-        )
-    if found.ndim == 0:
-        raise GeometryError(
-            f"{name} must be a list of point ids, got the number {found.item()}: write [{found.item()}]"
-        )
-    return found.long()
+    return numbers
 
 
 def read_gauge(
     points: str, n: int, alpha: ArrayLike | Tensor, flip: ArrayLike | Tensor | None, like: Tensor
-) -> tuple[Tensor, Tensor | None, Group]:
-    """Angles [n] in the dtype of `like`, flips [n] or None, and the smallest group that holds them.
+) -> tuple[Float[Tensor, " {n}"], Bool[Tensor, " {n}"] | None, Group]:
+    """Return angles in the dtype of `like`, flips or None, and the smallest group that holds them.
 
-    Raises GeometryError unless there are n angles, all finite, and, if any, n flips.
+    `points` names the points in messages. Raises GeometryError unless there are n finite angles, and n flips
+    or none.
     """
     angle = real_numbers(alpha, "alpha", like)
     flip = None if flip is None else torch.as_tensor(flip, dtype=torch.bool, device=like.device)

@@ -1,4 +1,4 @@
-"""Which radii make sense on a surface, beside its point spacing and its extent."""
+"""Radii are checked against the point spacing and the extent of a surface."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from geocnn.geometry.core.surface import Surface
 
 USUAL = 2.5
-"""The radius of a kernel in point spacings, unless another is asked for."""
+"""The default radius of a kernel, in point spacings."""
 
 NARROW, NOTHING = 1.0, 0.1
-"""In spacings: below the first discs hold hardly a point but their own; below the second all do."""
+"""In spacings: below the first, most discs hold only their own point; below the second, all do."""
 
 WIDE = 25.0
-"""In spacings: such a disc holds 2,000 points. Who wants that many knows; others have taken another unit."""
+"""In spacings: such a disc holds 2,000 points, which usually means that the radius is in another unit."""
 
 MOST_ENTRIES = 2**31
-"""Of a stencil: the operators made from it count in 32 bits."""
+"""A stencil has at most so many entries, for the operators made from it count in 32 bits."""
 
 
 def check_radius(radius: float) -> float:
-    """The radius as a plain number. Raises GeometryError unless it is positive and finite."""
+    """Return the radius as a plain number. Raises GeometryError unless it is positive and finite."""
     try:
         length = float(radius)
     except (TypeError, ValueError, RuntimeError):
@@ -37,7 +37,7 @@ def check_radius(radius: float) -> float:
 
 
 def check_samples(samples: tuple[int, int]) -> tuple[int, int]:
-    """(rings, angles) as plain numbers. Raises GeometryError unless they are two positive integers."""
+    """Return (rings, angles) as plain numbers. Raises GeometryError unless both are positive integers."""
     try:
         rings, angles = (operator.index(n) for n in samples)
     except (TypeError, ValueError):
@@ -48,17 +48,17 @@ def check_samples(samples: tuple[int, int]) -> tuple[int, int]:
 
 
 class Doubt(NamedTuple):
-    """What speaks for another unit of a radius; hopeless: a network could make nothing of it."""
+    """Why a radius seems to be in another unit; `hopeless` where no network could use it."""
 
     message: str
     hopeless: bool
 
 
 def doubt(surface: Surface, radius: float, everywhere: bool = True) -> Doubt | None:
-    """Whether discs of that radius can be meant on a surface, all of them (`everywhere`) or a few."""
+    """Return why discs of that radius seem a mistake, around every point (`everywhere`) or a few; or None."""
     spacing, extent, conjugate = surface.spacing, surface.extent, surface.conjugate
     spacings = radius / spacing
-    found = f"radius {radius:.6g} is {spacings:.3g} times the point spacing, {spacing:.4g}"
+    start = f"radius {radius:.6g} is {spacings:.3g} times the point spacing, {spacing:.4g}"
     unit = "radians" if conjugate == math.pi else "the surface's own units"
     usual = (
         f"give it in {unit}, about {USUAL * spacing:.4g}, which is {USUAL:g} times the spacing, or bring the "
@@ -66,41 +66,42 @@ def doubt(surface: Surface, radius: float, everywhere: bool = True) -> Doubt | N
     )
     # a surface of few points has long spacings
     if radius > conjugate * (1 + 1e-9) or (radius > extent * (1 + 1e-9) and spacings > USUAL):
-        return Doubt(f"{found}, and longer than the whole surface, {extent:.4g}; {usual}", True)
+        return Doubt(f"{start}, and longer than the whole surface, {extent:.4g}; {usual}", True)
     if spacings < NOTHING:
-        return Doubt(f"{found}: no point would see another; {usual}", True)
-    # rounding of a radius that was meant as one spacing
+        return Doubt(f"{start}: no point would see another; {usual}", True)
+    # a radius of one spacing may be rounded down
     if spacings < NARROW * (1 - 1e-6):
-        return Doubt(f"{found}: a disc reaches hardly another point; {usual}", False)
+        return Doubt(f"{start}: most discs would hold only their own point; {usual}", False)
     if spacings > WIDE and everywhere:
         points = min(math.pi * spacings**2, surface.n_points)
-        return Doubt(f"{found}: each disc holds some {points:.0f} points; {usual}", False)
+        return Doubt(f"{start}: each disc holds about {points:.0f} points; {usual}", False)
     return None
 
 
 def check_unit(surface: Surface, radius: float, everywhere: bool = True, stacklevel: int = 3) -> None:
-    """Mistakes of the unit end here, before they build networks that see nothing, or everything.
+    """Refuse a radius in a wrong unit, before it builds a network that sees nothing, or everything.
 
     Raises GeometryError below a tenth of the point spacing and beyond the surface's extent. Warns
-    (RadiusWarning) below one spacing and, where discs are asked for everywhere, above 25.
+    (RadiusWarning) below one spacing and, where every point gets a disc (`everywhere`), above 25.
     """
-    found = doubt(surface, radius, everywhere)
-    if found is None:
+    reason = doubt(surface, radius, everywhere)
+    if reason is None:
         return
-    if found.hopeless:
-        raise GeometryError(found.message)
-    warnings.warn(found.message, RadiusWarning, stacklevel)
+    if reason.hopeless:
+        raise GeometryError(reason.message)
+    warnings.warn(reason.message, RadiusWarning, stacklevel)
 
 
 def check_entries(surface: Surface, radius: float, targets: int, samples: tuple[int, int] | None) -> None:
-    """Raises GeometryError where a stencil would have more than 2^31 entries, before any is made. `samples`
-    are those of an `exp` stencil, None for `log`.
+    """Raise GeometryError where a stencil would have more than 2^31 entries, before any is made.
+
+    `samples` are those of an `exp` stencil, None for `log`.
     """
     spacings = radius / surface.spacing
     each = min(math.pi * spacings**2, surface.n_points) if samples is None else samples[0] * samples[1]
     if targets * each > MOST_ENTRIES:
         raise GeometryError(
-            f"a stencil of radius {radius:.6g}, {spacings:.3g} times the point spacing, would have some "
+            f"a stencil of radius {radius:.6g}, {spacings:.3g} times the point spacing, would have about "
             f"{targets * each:.2g} entries; give a radius of about {USUAL * surface.spacing:.4g}, or fewer "
             + ("targets" if samples is None else "samples or targets")
         )

@@ -1,4 +1,4 @@
-"""What a surface's exp, log and disc give, and where they start: points with a gauge, points inside faces."""
+"""The results of exp, log and disc on a surface, and where they start: points with a gauge or in faces."""
 
 from __future__ import annotations
 
@@ -7,92 +7,98 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from torch import Tensor
 
 
 class Exp(NamedTuple):
     """exp_p(v) for K pairs, and how to read a field there.
 
-    points [K, d]; source, weight, angle [K, S], flip [K, S] or None: the value at the end point, in the gauge
-    of the base, is Σ_s weight · rho(angle, flip) x[source]. inside [K]: no boundary stopped it. travelled
-    [K]: the length gone. On a mesh also the end's face [K] (−1 where none was entered) and its barycentric
-    coordinates [K, 3].
+    A field's value at the end point, in the gauge of the base, is Σ_s weight · rho(angle, flip) x[source].
+    `inside` holds where no boundary stopped the geodesic; `travelled` is the distance covered. On a mesh
+    `face` (−1 where the geodesic entered none) and `barycentric` say where it ends.
     """
 
-    points: Tensor
-    source: Tensor
-    weight: Tensor
-    angle: Tensor
-    flip: Tensor | None
-    inside: Tensor
-    travelled: Tensor
-    face: Tensor | None = None
-    barycentric: Tensor | None = None
+    points: Float64[Tensor, "k d"]
+    source: Int64[Tensor, "k s"]
+    weight: Float64[Tensor, "k s"]
+    angle: Float64[Tensor, "k s"]
+    flip: Bool[Tensor, "k s"] | None
+    inside: Bool[Tensor, " k"]
+    travelled: Float64[Tensor, " k"]
+    face: Int64[Tensor, " k"] | None = None
+    barycentric: Float64[Tensor, "k 3"] | None = None
 
 
 class Log(NamedTuple):
-    """log_p(q) for K pairs: vectors [K, 2] in the base's frame; (angle, flip) [K] takes q's gauge to p's;
-    reached [K].
+    """log_p(q) for K pairs: vectors in the base's frame; (angle, flip) takes q's gauge to p's.
 
-    Not reached is what no geodesic found leads to: points on another component, a sphere's antipodes, points
-    of a cone behind its apex. On a mesh the vector is the shortest path's: its length, in the direction it
-    sets out in. met [K] says where exp leads back to q; elsewhere the path bends around vertices.
+    `reached` is False where log has no geodesic to q: on another component, at a sphere's antipode, behind a
+    cone's apex. On a mesh a vector has the length of the shortest path and points where the path sets out.
+    `met` is True where exp leads back to q; elsewhere the path bends around vertices.
     """
 
-    vectors: Tensor
-    angle: Tensor
-    flip: Tensor | None
-    reached: Tensor
-    met: Tensor | None = None
+    vectors: Float64[Tensor, "k 2"]
+    angle: Float64[Tensor, " k"]
+    flip: Bool[Tensor, " k"] | None
+    reached: Bool[Tensor, " k"]
+    met: Bool[Tensor, " k"] | None = None
 
     @property
-    def distance(self) -> Tensor:
-        """The lengths of the vectors [K]; NaN where not reached."""
+    def distance(self) -> Float64[Tensor, " k"]:
+        """Return the lengths of the vectors; NaN where q is not reached.
+
+        >>> import geocnn.geometry as geometry
+        >>> geometry.plane((1, 4)).log([0, 0], [1, 3]).distance
+        tensor([1., 3.], dtype=torch.float64)
+        """
         return torch.where(self.reached, self.vectors.norm(dim=-1), math.nan)
 
-    def take(self, index: Tensor | slice) -> Log:
+    def take(self, index: Shaped[Tensor, " n"] | slice) -> Log:
+        """Return some of the pairs, chosen by ids, a mask or a slice."""
         return Log(*(None if t is None else t[index] for t in self))  # type: ignore[arg-type]
 
 
 class SurfacePoint(NamedTuple):
-    """K points inside faces of a mesh: face [K] int64, barycentric [K, 3], weights of the face's corners."""
+    """K points inside faces of a mesh; barycentric coordinates are the weights of the face's corners."""
 
-    face: Tensor
-    barycentric: Tensor
+    face: Int64[Tensor, " k"]
+    barycentric: Float64[Tensor, "k 3"]
 
 
 class Disc(NamedTuple):
-    """P pairs (base, source) no farther apart than a radius, sorted by base: base and source [P], the log of
-    each pair, and jacobian [P], the area element of exp over that of the tangent plane.
+    """Pairs (base, source) no farther apart than a radius, sorted by base, with the log of each pair.
 
-    Within `_disc` bases are numbered by their place in the list, in `Surface.disc` by their ids.
+    `jacobian` is the area element of exp divided by that of the tangent plane. `_disc` numbers bases by their
+    place in the list, `Surface.disc` by their ids.
     """
 
-    base: Tensor
-    source: Tensor
+    base: Int64[Tensor, " pairs"]
+    source: Int64[Tensor, " pairs"]
     log: Log
-    jacobian: Tensor
+    jacobian: Float64[Tensor, " pairs"]
 
 
 class Placed(NamedTuple):
-    """Points with a gauge: points [K, d], frames [K, 2, d], axes [K, 2, d], and (anchor, flipped) [K], the
-    element that takes components in the axes to components in the frames; flipped may be None. On a mesh
-    also the vertex [K] each point is.
+    """Points with a gauge. (anchor, flipped) takes components in the axes to components in the frames.
+
+    On a mesh `vertex` is the id of the vertex at each point.
     """
 
-    points: Tensor
-    frames: Tensor
-    axes: Tensor
-    anchor: Tensor
-    flipped: Tensor | None
-    vertex: Tensor | None = None
+    points: Float64[Tensor, "*k d"]
+    frames: Float64[Tensor, "*k 2 d"]
+    axes: Float64[Tensor, "*k 2 d"]
+    anchor: Float64[Tensor, "*k"]
+    flipped: Bool[Tensor, "*k"] | None
+    vertex: Int64[Tensor, "*k"] | None = None
 
-    def take(self, index: Tensor) -> Placed:
+    def take(self, index: Shaped[Tensor, "*n"]) -> Placed:
+        """Return some of the points, chosen by ids or by a mask."""
         return Placed(*(None if t is None else t[index] for t in self))  # type: ignore[arg-type]
 
 
-def blocks(points: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
-    """Points [K, d] in blocks of at most `size`, each with the place of its first; of no points one, empty.
+def blocks(points: Float[Tensor, "k d"], size: int) -> Iterator[tuple[int, Float[Tensor, "block d"]]]:
+    """Yield blocks of at most `size` points, each with the place of its first; if there are none, one empty.
 
     >>> [(k, len(block)) for k, block in blocks(torch.zeros(5, 2), 3)]
     [(0, 3), (3, 2)]

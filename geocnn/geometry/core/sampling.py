@@ -1,4 +1,4 @@
-"""Stencils of a surface: discs sampled along exp, discs of the points that log finds, interpolation."""
+"""Stencils of a surface sample discs along exp, collect the points of discs by log, or interpolate."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -46,7 +47,7 @@ def disc_stencil(
 
 
 def exp_stencil(surface: Surface, radius: float, samples: tuple[int, int], base: Placed) -> Stencil:
-    """A polar grid of (rings, angles) tangent vectors at each of `base`, interpolated where they land."""
+    """Sample a polar grid of (rings, angles) tangent vectors at each of `base` and interpolate there."""
     rings, angles = samples
     t, weight = radial_quadrature(rings)
     device = surface.points.device
@@ -56,19 +57,19 @@ def exp_stencil(surface: Surface, radius: float, samples: tuple[int, int], base:
     vectors = torch.stack([grid.cos(), grid.sin()], -1) * r[:, None]
     share = (weight / angles).repeat_interleave(angles).to(device)
     n, k = len(base.points), rings * angles
-    # Traced in the axes and seen in the frames afterwards: samples are the same to the last bit in every
-    # gauge. On a seam, where interpolation may jump, rounding would otherwise choose the side.
+    # Geodesics are traced in the axes and expressed in the frames afterwards, so samples are the same to the
+    # last bit in every gauge. On a seam, where interpolation may jump, rounding would choose the side.
     base = base._replace(frames=base.axes)
     parts, flips = [], []
-    # 5e5 samples at a time: about 1 GB of intermediate geometry with 16 sources a sample
+    # 5e5 samples at a time take about 1 GB of intermediate geometry with 16 sources per sample
     for chunk in torch.arange(n, device=device).split(max(1, 500_000 // k)):
         at = base.take(chunk.repeat_interleave(k))
         unturned = at._replace(anchor=torch.zeros_like(at.anchor), flipped=None)
         e = surface._exp(unturned, vectors.repeat(len(chunk), 1))
         w = e.weight * (share.repeat(len(chunk)) * e.inside)[:, None]
-        seen = at.anchor[:, None], None if at.flipped is None else at.flipped[:, None]
-        theta, _ = compose(seen, (grid.repeat(len(chunk))[:, None], None))
-        angle, flip = compose(seen, (e.angle, e.flip))
+        gauge = at.anchor[:, None], None if at.flipped is None else at.flipped[:, None]
+        theta, _ = compose(gauge, (grid.repeat(len(chunk))[:, None], None))
+        angle, flip = compose(gauge, (e.angle, e.flip))
         parts.append((e.source, theta.expand_as(w), w, angle))
         if flip is not None:
             flips.append(flip.expand_as(w).flatten())
@@ -90,7 +91,7 @@ def exp_stencil(surface: Surface, radius: float, samples: tuple[int, int], base:
 
 
 def log_stencil(surface: Surface, radius: float, base: Placed) -> Stencil:
-    """The points of the surface within the radius of each of `base`, where they lie."""
+    """Collect the points of the surface within the radius of each of `base`, at their log coordinates."""
     target, source, l, jacobian = surface._disc(base, radius)
     r = l.vectors.norm(dim=-1)
     counts = torch.bincount(target, minlength=len(base.points))
@@ -109,7 +110,7 @@ def log_stencil(surface: Surface, radius: float, base: Placed) -> Stencil:
 
 
 def interpolation(surface: Surface, base: Placed, group: Group) -> Stencil:
-    """Entries at r = 0 that read a field of the surface at each of `base`; their weights sum to 1."""
+    """Read a field of the surface at each of `base`, by entries at r = 0 whose weights sum to 1."""
     e = surface._exp(base, base.points.new_zeros(len(base.points), 2))
     n, s = e.source.shape
     zero = torch.zeros_like(e.weight).flatten()
@@ -130,7 +131,7 @@ def interpolation(surface: Surface, base: Placed, group: Group) -> Stencil:
 
 
 def renormalised(stencil: Stencil) -> Stencil:
-    """Weights of each row divided by their sum; rows whose weights sum to 0 stay as they are."""
+    """Divide the weights of each row by their sum; rows whose weights sum to 0 stay as they are."""
     total = torch.zeros(stencil.n_target, dtype=stencil.r.dtype, device=stencil.device)
     total.index_add_(0, stencil.target, stencil.weight)
     safe = torch.where(total > 0, total, torch.ones_like(total))
@@ -138,19 +139,23 @@ def renormalised(stencil: Stencil) -> Stencil:
 
 
 def without_empty(stencil: Stencil) -> Stencil:
-    """The stencil less its entries of weight 0: they read nothing, and may name points that lie elsewhere."""
-    kept = stencil.weight.nonzero()[:, 0]
-    if len(kept) == stencil.n_entries:
+    """Remove entries of weight 0: they read nothing, and may name points that lie elsewhere."""
+    used = stencil.weight.nonzero()[:, 0]
+    if len(used) == stencil.n_entries:
         return stencil
-    counts = torch.bincount(stencil.target[kept], minlength=stencil.n_target)
+    counts = torch.bincount(stencil.target[used], minlength=stencil.n_target)
     names = "source", "r", "theta", "weight", "angle", "flip"
-    entries = {name: None if (t := getattr(stencil, name)) is None else t[kept] for name in names}
+    entries = {name: None if (t := getattr(stencil, name)) is None else t[used] for name in names}
     return replace(stencil, row_ptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]), **entries)
 
 
 def polar_samples(radius: float, spacing: float) -> tuple[int, int]:
-    """(rings, angles) of the smallest polar grid whose neighbours are at most one spacing apart, and of at
-    least five angles.
+    """Return (rings, angles) of the smallest polar grid whose neighbours are at most one spacing apart.
+
+    It has at least five angles.
+
+    >>> polar_samples(2.5, 1.0)
+    (3, 16)
     """
     spacings = radius / spacing
     angles = max(math.ceil(2 * math.pi * spacings), 5)
@@ -161,8 +166,8 @@ def polar_samples(radius: float, spacing: float) -> tuple[int, int]:
     return rings, angles
 
 
-def radial_quadrature(rings: int) -> tuple[Tensor, Tensor]:
-    """Nodes t in (0, 1) and weights for ∫₀¹ f(t) 2t dt, float64: Gauss–Legendre, exact to degree 2·rings − 2.
+def radial_quadrature(rings: int) -> tuple[Float64[Tensor, " {rings}"], Float64[Tensor, " {rings}"]]:
+    """Return Gauss–Legendre nodes t in (0, 1) and weights for ∫₀¹ f(t) 2t dt, exact to degree 2·rings − 2.
 
     >>> t, w = radial_quadrature(3); round(float((w * t**2).sum()), 12)
     0.5

@@ -1,6 +1,6 @@
-"""Surface: points with frames, areas, exp, log and transport; it makes stencils and hierarchies.
+"""A Surface has points, frames, areas, exp, log and transport; it makes stencils and hierarchies.
 
-A concrete surface gives `_exp`, `_log`, `_disc` and `coarser`; all else is here, once.
+A concrete surface implements `_exp`, `_log`, `_disc` and `coarser`; this class implements the rest.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 import torch
+from jaxtyping import Bool, Float64, Int64, Real
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry.core.connection import Connection, pairs_once
-from geocnn.geometry.core.inputs import base_vectors, point_ids, read_gauge, real_numbers
+from geocnn.geometry.core.inputs import base_vectors, ids_below, read_gauge, real_numbers
 from geocnn.geometry.core.placement import Device, mapped
 from geocnn.geometry.core.radius import USUAL, check_radius, check_unit, doubt
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
@@ -40,18 +41,18 @@ Boundary = Literal["zero", "normalise"]
 
 @dataclass(frozen=True, eq=False)
 class Surface(ABC):
-    """Points [N, d], frames [N, 2, d] (orthonormal bases of the tangent planes), areas [N], all float64.
+    """N points in R^d, each with a frame (an orthonormal basis of its tangent plane) and an area.
 
-    `axes` [N, 2, d] are frames that turn_frames leaves alone: sampling grids hang on them. `anchor` [N] is
-    the angle of the axes' e₁ in the present frame, `flipped` [N] marks frames mirrored against the axes.
+    `axes` are frames that turn_frames does not change: sampling grids are aligned with them. `anchor` is the
+    angle (radians) of the axes' e₁ in the present frame; `flipped` marks frames mirrored against the axes.
     """
 
-    points: Tensor
-    frames: Tensor
-    axes: Tensor
-    areas: Tensor
-    anchor: Tensor
-    flipped: Tensor | None
+    points: Float64[Tensor, "n d"]
+    frames: Float64[Tensor, "n 2 d"]
+    axes: Float64[Tensor, "n 2 d"]
+    areas: Float64[Tensor, " n"]
+    anchor: Float64[Tensor, " n"]
+    flipped: Bool[Tensor, " n"] | None
     group: Group
 
     def __post_init__(self) -> None:
@@ -61,9 +62,7 @@ class Surface(ABC):
         return self.n_points
 
     def to(self, device: Device) -> Self:
-        """The same surface on another device; itself where it is there already. Always float64: stencils and
-        hierarchies are cast when they are moved.
-        """
+        """Return the same surface on another device; it stays float64, for only stencils are cast."""
         if torch.device(device) == self.points.device:
             return self
         return mapped(self, lambda t: t.to(device))
@@ -77,50 +76,53 @@ class Surface(ABC):
 
     @property
     def spacing(self) -> float:
-        """The side of a square of a point's mean area, in the surface's units."""
+        """Return the point spacing: the side of a square of the mean area per point, in surface units."""
         return math.sqrt(float(self.areas.mean()))
 
     @property
     def conjugate(self) -> float:
-        """The length at which the geodesics from a point all meet again; infinite where they do not."""
+        """Return the distance at which all geodesics from a point meet again; infinite where they do not."""
         return math.inf
 
     @property
     def extent(self) -> float:
-        """About the longest way between two points: π on the unit sphere, elsewhere twice the diagonal of
-        the box around the points, which suffices unless the surface is rolled up.
+        """Return about the longest distance between two points along the surface, in its units.
+
+        It is π on the unit sphere. Elsewhere it is twice the diagonal of the box around the points, which
+        suffices unless the surface is rolled up.
         """
-        on = self.points[self.areas > 0]
-        return 2 * float((on.amax(0) - on.amin(0)).norm()) if len(on) else 0.0
+        used = self.points[self.areas > 0]
+        return 2 * float((used.amax(0) - used.amin(0)).norm()) if len(used) else 0.0
 
     @property
     def placed(self) -> Placed:
+        """Return the points with their gauge."""
         return Placed(self.points, self.frames, self.axes, self.anchor, self.flipped)
 
     @abstractmethod
-    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp: ...
+    def _exp(self, base: Placed, vectors: Float64[Tensor, "k 2"], reflect: bool = False) -> Exp: ...
 
     @abstractmethod
     def _log(self, base: Placed, target: Placed) -> Log: ...
 
     @abstractmethod
     def _disc(self, base: Placed, radius: float) -> Disc:
-        """All pairs (base, point of the surface) no farther apart than the radius."""
+        """Return all pairs (base, point of the surface) no farther apart than the radius."""
 
     @abstractmethod
     def coarser(self) -> Surface:
-        """The same surface at half the resolution, in its own (unturned) frames.
+        """Return the same surface at half the resolution, in its own (unturned) frames.
 
-        Raises GeometryError where it cannot be halved.
+        Raises GeometryError where the resolution cannot be halved.
         """
 
     @property
     def _pads(self) -> bool:
-        """Whether exp fills up the rows of what it reads with entries of weight 0, of any point."""
+        """Return whether exp fills rows of `source` up with arbitrary points of weight 0."""
         return False
 
     def is_same_as(self, other: Surface) -> bool:
-        """Whether both discretise one surface, so that stencils may lead from one point set to the other."""
+        """Return whether both discretise one surface, so that stencils may lead from one to the other."""
         return type(other) is type(self)
 
     def exp(
@@ -129,14 +131,14 @@ class Surface(ABC):
         vectors: ArrayLike | Tensor,
         at_boundary: Literal["stop", "reflect"] = "stop",
     ) -> Exp:
-        """Follow geodesics from points base [K] (ids) along vectors [K, 2], given in the base's frame, to
-        their ends.
+        """Follow geodesics from points base [K] (ids) along vectors [K, 2] in the base's frame to their ends.
 
         On a mesh the base may also be K SurfacePoints, on edges and at corners too: vectors and transporters
-        are then in the gauge of the face's plane, e₁ along its first edge, as in `transport`. At a corner a
-        vector that leads out of the face is meant as laid flat around the vertex.
+        are then in the gauge of the face's plane, whose e₁ lies along the face's first edge, as in
+        `transport`. At a corner a vector that leads out of the face is read with the faces laid flat around
+        the vertex. At a boundary geodesics stop, or are reflected.
 
-        Law: log(p, exp_p(v)) = v while v stays short of the cut locus, on a mesh where log says met. Raises
+        Law: log(p, exp_p(v)) = v while v stays short of the cut locus, on a mesh where `met` holds. Raises
         GeometryError for ids out of range, points outside their faces, shapes that do not fit, vectors that
         are not finite, or another word for `at_boundary`.
 
@@ -154,28 +156,27 @@ class Surface(ABC):
         base = self._ids(base, "base")
         return self._exp(self.placed.take(base), base_vectors(vectors, len(base), self.points), reflect)
 
-    def _exp_in_faces(self, base: SurfacePoint, vectors: Tensor, reflect: bool) -> Exp:
-        """exp from points in faces, in their faces' gauges; a mesh has them."""
-        raise GeometryError(
-            f"points in faces are points of a mesh, not of a {type(self).__name__}; give point ids"
-        )
+    def _exp_in_faces(self, base: SurfacePoint, vectors: Real[Tensor, "k 2"], reflect: bool) -> Exp:
+        """Follow geodesics from points in faces, in their faces' gauges; only a mesh can."""
+        raise GeometryError(f"only a mesh has points in faces, not a {type(self).__name__}; give point ids")
 
     def log(
         self, base: ArrayLike | Tensor, target: ArrayLike | Tensor, method: Literal["heat"] | None = None
     ) -> Log:
-        """The vectors at base [K] that lead to target [K] (ids), and the transport back along them.
+        """Return the vectors at base [K] that lead to target [K] (ids), and the transport back along them.
 
-        In closed form; on a mesh the shortest path over its faces, exact; exp follows it where log says met,
-        as it does of most pairs within some ten spacings. For longer ways on a mesh there is `method="heat"`,
-        the affine heat log map (Sharp, Soliman & Crane 2019, by potpourri3d): one factorisation a mesh, two
-        solves for each distinct base. Nothing says met, and it is smooth rather than exact. Found on spheres
-        of 2,500 vertices: vectors off by 0.5 % of their length in the median up to 2 radians, 5 % at 2.7, and
-        of no use within 0.2 of the antipode; transporters by 0.01 radians up to 2.5. On coarse meshes of
-        strong curvature, like the bunny of 1,241 vertices, 2 % within four rings; where the boundary has a
-        corner, base or target there are off by up to 0.3 radians.
+        The result has a closed form; on a mesh it describes the exact shortest path over the faces. exp
+        follows that path where `met` holds, as it does for most pairs within about ten spacings. For longer
+        distances on a mesh use `method="heat"`, the affine heat log map (Sharp, Soliman & Crane 2019, by
+        potpourri3d): it takes one factorisation per mesh and two solves per distinct base. `met` is then
+        None. The result is smooth but approximate: on spheres with 2,500 vertices the median error of
+        vectors is 0.5 % of their length up to 2 radians and 5 % at 2.7; within 0.2 of the antipode they are
+        useless; the error of transporters is 0.01 radians up to 2.5. On coarse, strongly curved meshes, like
+        the bunny with 1,241 vertices, it is 2 % within four rings. At a corner of the boundary angles err by
+        up to 0.3 radians.
 
-        Raises GeometryError for ids out of range, unless there are as many targets as bases, and for "heat"
-        on another surface than a mesh or without potpourri3d.
+        Raises GeometryError for ids out of range, for unequal numbers of bases and targets, and for "heat"
+        on a surface other than a mesh or without potpourri3d.
 
         >>> import geocnn.geometry as geometry
         >>> geometry.torus((4, 4)).log(torch.tensor([0]), torch.tensor([3])).vectors
@@ -184,27 +185,28 @@ class Surface(ABC):
         base, target = self._ids(base, "base"), self._ids(target, "target")
         if len(base) != len(target):
             raise GeometryError(
-                f"one target a base is needed, got {len(base)} bases and {len(target)} targets"
+                f"one target per base is required, got {len(base)} bases and {len(target)} targets"
             )
         if method not in (None, "heat"):
             raise GeometryError(f"method must be 'heat', or None for the surface's own, got {method!r}")
-        find = self._log if method is None else self._log_by_heat
-        return find(self.placed.take(base), self.placed.take(target))
+        log = self._log if method is None else self._log_by_heat
+        return log(self.placed.take(base), self.placed.take(target))
 
     def _log_by_heat(self, base: Placed, target: Placed) -> Log:
-        """The log by the vector heat method; a mesh has it."""
+        """Compute the log by the vector heat method; only a mesh can."""
         raise GeometryError(
-            f"method='heat' is for meshes; on a {type(self).__name__} log is exact without: leave it out"
+            f"method='heat' is for meshes; on a {type(self).__name__} log is exact without it: leave it out"
         )
 
     def disc(self, radius: float, base: ArrayLike | Tensor | None = None) -> Disc:
-        """All pairs of points base [K] (ids, by default all) and points no farther away than the radius, in
-        surface units, themselves included: ids, logs, distances (`log.distance`) and transporters.
+        """Pair each point of base [K] (ids, by default all) with the points no farther away than the radius.
 
-        Pairs come in the bases' order; a mesh's vertices of no face have none. Where several geodesics lead
-        to a point, on a cone or a projective plane, each is a pair. Raises GeometryError for ids out of
-        range, and for a radius that is not positive and finite, or so large that discs overlap themselves;
-        warns (RadiusWarning) of one in another unit, as `stencil` does.
+        The radius is in surface units; each point is also paired with itself. The result holds ids, logs,
+        distances (`log.distance`) and transporters. Pairs come in the order of the bases; a mesh's vertices
+        without a face have none. Where several geodesics lead to a point, on a cone or a projective plane,
+        each makes a pair. Raises GeometryError for ids out of range, and for a radius that is not positive
+        and finite, or so large that discs overlap themselves; warns (RadiusWarning) of a radius that seems
+        to be in another unit, as `stencil` does.
 
         >>> import geocnn.geometry as geometry
         >>> d = geometry.torus((4, 6)).disc(1.0, torch.tensor([7])); d.source, d.log.distance
@@ -215,63 +217,55 @@ class Surface(ABC):
         if base is not None:
             base = self._ids(base, "base")
             placed = placed.take(base)
-        doubtful = doubt(self, radius, everywhere=base is None)
-        if doubtful is not None:
-            warnings.warn(doubtful.message, RadiusWarning, stacklevel=2)
-        found = self._disc(placed, radius)
-        return found if base is None else found._replace(base=base[found.base])
+        warning = doubt(self, radius, everywhere=base is None)
+        if warning is not None:
+            warnings.warn(warning.message, RadiusWarning, stacklevel=2)
+        pairs = self._disc(placed, radius)
+        return pairs if base is None else pairs._replace(base=base[pairs.base])
 
     def connection(self) -> Connection:
-        """Neighbouring points and the transporters between them, in the present gauge.
+        """Return the pairs of neighbouring points and the transporters between them, in the present gauge.
 
         >>> import geocnn.geometry as geometry
         >>> c = geometry.plane((2, 2)).connection(); list(zip(c.tail.tolist(), c.head.tolist()))
         [(0, 1), (2, 3), (0, 2), (1, 3)]
         """
-        # the diagonal of a square grid is within it, so no point is left alone
+        # this radius exceeds the diagonal of a square grid, so every point has neighbours
         near = self._disc(self.placed, 1.6 * self.spacing)
         return self._joined(*pairs_once(near.base, near.source, self.n_points))
 
-    def _curvature(self) -> Tensor:
-        """The Gaussian curvature at the points [N]."""
+    def _curvature(self) -> Float64[Tensor, " n"]:
+        """Return the Gaussian curvature at each point."""
         raise GeometryError(f"the curvature of a {type(self).__name__} is not known; make it a mesh")
 
-    def _joined(self, tail: Tensor, head: Tensor) -> Connection:
-        """Those edges with the transporters of log."""
+    def _joined(self, tail: Int64[Tensor, " e"], head: Int64[Tensor, " e"]) -> Connection:
+        """Return these edges with the transporters of log."""
         l = self.log(tail, head)
         return Connection(tail, head, l.angle, l.flip)
 
-    def _ids(self, ids: ArrayLike | Tensor, name: str) -> Tensor:
-        ids = point_ids(ids, name, self.points.device)
-        if ids.ndim != 1:
-            raise GeometryError(f"{name} must be a list of point ids, one axis, got shape {list(ids.shape)}")
-        wrong = ids[(ids < 0) | (ids >= self.n_points)]
-        if len(wrong):
-            raise GeometryError(f"{name} has ids outside 0..{self.n_points - 1}: {wrong[:8].tolist()}")
-        return ids
+    def _ids(self, ids: ArrayLike | Tensor, name: str) -> Int64[Tensor, " k"]:
+        return ids_below(self.n_points, ids, name, self.points.device)
 
     def turn_frames(self, alpha: ArrayLike | Tensor, flip: ArrayLike | Tensor | None = None) -> Self:
-        """The same surface in another gauge: frames turned by alpha [N] radians, then e₂ mirrored where
-        `flip` [N].
+        """Return the same surface, its frames turned by alpha [N] radians, then e₂ mirrored where `flip` [N].
 
-        Components of a frequency-n field change by e^{−inα}; anchors stay where they are on the surface.
-        Raises GeometryError unless there is one angle, finite, (and one flip) a point.
+        Components of a frequency-n field change by e^{−inα}; anchors do not move on the surface. Raises
+        GeometryError unless each point has one finite angle (and one flip).
+
+        >>> import geocnn.geometry as geometry
+        >>> geometry.plane((1, 1)).turn_frames([torch.pi / 2]).frames[0].round().int().tolist()
+        [[0, 1], [-1, 0]]
         """
         alpha, flip, turned_by = read_gauge("surface", self.n_points, alpha, flip, self.points)
         c, s = torch.cos(alpha)[:, None], torch.sin(alpha)[:, None]
         e1, e2 = self.frames.unbind(1)
-        turned = torch.stack([c * e1 + s * e2, c * e2 - s * e1], 1)
+        frames = torch.stack([c * e1 + s * e2, c * e2 - s * e1], 1)
         anchor, flipped = compose(gauge_change(alpha, flip), (self.anchor, None))[0], self.flipped
         if flip is not None:
-            turned[:, 1] *= torch.where(flip, -1.0, 1.0).to(alpha)[:, None]
+            frames[:, 1] *= torch.where(flip, -1.0, 1.0).to(alpha)[:, None]
             flipped = flip if flipped is None else flipped ^ flip
-        return replace(
-            self,
-            frames=turned,
-            anchor=anchor,
-            flipped=flipped,
-            group=self.group.join(turned_by),
-        )
+        group = self.group.join(turned_by)
+        return replace(self, frames=frames, anchor=anchor, flipped=flipped, group=group)
 
     def stencil(
         self,
@@ -322,7 +316,7 @@ class Surface(ABC):
         return renormalised(made) if boundary == "normalise" else made
 
     def _targets(self, targets: ArrayLike | Tensor | Surface | None) -> tuple[Placed, Group]:
-        """The targets in their gauge, and the group that transporters to them live in."""
+        """Return the targets in their gauge, and the group that transporters to them live in."""
         if targets is None:
             return self.placed, self.group
         if not isinstance(targets, Surface):
@@ -336,15 +330,14 @@ class Surface(ABC):
         return targets.placed, self.group.join(targets.group)
 
     def default_samples(self, radius: float) -> tuple[int, int]:
-        """(rings, angles) of the polar grid whose neighbours are at most one point spacing apart."""
+        """Return (rings, angles) of the polar grid whose neighbours are at most one point spacing apart."""
         return polar_samples(check_radius(radius), self.spacing)
 
     def interpolation(self, targets: ArrayLike | Tensor | Surface) -> Stencil:
-        """The stencil that reads a field at other points of the surface: entries at r = 0 whose weights sum
-        to 1.
+        """Return the stencil that reads a field at other points of the surface, by weights that sum to 1.
 
-        `targets`: ids, or another point set of the same surface. Its radius, 1, has no meaning: all entries
-        lie at 0. Raises GeometryError for targets of another surface.
+        `targets` are ids, or another point set of the same surface. All entries lie at r = 0, so the radius,
+        1, has no meaning. Raises GeometryError for targets of another surface.
 
         >>> import geocnn.geometry as geometry
         >>> fine = geometry.torus((4, 4)); st = fine.coarser().interpolation(fine); st.n_source, st.n_target

@@ -1,7 +1,7 @@
-"""Values that stand for no value: NaN, infinity, and the numbers that files hold where nothing is known.
+"""Missing values are NaN, infinity, or the numbers that files hold where nothing was observed.
 
 They are refused where values enter: by readers, data sets, `predict`, and in the batches of a training.
-Layers do not look, for a look costs a GPU a synchronisation.
+Layers do not check, for each check makes a GPU synchronise.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Num, Shaped
 from torch import Tensor
 
 from geocnn.errors import BadValueError
 
-UNSEEN = -1.6375e30  # the value healpy and the HEALPix FITS convention write where nothing was observed
+UNSEEN = -1.6375e30  # healpy and the HEALPix FITS convention write this value where nothing was observed
 
 Fill = float | Sequence[float] | Mapping[str, float]
-"""Numbers that stand for no value in a user's data, perhaps by name."""
+"""Numbers that mean "missing" in a user's data; a mapping gives them names."""
 
 FILLS = {
     "UNSEEN (-1.6375e30)": UNSEEN,
@@ -30,17 +31,17 @@ FILLS = {
     "the largest number of float64": torch.finfo(torch.float64).max,
     "the least number of float64": torch.finfo(torch.float64).min,
 }
-"""Known by their exact value. Numbers that data may well have, such as -9999, are not among them: name them
-by `fill`.
+"""These are recognised by their exact value. Numbers that real data may hold, such as -9999, are not among
+them: name those by `fill`.
 """
 
 LARGE = 1e19  # below the size of every known fill
 
 
-def find_bad(values: Tensor, fill: Fill = ()) -> tuple[str, Tensor] | None:
-    """The first kind of bad value in a tensor of any kind: its name, and where [like values] it stands.
+def find_bad(values: Shaped[Tensor, "*shape"], fill: Fill = ()) -> tuple[str, Bool[Tensor, "*shape"]] | None:
+    """Return the name of the first kind of missing value in a tensor, and a mask of its places; or None.
 
-    None where there is none. A fill is found by its exact value, also where it went through float32.
+    A fill value is recognised by its exact value, also after it was rounded to float32.
 
     >>> name, where = find_bad(torch.tensor([1.0, 1e20, -9999.0]))
     >>> name, where.tolist()
@@ -55,16 +56,19 @@ def find_bad(values: Tensor, fill: Fill = ()) -> tuple[str, Tensor] | None:
     return None
 
 
-def check_values(values: Tensor, dim: int = -1, unit: str = "pixels", fill: Fill = ()) -> None:
-    """Raises BadValueError, naming the places along `dim` (called by `unit`), where values are NaN, infinite,
-    a known fill value, or one of `fill`.
+def check_values(
+    values: Shaped[Tensor, "*shape"], dim: int = -1, unit: str = "pixels", fill: Fill = ()
+) -> None:
+    """Raise BadValueError where values are NaN, infinite, a known fill value, or one of `fill`.
+
+    The message lists the places along `dim`, which it calls `unit`.
 
     >>> check_values(torch.zeros(3, 192))
     """
-    found = find_bad(values, fill)
-    if found is None:
+    missing = find_bad(values, fill)
+    if missing is None:
         return
-    name, bad = found
+    name, bad = missing
     count = values.shape[dim] if values.ndim else 1
     places = bad.movedim(dim, 0).reshape(count, -1).any(-1).nonzero()[:, 0] if values.ndim else [0]
     first = places[:5].tolist() if isinstance(places, Tensor) else places
@@ -75,7 +79,7 @@ def check_values(values: Tensor, dim: int = -1, unit: str = "pixels", fill: Fill
 
 
 def tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a batch, by name: itself, or those of tuples, lists, mappings and PyG's data in it.
+    """Yield the tensors of a batch by name: itself, or those of tuples, lists, mappings and PyG data in it.
 
     >>> [name for name, _ in tensors((torch.zeros(2), {"y": torch.ones(2)}))]
     ['batch[0]', "batch[1]['y']"]
@@ -93,27 +97,30 @@ def tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
 
 
 def check_batch(batch: Any, device_too: bool = True) -> None:
-    """Raises BadValueError, naming tensor and place, for a batch with values that stand for none.
+    """Raise BadValueError, naming tensor and place, for a batch with missing values.
 
-    Without `device_too` only tensors in the memory of the processor are looked at, which nobody waits for.
+    Without `device_too` only tensors in CPU memory are checked, which needs no synchronisation.
 
     >>> check_batch((torch.zeros(2, 192, 1), torch.tensor([3, 4])))
     """
     for name, values in tensors(batch):
         if values.is_meta or not (device_too or values.device.type == "cpu"):
             continue
-        found = find_bad(values)
-        if found is not None:
-            places = found[1].nonzero()
+        missing = find_bad(values)
+        if missing is not None:
+            kind, places = missing[0], missing[1].nonzero()
             raise BadValueError(
-                f"{len(places)} of {values.numel()} values of {name} {list(values.shape)} are {found[0]}, "
+                f"{len(places)} of {values.numel()} values of {name} {list(values.shape)} are {kind}, "
                 f"first at {places[:3].tolist()}; fill them or leave those examples out"
             )
 
 
-def _kinds(values: Tensor, fills: Mapping[str, float]) -> Iterator[tuple[str, Tensor]]:
+def _kinds(
+    values: Shaped[Tensor, "*shape"], fills: Mapping[str, float]
+) -> Iterator[tuple[str, Bool[Tensor, "*shape"]]]:
+    """Yield each kind of missing value and its places, lazily."""
     if values.is_floating_point() and values.numel():
-        # one look, for most tensors have nothing of the kind; comparing with NaN is false
+        # one check settles most tensors, which hold none; a comparison with NaN is false
         least, largest = values.aminmax()
         if not bool((least > -LARGE) & (largest < LARGE)):
             yield "NaN", values.isnan()
@@ -124,8 +131,8 @@ def _kinds(values: Tensor, fills: Mapping[str, float]) -> Iterator[tuple[str, Te
         yield name, _equal(values, fill)
 
 
-def _equal(values: Tensor, fill: float) -> Tensor:
-    """Where values are a number, as their type holds it, rounded to float32 before or not."""
+def _equal(values: Num[Tensor, "*shape"], fill: float) -> Bool[Tensor, "*shape"]:
+    """Return where values equal a number as their dtype stores it, rounded to float32 before or not."""
     if not values.is_floating_point():
         return values == fill
     exact = torch.tensor(fill, dtype=torch.float64, device="cpu")
@@ -134,7 +141,7 @@ def _equal(values: Tensor, fill: float) -> Tensor:
 
 
 def named_fills(fill: Fill) -> Mapping[str, float]:
-    """Fills by their names, made up where they have none.
+    """Return fill values by name; those without a name get one.
 
     >>> named_fills([-9999, -999.5])
     {'the fill value -9999': -9999.0, 'the fill value -999.5': -999.5}

@@ -1,1 +1,1 @@
-"""What can be wrong with a list of triangles, the repairs, and the verdict that `mesh` and `load` share."""
+"""The doctor finds what is wrong with a list of triangles, repairs it, and decides if it is a surface."""

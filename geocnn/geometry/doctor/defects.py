@@ -1,7 +1,7 @@
-"""Every defect of a triangle list, with the elements to blame; whether it is a surface is decided here.
+"""Find every defect of a triangle list with its elements, and decide whether the list is a surface.
 
-A defect is looked for among the faces that are left without those before it: ids in range, three different
-corners, one of each set of equal faces. So a face that is there twice does not also make its edges branch.
+Each defect is searched among the faces that remain without the defects before it: ids in range, three
+different corners, one of each set of equal faces. So a duplicate face does not also make its edges branch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from geocnn.geometry.core import half_edges
@@ -20,83 +21,89 @@ from geocnn.geometry.doctor.outside import inside_out
 from geocnn.geometry.io import RawMesh
 from geocnn.geometry.io.raw import listed
 
+Ids = Int64[Tensor, " k"] | Int64[Tensor, "k 2"]
+"""Ids of elements; edges are given by both ends."""
+
 
 class Sound(NamedTuple):
-    """The faces whose topology is asked for: their ids [S], their corners `faces` [S, 3], their edges."""
+    """The faces whose topology is examined: their ids, their corners and their edges."""
 
-    ids: Tensor
-    faces: Tensor
+    ids: Int64[Tensor, " sound"]
+    faces: Int64[Tensor, "sound 3"]
     edges: half_edges.Edges
 
 
 class Examined:
-    """A mesh under examination: what several defects ask for is computed once, when it is first asked for."""
+    """A mesh under examination. Each property is computed once, when it is first used; most are ids."""
 
     def __init__(self, raw: RawMesh) -> None:
         self.raw, self.n = raw, len(raw.vertices)
 
     @cached_property
-    def lost(self) -> Tensor:
-        """Faces with ids of no vertex."""
+    def lost(self) -> Int64[Tensor, " k"]:
+        """Return the faces with ids of no vertex."""
         return faults.out_of_range(self.raw.faces, self.n)
 
     @cached_property
-    def repeated(self) -> Tensor:
-        """Faces in range with one vertex at two corners."""
+    def repeated(self) -> Int64[Tensor, " k"]:
+        """Return the faces in range with one vertex at two corners."""
         present = _others(self.lost, len(self.raw.faces))
         return present[faults.repeated_corners(self.raw.faces[present])]
 
     @cached_property
-    def proper(self) -> Tensor:
-        """Faces in range with three different corners."""
+    def proper(self) -> Int64[Tensor, " proper"]:
+        """Return the faces in range with three different corners."""
         return _others(torch.cat([self.lost, self.repeated]), len(self.raw.faces))
 
     @cached_property
-    def first(self) -> Tensor:
-        """Of each proper face, the place among them of the first with the same corners."""
+    def first(self) -> Int64[Tensor, " proper"]:
+        """Return, for each proper face, the place among them of the first with the same corners."""
         return faults.first_alike(self.raw.faces[self.proper], self.n)
 
     @cached_property
-    def duplicated(self) -> Tensor:
+    def duplicated(self) -> Int64[Tensor, " k"]:
+        """Return the proper faces that share their corners with another."""
         many = torch.bincount(self.first, minlength=len(self.first)) > 1
         return self.proper[many[self.first]]
 
     @cached_property
     def sound(self) -> Sound:
-        """The first of each set of proper faces with the same corners."""
+        """Return the first of each set of proper faces with the same corners."""
         every = torch.arange(len(self.first), device=self.first.device)
         ids = self.proper[self.first == every]
         return Sound(ids, self.raw.faces[ids], half_edges.edges_of(self.raw.faces[ids], self.n))
 
     @cached_property
-    def measured(self) -> Tensor:
-        """Proper faces whose corners all are somewhere."""
+    def measured(self) -> Int64[Tensor, " measured"]:
+        """Return the proper faces whose corners have finite coordinates."""
         return self.proper[self.raw.vertices[self.raw.faces[self.proper]].isfinite().all(-1).all(-1)]
 
     @cached_property
-    def flat(self) -> Tensor:
-        """Measured faces without area."""
+    def flat(self) -> Int64[Tensor, " k"]:
+        """Return the measured faces without area."""
         return self.measured[faults.without_area(self.raw.vertices, self.raw.faces[self.measured])]
 
     @cached_property
-    def out_of_scale(self) -> Tensor:
+    def out_of_scale(self) -> Int64[Tensor, " k"]:
+        """Return the measured faces whose area under- or overflows."""
         solid = self.measured[~torch.isin(self.measured, self.flat)]
         return solid[faults.out_of_scale(self.raw.vertices, self.raw.faces[solid])]
 
     @cached_property
-    def place(self) -> Tensor:
-        """The first vertex in the place of each."""
+    def place(self) -> Int64[Tensor, " n"]:
+        """Return the first vertex in the same place as each vertex."""
         return faults.first_in_place(self.raw.vertices)
 
     @cached_property
-    def doubled(self) -> Tensor:
-        """Vertices in the place of another."""
+    def doubled(self) -> Int64[Tensor, " k"]:
+        """Return the vertices in the same place as another."""
         return (torch.bincount(self.place, minlength=self.n)[self.place] > 1).nonzero()[:, 0]
 
     @cached_property
-    def soup(self) -> Tensor:
-        """Faces that share no edge, and would share one with one other face if vertices in one place were
-        one; where they are most.
+    def soup(self) -> Int64[Tensor, " k"]:
+        """Return the faces that share no edge, and would share one if vertices in one place were merged.
+
+        If these are less than half of the faces, return none.
         """
         ids, f, edges = self.sound
         lone = (edges.count[edges.edge].view(-1, 3) == 1).all(1)
@@ -109,13 +116,13 @@ class Examined:
         return ids[lone & joined] if 2 * int((lone & joined).sum()) > len(f) else ids[:0]
 
     @cached_property
-    def pinched(self) -> Tensor:
-        """Vertices where several fans of faces meet."""
+    def pinched(self) -> Int64[Tensor, " k"]:
+        """Return the vertices where several fans of faces meet."""
         return faults.pinched(self.sound.faces, half_edges.fans_of(self.sound.faces, self.sound.edges))
 
     @cached_property
-    def unwound(self) -> tuple[Tensor, Tensor]:
-        """Faces to flip, and faces of one-sided components."""
+    def unwound(self) -> tuple[Int64[Tensor, " k"], Int64[Tensor, " one_sided"]]:
+        """Return the faces to flip, and the faces of one-sided components."""
         ids, f, edges = self.sound
         sides = half_edges.sides_of(f, edges)
         if not sides.same.any():
@@ -124,8 +131,8 @@ class Examined:
         return ids[flips], ids[one_sided]
 
     @cached_property
-    def inside_out(self) -> Tensor:
-        """Faces of closed pieces with a negative volume, once neighbours are wound alike."""
+    def inside_out(self) -> Int64[Tensor, " k"]:
+        """Return the faces of closed pieces with a negative volume, once neighbours are wound alike."""
         ids, f, edges = self.sound
         flips = torch.isin(ids, self.unwound[0])
         f = torch.where(flips[:, None], f[:, [0, 2, 1]], f)
@@ -134,16 +141,17 @@ class Examined:
         ]
 
     @cached_property
-    def unreferenced(self) -> Tensor:
-        """Vertices at no corner of any face."""
+    def unreferenced(self) -> Int64[Tensor, " k"]:
+        """Return the vertices at no corner of any face."""
         corners = self.raw.faces.flatten()
         used = corners[(corners >= 0) & (corners < self.n)]
         return (torch.bincount(used, minlength=self.n) == 0).nonzero()[:, 0]
 
 
 class Kind(NamedTuple):
-    """What a defect is: `element` its ids count, `repair` mends it; fatal where it forbids a surface; `find`
-    gives its elements [k], None where there is no such defect.
+    """A kind of defect: its ids count `element`s, `repair` mends it, and a fatal one forbids a surface.
+
+    `find` returns its elements, or None where there is no such defect.
     """
 
     element: str
@@ -151,7 +159,7 @@ class Kind(NamedTuple):
     what: str
     repair: str | None
     remedy: str
-    find: Callable[[Examined], Tensor | None]
+    find: Callable[[Examined], Ids | None]
 
 
 KINDS = {
@@ -222,7 +230,7 @@ KINDS = {
     "scale": Kind(
         "face",
         True,
-        "so small or large that areas are no numbers",
+        "so small or large that areas under- or overflow",
         None,
         "give the coordinates in another unit of length",
         lambda e: _some(e.out_of_scale),
@@ -230,9 +238,9 @@ KINDS = {
     "soup": Kind(
         "face",
         True,
-        "share no edge with another face, and would if vertices in one place were one",
+        "share no edge with another face, and would if vertices in the same place were merged",
         "merge",
-        "makes vertices in one place one",
+        "merges vertices in the same place",
         lambda e: _some(e.soup),
     ),
     "duplicate_position": Kind(
@@ -240,7 +248,7 @@ KINDS = {
         False,
         "in the same place as another vertex, as along seams",
         "merge",
-        "makes them one, which closes the seams",
+        "merges them, which closes the seams",
         lambda e: _some(e.doubled),
     ),
     "nonmanifold_edge": Kind(
@@ -280,7 +288,7 @@ KINDS = {
         False,
         "on a surface with only one side, like a Möbius band",
         None,
-        "no flipping helps; such a surface has gauges in O(2), or cut it open",
+        "no flipping helps; use gauges in O(2), or cut the surface open",
         lambda e: _some(e.unwound[1]),
     ),
     "unreferenced": Kind(
@@ -292,26 +300,27 @@ KINDS = {
         lambda e: _some(e.unreferenced),
     ),
 }
-"""In the order in which they are looked for."""
+"""The kinds in the order of the search."""
 
 
 @dataclass(frozen=True, eq=False)
 class Defect:
-    """One kind of defect and its elements: ids [k], of edges their two ends [k, 2].
+    """One kind of defect and its elements: ids [k], or for edges the ids of both ends [k, 2].
 
-    `kind` is a key of KINDS, whose entry says the rest. Faces are triangles, polygons faces of the file.
+    `kind` is a key of KINDS. Faces are triangles; polygons are faces of the file.
     """
 
     kind: str
-    ids: Tensor
+    ids: Ids
 
     @property
     def about(self) -> Kind:
+        """Return the description of the kind."""
         return KINDS[self.kind]
 
     @property
     def what(self) -> str:
-        """A sentence that names the first eight."""
+        """Describe the defect and list its first eight elements."""
         about, k = self.about, len(self.ids)
         plural = {"vertex": "vertices"}.get(about.element, f"{about.element}s")
         count = f"{k} {about.element if k == 1 else plural}: " if k else ""
@@ -320,13 +329,13 @@ class Defect:
 
     @property
     def remedy(self) -> str:
-        """What mends it."""
+        """Say what mends it."""
         name = self.about.repair
         return f"repair '{name}' {self.about.remedy}" if name else self.about.remedy
 
 
 def find_defects(raw: RawMesh) -> list[Defect]:
-    """All defects that there are, in the order of KINDS.
+    """Return all defects of a mesh, in the order of KINDS.
 
     >>> from geocnn.geometry.io import raw_mesh
     >>> raw = raw_mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 1, 2], [2, 1, 0], [0, 1, 1]])
@@ -338,18 +347,19 @@ def find_defects(raw: RawMesh) -> list[Defect]:
 
 
 def fatal_defects(raw: RawMesh) -> list[Defect]:
-    """Those that forbid a surface: where there are none, `mesh` makes one."""
+    """Return the defects that forbid a surface: where there are none, `mesh` makes one."""
     e = Examined(raw)
     fatal = ((kind, about.find(e)) for kind, about in KINDS.items() if about.fatal)
     return [Defect(kind, ids) for kind, ids in fatal if ids is not None]
 
 
-def _some(ids: Tensor) -> Tensor | None:
+def _some(ids: Ids) -> Ids | None:
+    """Return the ids, or None where there are none."""
     return ids if len(ids) else None
 
 
-def _others(ids: Tensor, n: int) -> Tensor:
-    """Those of n that are not among ids."""
+def _others(ids: Int64[Tensor, " k"], n: int) -> Int64[Tensor, " others"]:
+    """Return the ids below n that are not among `ids`."""
     keep = torch.ones(n, dtype=torch.bool, device=ids.device)
     keep[ids] = False
     return keep.nonzero()[:, 0]

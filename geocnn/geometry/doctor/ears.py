@@ -1,19 +1,21 @@
-"""Polygons cut into triangles along diagonals inside them: ear after ear is cut off (Meisters 1975)."""
+"""Polygons are cut into triangles along diagonals inside them, one ear after another (Meisters 1975)."""
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.doctor import faults
 from geocnn.geometry.io import RawMesh
 
 
-def cut_by_ears(raw: RawMesh) -> Tensor:
-    """The corners [F, 3], numbered 3·triangle + place, of as many triangles as there are, polygon by polygon.
+def cut_by_ears(raw: RawMesh) -> Int64[Tensor, "f 3"]:
+    """Return the corners, numbered 3·triangle + place, of as many triangles as before, polygon by polygon.
 
-    In a RawMesh a polygon is the fan of its first corner, which leaves it where it is not convex. Each ear is
-    the best shaped corner whose triangle lies inside. Polygons with a corner nowhere stay fans.
+    In a RawMesh a polygon is the fan of its first corner, which leaves the polygon where it is not convex.
+    Each ear is the best shaped corner whose triangle lies inside. Polygons with a corner that is not finite
+    stay fans.
     """
     corner = torch.arange(3 * len(raw.faces)).view(-1, 3)
     pieces = torch.bincount(raw.face_map)
@@ -31,14 +33,14 @@ def cut_by_ears(raw: RawMesh) -> Tensor:
     return corner
 
 
-def _are_fans(faces: Tensor) -> Tensor:
-    """Whether triangles [P, t, 3] are the fans of their polygons' first corners."""
+def _are_fans(faces: Int64[Tensor, "polygons t 3"]) -> Bool[Tensor, " polygons"]:
+    """Return whether triangles are the fans of their polygons' first corners."""
     around = (faces[:, 1:, 1] == faces[:, :-1, 2]).all(1)
     return around & (faces[:, :, 0] == faces[:, :1, 0]).all(1)
 
 
-def _flat(points: Tensor) -> Tensor:
-    """Polygons [P, k, 3] in the plane across their mean normal, counter-clockwise there, [P, k, 2]."""
+def _flat(points: Float64[Tensor, "polygons k 3"]) -> Float64[Tensor, "polygons k 2"]:
+    """Project polygons onto the plane orthogonal to their mean normal, where they run counter-clockwise."""
     points = points - points[:, :1]
     points = points / points.abs().amax((1, 2), keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     normal = faults.unit(torch.linalg.cross(points, points.roll(-1, 1), dim=-1).sum(1))
@@ -48,22 +50,23 @@ def _flat(points: Tensor) -> Tensor:
     return torch.stack([(points * x[:, None]).sum(-1), (points * y[:, None]).sum(-1)], -1)
 
 
-def _ears(points: Tensor) -> Tensor:
-    """The places [P, k − 2, 3] in their polygons [P, k, 2] of the corners of the triangles."""
+def _ears(points: Float64[Tensor, "polygons k 2"]) -> Int64[Tensor, "polygons k-2 3"]:
+    """Return the corners of the triangles, as places in their polygons."""
     p, k, _ = points.shape
-    left, found = torch.arange(k).expand(p, k), []
+    left, ears = torch.arange(k).expand(p, k), []
     for size in range(k, 2, -1):
         best = _shape(points.gather(1, left[..., None].expand(-1, -1, 2))).argmax(1)[:, None]
         around = torch.cat([(best - 1) % size, best, (best + 1) % size], 1)
-        found.append(left.gather(1, around))
+        ears.append(left.gather(1, around))
         others = torch.arange(size - 1).expand(p, -1)
         left = left.gather(1, others + (others >= best))
-    return torch.stack(found, 1)
+    return torch.stack(ears, 1)
 
 
-def _shape(points: Tensor) -> Tensor:
-    """How well shaped the triangle at each corner of polygons [P, m, 2] is, [P, m]: twice its area over the
-    squares of its edges; less 1 where another corner lies in it.
+def _shape(points: Float64[Tensor, "polygons m 2"]) -> Float64[Tensor, "polygons m"]:
+    """Rate the shape of the triangle at each corner of polygons.
+
+    The rate is twice the area divided by the sum of the squared edges, minus 1 if another corner lies inside.
     """
     a, b, c = points.roll(1, 1), points, points.roll(-1, 1)
     squares = ((a - b).square() + (b - c).square() + (c - a).square()).sum(-1)
@@ -78,7 +81,9 @@ def _shape(points: Tensor) -> Tensor:
     return area / squares.clamp_min(torch.finfo(torch.float64).tiny) - 1.0 * inside
 
 
-def _area(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Twice the area, positive where a, b, c lie counter-clockwise."""
+def _area(
+    a: Float64[Tensor, "*#k 2"], b: Float64[Tensor, "*#k 2"], c: Float64[Tensor, "*#k 2"]
+) -> Float64[Tensor, "*k"]:
+    """Return twice the area, positive where a, b, c lie counter-clockwise."""
     u, w = b - a, c - a
     return u[..., 0] * w[..., 1] - u[..., 1] * w[..., 0]

@@ -1,17 +1,20 @@
-"""Which closed pieces of a surface are inside out."""
+"""Find the closed pieces of a surface that are inside out."""
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.core import half_edges
 
 
-def inside_out(points: Tensor, faces: Tensor, edges: half_edges.Edges) -> Tensor:
-    """Faces [k] of closed pieces, wound alike, whose volume is negative.
+def inside_out(
+    points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"], edges: half_edges.Edges
+) -> Int64[Tensor, " k"]:
+    """Return the ids of faces of closed pieces, wound alike, whose volume is negative.
 
-    A piece whose box lies in another closed piece's box may be a cavity, and is taken for one.
+    A piece whose box lies in another closed piece's box may be a cavity, so it is not among them.
     """
     sides = half_edges.sides_of(faces, edges)
     label = half_edges.components(len(faces), sides.h // 3, sides.g // 3)
@@ -31,7 +34,7 @@ def inside_out(points: Tensor, faces: Tensor, edges: half_edges.Edges) -> Tensor
     a, b, c = ((corners - low[piece][:, None]) / _size(low, high)[piece][:, None, None]).unbind(1)
     volume = torch.zeros(k, dtype=points.dtype, device=points.device)
     volume.scatter_add_(0, piece, (a * torch.linalg.cross(b, c, dim=-1)).sum(-1) / 6)
-    # of the box's longest side, cubed: rounding of the sum is below it
+    # relative to the cube of the box's longest side; the sum's rounding is below it
     turned = (closed & (volume < -1e-12)).nonzero()[:, 0]
     others = closed.nonzero()[:, 0]
     within = (low[turned][:, None] >= low[others]) & (high[turned][:, None] <= high[others])
@@ -40,5 +43,5 @@ def inside_out(points: Tensor, faces: Tensor, edges: half_edges.Edges) -> Tensor
     return torch.isin(piece, turned).nonzero()[:, 0]
 
 
-def _size(low: Tensor, high: Tensor) -> Tensor:
+def _size(low: Float64[Tensor, "pieces 3"], high: Float64[Tensor, "pieces 3"]) -> Float64[Tensor, " pieces"]:
     return (high - low).amax(1).clamp_min(torch.finfo(torch.float64).tiny)

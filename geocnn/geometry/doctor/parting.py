@@ -1,19 +1,28 @@
-"""Faces around one edge or vertex are parted where they are too many, so that each fan has its own vertex."""
+"""Where too many faces meet at an edge or vertex, they are parted so that each fan has its own vertex."""
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.core import half_edges
 from geocnn.geometry.doctor import faults
 
 CUT = 2
-"""After the two ways to pair the faces around an edge: not to join them at all."""
+"""0 and 1 are the two ways to pair the faces around an edge; this third way does not join them at all."""
+
+Pairs = tuple[Int64[Tensor, " h"], Int64[Tensor, " h"], Int64[Tensor, " h"]]
+"""The half-edges of crowded edges, in their order around each edge; their rank there; and a shift.
+
+The shift is 1 where the last pairs with the first in the better of the two ways, the one that parts solids.
+"""
 
 
-def parted(points: Tensor, faces: Tensor, edges: half_edges.Edges) -> Tensor:
-    """The fan of each corner [3F], where faces around an edge of more than two are joined in pairs.
+def parted(
+    points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"], edges: half_edges.Edges
+) -> Int64[Tensor, " 3*f"]:
+    """Return the fan of each corner, where the faces around an edge of more than two are joined in pairs.
 
     Around the edge they are paired with their neighbours, so that a solid that touches itself or another one
     stays closed. Where their number is odd, or no pairing parts them, they are not joined, and the surface is
@@ -31,10 +40,8 @@ def parted(points: Tensor, faces: Tensor, edges: half_edges.Edges) -> Tensor:
         way[crowded] += 1
 
 
-def _pairs(points: Tensor, faces: Tensor, edges: half_edges.Edges) -> tuple[Tensor, Tensor, Tensor]:
-    """The half-edges of edges of 4, 6 … faces in their order around each; each one's rank there, and 1 where
-    the last pairs with the first in the better of the two ways, which parts solids.
-    """
+def _pairs(points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"], edges: half_edges.Edges) -> Pairs:
+    """Order and pair the half-edges of edges with 4, 6 … faces."""
     at = ((edges.count > 2) & (edges.count % 2 == 0))[edges.edge].nonzero()[:, 0]
     edge, place = edges.edge[at], at % 3
     f = faces[at // 3]
@@ -53,15 +60,15 @@ def _pairs(points: Tensor, faces: Tensor, edges: half_edges.Edges) -> tuple[Tens
     begin = many.cumsum(0) - many
     rank = torch.arange(len(at), device=at.device) - begin[group]
     after = begin[group] + (rank + 1) % many[group]
-    # A face that runs ahead has the solid before it, one that runs back after it: the solid lies between.
+    # The solid lies before a face that runs ahead and after one that runs back: between the two.
     fits = torch.where(~ahead & ahead[after], 3, torch.where(ahead & ~ahead[after], 2, 0))
     score = torch.zeros(2 * len(many), dtype=torch.int64, device=at.device)
     score = score.scatter_add_(0, 2 * group + rank % 2, fits).view(-1, 2)
     return at, rank, (score[:, 1] > score[:, 0]).long()[group]
 
 
-def _joined(edges: half_edges.Edges, pairs: tuple[Tensor, Tensor, Tensor], way: Tensor) -> half_edges.Edges:
-    """Edges where each pair has an edge of its own."""
+def _joined(edges: half_edges.Edges, pairs: Pairs, way: Int64[Tensor, " e"]) -> half_edges.Edges:
+    """Return edges where each pair of faces has an edge of its own."""
     at, rank, shift = pairs
     edge = edges.edge[at]
     shift = (shift + way[edge]) % 2
@@ -75,8 +82,8 @@ def _joined(edges: half_edges.Edges, pairs: tuple[Tensor, Tensor, Tensor], way: 
     return half_edges.Edges(edges.ends, count, edge)
 
 
-def _still_crowded(edges: half_edges.Edges, fans: Tensor) -> Tensor:
-    """Edges more than two of whose faces are in one fan at both ends."""
+def _still_crowded(edges: half_edges.Edges, fans: Int64[Tensor, " h"]) -> Int64[Tensor, " k"]:
+    """Return the edges more than two of whose faces are in one fan at both ends."""
     h = torch.arange(len(fans), device=fans.device)
     after = half_edges.following(h)
     n = len(fans)

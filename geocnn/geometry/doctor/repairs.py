@@ -1,4 +1,4 @@
-"""Opt-in repair of a mesh: only what is named is done; a report says what became of every element."""
+"""A mesh is repaired only where a repair is named; a report says what became of every element."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -20,14 +21,14 @@ from geocnn.geometry.io.raw import Attributes
 
 
 class Step(NamedTuple):
-    """What one repair did: the mesh, where each vertex [N] and face [F] went (−1: dropped), the old vertex of
-    each new one, how many elements were concerned, a sentence, and the largest distance that a vertex moved.
+    """The result of one repair: the mesh, the new id of each vertex and face (−1: dropped), the old vertex of
+    each new one, the number of elements changed, a sentence, and the largest distance that a vertex moved.
     """
 
     mesh: RawMesh
-    vertex_map: Tensor
-    face_map: Tensor
-    source: Tensor
+    vertex_map: Int64[Tensor, " n"]
+    face_map: Int64[Tensor, " f"]
+    source: Int64[Tensor, " n_new"]
     count: int
     what: str
     moved: float = 0.0
@@ -35,21 +36,21 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RepairReport:
-    """What was changed. `changes`: name, count and sentence of each repair, in the order they were made.
+    """The changes of a mesh: the name, count and sentence of each repair, in the order of the repairs.
 
-    vertex_map [N_old] is the new id of each vertex, −1 where it was dropped, the first copy where it was
-    split; face_map [F_old] the same of triangles; vertex_source [N_new] the old vertex of each new one.
-    `moved`: no vertex went farther than this, in the mesh's unit of length.
+    vertex_map is the new id of each vertex, −1 where it was dropped, the first copy where it was split;
+    face_map is the same for triangles; vertex_source is the old vertex of each new one. No vertex moved
+    farther than `moved`, in the mesh's unit of length.
     """
 
     changes: list[tuple[str, int, str]]
-    vertex_map: Tensor
-    face_map: Tensor
-    vertex_source: Tensor
+    vertex_map: Int64[Tensor, " n_old"]
+    face_map: Int64[Tensor, " f_old"]
+    vertex_source: Int64[Tensor, " n_new"]
     moved: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers, strings and lists: what JSON holds."""
+        """Return the report as numbers, strings and lists, which JSON can hold."""
         return {
             "changes": [{"repair": name, "count": k, "what": what} for name, k, what in self.changes],
             "vertex_map": self.vertex_map.tolist(),
@@ -60,16 +61,16 @@ class RepairReport:
 
 
 def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, RepairReport]:
-    """The mesh with the named repairs made, each once, in the order of REPAIRS; attributes follow.
+    """Make the named repairs, each once, in the order of REPAIRS; return the mesh and a report.
 
     triangulate: cut polygons into triangles. range: drop faces of vertices that do not exist. nan: drop
-    vertices that are nowhere, with their faces. merge: make vertices of equal coordinates one, the first.
-    duplicates: keep the first of faces with the same corners. degenerate: drop faces with a vertex at two
-    corners; take out faces without area by collapsing edges without length and flipping long ones, so that
-    what is closed stays closed. split: give every fan of faces its own vertex, pairing the faces around an
-    edge of more than two. orient: flip faces, the fewer of each piece, or those that turn its inside in where
-    it is closed. unreferenced: drop vertices of no face. All of them make a surface of anything but one too
-    small or large for its areas to be numbers, and nothing.
+    vertices with NaN or infinity, and their faces. merge: merge vertices with equal coordinates into the
+    first. duplicates: keep the first of faces with the same corners. degenerate: drop faces with a vertex at
+    two corners; remove faces without area by collapsing edges without length and flipping long ones, so that
+    closed pieces stay closed. split: give every fan of faces its own vertex, pairing the faces around an edge
+    of more than two. orient: flip faces, the fewer of each piece, or those that make its normals point
+    outwards where it is closed. unreferenced: drop vertices of no face. Together they turn any mesh into a
+    valid surface, except meshes whose areas under- or overflow, and empty ones. Attributes follow.
 
     Raises GeometryError for a name that is not among them.
 
@@ -86,10 +87,10 @@ def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, RepairReport]
     changes: list[tuple[str, int, str]] = []
     vertex_map, face_map = torch.arange(len(raw.vertices)), torch.arange(len(raw.faces))
     source, moved = vertex_map, 0.0
-    for name, make in REPAIRS.items():
+    for name, change in REPAIRS.items():
         if name not in repairs:
             continue
-        step = make(raw)
+        step = change(raw)
         changes.append((name, step.count, step.what))
         vertex_map, face_map = _then(vertex_map, step.vertex_map), _then(face_map, step.face_map)
         source = source[step.source]
@@ -98,14 +99,14 @@ def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, RepairReport]
 
 
 class Plan(NamedTuple):
-    """The repairs that are needed, and the defects that forbid a surface all the same."""
+    """The repairs that are needed, and the defects that still forbid a surface after them."""
 
     repairs: list[str]
     left: list[Defect]
 
 
 def plan(raw: RawMesh) -> Plan:
-    """What makes a surface of a mesh, found by doing it: repairs bring forth defects that need others.
+    """Find the repairs that make a mesh a surface by trying: a repair may cause defects that need others.
 
     >>> from geocnn.geometry.io import raw_mesh
     >>> plan(raw_mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2, 3], [0, 1, 9]]))
@@ -137,23 +138,23 @@ def _range(raw: RawMesh) -> Step:
 
 
 def _nan(raw: RawMesh) -> Step:
-    nowhere = faults.not_finite(raw.vertices)
+    vertices = faults.not_finite(raw.vertices)
     bad = torch.zeros(len(raw.vertices), dtype=torch.bool)
-    bad[nowhere] = True
+    bad[vertices] = True
     present = ((raw.faces >= 0) & (raw.faces < len(bad))).nonzero(as_tuple=True)
     lost = torch.zeros(len(raw.faces), dtype=torch.bool)
     lost[present[0][bad[raw.faces[present]]]] = True
     faces = lost.nonzero()[:, 0]
-    what = f"dropped {len(nowhere)} vertices with NaN or infinity and {len(faces)} faces there"
-    return _without(raw, faces=faces, vertices=nowhere, what=what)
+    what = f"dropped {len(vertices)} vertices with NaN or infinity and {len(faces)} faces there"
+    return _without(raw, faces=faces, vertices=vertices, what=what)
 
 
 def _merge(raw: RawMesh) -> Step:
     first = faults.first_in_place(raw.vertices)
     mesh, vertex_map, source, torn = _united(raw, first)
-    gone = len(raw.vertices) - len(source)
-    what = f"made {gone} vertices one with another in the same place{torn}"
-    return Step(mesh, vertex_map, _all(raw), source, gone, what)
+    merged = len(raw.vertices) - len(source)
+    what = f"merged {merged} vertices with another in the same place{torn}"
+    return Step(mesh, vertex_map, _all(raw), source, merged, what)
 
 
 def _duplicates(raw: RawMesh) -> Step:
@@ -167,24 +168,24 @@ def _degenerate(raw: RawMesh) -> Step:
     corner = torch.arange(3 * len(raw.faces)).view(-1, 3)
     ids = e.proper
     work = degenerate.Faces(raw.vertices, raw.faces[ids], corner[ids], ids, ids)
-    work, went, done = degenerate.mend(work)
-    # faces of vertices that do not exist have their corners renamed, and are else left alone
+    work, first, done = degenerate.mend(work)
+    # faces of vertices that do not exist have their corners renamed, and are not changed otherwise
     faces, face = raw.faces.clone(), _all(raw)
     faces[work.slot], corner[work.slot], face[work.slot] = work.corners, work.corner, work.face
-    kept = torch.cat([e.lost, work.slot]).sort().values
-    mesh, vertex_map, source, torn = _united(replace(raw, vertices=work.points, faces=faces), went)
-    mesh = _taken(mesh, mesh.faces[kept], torch.arange(len(source)), face[kept], corner[kept])
-    mesh = replace(mesh, face_map=raw.face_map[kept])
+    slots = torch.cat([e.lost, work.slot]).sort().values
+    mesh, vertex_map, source, torn = _united(replace(raw, vertices=work.points, faces=faces), first)
+    mesh = _taken(mesh, mesh.faces[slots], torch.arange(len(source)), face[slots], corner[slots])
+    mesh = replace(mesh, face_map=raw.face_map[slots])
     finite = raw.vertices.isfinite().all(1)
-    far = faults.lengths(work.points[went] - raw.vertices)[finite]
-    moved = float(far.max()) if len(far) else 0.0
-    what = _told(len(e.repeated), len(e.flat), done, moved) + torn
+    distance = faults.lengths(work.points[first] - raw.vertices)[finite]
+    moved = float(distance.max()) if len(distance) else 0.0
+    what = _description(len(e.repeated), len(e.flat), done, moved) + torn
     count = len(e.flat) + len(e.repeated)
-    return Step(mesh, vertex_map, _kept_of(len(raw.faces), kept), source, count, what, moved)
+    return Step(mesh, vertex_map, _numbers(len(raw.faces), slots), source, count, what, moved)
 
 
-def _told(repeated: int, flat: int, done: dict[str, int], moved: float) -> str:
-    """What was done to faces with a vertex at two corners and to those without area."""
+def _description(repeated: int, flat: int, done: dict[str, int], moved: float) -> str:
+    """Describe what was done to faces with a vertex at two corners and to those without area."""
     what = f"dropped {repeated} faces with a vertex at two corners, mended {flat} without area"
     if not flat:
         return what
@@ -199,16 +200,16 @@ def _split(raw: RawMesh) -> Step:
     ids, f, edges = e.sound
     fans = parted(raw.vertices, f, edges)
     corner = f.flatten()
-    # the fan of the lowest corner keeps the vertex, the others get new ones behind the last
+    # the fan of the lowest corner keeps the vertex, the others get new ones after the last
     lowest = torch.full((n,), len(fans)).scatter_reduce_(0, corner, fans, "amin")
     others = fans.unique()
     others = others[lowest[corner[others]] != others]
     renamed = torch.full((len(fans),), -1)
     renamed[others] = n + torch.arange(len(others))
-    # ids of no vertex stay of no vertex
+    # ids of no vertex must not become ids of new ones
     faces = torch.where(raw.faces >= n, raw.faces + len(others), raw.faces)
     faces[ids] = torch.where(renamed[fans] >= 0, renamed[fans], corner).view(-1, 3)
-    # faces of the same corners go with the first of them
+    # faces with the same corners follow the first of them
     first = e.proper[e.first]
     place = (raw.faces[first][:, None, :] == raw.faces[e.proper][:, :, None]).long().argmax(-1)
     faces[e.proper] = faces[first].gather(1, place)
@@ -248,56 +249,72 @@ REPAIRS: dict[str, Callable[[RawMesh], Step]] = {
     "orient": _orient,
     "unreferenced": _unreferenced,
 }
-"""In the order they are made: welding before what it may leave without area, flipping last of all."""
+"""The repairs in their order: merging comes before degenerate, for it may leave faces without area."""
 
 
-def _without(raw: RawMesh, what: str, faces: Tensor | None = None, vertices: Tensor | None = None) -> Step:
-    """Less some faces and vertices [k] ids; the vertices are no corners of the other faces."""
-    kept_faces, face_map = _kept(len(raw.faces), faces)
-    kept, vertex_map = _kept(len(raw.vertices), vertices)
-    mesh = _taken(raw, _relabelled(raw.faces[kept_faces], vertex_map), kept, kept_faces)
-    count = len(raw.faces) - len(kept_faces) + len(raw.vertices) - len(kept)
-    return Step(mesh, vertex_map, face_map, kept, count, what)
+def _without(
+    raw: RawMesh,
+    what: str,
+    faces: Int64[Tensor, " k"] | None = None,
+    vertices: Int64[Tensor, " m"] | None = None,
+) -> Step:
+    """Drop some faces and vertices; the vertices are not corners of other faces."""
+    face, face_map = _rest(len(raw.faces), faces)
+    source, vertex_map = _rest(len(raw.vertices), vertices)
+    mesh = _taken(raw, _relabelled(raw.faces[face], vertex_map), source, face)
+    count = len(raw.faces) - len(face) + len(raw.vertices) - len(source)
+    return Step(mesh, vertex_map, face_map, source, count, what)
 
 
-def _kept(n: int, gone: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What stays of n elements, and the new number of each, −1 of those that go."""
+def _rest(
+    n: int, dropped: Int64[Tensor, " k"] | None
+) -> tuple[Int64[Tensor, " rest"], Int64[Tensor, " {n}"]]:
+    """Return which of n elements stay, and the new number of each, −1 for those that are dropped."""
     keep = torch.ones(n, dtype=torch.bool)
-    if gone is not None:
-        keep[gone] = False
+    if dropped is not None:
+        keep[dropped] = False
     return keep.nonzero()[:, 0], torch.where(keep, keep.cumsum(0) - 1, -1)
 
 
-def _relabelled(faces: Tensor, vertex_map: Tensor) -> Tensor:
-    """Corners by their vertices' new numbers; ids of no vertex stay of no vertex."""
+def _relabelled(faces: Int64[Tensor, "f 3"], vertex_map: Int64[Tensor, " n"]) -> Int64[Tensor, "f 3"]:
+    """Rename corners by the new numbers of their vertices; ids of no vertex become others of no vertex."""
     n, left = len(vertex_map), int(vertex_map.max()) + 1 if len(vertex_map) else 0
     present = (faces >= 0) & (faces < n)
     beyond = torch.where(faces < 0, faces, faces - n + left)
     return torch.where(present, vertex_map[torch.where(present, faces, 0)], beyond) if n else faces
 
 
-def _united(raw: RawMesh, first: Tensor) -> tuple[RawMesh, Tensor, Tensor, str]:
-    """Each vertex made one with `first` [N] of it: the mesh, where each went, the old vertex of each new one,
-    and at how many the attributes differed, as the end of a sentence.
+def _united(
+    raw: RawMesh, first: Int64[Tensor, " n"]
+) -> tuple[RawMesh, Int64[Tensor, " n"], Int64[Tensor, " n_new"], str]:
+    """Merge each vertex with its `first`.
+
+    Return the mesh, the new id of each vertex, the old vertex of each new one, and at how many vertices the
+    attributes differed, as the end of a sentence.
     """
     n = len(raw.vertices)
-    kept = first == torch.arange(n)
+    is_first = first == torch.arange(n)
     torn = np.zeros(n, dtype=bool)
     for values in raw.vertex_attributes.values():
         torn |= (values != values[first.numpy()]).any(tuple(range(1, values.ndim)))
-    said = (
+    message = (
         f"; of {int(torn.sum())} the attributes differed, the first vertex's are kept" if torn.any() else ""
     )
-    vertex_map = (kept.cumsum(0) - 1)[first]
-    source = kept.nonzero()[:, 0]
-    return _taken(raw, _relabelled(raw.faces, vertex_map), source), vertex_map, source, said
+    vertex_map = (is_first.cumsum(0) - 1)[first]
+    source = is_first.nonzero()[:, 0]
+    return _taken(raw, _relabelled(raw.faces, vertex_map), source), vertex_map, source, message
 
 
 def _taken(
-    raw: RawMesh, faces: Tensor, vertices: Tensor, face: Tensor | None = None, corner: Tensor | None = None
+    raw: RawMesh,
+    faces: Int64[Tensor, "f 3"],
+    vertices: Int64[Tensor, " n"],
+    face: Int64[Tensor, " f"] | None = None,
+    corner: Int64[Tensor, "f 3"] | None = None,
 ) -> RawMesh:
-    """New faces [F] on copies of old vertices, with the values of the old faces `face` [F] and of the old
-    corners `corner` [F, 3], numbered 3·face + place; of those in the same place where none are given.
+    """Return new faces on copies of old vertices, with attributes of the old ones.
+
+    `face` and `corner`, numbered 3·face + place, say which; by default the same face and corner.
     """
     face = torch.arange(len(raw.faces)) if face is None else face
     corner = 3 * face[:, None] + torch.arange(3) if corner is None else corner
@@ -317,21 +334,23 @@ def _taken(
     )
 
 
-def _every(raw: RawMesh) -> Tensor:
+def _every(raw: RawMesh) -> Int64[Tensor, " n"]:
+    """Return the ids of all vertices."""
     return torch.arange(len(raw.vertices))
 
 
-def _kept_of(n: int, kept: Tensor) -> Tensor:
-    """The new number of each of n elements of which those `kept` stay, −1 of the others."""
+def _numbers(n: int, stay: Int64[Tensor, " k"]) -> Int64[Tensor, " {n}"]:
+    """Return the new number of each of n elements of which some stay, −1 for the others."""
     number = torch.full((n,), -1)
-    number[kept] = torch.arange(len(kept))
+    number[stay] = torch.arange(len(stay))
     return number
 
 
-def _all(raw: RawMesh) -> Tensor:
+def _all(raw: RawMesh) -> Int64[Tensor, " f"]:
+    """Return the ids of all faces."""
     return torch.arange(len(raw.faces))
 
 
-def _then(before: Tensor, after: Tensor) -> Tensor:
-    """Where elements go that went `before` and then `after`; −1 stays."""
+def _then(before: Int64[Tensor, " n"], after: Int64[Tensor, " m"]) -> Int64[Tensor, " n"]:
+    """Compose two maps of ids; −1 stays −1."""
     return torch.where(before >= 0, after[before.clamp_min(0)], -1) if len(after) else before.clamp_max(-1)

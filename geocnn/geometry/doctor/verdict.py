@@ -1,4 +1,4 @@
-"""What is no surface is refused, by the doctor's verdict, with the repairs that mend it."""
+"""The verdict refuses a mesh that is not a surface, and names the repairs that mend it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int64, Real
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -20,10 +21,12 @@ from geocnn.geometry.io.raw import listed
 CUT = 'repair(raw_mesh(vertices, faces), ["triangulate"]) cuts polygons into triangles'
 
 
-def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
-    """Copies of vertices and faces that are known to form a 2-manifold, perhaps with boundary, wound alike.
+def check_triangles(
+    vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor
+) -> tuple[Float64[Tensor, "n 3"], Int64[Tensor, "f 3"]]:
+    """Return copies of vertices and faces, checked to form a surface: a 2-manifold, wound alike.
 
-    Several components, boundaries and isolated vertices are fine. A component with one side only, like a
+    Several components, boundaries and isolated vertices are allowed. A component with only one side, like a
     Möbius band, cannot be wound alike and may be wound in any way. Nothing is repaired.
 
     Args:
@@ -31,11 +34,11 @@ def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> 
         faces: [F, 3] whole numbers: the vertex ids of each triangle's corners.
 
     Returns:
-        vertices [N, 3] float64 and faces [F, 3] int64, detached, on the device of `vertices`.
+        Vertices and faces, detached, on the device of `vertices`.
 
     Raises:
-        GeometryError: wrong shape or type, or a defect that forbids a surface (those of `diagnose` that are
-            fatal). It names the elements and all repairs that are needed.
+        GeometryError: The shape or type is wrong, or a defect forbids a surface (one that `diagnose` calls
+            fatal). The message names the elements and all repairs that are needed.
 
     >>> square = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
     >>> check_triangles(square, [[0, 1, 2], [0, 2, 3]])[1].dtype
@@ -60,18 +63,20 @@ def check_triangles(vertices: ArrayLike | Tensor, faces: ArrayLike | Tensor) -> 
 
 
 def check_surface(raw: RawMesh, given: str = "raw", path: str | Path | None = None) -> None:
-    """Raises GeometryError for a mesh that is no surface, with all repairs that it needs: as a call on
-    `given`, what it is in the caller's words, and as a command where it is what the file `path` holds.
+    """Raise GeometryError for a mesh that is not a surface, with all repairs that it needs.
+
+    The message gives them as a call on `given`, the caller's expression for the mesh, and, where the mesh
+    comes from the file `path`, as a command.
     """
-    found = fatal_defects(raw)
-    if not found:
+    defects = fatal_defects(raw)
+    if not defects:
         return
-    what = found[0].what
-    if len(found) > 1:
-        what += f" (and {', '.join(defect.kind for defect in found[1:])})"
+    what = defects[0].what
+    if len(defects) > 1:
+        what += f" (and {', '.join(defect.kind for defect in defects[1:])})"
     if path is not None:
         what = f"{path}: {what}"
-    # repairs are made where files are read, on the CPU
+    # repairs work on the CPU, as readers do
     here = RawMesh(raw.vertices.cpu(), raw.faces.cpu(), raw.face_map.cpu(), raw.skipped.cpu())
     repairs, left = plan(here)
     if left:
@@ -84,7 +89,7 @@ def check_surface(raw: RawMesh, given: str = "raw", path: str | Path | None = No
 
 
 def mending(path: str | Path, repairs: Sequence[str]) -> str:
-    """The command that mends a file.
+    """Return the command that mends a file.
 
     >>> mending("scans/hand.obj", ["split", "orient"])
     'geocnn inspect scans/hand.obj --repair scans/hand.mended.ply --fix split --fix orient'
@@ -94,29 +99,29 @@ def mending(path: str | Path, repairs: Sequence[str]) -> str:
     return shlex.join([*words, *(word for name in repairs for word in ("--fix", name))])
 
 
-def _numbers(values: ArrayLike | Tensor, name: str, expected: str) -> Tensor:
-    """A detached copy as a tensor of real numbers."""
+def _numbers(values: ArrayLike | Tensor, name: str, expected: str) -> Real[Tensor, "*shape"]:
+    """Return a detached copy as a tensor of real numbers."""
     if isinstance(values, Tensor):
         if values.is_complex() or values.dtype == torch.bool or values.layout != torch.strided:
             raise GeometryError(f"{name} must be {expected}, got a tensor of {values.dtype}, {values.layout}")
         return values.detach().clone()
     try:
         array = np.array(values)
-    except (ValueError, TypeError) as ragged:  # of different lengths
+    except (ValueError, TypeError) as error:
         raise GeometryError(
             f"{name} must be {expected}; got rows of different lengths, or no numbers"
             + (f"; {CUT}" if name == "faces" else "")
-        ) from ragged
+        ) from error
     if array.dtype.kind not in "iuf":
         raise GeometryError(f"{name} must be {expected}, got {array.dtype} of shape {list(array.shape)}")
     return torch.from_numpy(array.astype(np.float64 if array.dtype.kind == "f" else np.int64))
 
 
-def _whole(f: Tensor) -> Tensor:
+def _whole(f: Real[Tensor, "f 3"]) -> Int64[Tensor, "f 3"]:
     if f.is_floating_point():
         broken = ((f != f.round()) | ~f.isfinite()).any(1)
         if broken.any():
             raise GeometryError(
-                f"faces with vertex ids that are no whole numbers: {listed(broken)}; give integers"
+                f"faces have vertex ids that are not whole numbers: {listed(broken)}; give integers"
             )
     return f.to(torch.int64)

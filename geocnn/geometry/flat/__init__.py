@@ -1,1 +1,1 @@
-"""Flat surfaces in closed form: quotients of rectangles, and cones."""
+"""Flat surfaces have closed forms: quotients of rectangles, and cones."""

@@ -1,9 +1,9 @@
-"""Flat cones: a sector of the plane whose two sides are glued; all of the curvature is in the apex.
+"""A flat cone is a sector of the plane whose two sides are glued; all of its curvature is in the apex.
 
-In polar coordinates (r, φ) a cone of total angle α is the sector 0 ≤ φ < α, which beyond 2π overlaps itself.
+In polar coordinates (r, φ) a cone of total angle α is the sector 0 ≤ φ < α, which overlaps itself beyond 2π.
 Its points lie on rings of radius (i + ½) · step, about one step apart. Frames are e₁ = ∂_x, e₂ = ∂_y of the
 sector's plane, the anchor is e₁: they jump on the cut φ = 0, by the rotation α, and nowhere else. So
-transporters are multiples of α: a cyclic group where α is a fraction of 2π.
+transporters are rotations by multiples of α, a cyclic group where α is a fraction of 2π.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -21,26 +22,26 @@ from geocnn.geometry.core.surface import Surface
 from geocnn.groups.planar import Element, act, compose, inverse, smallest_group
 
 AT_APEX = 1e-12
-"""A geodesic that passes the apex by this share of its start's distance goes through it, within rounding."""
+"""A geodesic hits the apex, within rounding, if it passes it at this fraction of its start's distance."""
 
 
 class _Polar(NamedTuple):
-    """Places on the cone: r and phi [K]; phi in [0, α), or anywhere where the cone is unrolled."""
+    """Places on the cone; phi lies in [0, α), or anywhere where the cone is unrolled."""
 
-    r: Tensor
-    phi: Tensor
+    r: Float64[Tensor, " k"]
+    phi: Float64[Tensor, " k"]
 
     @property
-    def place(self) -> Tensor:
-        """In the sector's plane, complex."""
+    def place(self) -> Complex128[Tensor, " k"]:
+        """Return the places as complex numbers in the sector's plane."""
         return torch.polar(self.r, self.phi)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cone(Surface):
-    """The cone of total angle `angle` (radians), `rings` rings of width `step` around the apex, then an edge.
+    """The cone of total angle `angle` (radians), with `rings` rings of width `step` from the apex to an edge.
 
-    Points are those of a cone in space, [N, 3], up to a full turn. Wider ones have no room there: their
+    Up to a full turn, points are those of a cone in space, [N, 3]. Space has no room for wider ones: their
     circle winds around a second one, [N, 4].
     """
 
@@ -48,57 +49,61 @@ class Cone(Surface):
     rings: int
     step: float
 
-    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
+    def _exp(self, base: Placed, vectors: Float64[Tensor, "k 2"], reflect: bool = False) -> Exp:
         start, v = self._polar(base.points), _in_axes(base, vectors)
         portion, inside, at_apex = self._until_edge(start.place, v)
         place = start.place + portion * v
-        # straight on, one turns by less than a half around the apex
+        # seen from the apex, a straight segment turns by less than half a turn
         turned = torch.where(at_apex, 0.0, torch.angle(place * start.place.conj()))
         end = _Polar(torch.where(at_apex, 0.0, place.abs()), start.phi + turned)
         travelled, mirrored = portion * v.abs(), None
         if reflect:
-            on = ~inside & ~at_apex
+            at_rim = ~inside & ~at_apex
             there, further, (turn, odd) = self._reflected(end, v, (1 - portion) * v.abs())
-            end = _Polar(torch.where(on, there.r, end.r), torch.where(on, there.phi, end.phi))
-            travelled = travelled + torch.where(on, further, 0.0)
-            inside = inside | (on & (there.r > 0))
-            mirrored = torch.where(on, turn, 0.0)[:, None], (on & odd)[:, None]
+            end = _Polar(torch.where(at_rim, there.r, end.r), torch.where(at_rim, there.phi, end.phi))
+            travelled = travelled + torch.where(at_rim, further, 0.0)
+            inside = inside | (at_rim & (there.r > 0))
+            mirrored = torch.where(at_rim, turn, 0.0)[:, None], (at_rim & odd)[:, None]
         source, weight, angle = self._read(end)
-        angle, flip = _seen(base, self.placed.take(source), angle, mirrored)
+        angle, flip = _in_gauge(base, self.placed.take(source), angle, mirrored)
         points, _ = embed(end.r, end.phi, self.angle)
         return Exp(points, source, weight, angle, flip, inside, travelled)
 
     def _reflected(
-        self, rim: _Polar, v: Tensor, left: Tensor
-    ) -> tuple[_Polar, Tensor, tuple[Tensor, Tensor]]:
-        """Where rays that reach the rim at `rim` along v end after a further way `left`, mirrored in it: all
-        chords are as long and turn as far. The end, what is gone of the way, which ends in the apex where a
-        chord meets it, and the element from the end's directions to those at the start; all [K].
+        self, rim: _Polar, v: Complex128[Tensor, " k"], left: Float64[Tensor, " k"]
+    ) -> tuple[_Polar, Float64[Tensor, " k"], tuple[Float64[Tensor, " k"], Bool[Tensor, " k"]]]:
+        """Follow rays that reach the rim at `rim` along v for a further distance `left`, mirrored in the rim.
+
+        All chords have the same length and turn by the same angle. Return the end, the distance covered (a
+        ray stops where it hits the apex), and the element from directions at the end to those at the start.
         """
         outward = torch.polar(torch.ones_like(rim.phi), rim.phi)
         u = v / v.abs().clamp_min(1e-300)
-        # how steeply it meets the rim, and into what it is mirrored there
+        # the cosine of the angle to the rim's normal, and the direction after the reflection
         steep, leaves = (outward.conj() * u).real.clamp_min(1e-9), -outward.square() * u.conj()
         through_apex = (outward.conj() * u).imag.abs() <= AT_APEX
         chord = 2 * rim.r * steep
-        gone = torch.where(through_apex, left.minimum(rim.r), left)
-        chords = torch.where(through_apex, 0.0, (gone / chord).floor())
+        covered = torch.where(through_apex, left.minimum(rim.r), left)
+        chords = torch.where(through_apex, 0.0, (covered / chord).floor())
         around = torch.angle((outward * rim.r + chord * leaves) * outward.conj())
-        last = rim.r + (gone - chords * chord) * leaves * outward.conj()
+        last = rim.r + (covered - chords * chord) * leaves * outward.conj()
         at_apex = through_apex & (left >= rim.r)
         turned = chords * around + torch.where(at_apex, 0.0, torch.angle(last))
         end = _Polar(torch.where(at_apex, 0.0, last.abs()), rim.phi + turned)
-        # of the directions along the ray, at the start and at the end
+        # the directions of the ray at its start and at its end
         first, ahead, flip = torch.angle(u), torch.angle(leaves) + chords * around, chords % 2 == 0
-        return end, gone, (torch.where(flip, first + ahead, first - ahead), flip)
+        return end, covered, (torch.where(flip, first + ahead, first - ahead), flip)
 
-    def _polar(self, points: Tensor) -> _Polar:
+    def _polar(self, points: Float64[Tensor, "*k d"]) -> _Polar:
         around = torch.atan2(points[..., 1], points[..., 0]).remainder(2 * math.pi)
         return _Polar(points.norm(dim=-1), around * (self.angle / (2 * math.pi)))
 
-    def _until_edge(self, p: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The portion of each segment p + t v, t in [0, 1], before the rim or the apex; whether that is all
-        of it; whether it was the apex.
+    def _until_edge(
+        self, p: Complex128[Tensor, " k"], v: Complex128[Tensor, " k"]
+    ) -> tuple[Float64[Tensor, " k"], Bool[Tensor, " k"], Bool[Tensor, " k"]]:
+        """Return the portion of each segment p + t v, t in [0, 1], before the rim or the apex.
+
+        Also return whether the whole segment lies before them, and whether it hits the apex.
         """
         size2, radius = v.abs().square().clamp_min(1e-300), self.rings * self.step
         along, across = (p.conj() * v).real, (p.conj() * v).imag
@@ -110,10 +115,12 @@ class Cone(Surface):
         portion = torch.where(at_apex, foot, rim).clamp(max=1)
         return portion, ~at_apex & (rim >= 1), at_apex
 
-    def _read(self, at: _Polar) -> tuple[Tensor, Tensor, Tensor]:
-        """(source, weight, angle between axes) [K, 4] of places: linear between two rings and along each.
+    def _read(
+        self, at: _Polar
+    ) -> tuple[Int64[Tensor, "k 4"], Float64[Tensor, "k 4"], Float64[Tensor, "k 4"]]:
+        """Return (source, weight, angle between axes) of places: linear between two rings and along each.
 
-        Within half a step of the apex, and of the rim, along the nearest ring alone.
+        Within half a step of the apex, and of the rim, only the nearest ring is read.
         """
         counts = ring_counts(self.angle, self.rings).to(at.r.device)
         first = counts.cumsum(0) - counts
@@ -133,22 +140,28 @@ class Cone(Surface):
         p, q = self._polar(base.points), self._polar(target.points)
         turns = -((q.phi - p.phi) / self.angle).round()
         apart = q.phi - p.phi + turns * self.angle
-        # from half a turn on the shortest way leads through the apex
+        # beyond half a turn the shortest path leads through the apex
         reached = apart.abs() < math.pi * (1 - AT_APEX)
         return self._along(base, target, p, _Polar(q.r, p.phi + apart), turns, reached)
 
     def _along(
-        self, base: Placed, target: Placed, p: _Polar, q: _Polar, turns: Tensor, reached: Tensor
+        self,
+        base: Placed,
+        target: Placed,
+        p: _Polar,
+        q: _Polar,
+        turns: Float64[Tensor, " k"],
+        reached: Bool[Tensor, " k"],
     ) -> Log:
-        """The log of targets unrolled to q, `turns` times around from their places."""
+        """Return the log of targets unrolled to q, `turns` times around the apex from their places."""
         v = torch.where(reached, q.place - p.place, 0.0)
-        angle, flip = _seen(
+        angle, flip = _in_gauge(
             base, target.take(torch.arange(len(v), device=v.device)[:, None]), (turns * self.angle)[:, None]
         )
         return Log(_in_frames(base, v), angle[:, 0], None if flip is None else flip[:, 0], reached)
 
     def _disc(self, base: Placed, radius: float) -> Disc:
-        """Around the apex a point may be met on several ways, as exp meets it: each is a pair."""
+        """Pair base with the points of each disc; around the apex several geodesics to a point make pairs."""
         q, most = self._polar(self.points), math.floor(math.pi / self.angle) + 1
         turns = torch.arange(-most, most + 1, device=base.points.device, dtype=torch.float64)
         unrolled = q.phi[:, None] + turns * self.angle
@@ -158,8 +171,8 @@ class Cone(Surface):
             p = self._polar(block)
             apart = unrolled - p.phi[:, None, None]
             gap = torch.polar(q.r, apart.movedim(-1, 0)).movedim(0, -1) - p.r[:, None, None]
-            seen = apart.abs() < math.pi * (1 - AT_APEX)
-            target, source, turn = (seen & (gap.abs() <= radius * (1 + 1e-12))).nonzero(as_tuple=True)
+            visible = apart.abs() < math.pi * (1 - AT_APEX)
+            target, source, turn = (visible & (gap.abs() <= radius * (1 + 1e-12))).nonzero(as_tuple=True)
             pairs.append((target + k, source, turns[turn]))
         target, source, turn = (torch.cat(p) for p in zip(*pairs, strict=True))
         at, there = base.take(target), _Polar(q.r[source], q.phi[source] + turn * self.angle)
@@ -167,7 +180,7 @@ class Cone(Surface):
         log = self._along(at, self.placed.take(source), self._polar(at.points), there, turn, reached)
         return Disc(target, source, log, torch.ones_like(turn))
 
-    def _curvature(self) -> Tensor:
+    def _curvature(self) -> Float64[Tensor, " n"]:
         return torch.zeros_like(self.areas)
 
     def is_same_as(self, other: Surface) -> bool:
@@ -182,28 +195,31 @@ class Cone(Surface):
         return _cone(self.angle, self.rings // 2, 2 * self.step)
 
 
-def _in_axes(base: Placed, vectors: Tensor) -> Tensor:
-    """Components [K, 2] in the frames as complex ones [K] in the axes."""
+def _in_axes(base: Placed, vectors: Float64[Tensor, "k 2"]) -> Complex128[Tensor, " k"]:
+    """Convert components in the frames to complex components in the axes."""
     return act(inverse((base.anchor, base.flipped)), torch.view_as_complex(vectors.contiguous()))
 
 
-def _in_frames(base: Placed, z: Tensor) -> Tensor:
-    """Complex components [K] in the axes as components [K, 2] in the frames."""
+def _in_frames(base: Placed, z: Complex128[Tensor, " k"]) -> Float64[Tensor, "k 2"]:
+    """Convert complex components in the axes to components in the frames."""
     return torch.view_as_real(act((base.anchor, base.flipped), z))
 
 
-def _seen(base: Placed, other: Placed, angle: Tensor, mirrored: Element | None = None) -> Element:
-    """Transporters [K, S] between axes, `mirrored` [K, 1] after that, as those from the frames of `other`
-    [K, S] to the base's [K].
+def _in_gauge(
+    base: Placed, other: Placed, angle: Float64[Tensor, "k s"], mirrored: Element | None = None
+) -> Element:
+    """Convert transporters between axes to those from the frames of `other` [K, S] to the base's [K].
+
+    `mirrored` [K, 1] is applied after the transporters.
     """
     at = base.anchor[:, None], None if base.flipped is None else base.flipped[:, None]
     at = at if mirrored is None else compose(at, mirrored)
-    seen, flip = compose(at, compose((angle, None), inverse((other.anchor, other.flipped))))
-    return seen, None if flip is None else flip.expand_as(seen)
+    turn, flip = compose(at, compose((angle, None), inverse((other.anchor, other.flipped))))
+    return turn, None if flip is None else flip.expand_as(turn)
 
 
-def ring_counts(angle: float, rings: int) -> Tensor:
-    """The number of points on each ring [rings]: one a step, at least three.
+def ring_counts(angle: float, rings: int) -> Int64[Tensor, " {rings}"]:
+    """Return the number of points on each ring: one per step along it, at least three.
 
     >>> ring_counts(math.pi, 3).tolist()
     [3, 5, 8]
@@ -212,12 +228,14 @@ def ring_counts(angle: float, rings: int) -> Tensor:
     return (angle * middle).round().clamp_min(3).to(torch.int64)
 
 
-def embed(r: Tensor, phi: Tensor, angle: float) -> tuple[Tensor, Tensor]:
-    """Points [K, d] of the embedded cone of that total angle and its frames [K, 2, d] there, isometric to the
-    sector's (∂_x, ∂_y).
+def embed(
+    r: Float64[Tensor, " k"], phi: Float64[Tensor, " k"], angle: float
+) -> tuple[Float64[Tensor, "k d"], Float64[Tensor, "k 2 d"]]:
+    """Return points of the embedded cone of that total angle, and the frames there.
 
-    With k = α/2π and ψ = φ/k: r (k cos ψ, k sin ψ, −√(1 − k²)) up to a full turn; beyond, with an integer m >
-    k, r (a cos ψ, a sin ψ, b cos mψ, b sin mψ), where a² + b² = 1 and a² + m² b² = k².
+    The embedding is isometric; frames are the images of the sector's (∂_x, ∂_y). With k = α/2π and ψ = φ/k a
+    point is r (k cos ψ, k sin ψ, −√(1 − k²)) up to a full turn. Beyond, with an integer m > k, it is
+    r (a cos ψ, a sin ψ, b cos mψ, b sin mψ), where a² + b² = 1 and a² + m² b² = k².
     """
     k = angle / (2 * math.pi)
     psi = phi / k
@@ -256,11 +274,11 @@ def _cone(angle: float, rings: int, step: float) -> Cone:
 
 
 def cone(angle: float, rings: int) -> Cone:
-    """The flat cone of total angle `angle` (radians), `rings` unit cells from the apex to its edge.
+    """Return the flat cone of total angle `angle` (radians), with `rings` unit cells from apex to edge.
 
-    Less than 2π is a cone as of paper; more, a saddle with creases in all directions. The apex is no point: a
-    geodesic that meets it stops there. Two points whose shortest way leads through it are not reached by log.
-    Its group is cyclic(N / gcd(k, N)) for angle = 2πk/N with that order at most 360, SO(2) for any other.
+    Below 2π it can be folded from paper; beyond, it is a saddle with creases in all directions. The apex is
+    not one of its points: a geodesic that hits it stops there, and log does not reach points behind it. The
+    group is cyclic(N / gcd(k, N)) for angle = 2πk/N with that order at most 360, SO(2) for any other angle.
 
     Raises GeometryError unless the angle lies between 0.01 and 100, and rings is a positive integer.
 

@@ -1,11 +1,11 @@
-"""Flat surfaces on a regular grid: a rectangle of the plane, opposite sides glued, glued mirrored, or open.
+"""Flat surfaces on a regular grid are rectangles whose opposite sides are open, glued, or glued mirrored.
 
 sides x    sides y    surface
-open       open       plane           Point (row i, column j) of shape (h, w) is number i·w + j, at x = j,
-glued      open       cylinder        y = i (a coarser level: centres of its larger cells). A cell reaches
-mirrored   open       Möbius strip    half a step around its point. Frames are e₁ = ∂_x, e₂ = ∂_y; the
-glued      glued      torus           anchor is e₁. Mirrored sides are glued so that (x + width, y) is
-mirrored   glued      Klein bottle    (x, height − 1 − y): to pass them turns ∂_y into −∂_y.
+open       open       plane           Point (row i, column j) of shape (h, w) has the id i·w + j and lies at
+glued      open       cylinder        x = j, y = i (on a coarser level at the centre of its larger cell). A
+mirrored   open       Möbius strip    cell extends half a step around its point. Frames are e₁ = ∂_x,
+glued      glued      torus           e₂ = ∂_y; the anchor is e₁. Mirrored sides identify (x + width, y) with
+mirrored   glued      Klein bottle    (x, height − 1 − y): crossing them turns ∂_y into −∂_y.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -27,8 +28,8 @@ from geocnn.groups.planar import REFLECTION, TRIVIAL, Element, compose
 class Flat(Surface):
     """A rectangle of shape[0] × shape[1] square cells of side `step`.
 
-    `glued`: whether its two sides x = const are one, and its two sides y = const; `mirrored`: whether the
-    former are glued with y turned round. Sides that are not glued are edges.
+    `glued` says whether its two sides x = const are one, and whether its two sides y = const are; `mirrored`
+    says whether the former are glued with y reversed. Sides that are not glued are edges.
     """
 
     shape: tuple[int, int]
@@ -37,11 +38,11 @@ class Flat(Surface):
     mirrored: bool
 
     @property
-    def _size(self) -> Tensor:
-        """Width and height."""
+    def _size(self) -> Float64[Tensor, " 2"]:
+        """Return width and height."""
         return self.points.new_tensor([self.shape[1], self.shape[0]]) * self.step
 
-    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
+    def _exp(self, base: Placed, vectors: Float64[Tensor, "k 2"], reflect: bool = False) -> Exp:
         v = (vectors[..., None] * base.frames).sum(1)
         if reflect:
             portion, inside = torch.ones_like(v[:, 0]), torch.ones_like(v[:, 0], dtype=torch.bool)
@@ -54,19 +55,23 @@ class Flat(Surface):
         folded, _ = self._folded(end + 0.5, self._size, reflect)
         return Exp(folded - 0.5, source, weight, angle, flip, inside, length)
 
-    def _until_edge(self, p: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The portion of each segment p + t v, t in [0, 1], before an edge, and whether that is all of it."""
+    def _until_edge(
+        self, p: Float64[Tensor, "k 2"], v: Float64[Tensor, "k 2"]
+    ) -> tuple[Float64[Tensor, " k"], Bool[Tensor, " k"]]:
+        """Return the portion of each segment p + t v, t in [0, 1], before an edge, and whether it is all."""
         room = torch.where(v > 0, self._size - 0.5 - p, p + 0.5)
         room = torch.where(torch.tensor(self.glued, device=p.device), torch.inf, room)
         # a segment that ends on the edge within rounding has not left it
         portion = (room / v.abs().clamp_min(1e-300)).amin(-1) * (1 + 1e-12)
         return portion.clamp(max=1), portion >= 1
 
-    def _folded(self, places: Tensor, size: Tensor, reflect: bool) -> tuple[Tensor, Tensor | None]:
-        """Places [..., 2] of the unrolled plane, counted from the rectangle's corner, in a rectangle of that
-        size; and the signs [..., 2] that vectors get on the way, None where no surface like this has any.
+    def _folded(
+        self, places: Float64[Tensor, "*k 2"], size: Float64[Tensor, " 2"], reflect: bool
+    ) -> tuple[Float64[Tensor, "*k 2"], Float64[Tensor, "*k 2"] | None]:
+        """Map places of the unrolled plane, from the rectangle's corner on, into a rectangle of that size.
 
-        Sides that reflect are passed into the rectangle's mirror image; those that stop are not passed.
+        Also return the signs that vectors get on the way, or None where this surface changes none. Reflecting
+        sides lead into the rectangle's mirror image; places beyond sides that stop do not move.
         """
         turns = (places / size).floor()
         glued = torch.tensor(self.glued, device=places.device)
@@ -78,10 +83,13 @@ class Flat(Surface):
         there = torch.where(mirrored, size - there, there)
         return there, 1 - 2 * mirrored.to(places) if self.mirrored or reflect else None
 
-    def _bilinear(self, points: Tensor, reflect: bool = False) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The four cells around points [K, 2] of the unrolled plane, their weights, [K, 4] each, and the
-        signs [K, 4, 2] of vectors on the way there. Beyond an edge that stops there is no cell, and the
-        weight is zero; beyond one that reflects lie the mirror images.
+    def _bilinear(
+        self, points: Float64[Tensor, "k 2"], reflect: bool = False
+    ) -> tuple[Int64[Tensor, "k 4"], Float64[Tensor, "k 4"], Float64[Tensor, "k 4 2"] | None]:
+        """Return the four cells around points of the unrolled plane, their weights, and the signs of vectors.
+
+        There is no cell beyond an edge that stops, so its weight is zero; beyond an edge that reflects lie
+        mirror images.
         """
         h, w = self.shape
         cell = (points + 0.5) / self.step - 0.5
@@ -94,9 +102,10 @@ class Flat(Surface):
         weight = weight * ((column >= 0) & (column < w) & (row >= 0) & (row < h))
         return row.clamp(0, h - 1) * w + column.clamp(0, w - 1), weight, mirror
 
-    def _turn(self, base: Placed, other: Placed, mirror: Tensor | None) -> Element:
-        """(angle, flip) [K, S] from the gauge of `other` [K, S] to that of the base [K], the vectors' signs
-        changed by `mirror` [K, S, 2] on the way; none else turns.
+    def _turn(self, base: Placed, other: Placed, mirror: Float64[Tensor, "k s 2"] | None) -> Element:
+        """Return (angle, flip) [K, S] from the gauge of `other` [K, S] to that of the base [K].
+
+        `mirror` are the signs that vectors get on the way; nothing else turns them.
         """
         e1, flips = other.frames[..., 0, :], [x for x in (other.flipped,) if x is not None]
         if base.flipped is not None:
@@ -122,12 +131,15 @@ class Flat(Surface):
         reached = torch.ones(len(v), dtype=torch.bool, device=v.device)
         return Log(vectors, angle[:, 0], None if flip is None else flip[:, 0], reached)
 
-    def _difference(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        """The shortest ways [..., 2] from p to q and how often each passes the sides x. Of two ways as short
-        as each other it is the one to smaller x, then y, at every point.
+    def _difference(
+        self, p: Float64[Tensor, "*k 2"], q: Float64[Tensor, "*n 2"]
+    ) -> tuple[Float64[Tensor, "*kn 2"], Int64[Tensor, "*kn"]]:
+        """Return the shortest vectors from p to q and how often each crosses the sides x.
+
+        Of two equally short vectors it is everywhere the one to smaller x, then to smaller y.
         """
         size = self._size
-        found = []
+        candidates = []
         for turns in (-1, 0, 1) if self.glued[0] else (0,):
             x, y = q.unbind(-1)
             if self.mirrored and turns % 2:
@@ -136,19 +148,19 @@ class Flat(Surface):
             if self.glued[1]:
                 # into [−½, ½) of the height
                 dy = dy - (dy / size[1] + 0.5).floor() * size[1]
-            found.append(torch.stack([dx, dy], -1))
-        ways = torch.stack(found)
-        length = ways.norm(dim=-1)
+            candidates.append(torch.stack([dx, dy], -1))
+        vectors = torch.stack(candidates)
+        length = vectors.norm(dim=-1)
         first = (length <= length.amin(0) * (1 + 1e-12)).long().argmax(0)
-        chosen = ways.gather(0, first[None, ..., None].expand(1, *ways.shape[1:]))[0]
-        return chosen, first - len(found) // 2
+        shortest = vectors.gather(0, first[None, ..., None].expand(1, *vectors.shape[1:]))[0]
+        return shortest, first - len(candidates) // 2
 
     def _disc(self, base: Placed, radius: float) -> Disc:
         around = [float(s) for s, glued in zip(self._size, self.glued, strict=True) if glued]
         if around and 2 * radius > min(around):
             raise GeometryError(
-                f"a log disc of radius {radius} meets itself on a surface that closes after {min(around):g}; "
-                f"use kind='exp' or a radius up to {min(around) / 2:g}"
+                f"a log disc of radius {radius} overlaps itself on a surface that closes after "
+                f"{min(around):g}; use kind='exp' or a radius up to {min(around) / 2:g}"
             )
         pairs = []
         for k, block in blocks(base.points, 1024):
@@ -160,22 +172,23 @@ class Flat(Surface):
         return Disc(target, source, log, torch.ones_like(log.angle))
 
     def connection(self) -> Connection:
-        """The cells to the right and below, found by exp, so that both ways to one neighbour count across a
-        seam.
+        """Connect each cell with those to the right and below, which exp finds.
+
+        So a neighbour that is reached in two directions, across a seam, has two edges.
         """
-        way = torch.arange(2, device=self.points.device).repeat_interleave(self.n_points)
+        quarter = torch.arange(2, device=self.points.device).repeat_interleave(self.n_points)
         tail = torch.arange(self.n_points, device=self.points.device).repeat(2)
         base = self.placed.take(tail)
-        angle, _ = compose((base.anchor, base.flipped), (way * (math.pi / 2), None))
+        angle, _ = compose((base.anchor, base.flipped), (quarter * (math.pi / 2), None))
         e = self._exp(base, self.step * torch.stack([angle.cos(), angle.sin()], -1))
         weight, slot = e.weight.max(1, keepdim=True)
         source, angle = e.source.gather(1, slot)[:, 0], e.angle.gather(1, slot)[:, 0]
         flip = None if e.flip is None else e.flip.expand_as(e.source).gather(1, slot)[:, 0]
         # beyond an edge of the rectangle there is no cell
-        on = e.inside & (weight[:, 0] > 1 - 1e-6)
-        return Connection(tail[on], source[on], angle[on], None if flip is None else flip[on])
+        exists = e.inside & (weight[:, 0] > 1 - 1e-6)
+        return Connection(tail[exists], source[exists], angle[exists], None if flip is None else flip[exists])
 
-    def _curvature(self) -> Tensor:
+    def _curvature(self) -> Float64[Tensor, " n"]:
         return torch.zeros_like(self.areas)
 
     def is_same_as(self, other: Surface) -> bool:
@@ -192,7 +205,11 @@ class Flat(Surface):
         return _flat((h // 2, w // 2), self.glued, self.mirrored, 2 * self.step)
 
     def finer(self) -> Flat:
-        """The same surface with every cell cut in four, of which `coarser` makes one again."""
+        """Return the same surface with every cell cut in four; `coarser` is the inverse.
+
+        >>> plane((2, 3)).finer().shape
+        (4, 6)
+        """
         h, w = self.shape
         return _flat((2 * h, 2 * w), self.glued, self.mirrored, self.step / 2)
 
@@ -231,7 +248,7 @@ def _check_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def plane(shape: tuple[int, int]) -> Flat:
-    """A rectangle of the plane, h × w unit cells: an image. Its transporters are all the identity.
+    """Return a rectangle of the plane with h × w unit cells, an image; its transporters are the identity.
 
     Raises GeometryError for a shape that is not two positive integers, as do its quotients below.
 
@@ -242,7 +259,7 @@ def plane(shape: tuple[int, int]) -> Flat:
 
 
 def cylinder(shape: tuple[int, int]) -> Flat:
-    """That rectangle with left and right side glued; its transporters are all the identity.
+    """Return the rectangle with its left and right side glued; its transporters are the identity.
 
     >>> cylinder((2, 8)).log(torch.tensor([0]), torch.tensor([7])).vectors
     tensor([[-1.,  0.]], dtype=torch.float64)
@@ -251,7 +268,7 @@ def cylinder(shape: tuple[int, int]) -> Flat:
 
 
 def torus(shape: tuple[int, int]) -> Flat:
-    """The flat torus: that rectangle with opposite sides glued.
+    """Return the flat torus: the rectangle with opposite sides glued.
 
     >>> s = torus((4, 6)); s.n_points, float(s.areas.sum())
     (24, 24.0)
@@ -260,9 +277,9 @@ def torus(shape: tuple[int, int]) -> Flat:
 
 
 def mobius_strip(shape: tuple[int, int]) -> Flat:
-    """The flat Möbius strip: that rectangle with left and right side glued, one of them turned upside down.
+    """Return the flat Möbius strip: the rectangle with left and right side glued, one of them upside down.
 
-    To go round once flips e₂, so features are of group "reflection", or O(2).
+    One way around the strip flips e₂, so features need the group "reflection" or O(2).
 
     >>> l = mobius_strip((3, 8)).log(torch.tensor([0]), torch.tensor([2 * 8 + 7]))
     >>> l.vectors.tolist(), l.flip.tolist()
@@ -272,7 +289,7 @@ def mobius_strip(shape: tuple[int, int]) -> Flat:
 
 
 def klein_bottle(shape: tuple[int, int]) -> Flat:
-    """The flat Klein bottle: the Möbius strip whose upper and lower side are glued as well.
+    """Return the flat Klein bottle: the Möbius strip whose upper and lower side are glued as well.
 
     >>> s = klein_bottle((4, 6)); s.exp(torch.tensor([0]), torch.tensor([[6.0, 0.0]])).points
     tensor([[0., 3.]], dtype=torch.float64)

@@ -1,11 +1,11 @@
-"""Triangles from files and back, lossless: no vertex or face is reordered, merged, dropped or made up.
+"""Read and write triangles without loss: no vertex or face is reordered, merged, dropped or invented.
 
 The readers of .ply .obj .off .stl .vtp are our own because a label must still belong to its vertex
-afterwards. Without a word trimesh 5.2 (`process=False, maintain_order=True`) drops isolated vertices of .obj
-files with normals or uv, misplaces negative ids, repeats vertices by material, merges them by uv in .ply,
-splits quads and accepts truncated files; meshio 5.3 refuses .obj files with normals or uv, and ends the
-process at a file it does not know.
-nibabel reads GIFTI and FreeSurfer's files, trimesh and pycollada scenes; they are imported only where needed.
+afterwards. Silently, trimesh 5.2 (`process=False, maintain_order=True`) drops isolated vertices of .obj files
+with normals or uv, misplaces negative ids, repeats vertices by material, merges them by uv in .ply, splits
+quads and accepts truncated files; meshio 5.3 refuses .obj files with normals or uv, and ends the process at a
+file that it does not know. nibabel reads GIFTI and FreeSurfer's files, trimesh and pycollada read scenes;
+they are imported only where needed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -67,7 +68,7 @@ READERS: dict[str, Callable[[bytes, Path], Polygons]] = {
     **dict.fromkeys(SCENES, read_scene),
     ".dae": read_dae,
 }
-"""From the content of a file; its path is for libraries that read more files than one."""
+"""A reader takes the content of a file; the path is for libraries that read further files beside it."""
 
 WRITERS: dict[str, Callable[[RawMesh], tuple[bytes, list[str]]]] = {
     ".ply": ply_bytes,
@@ -76,7 +77,7 @@ WRITERS: dict[str, Callable[[RawMesh], tuple[bytes, list[str]]]] = {
     ".gii": gifti_bytes,
     ".npz": lambda raw: (npz_bytes(raw), []),
 }
-"""The content of a file, and the names of the attributes it cannot hold."""
+"""A writer returns the content of a file, and the names of the attributes that it cannot hold."""
 
 PACKED = (".ply.gz", ".obj.gz", ".off.gz", ".stl.gz", ".vtp.gz", ".gii.gz", ".npz.gz")
 
@@ -88,25 +89,25 @@ IDS: dict[str, tuple[int, int]] = {
     ".gii": (-(2**31), 2**31 - 1),
     ".npz": (-(2**63), 2**63 - 1),
 }
-"""The smallest and the largest vertex id that is read back as it was written; .obj files count from 1, and
-back where ids are negative.
+"""The smallest and the largest vertex id that a file preserves; .obj files count from 1, negative ids count
+back from the end.
 """
 
 
 def read_mesh(path: str | Path) -> RawMesh:
-    """What a file holds, defects and all: vertices, triangles, and what is attached to them.
+    """Read the vertices, triangles and attributes of a file, with all its defects.
 
-    Reads `.ply` and `.off` (text and binary), `.obj` (all groups as one mesh), `.stl` (three vertices per
+    It reads `.ply` and `.off` (text and binary), `.obj` (all groups as one mesh), `.stl` (three vertices per
     triangle), `.vtp` (VTK PolyData in XML) and `.npz` with `vertices` and `faces` (or `v` and `f`); with
-    nibabel `.gii` (GIFTI surfaces) and FreeSurfer's surfaces (`lh.pial`, …, told by their content); with
-    trimesh or pycollada the scenes `.glb .gltf .3mf .dae`, whose parts are named. Our own formats and `.gii`
-    may be packed (`.ply.gz`). Polygons and strips are cut into triangles; `face_map` tells which came from
-    where. `left_out` names what is in the file and not in the result.
+    nibabel `.gii` (GIFTI surfaces) and FreeSurfer's surfaces (`lh.pial`, …, recognised by their content);
+    with trimesh or pycollada the scenes `.glb .gltf .3mf .dae`, whose parts are named. Our own formats and
+    `.gii` may be packed (`.ply.gz`). Polygons and strips are cut into triangles; `face_map` says which face
+    of the file each came from. `left_out` names what is in the file and not in the result.
 
     Raises:
-        GeometryError: no such file, an unknown format, a missing library, a damaged or truncated file, whose
-            line is named where it is text. An .obj file cut off between two lines cannot be told from a whole
-            one: it declares no counts.
+        GeometryError: The file does not exist, its format is unknown, a library is missing, or the file is
+            damaged or truncated; the message names the line of a text file. An .obj file cut off between two
+            lines looks like a whole one, for it declares no counts.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +123,7 @@ def read_mesh(path: str | Path) -> RawMesh:
 
 
 def read_whole_mesh(path: str | Path) -> RawMesh:
-    """As `read_mesh`, with a warning of lines that the format does not have, which may have been faces."""
+    """Read a mesh like `read_mesh`; warn of lines unknown to the format, which may have been faces."""
     path = Path(path)
     polygons = _polygons(path)
     _warn_of_unknown(path, polygons)
@@ -130,18 +131,16 @@ def read_whole_mesh(path: str | Path) -> RawMesh:
         return triangulated(polygons)
 
 
-def load_triangles(path: str | Path) -> tuple[Tensor, Tensor]:
-    """The vertices and triangles of a file as they stand there; colours, normals and the like are not read.
+def load_triangles(path: str | Path) -> tuple[Float64[Tensor, "n 3"], Int64[Tensor, "f 3"]]:
+    """Return the vertices and triangles of a file unchanged; colours, normals and the like are not read.
 
-    Reads what `read_mesh` reads except .stl, and warns of lines that the format does not have, which may have
-    been faces. Whether the triangles form a surface is for `load` or `mesh` to say.
-
-    Returns:
-        vertices [N, 3] float64 and faces [F, 3] int64.
+    It reads what `read_mesh` reads except .stl, and warns of lines that the format does not have, which may
+    have been faces. `load` and `mesh` check whether the triangles form a surface.
 
     Raises:
-        GeometryError: no such file, an unknown format (`.stl` too, whose triangles share no vertices), a
-            damaged or truncated file, faces that are no triangles or name vertices that do not exist.
+        GeometryError: The file does not exist, its format is unknown (or is `.stl`, whose triangles share no
+            vertices), the file is damaged or truncated, or its faces are not triangles or name vertices that
+            do not exist.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -152,7 +151,7 @@ def load_triangles(path: str | Path) -> tuple[Tensor, Tensor]:
     path = Path(path)
     if path.is_file() and path.name.lower().endswith((".stl", ".stl.gz")):
         raise GeometryError(
-            f"{path}: an .stl file lists loose triangles that share no vertices; weld them once with "
+            f"{path}: an .stl file lists loose triangles that share no vertices; merge them once with "
             f"geocnn inspect {path.name} --repair {path.stem}.ply --fix merge, and give the result"
         )
     polygons = _polygons(path)
@@ -163,13 +162,13 @@ def load_triangles(path: str | Path) -> tuple[Tensor, Tensor]:
 
 
 def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
-    """Writes .ply, .obj, .off, .gii or .npz, whole or not at all; returns the attributes it cannot hold.
+    """Write .ply, .obj, .off, .gii or .npz, whole or not at all; return the attributes the file cannot hold.
 
-    A .npz file holds all; a .ply file numbers of up to 32 bits and doubles, attributes of k numbers as
-    columns name_0 … ; an .obj file red, green, blue of vertices and uv and normal of corners; a .gii file
-    attributes of vertices; an .off file none. Raises GeometryError for another extension, a missing folder,
-    or ids of no vertex that the format would turn into others: negative ones in .obj files, in .ply and .gii
-    files those of more than 32 bits.
+    A .npz file holds all attributes. A .ply file holds numbers of up to 32 bits and doubles, with attributes
+    of k numbers as columns name_0 … ; an .obj file holds red, green, blue of vertices and uv and normal of
+    corners; a .gii file holds attributes of vertices; an .off file holds none. Raises GeometryError for
+    another extension, a missing folder, or ids of no vertex that the format would change: negative ones in
+    .obj files, those of more than 32 bits in .ply and .gii files.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -196,8 +195,8 @@ def _warn_of_unknown(path: Path, polygons: Polygons) -> None:
         warnings.warn(f"{path}: not read: {', '.join(polygons.unknown)}", stacklevel=4)
 
 
-def _check_ids(faces: Tensor, extension: str) -> None:
-    """Raises GeometryError for ids of no vertex that a file would turn into others."""
+def _check_ids(faces: Int64[Tensor, "f 3"], extension: str) -> None:
+    """Raise GeometryError for ids of no vertex that a file would change."""
     low, high = IDS[extension]
     lost = ((faces < low) | (faces > high)).any(1)
     if lost.any():
@@ -208,32 +207,32 @@ def _check_ids(faces: Tensor, extension: str) -> None:
 
 
 def read_vertex_values(path: str | Path) -> VertexValues:
-    """Values of vertices that lie beside their mesh, in the order of its vertices, by nibabel.
+    """Read values of vertices from a file beside their mesh, in the order of its vertices, by nibabel.
 
-    Reads GIFTI (`.func.gii`, `.shape.gii`, `.label.gii`, and the same with `.gz`), FreeSurfer's values
-    (`lh.thickness`, `lh.curv`, `lh.sulc`, …) and `.annot`, whose values are regions: −1 for none, else what
-    `names` tells.
+    It reads GIFTI (`.func.gii`, `.shape.gii`, `.label.gii`, and the same with `.gz`), FreeSurfer's values
+    (`lh.thickness`, `lh.curv`, `lh.sulc`, …) and `.annot`, whose values are regions, which `names` names; −1
+    means none.
 
     Raises:
-        GeometryError: no such file, a damaged file, none of these formats; rows that are not equally many.
-            It is raised too where nibabel is not installed.
+        GeometryError: The file does not exist, is damaged, or has another format; its arrays have different
+            numbers of rows; or nibabel is not installed.
 
     >>> import tempfile, numpy as np, nibabel.freesurfer
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     nibabel.freesurfer.write_morph_data(f"{folder}/lh.thickness", np.array([2.5, 3.0, 1.25]))
-    ...     found = read_vertex_values(f"{folder}/lh.thickness")
-    >>> found.values["thickness"].tolist()
+    ...     beside = read_vertex_values(f"{folder}/lh.thickness")
+    >>> beside.values["thickness"].tolist()
     [2.5, 3.0, 1.25]
     """
     content, suffix = _content(Path(path))
     with _naming(path):
         read = gifti_values if suffix == ".gii" else freesurfer_values
-        values, names = read(content, Path(path))
-        found = {name: owned(array) for name, array in values.items()}
-        if len({len(array) if array.ndim else 0 for array in found.values()}) != 1:
-            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in found.items()) or "no array"
+        arrays, names = read(content, Path(path))
+        values = {name: owned(array) for name, array in arrays.items()}
+        if len({len(array) if array.ndim else 0 for array in values.values()}) != 1:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in values.items()) or "no array"
             raise GeometryError(f"values are a row per vertex, it has {shapes}")
-    return VertexValues(found, names)
+    return VertexValues(values, names)
 
 
 def _polygons(path: Path) -> Polygons:
@@ -247,10 +246,10 @@ def _polygons(path: Path) -> Polygons:
 
 
 def _content(path: Path) -> tuple[bytes, str]:
-    """What a file holds, unpacked if it ends in .gz, and how its name ends."""
+    """Return the content of a file, unpacked if its name ends in .gz, and the suffix of its name."""
     if path.is_dir():
-        held = sorted(file for file in path.iterdir() if file.suffix.lower() in READERS)
-        example = f", such as {held[0]}" if held else f"; there is none in it, {KNOWN}"
+        meshes = sorted(file for file in path.iterdir() if file.suffix.lower() in READERS)
+        example = f", such as {meshes[0]}" if meshes else f"; there is none in it, {KNOWN}"
         raise GeometryError(f"{path} is a folder; give one mesh file{example}")
     if not path.is_file():
         raise GeometryError(f"there is no file {path}; give a triangle mesh, {KNOWN}")
@@ -263,7 +262,7 @@ def _content(path: Path) -> tuple[bytes, str]:
 
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """Errors say which file they are about; NaN and infinity in it are no news to numpy."""
+    """Name the file in errors; numpy does not warn of NaN and infinity in it."""
     try:
         with np.errstate(invalid="ignore", over="ignore"):
             yield

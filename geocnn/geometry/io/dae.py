@@ -1,4 +1,4 @@
-"""COLLADA, .dae, read by pycollada: trimesh gives every corner a vertex of its own and merges them again."""
+"""pycollada reads COLLADA, .dae: trimesh would give every corner its own vertex and merge them again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.io.libraries import library, reading_with
@@ -15,9 +16,9 @@ from geocnn.geometry.io.raw import Polygons
 
 
 def read_dae(content: bytes, path: Path) -> Polygons:
-    """All polygons where the scene places them; the face attribute `part` counts the parts' names.
+    """Read all polygons where the scene places them; the face attribute `part` is an index into the names.
 
-    Numbers are float32, as pycollada keeps them. Materials, normals, uv and lines are left out.
+    pycollada reads numbers as float32. Materials, normals, uv and lines are left out.
     """
     collada = library("collada")
     with reading_with("pycollada"):
@@ -32,7 +33,7 @@ def read_dae(content: bytes, path: Path) -> Polygons:
 
 
 def _part(k: int, shape: Any) -> Polygons:
-    """A geometry that a scene has placed; its lists of polygons, one per material, may share vertices."""
+    """Read a geometry that a scene places; its lists of polygons, one per material, may share vertices."""
     vertices: list[np.ndarray] = []
     first: dict[int, int] = {}
     counts, corners, left_out = [np.empty(0, int)], [np.empty(0, int)], ["materials, normals and uv"]
@@ -52,8 +53,8 @@ def _part(k: int, shape: Any) -> Polygons:
     return Polygons(points, m, np.concatenate(corners), face=part, left_out=left_out)
 
 
-def _sides(source: Any) -> np.ndarray | None:
-    """How many corners each polygon of a list has; None for lines."""
+def _sides(source: Any) -> Int[np.ndarray, " polygons"] | None:
+    """Return the number of corners of each polygon of a list; None for lines."""
     if type(source).__name__ == "TriangleSet":
         return np.full(len(source.vertex_index), 3)
     return np.asarray(source.vcounts) if hasattr(source, "vcounts") else None

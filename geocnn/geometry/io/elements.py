@@ -1,21 +1,25 @@
-"""Rows of declared elements, as .ply and .off files have them: numbers, and lists after their lengths."""
+"""The rows of declared elements in .ply and .off files hold numbers, and lists after their lengths."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int64
 
 from geocnn.geometry.io.raw import Attributes, damaged, listed
 from geocnn.geometry.io.text import Words, lists, refuse_broken_ids, within
 
 Properties = list[tuple[str, str, str | None]]
-"""Of an element: name, type, and the type of the length where it is a list. Types as numpy calls them."""
+"""The name and type of each property of an element, and the type of its length if it is a list.
+
+Types have numpy's names.
+"""
 
 Element = tuple[str, int, Properties]
-"""Name, rows, properties."""
+"""The name, number of rows and properties of an element."""
 
 
 def text_rows(words: Words, elements: list[Element], ids: tuple[str, ...]) -> dict[str, Attributes]:
-    """The properties of elements by name, from a line per row; of lists, their lengths under #name.
+    """Read the properties of elements by name from one line per row; lengths of lists are under #name.
 
     Raises GeometryError, naming the line, for rows that are too short or too long, and for lists that are
     called one of `ids` and hold no whole numbers.
@@ -24,14 +28,14 @@ def text_rows(words: Words, elements: list[Element], ids: tuple[str, ...]) -> di
     declared = sum(count for _, count, _ in elements)
     if len(widths) < declared:
         raise damaged(f"it ends after {len(widths)} lines of its elements, its header declares {declared}")
-    ends, first, held = widths.cumsum(), 0, {}
+    ends, first, attributes = widths.cumsum(), 0, {}
     if len(widths) > declared:
         line = words.line(int(ends[declared - 1])) if declared else words.first
         raise damaged(f"it has {len(widths)} lines of elements, its header declares {declared}", line)
     for element, count, properties in elements:
         stop = ends[first : first + count]
         at = stop - widths[first : first + count]
-        columns = held[element] = {}
+        columns = attributes[element] = {}
         for name, kind, length in properties:
             if length is None:
                 if (short := at >= stop).any():
@@ -47,35 +51,35 @@ def text_rows(words: Words, elements: list[Element], ids: tuple[str, ...]) -> di
             what = f"{element} {listed(long)}: there are more numbers than the header declares"
             raise damaged(what, words.line(int(at[long.argmax()])))
         first += count
-    return held
+    return attributes
 
 
 def binary_rows(content: bytes, at: int, elements: list[Element], order: str) -> dict[str, Attributes]:
-    """The same from bytes, which begin at `at` and end with the content; order is < or >."""
-    held = {}
+    """Read the same from bytes, from `at` to the end of the content; order is < or >."""
+    attributes = {}
     for element, count, properties in elements:
         if count == 0 or not properties:
             keys = [k for name, _, length in properties for k in (name, *[f"#{name}"] * (length is not None))]
-            held[element] = {key: np.empty(0) for key in keys}
+            attributes[element] = {key: np.empty(0) for key in keys}
             continue
         row = _first_row(content, at, element, properties, order)
         table = np.frombuffer(content, row, min(count, (len(content) - at) // row.itemsize), at)
         names = row.names or ()
         alike = all((table[name] == table[name][:1]).all() for name in names if name.startswith("#"))
         if alike and len(table) == count:
-            held[element] = {name: table[name].ravel() for name in names}
+            attributes[element] = {name: table[name].ravel() for name in names}
             at += table.nbytes
         elif any(name.startswith("#") for name in names):
-            held[element], at = _uneven(content, at, element, count, properties, order)
+            attributes[element], at = _uneven(content, at, element, count, properties, order)
         else:
             raise damaged(f"it ends after {len(table)} of {count} rows of {element}")
     if content[at:].strip():
         raise damaged(f"{len(content) - at} bytes follow the elements that its header declares")
-    return held
+    return attributes
 
 
 def _first_row(content: bytes, at: int, element: str, properties: Properties, order: str) -> np.dtype:
-    """The layout of an element's first row, at `at`; that of all rows if their lists are of one length."""
+    """Return the layout of an element's first row, at `at`; all rows share it if lists are equally long."""
     fields: list[tuple] = []
     try:
         for name, kind, length in properties:
@@ -92,24 +96,24 @@ def _first_row(content: bytes, at: int, element: str, properties: Properties, or
 def _uneven(
     content: bytes, at: int, element: str, count: int, properties: Properties, order: str
 ) -> tuple[Attributes, int]:
-    """Rows with lists of several lengths, and where they end."""
+    """Read rows with lists of several lengths; also return where they end."""
     starts, lengths, at = _walk(content, at, element, count, properties, order)
-    data, held = np.frombuffer(content, np.uint8), {}
+    data, columns = np.frombuffer(content, np.uint8), {}
     for (name, kind, length), start, many in zip(properties, starts, lengths, strict=True):
         size = np.dtype(kind).itemsize
         places = within(start, many * size).reshape(-1, size)
-        held[name] = np.ascontiguousarray(data[places]).view(order + kind).ravel()
+        columns[name] = np.ascontiguousarray(data[places]).view(order + kind).ravel()
         if length is not None:
-            held[f"#{name}"] = many
-    return held, at
+            columns[f"#{name}"] = many
+    return columns, at
 
 
 def _walk(
     content: bytes, at: int, element: str, count: int, properties: Properties, order: str
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Where the values of each property begin in each row and how many they are, [properties, rows]; the end.
+) -> tuple[Int64[np.ndarray, "properties rows"], Int64[np.ndarray, "properties rows"], int]:
+    """Return where the values of each property begin in each row, their number, and where the rows end.
 
-    Where a row begins only the one before it tells, so they are walked one by one.
+    Each row begins where the one before it ends, so they are read one by one.
     """
     endian = "little" if order == "<" else "big"
     plan = [

@@ -1,4 +1,4 @@
-"""FreeSurfer's binary surfaces (lh.pial, …) and values of vertices (lh.thickness, .annot), by nibabel."""
+"""nibabel reads FreeSurfer's binary surfaces (lh.pial, …) and values of vertices (lh.thickness, .annot)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geocnn.geometry.io.libraries import library, reading_with
 from geocnn.geometry.io.raw import Attributes, Polygons, damaged
 
 SURFACE, VALUES = b"\xff\xff\xfe", b"\xff\xff\xff"
-"""The first three bytes of surfaces and of values; their names end in anything."""
+"""Surfaces and values begin with these three bytes; their names may have any suffix."""
 
 
 def is_freesurfer(content: bytes) -> bool:
@@ -19,10 +19,10 @@ def is_freesurfer(content: bytes) -> bool:
 
 
 def read_freesurfer(content: bytes, path: Path) -> Polygons:
-    """A triangle file, in its own coordinates (surface RAS, in millimetres)."""
+    """Read a triangle file in its own coordinates (surface RAS, in millimetres)."""
     if content[:3] == VALUES:
         raise GeometryError(
-            "it holds values of vertices, no surface: geocnn.geometry.read_vertex_values reads them"
+            "it holds values of vertices, not a surface: geocnn.geometry.read_vertex_values reads them"
         )
     head = content.find(b"\n", content.find(b"\n") + 1) + 1
     n, m = _counts(content, head, 2) if head else (-1, -1)
@@ -40,8 +40,9 @@ def read_freesurfer(content: bytes, path: Path) -> Polygons:
 
 
 def freesurfer_values(content: bytes, path: Path) -> tuple[Attributes, dict[int, str]]:
-    """The values of lh.thickness and the like, under the last part of the file's name; of .annot files the
-    region of each vertex, −1 where it has none, and the regions' names.
+    """Read values such as lh.thickness, named by the suffix of the file's name.
+
+    An .annot file gives the region of each vertex, −1 where it has none, and the regions' names.
     """
     name = path.name.rpartition(".")[2]
     if name == "annot":

@@ -1,4 +1,4 @@
-"""GIFTI, .gii, read and written by nibabel: surfaces, and values of vertices."""
+"""nibabel reads and writes GIFTI, .gii: surfaces, and values of vertices."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.io.libraries import library, reading_with
@@ -15,11 +16,11 @@ from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, damaged, place
 from geocnn.geometry.io.xml import decoded, inflated, parsed, whole
 
 TYPES = {"u1": "UINT8", "i4": "INT32", "f4": "FLOAT32", "f8": "FLOAT64"}
-"""The numbers that are written: the three of the standard, and float64, which nibabel reads too."""
+"""The number types in written files: the three of the standard, and float64, which nibabel reads too."""
 
 
 def read_gifti(content: bytes, path: Path) -> Polygons:
-    """The one POINTSET and TRIANGLE array; coordinates as stored, no transformation applied."""
+    """Read the one POINTSET and TRIANGLE array; coordinates stay as stored, without a transformation."""
     points, triangles, others = _arrays(content, path)
     if [len(points), len(triangles)] != [1, 1]:
         raise GeometryError(
@@ -43,16 +44,16 @@ def read_gifti(content: bytes, path: Path) -> Polygons:
 
 
 def gifti_values(content: bytes, path: Path) -> tuple[Attributes, dict[int, str]]:
-    """The arrays other than a surface's own, and the names of labels."""
+    """Read the arrays other than a surface's own, and the names of labels."""
     image = _image(content, path)
     names = image.labeltable.get_labels_as_dict() if image.labeltable is not None else {}
     return _others(image), {int(key): name or "" for key, name in names.items()}
 
 
 def gifti_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:
-    """The file, and which attributes it cannot hold: those of faces, of corners, and integers beyond 32 bits.
+    """Return the file, and the attributes it cannot hold: of faces, of corners, integers beyond 32 bits.
 
-    Coordinates are float32, as the standard has them, where they lose nothing by it, else float64.
+    Coordinates are float32, as in the standard, where that is exact, else float64.
     """
     gifti = library("nibabel.gifti")
     image, left_out = gifti.GiftiImage(), [*raw.face_attributes, *raw.corner_attributes]
@@ -73,8 +74,8 @@ def _array(gifti: Any, values: np.ndarray, intent: str, meta: dict[str, str]) ->
     return gifti.GiftiDataArray(values, f"NIFTI_INTENT_{intent}", kind, meta=gifti.GiftiMetaData(meta))
 
 
-def _narrow(values: np.ndarray) -> np.ndarray:
-    """The same numbers in a type of the format; as they are where none holds them."""
+def _narrow(values: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
+    """Return the same numbers in a type of the format; unchanged where none holds them exactly."""
     kinds = {"f": ("f4", "f8"), "b": ("u1",)}.get(values.dtype.kind, ("i4", values.dtype.str[1:]))
     for kind in kinds:
         with np.errstate(over="ignore"):
@@ -95,7 +96,7 @@ def _image(content: bytes, path: Path) -> Any:
     with reading_with("nibabel"):
         _refuse_lies(content)
         stream = BytesIO(content)
-        stream.name = str(path)  # beside which arrays may lie in files of their own
+        stream.name = str(path)  # arrays may lie in separate files beside it
         parser = gifti.GiftiImage.parser(mmap=False)
         parser.parse(fptr=stream)
         if any(array.data is None for array in parser.img.darrays):
@@ -104,7 +105,7 @@ def _image(content: bytes, path: Path) -> Any:
 
 
 def _refuse_lies(content: bytes) -> None:
-    """What nibabel takes on trust: the number of arrays, whole base64, and how long deflated ones become."""
+    """Check what nibabel trusts: the number of arrays, complete base64, and the length of inflated data."""
     util, nifti = library("nibabel.gifti.util"), library("nibabel.nifti1")
     root = parsed(content, "GIFTI")
     arrays = list(root.iterfind("DataArray"))
@@ -121,17 +122,17 @@ def _refuse_lies(content: bytes) -> None:
 
 
 def _others(image: Any) -> Attributes:
-    """Arrays by name, numbered where several have one name."""
+    """Return arrays by name, numbered where several have the same name."""
     nifti = library("nibabel.nifti1")
-    found: list[tuple[str, np.ndarray]] = []
+    named: list[tuple[str, np.ndarray]] = []
     for array in image.darrays:
         intent = nifti.intent_codes.niistring[array.intent].removeprefix("NIFTI_INTENT_")
         if intent not in ("POINTSET", "TRIANGLE"):
             name = (array.meta.get("Name") or intent.lower()).strip().replace(" ", "_")
-            found.append((name, array.data))
-    total, seen = Counter(name for name, _ in found), Counter()
-    held: Attributes = {}
-    for name, values in found:
-        held[f"{name}_{seen[name]}" if total[name] > 1 else name] = values
-        seen[name] += 1
-    return held
+            named.append((name, array.data))
+    total, number = Counter(name for name, _ in named), Counter()
+    arrays: Attributes = {}
+    for name, values in named:
+        arrays[f"{name}_{number[name]}" if total[name] > 1 else name] = values
+        number[name] += 1
+    return arrays

@@ -1,4 +1,4 @@
-"""The libraries that read what is not ours: imported when they are needed, their errors made ours."""
+"""Other libraries read some formats; they are imported when needed, and their errors become ours."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.io.raw import damaged
 
 PACKED = 2**26, 200
-"""Packed files of meshes become 3 to 50 times as long; beyond these bytes, one that becomes more than so many
-times as long is taken for an attack on memory."""
+"""Packed files of meshes become 3 to 50 times as long. One that unpacks to more bytes than the first number
+and to more than the second number times its length is refused as an attack on memory."""
 
 
 def library(name: str) -> ModuleType:
-    """The module of this name; GeometryError, saying how to install it, where it is missing."""
+    """Import a module; raise GeometryError, with the way to install it, where it is missing."""
     try:
         return import_module(name)
     except ImportError as missing:
@@ -29,7 +29,7 @@ def library(name: str) -> ModuleType:
 
 @contextmanager
 def reading_with(name: str) -> Iterator[None]:
-    """Whatever a library raises at what it cannot read, as a GeometryError; its warnings are not shown."""
+    """Turn whatever a library raises into a GeometryError, and hide its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -43,7 +43,7 @@ def reading_with(name: str) -> Iterator[None]:
 
 
 def refuse_bomb(packed: int, unpacked: int) -> None:
-    """Raises GeometryError where a small file becomes too large a one."""
+    """Raise GeometryError where a small file unpacks to a huge one."""
     most, times = PACKED
     if unpacked > max(most, times * packed):
         raise GeometryError(
@@ -52,15 +52,15 @@ def refuse_bomb(packed: int, unpacked: int) -> None:
 
 
 def gunzipped(content: bytes) -> bytes:
-    """The content of a .gz file."""
+    """Return the unpacked content of a .gz file."""
     most, times = PACKED
     try:
         with GzipFile(fileobj=BytesIO(content)) as stream:
-            found = stream.read(max(most, times * len(content)) + 1)
+            unpacked = stream.read(max(most, times * len(content)) + 1)
     except (BadGzipFile, EOFError, ZlibError) as broken:
         raise damaged(f"it is no whole gzip file ({broken})") from broken
-    refuse_bomb(len(content), len(found))
-    return found
+    refuse_bomb(len(content), len(unpacked))
+    return unpacked
 
 
 def _needed(missing: ImportError) -> GeometryError:

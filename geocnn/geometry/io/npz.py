@@ -1,4 +1,4 @@
-"""Arrays in a .npz archive: `vertices` and `faces` (or `v` and `f`), attributes under any other name."""
+"""An .npz archive holds `vertices` and `faces` (or `v` and `f`), and attributes under any other name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACES = ("vertex", "face", "corner")
 
 
 def read_npz(content: bytes) -> Polygons:
-    """Arrays named vertex_…, face_… and corner_… are attributes; so are others of N or F rows."""
+    """Read arrays; those named vertex_…, face_… and corner_… are attributes, as are others of N or F rows."""
     try:
         with ZipFile(BytesIO(content)) as archive:
             stored = {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
@@ -30,39 +30,39 @@ def read_npz(content: bytes) -> Polygons:
         ZlibError,
     ) as broken:
         raise damaged(f"not an archive of plain arrays ({broken})") from broken
-    held = {name: found for name, found in stored.items() if isinstance(found, np.ndarray)}
+    arrays = {name: array for name, array in stored.items() if isinstance(array, np.ndarray)}
     left_out = [f"array {name} of {dtype}" for name, dtype in stored.items() if isinstance(dtype, np.dtype)]
     names = ("vertices", "faces") if "vertices" in stored else ("v", "f")
-    v, f = (held.pop(name, None) for name in names)
+    v, f = (arrays.pop(name, None) for name in names)
     if v is None or f is None:
-        had = ", ".join(stored) or "none"
-        raise damaged(f"it needs arrays vertices and faces (or v and f) of numbers, it has {had}")
+        present = ", ".join(stored) or "none"
+        raise damaged(f"it needs arrays vertices and faces (or v and f) of numbers, it has {present}")
     if v.ndim != 2 or v.shape[1] != 3 or f.ndim != 2 or {v.dtype.kind, f.dtype.kind} - set("iuf"):
         raise damaged(f"vertices are numbers [N, 3] and faces [F, 3], got {list(v.shape)}, {list(f.shape)}")
-    found = Polygons(v.astype(np.float64), np.full(len(f), f.shape[1]), f.ravel())
-    found.left_out = left_out
-    for name, values in held.items():
-        _place(found, name, values, f.shape)
-    return found
+    polygons = Polygons(v.astype(np.float64), np.full(len(f), f.shape[1]), f.ravel())
+    polygons.left_out = left_out
+    for name, values in arrays.items():
+        _place(polygons, name, values, f.shape)
+    return polygons
 
 
 def npz_bytes(raw: RawMesh) -> bytes:
-    """The archive; it holds every attribute."""
-    held = {"vertices": raw.vertices.numpy(), "faces": raw.faces.numpy()}
+    """Return the archive; it holds every attribute."""
+    arrays = {"vertices": raw.vertices.numpy(), "faces": raw.faces.numpy()}
     attributes = (raw.vertex_attributes, raw.face_attributes, raw.corner_attributes)
     for place, values in zip(PLACES, attributes, strict=True):
-        held |= {f"{place}_{name}": array for name, array in values.items()}
+        arrays |= {f"{place}_{name}": array for name, array in values.items()}
     stream = BytesIO()
-    # by name, not as keywords: an attribute may be called file
+    # np.savez takes names as keywords, but an attribute may be called file
     with ZipFile(stream, "w") as archive:
-        for name, array in held.items():
+        for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as member:
                 npy.write_array(member, np.asarray(array), allow_pickle=False)
     return stream.getvalue()
 
 
 def _array(archive: ZipFile, name: str) -> np.ndarray | np.dtype:
-    """An array of numbers, or the type of what are none; memory is taken only once the bytes are there."""
+    """Read an array of numbers, or the dtype of anything else; allocate memory only for existing bytes."""
     with archive.open(name) as stream:
         version = npy.read_magic(stream)
         header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
@@ -80,13 +80,13 @@ def _array(archive: ZipFile, name: str) -> np.ndarray | np.dtype:
     return np.frombuffer(content, dtype).reshape(shape, order="F" if in_columns else "C").copy()
 
 
-def _place(found: Polygons, name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
-    n, (m, k) = len(found.vertices), shape
+def _place(polygons: Polygons, name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    n, (m, k) = len(polygons.vertices), shape
     place, _, rest = name.partition("_")
     rows = len(values) if values.ndim else -1
     if place == "corner" and values.ndim == 3 and values.shape[:2] == (m, k):
-        found.corner[rest] = values.reshape(m * k, values.shape[2])
+        polygons.corner[rest] = values.reshape(m * k, values.shape[2])
     elif place in PLACES and rest and rows == {"vertex": n, "face": m}.get(place):
-        getattr(found, place)[rest] = values
+        getattr(polygons, place)[rest] = values
     else:
-        place_by_rows(found, name, values)
+        place_by_rows(polygons, name, values)

@@ -1,4 +1,4 @@
-"""Geomview .off, text and binary, with colours, normals and uv of vertices and colours of faces."""
+"""Geomview .off files, text or binary, may have colours, normals and uv of vertices and colours of faces."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Float64, Int64
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.io.elements import Element, binary_rows
@@ -14,21 +15,21 @@ from geocnn.geometry.io.raw import Polygons, RawMesh, damaged
 from geocnn.geometry.io.text import Words, lists, refuse_broken_ids, table, within, without_comments
 
 KEYWORD = re.compile(rb"\s*(?:((?:ST)?C?N?|N?C?(?:ST)?)OFF(?![A-Za-z_])[ \t]*(BINARY[^\n]*\n)?|(?=\d))")
-"""The keyword, which may be missing. A prefix says what vertices have after their coordinates."""
+"""The keyword may be missing. Its prefix says what follows the coordinates of vertices."""
 
 COUNTS = re.compile(
     rb"\s*(\d{1,18})(?:[ \t]+(\d{1,18})(?:[ \t]+\d+)?[ \t]*\n|[ \t]*\n\s*(\d{1,18})\s+\d+[ \t]*\n)"
 )
-"""Vertices, faces and, rarely omitted, edges: on a line, or on a line each."""
+"""The counts of vertices, faces and, rarely omitted, edges stand on one line, or on one line each."""
 
 WIDTHS = {"normal": 3, "colour": 4, "uv": 2}
-"""How many numbers a vertex has for each; a colour may have three where vertices have lines of their own."""
+"""A vertex has so many numbers for each; a colour may have three where each vertex has its own line."""
 
 
 def read_off(content: bytes) -> Polygons:
-    """The counts; x y z of each vertex; `k i j …` of each face, and its colour to the end of its line.
+    """Read the counts, x y z of each vertex, and `k i j …` of each face with its colour up to the line's end.
 
-    Numbers may stand on any lines, as in Geomview, as long as the first face begins a line.
+    Numbers may be split over lines in any way, as in Geomview, as long as the first face begins a line.
     """
     head = KEYWORD.match(content)
     if head is not None and head[2]:
@@ -58,7 +59,7 @@ def read_off(content: bytes) -> Polygons:
 
 
 def off_text(raw: RawMesh) -> tuple[bytes, list[str]]:
-    """The file, and which attributes it cannot hold."""
+    """Return the file, and the attributes it cannot hold."""
     v, f = raw.vertices.numpy(), raw.faces.numpy()
     text = f"OFF\n{len(v)} {len(f)} 0\n".encode()
     text += np_text("%.17g %.17g %.17g", v) + np_text("3 %d %d %d", f)
@@ -66,18 +67,18 @@ def off_text(raw: RawMesh) -> tuple[bytes, list[str]]:
 
 
 class _Layout(NamedTuple):
-    """Which numbers are what: points [n, k]; the corners of faces, and where a face's colour is, [m] each."""
+    """The meaning of the numbers: points, and the places of the corners and the colour of each face."""
 
-    points: np.ndarray
-    lengths: np.ndarray
-    corners: np.ndarray
-    after: np.ndarray
-    stop: np.ndarray
+    points: Float64[np.ndarray, "n k"]
+    lengths: Int64[np.ndarray, " m"]
+    corners: Int64[np.ndarray, " corners"]
+    after: Int64[np.ndarray, " m"]
+    stop: Int64[np.ndarray, " m"]
     uneven: bool = False
 
 
 def _by_lines(words: Words, n: int, m: int) -> _Layout:
-    """A line a vertex, then a line a face."""
+    """Read one line per vertex, then one line per face."""
     lines = words.widths.nonzero()[0]
     if len(lines) != n + m:
         raise damaged(f"{n} vertices and {m} faces need a line each, it has {len(lines)}")
@@ -90,7 +91,7 @@ def _by_lines(words: Words, n: int, m: int) -> _Layout:
 
 
 def _by_numbers(words: Words, n: int, m: int, parts: list[str]) -> _Layout | None:
-    """Numbers on any lines; None where they do not come out even, or where ids are of no vertex."""
+    """Read numbers on any lines; return None where their number does not fit, or ids are of no vertex."""
     alone = words.widths[words.widths > 0][:n]
     by_line = len(alone) == n and n > 0 and alone.min() >= 3 and (alone == alone[0]).all()
     width = int(alone[0]) if by_line else 3 + sum(WIDTHS[name] for name in parts)
@@ -110,10 +111,11 @@ def _by_numbers(words: Words, n: int, m: int, parts: list[str]) -> _Layout | Non
 
 def _walk(
     values: list[float], at: int, m: int, line_end: list[int] | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Where each face begins, its corners, and where its colour ends: at the end of its last corner's line.
+) -> tuple[Int64[np.ndarray, " {m}"], Int64[np.ndarray, " {m}"], Int64[np.ndarray, " {m}"]] | None:
+    """Return where each face begins, its number of corners, and where its colour ends: with the line of its
+    last corner.
 
-    Where a face begins only the one before it tells, so they are walked one by one.
+    Each face begins where the one before it ends, so they are read one by one.
     """
     starts, lengths, stops = [], [], []
     for _ in range(m):
@@ -130,14 +132,14 @@ def _walk(
 
 
 def _parts(prefix: bytes) -> list[str]:
-    """What follows a vertex's coordinates. MeshLab, which writes NC for CN, has the colour first."""
+    """Return what follows a vertex's coordinates. MeshLab writes NC for CN and puts the colour first."""
     order = (("colour", b"C"), ("normal", b"N"), ("uv", b"ST"))
     order = order if prefix.startswith(b"NC") else (order[1], order[0], order[2])
     return [name for name, letter in order if letter in prefix]
 
 
-def _place(polygons: Polygons, points: np.ndarray, parts: list[str]) -> None:
-    """The numbers after x y z as attributes; a colour takes what the others leave."""
+def _place(polygons: Polygons, points: Float64[np.ndarray, "n k"], parts: list[str]) -> None:
+    """Store the numbers after x y z as attributes; a colour gets those that the others leave."""
     others = sum(WIDTHS[name] for name in parts if name != "colour")
     at = 3
     for name in parts:
@@ -150,7 +152,7 @@ def _place(polygons: Polygons, points: np.ndarray, parts: list[str]) -> None:
 
 
 def _read_binary(content: bytes, parts: list[str]) -> Polygons:
-    """Big-endian: three counts; floats of vertices; of faces a list of ids and a list of colour numbers."""
+    """Read big-endian numbers: three counts, floats of vertices, and per face lists of ids and of colours."""
     if len(content) < 12:
         raise damaged("it ends before its numbers of vertices and faces")
     n, m, _ = np.frombuffer(content, ">u4", 3).tolist()
@@ -159,17 +161,19 @@ def _read_binary(content: bytes, parts: list[str]) -> Polygons:
         ("vertex", n, [(name, "f4", None) for name in names]),
         ("face", m, [("corners", "i4", "i4"), ("colour", "f4", "i4")]),
     ]
-    held = binary_rows(content, 12, elements, ">")
-    points = np.stack([held["vertex"][name] for name in names], 1).astype(np.float64)
-    faces = held["face"]
+    rows = binary_rows(content, 12, elements, ">")
+    points = np.stack([rows["vertex"][name] for name in names], 1).astype(np.float64)
+    faces = rows["face"]
     polygons = Polygons(points[:, :3], faces["#corners"].astype(np.int64), faces["corners"])
     _place(polygons, points, parts)
     _place_colours(polygons, faces["colour"], faces["#colour"].astype(np.int64))
     return polygons
 
 
-def _place_colours(polygons: Polygons, numbers: np.ndarray, lengths: np.ndarray) -> None:
-    """The colours of faces, where all have one of as many numbers."""
+def _place_colours(
+    polygons: Polygons, numbers: Float[np.ndarray, " numbers"], lengths: Int64[np.ndarray, " m"]
+) -> None:
+    """Store the colours of faces, where all have equally many numbers."""
     if len(lengths) and lengths[0] > 0 and (lengths == lengths[0]).all():
         polygons.face["colour"] = numbers.reshape(len(lengths), -1)
     elif lengths.any():

@@ -1,49 +1,52 @@
-"""Several pieces as one mesh, and strips of triangles as triangles."""
+"""Several pieces are joined to one mesh, and strips are cut into triangles."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int64, Real
 
 from geocnn.geometry.io.raw import Attributes, Polygons
 
 
 def joined(pieces: Sequence[Polygons]) -> Polygons:
-    """The pieces in their order, ids moved along; attributes are kept that every piece has."""
+    """Join pieces in their order and renumber ids; keep the attributes that every piece has."""
     if len(pieces) == 1:
         return pieces[0]
     first = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
-    found = Polygons(
+    mesh = Polygons(
         np.concatenate([np.empty((0, 3)), *(piece.vertices for piece in pieces)]),
         np.concatenate([np.empty(0, int), *(piece.counts for piece in pieces)]),
         np.concatenate([np.empty(0, int), *(p.corners + k for p, k in zip(pieces, first, strict=False))]),
     )
     for place in ("vertex", "face", "corner"):
-        setattr(found, place, _common([getattr(piece, place) for piece in pieces], place, found.left_out))
-    found.left_out += dict.fromkeys(what for piece in pieces for what in piece.left_out)
-    return found
+        setattr(mesh, place, _common([getattr(piece, place) for piece in pieces], place, mesh.left_out))
+    mesh.left_out += dict.fromkeys(what for piece in pieces for what in piece.left_out)
+    return mesh
 
 
-def _common(held: list[Attributes], place: str, left_out: list[str]) -> Attributes:
-    names = dict.fromkeys(name for attributes in held for name in attributes)
-    found: Attributes = {}
+def _common(pieces: list[Attributes], place: str, left_out: list[str]) -> Attributes:
+    names = dict.fromkeys(name for attributes in pieces for name in attributes)
+    common: Attributes = {}
     for name in names:
-        arrays = [attributes[name] for attributes in held if name in attributes]
-        if len(arrays) == len(held) and len({values.shape[1:] for values in arrays}) == 1:
-            found[name] = np.concatenate(arrays)
+        arrays = [attributes[name] for attributes in pieces if name in attributes]
+        if len(arrays) == len(pieces) and len({values.shape[1:] for values in arrays}) == 1:
+            common[name] = np.concatenate(arrays)
         else:
             left_out.append(f"{name} of {place}, which not all pieces have")
-    return found
+    return common
 
 
-def cut_strips(lengths: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Triangles [k, 3] of strips of so many ids; an id −1 ends a strip, as in Stanford's .ply files.
+def cut_strips(
+    lengths: Int64[np.ndarray, " strips"], ids: Real[np.ndarray, " ids"]
+) -> tuple[Real[np.ndarray, "f 3"], Int64[np.ndarray, " f"], list[str]]:
+    """Cut strips of the given lengths into triangles; an id −1 ends a strip, as in Stanford's .ply files.
 
     Every second triangle is wound the other way round. A vertex that is written twice joins two strips: the
     triangles that have it twice are noted and not returned.
 
-    Returns the triangles, the strip [k] each is of, and what was left out.
+    Returns the triangles, the strip of each, and what was left out.
 
     >>> cut_strips(np.array([6]), np.array([0, 1, 2, 3, -1, 4]))[0].tolist()
     [[0, 1, 2], [3, 2, 1]]

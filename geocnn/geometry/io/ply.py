@@ -1,4 +1,4 @@
-"""PLY (Turk 1994), text and binary: a header that declares elements and their properties, then their rows."""
+"""PLY files (Turk 1994), text or binary, declare elements and properties in a header; their rows follow."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64, Int64, Shaped
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -23,19 +24,20 @@ PLY_TYPES = {
     **{"float": "f4", "double": "f8", "float32": "f4", "float64": "f8"},
     **{"int64": "i8", "uint64": "u8", "float16": "f2"},
 }
-"""The number types of the format, their later names, and what trimesh and meshio add, as numpy calls them."""
+"""numpy's names for the number types: those of the format, their later names, and what others add."""
 
 CORNERS = ("vertex_indices", "vertex_index")
 USED = ("vertex", "face", "tristrips")
 
 
 def read_ply(content: bytes) -> Polygons:
-    """Every number of a vertex or face is an attribute; of lists, face by face two or more a corner are.
+    """Read every number of a vertex or face as an attribute, and lists as attributes of corners.
 
-    Strips of triangles, as Stanford's files have them, are cut into triangles.
+    A list is an attribute if it has equally many numbers per corner on every face. Strips of triangles, as in
+    Stanford's files, are cut into triangles.
     """
     begin = re.match(rb"ply[ \t]*(\r?\n|\r)", content)
-    # the first line tells how lines end, for after a header that ends with \r a byte may look like \n
+    # the first line says how lines end, for after a header that ends with \r a byte may look like \n
     line_end = rb"\r" if begin and begin[1] == b"\r" else rb"\r?\n"
     end = re.search(rb"[\r\n]end_header[ \t]*" + line_end, content)
     if begin is None or end is None:
@@ -44,37 +46,38 @@ def read_ply(content: bytes) -> Polygons:
     if layout == "ascii":
         first = lines(content[: end.end()]).count(b"\n") + 1
         words = Words(lines(content[end.end() :]), first)
-        held = text_rows(words, elements, CORNERS)
+        attributes = text_rows(words, elements, CORNERS)
     else:
-        held = binary_rows(content, end.end(), elements, "<" if layout == "binary_little_endian" else ">")
-    points = held.get("vertex", {})
+        order = "<" if layout == "binary_little_endian" else ">"
+        attributes = binary_rows(content, end.end(), elements, order)
+    points = attributes.get("vertex", {})
     if not {"x", "y", "z"} <= points.keys() or {"#x", "#y", "#z"} & points.keys():
-        raise damaged(f"it needs x, y, z of vertex, it has {', '.join(held)}")
+        raise damaged(f"it needs x, y, z of vertex, it has {', '.join(attributes)}")
     vertices = np.stack([points.pop(name).astype(np.float64) for name in "xyz"], axis=1)
-    polygons = _faces(vertices, held)
+    polygons = _faces(vertices, attributes)
     rows = {name: count for name, count, _ in elements}
-    polygons.left_out += [f"element {name}" for name in held if name not in USED and rows[name]]
+    polygons.left_out += [f"element {name}" for name in attributes if name not in USED and rows[name]]
     polygons.left_out += [f"lists {name[1:]} of vertex" for name in points if name.startswith("#")]
     polygons.vertex = {k: a for k, a in points.items() if k[0] != "#" and f"#{k}" not in points}
     return polygons
 
 
-def _faces(vertices: np.ndarray, held: dict[str, Attributes]) -> Polygons:
-    """The polygons and then the triangles of strips, with the attributes of both."""
+def _faces(vertices: Float64[np.ndarray, "n 3"], attributes: dict[str, Attributes]) -> Polygons:
+    """Read the polygons and then the triangles of strips, with the attributes of both."""
     none = np.empty((0, 3))
-    found: list[Polygons] = []
+    pieces: list[Polygons] = []
     for element in ("face", "tristrips"):
-        columns = held.get(element, {})
+        columns = attributes.get(element, {})
         corners = next((name for name in CORNERS if f"#{name}" in columns), None)
         if corners is None:
             continue
         counts, ids = columns.pop(f"#{corners}").astype(np.int64), columns.pop(corners)
         polygons = Polygons(none, counts, ids)
         _attributes(polygons, columns, element)
-        found.append(_cut(polygons) if element == "tristrips" else polygons)
-    if not found:
-        raise damaged(f"it needs vertex_indices of face, it has {', '.join(held)}")
-    polygons = joined([p for p in found if len(p.counts)] or found[:1])
+        pieces.append(_cut(polygons) if element == "tristrips" else polygons)
+    if not pieces:
+        raise damaged(f"it needs vertex_indices of face, it has {', '.join(attributes)}")
+    polygons = joined([p for p in pieces if len(p.counts)] or pieces[:1])
     polygons.vertices = vertices
     return polygons
 
@@ -94,7 +97,7 @@ def _attributes(polygons: Polygons, columns: Attributes, element: str) -> None:
 
 
 def _cut(strips: Polygons) -> Polygons:
-    """Strips as triangles, which take over the attributes of the strip."""
+    """Cut strips into triangles, which inherit the attributes of the strip."""
     faces, strip, left_out = cut_strips(strips.counts, strips.corners)
     face = {name: values[strip] for name, values in strips.face.items()}
     left_out += [*strips.left_out, *(f"lists {name} of tristrips" for name in strips.corner)]
@@ -102,7 +105,7 @@ def _cut(strips: Polygons) -> Polygons:
 
 
 def ply_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:
-    """The file; attributes of k numbers become columns name_0 … name_k−1. Also which it cannot hold."""
+    """Return the file, and the attributes it cannot hold; k numbers become columns name_0 … name_k−1."""
     left_out: list[str] = []
     vertex = _columns(raw.vertex_attributes, {*"xyz"}, left_out)
     face = _columns(raw.face_attributes, {*CORNERS}, left_out)
@@ -121,18 +124,18 @@ def save_ply(
     faces: ArrayLike | Tensor,
     **attributes: ArrayLike | Tensor,
 ) -> None:
-    """A binary .ply file with numbers on its vertices, written whole or not at all.
+    """Write a binary .ply file with numbers on its vertices, whole or not at all.
 
     Args:
-        path: ends in `.ply`; its folder exists.
+        path: It ends in `.ply`; its folder exists.
         vertices: [N, 3]; stored as float where they are float32, else as double.
         faces: [F, 3] vertex ids.
         attributes: each [N], integers, booleans or floats; viewers show `red`, `green`, `blue` of uint8 as
             colours. The format has no 64-bit integers: such values are stored in 32 bits.
 
     Raises:
-        GeometryError: another extension, a missing folder, shapes that do not fit, ids of no vertex, or
-            numbers that the format cannot hold.
+        GeometryError: The path has another extension or its folder does not exist, shapes do not fit, ids
+            name no vertex, or the format cannot hold the numbers.
 
     >>> import tempfile, torch
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -152,7 +155,7 @@ def save_ply(
         column = _column(name, as_array(name, values))
         if column.shape != (len(v),) or name in columns or not _is_plain(name):
             raise GeometryError(
-                f"attribute '{name}' has shape {list(column.shape)}: give one number a vertex, [{len(v)}], "
+                f"attribute '{name}' has shape {list(column.shape)}: give one number per vertex, [{len(v)}], "
                 "and a plain name other than x, y, z"
             )
         columns[name] = column
@@ -160,7 +163,7 @@ def save_ply(
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """The file with this content, or as it was."""
+    """Write a file whole, or leave it as it was."""
     with replacing(path) as new:
         new.write_bytes(content)
 
@@ -169,7 +172,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _header(header: str) -> tuple[str, list[Element]]:
-    """The layout (ascii or binary_…) and the declared elements."""
+    """Return the layout (ascii or binary_…) and the declared elements."""
     layout, elements = "", []
     for number, line in enumerate(header.split("\n"), 1):
         match line.split():
@@ -201,8 +204,10 @@ def _header(header: str) -> tuple[str, list[Element]]:
 # ------------------------------------------------------------------------------------------------- writing
 
 
-def _content(vertex: Attributes, faces: np.ndarray, face: Attributes, corner: Attributes) -> bytes:
-    """A binary file: columns of vertices, corner ids [F, 3], columns of faces, lists of faces [F, k]."""
+def _content(
+    vertex: Attributes, faces: Int64[np.ndarray, "f 3"], face: Attributes, corner: Attributes
+) -> bytes:
+    """Write columns of vertices, corner ids, columns of faces and lists of faces [F, k] as bytes."""
     points = np.empty(len(vertex["x"]), _row_type(vertex))
     for name, column in vertex.items():
         points[name] = column
@@ -226,7 +231,7 @@ def _content(vertex: Attributes, faces: np.ndarray, face: Attributes, corner: At
 
 
 def _row_type(columns: Attributes) -> np.dtype:
-    """Little-endian rows; a column [rows, k] is a list, its length before it under #name."""
+    """Return the type of little-endian rows; a column [rows, k] is a list, after its length under #name."""
     fields: list[tuple] = []
     for name, column in columns.items():
         if column.ndim == 2:
@@ -236,8 +241,8 @@ def _row_type(columns: Attributes) -> np.dtype:
 
 
 def _columns(attributes: Attributes, taken: set[str], left_out: list[str], whole: bool = False) -> Attributes:
-    """Attributes in types the format has, each column for itself or `whole`; the others' names are noted."""
-    found: Attributes = {}
+    """Convert attributes to types of the format, column by column or `whole`; note the names of others."""
+    columns: Attributes = {}
     for name, values in attributes.items():
         try:
             column = _column(name, values)
@@ -249,20 +254,20 @@ def _columns(attributes: Attributes, taken: set[str], left_out: list[str], whole
         else:
             table = column.reshape(len(column), math.prod(column.shape[1:]))
             parts = {f"{name}_{k}": part for k, part in enumerate(table.T)}
-        named = all(_is_plain(part) and part not in {*taken, *found} for part in parts)
+        named = all(_is_plain(part) and part not in {*taken, *columns} for part in parts)
         if named and parts and (not whole or column.shape[1] < 256):
-            found |= parts
+            columns |= parts
         else:
             left_out.append(name)
-    return found
+    return columns
 
 
 def _is_plain(name: str) -> bool:
     return re.fullmatch(r"[!-~]+", name) is not None
 
 
-def _column(name: str, values: np.ndarray) -> np.ndarray:
-    """The values in a type the format has; it lacks booleans, 64-bit integers and half precision."""
+def _column(name: str, values: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
+    """Convert values to a type of the format; it lacks booleans, 64-bit integers and half precision."""
     code = values.dtype.str[1:]
     column = values.astype({"b1": "u1", "i8": "i4", "u8": "u4", "f2": "f4"}.get(code, code))
     exact = values.dtype.kind == "f" or bool((column == values).all())

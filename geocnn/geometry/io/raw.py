@@ -1,4 +1,4 @@
-"""RawMesh: what a file holds, as it stands there, whether or not it is a surface."""
+"""A RawMesh holds the content of a file unchanged, whether or not it is a surface."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int64, Real, Shaped
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
 
 Attributes = dict[str, np.ndarray]
-"""Values by name. Arrays of numpy, for files hold kinds of numbers that torch does not count with."""
+"""Values by name, as numpy arrays, for files hold types of numbers that torch cannot compute with."""
 
 LARGEST_ID = 2.0**53
-"""Beyond it a float64, which text is read as, no longer tells whole numbers apart."""
+"""Text is read as float64, which does not distinguish all whole numbers beyond this."""
 
 
 @runtime_checkable
@@ -33,19 +34,18 @@ class HasTriangles(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RawMesh:
-    """Triangles that may be defective: `diagnose` says what they are, `repair` mends, `mesh` takes the sound.
+    """Triangles that may be defective: `diagnose` describes, `repair` mends, `mesh` takes sound ones.
 
-    vertices [N, 3] float64; faces [F, 3] int64, in the file's winding, ids perhaps of no vertex; face_map [F]
-    int64, which of the file's faces each triangle came from; `skipped` [k] int64, those of fewer than three
-    corners. Attributes: of a vertex [N, …], of a triangle [F, …], of a triangle's corners [F, 3, k].
-    `left_out`: what else the file has. `parts`: the names of a scene's parts, which the face attribute `part`
-    counts.
+    `faces` have the winding of the file; their ids may name no vertex. `face_map` says which of the file's
+    faces each triangle came from; `skipped` lists those with fewer than three corners. Attributes are [N, …]
+    of vertices, [F, …] of triangles, [F, 3, k] of corners. `left_out` names what else the file has. `parts`
+    are the names of a scene's parts; the face attribute `part` is an index into them.
     """
 
-    vertices: Tensor
-    faces: Tensor
-    face_map: Tensor
-    skipped: Tensor
+    vertices: Float64[Tensor, "n 3"]
+    faces: Int64[Tensor, "f 3"]
+    face_map: Int64[Tensor, " f"]
+    skipped: Int64[Tensor, " k"]
     vertex_attributes: Attributes = field(default_factory=dict)
     face_attributes: Attributes = field(default_factory=dict)
     corner_attributes: Attributes = field(default_factory=dict)
@@ -54,21 +54,21 @@ class RawMesh:
 
     def __repr__(self) -> str:
         names = [*self.vertex_attributes, *self.face_attributes, *self.corner_attributes]
-        held = f", with {', '.join(names)}" if names else ""
-        return f"RawMesh({len(self.vertices)} vertices, {len(self.faces)} triangles{held})"
+        attributes = f", with {', '.join(names)}" if names else ""
+        return f"RawMesh({len(self.vertices)} vertices, {len(self.faces)} triangles{attributes})"
 
 
 @dataclass
 class Polygons:
-    """What a reader finds: vertices [N, 3] float64, the number of corners of each face [F], all corners
-    [sum], and attributes of vertices, faces and corners, in the file's order.
+    """The result of a reader, in the file's order: vertices, the number of corners of each face, all corners,
+    and attributes of vertices, faces and corners.
 
-    `left_out` names what else is there, `unknown` what the format has no meaning for.
+    `left_out` names what else is in the file, `unknown` what its format does not define.
     """
 
-    vertices: np.ndarray
-    counts: np.ndarray
-    corners: np.ndarray
+    vertices: Real[np.ndarray, "n 3"]
+    counts: Int64[np.ndarray, " f"]
+    corners: Real[np.ndarray, " corners"]
     vertex: Attributes = field(default_factory=dict)
     face: Attributes = field(default_factory=dict)
     corner: Attributes = field(default_factory=dict)
@@ -81,10 +81,10 @@ def raw_mesh(
     vertices: ArrayLike | Tensor | HasTriangles,
     faces: ArrayLike | Tensor | Sequence[Sequence[int]] | None = None,
 ) -> RawMesh:
-    """Vertices [N, 3] and faces, [F, k] or a list of lists of vertex ids, as a value for the doctor.
+    """Make a RawMesh of vertices [N, 3] and faces, [F, k] or a list of lists of vertex ids, for the doctor.
 
-    Both may come as one object that has them, like a mesh of trimesh. Polygons become triangles. Raises
-    GeometryError for what are no coordinates or no whole numbers.
+    One object may hold both, like a mesh of trimesh. Polygons become triangles. Raises GeometryError for
+    vertices that are not coordinates and faces that are not whole numbers.
 
     >>> raw_mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2, 3]]).faces.tolist()
     [[0, 1, 2], [0, 2, 3]]
@@ -107,21 +107,21 @@ def raw_mesh(
 
 
 def vertices_and_faces(vertices: Any, faces: Any) -> tuple[Any, Any]:
-    """The two as given, or what an object has under these names; GeometryError where faces are missing."""
+    """Return both as given, or an object's attributes of these names; raise GeometryError without faces."""
     if faces is not None:
         return vertices, faces
     if isinstance(vertices, HasTriangles):
         return vertices.vertices, vertices.faces
     raise GeometryError(
         f"faces are missing: give vertices and faces, or one object that has both, as trimesh's meshes do; a "
-        f"{type(vertices).__name__} has not (of a scene give scene.to_mesh(), of a file load(path))"
+        f"{type(vertices).__name__} has not (for a scene give scene.to_mesh(), for a file load(path))"
     )
 
 
 def triangulated(polygons: Polygons) -> RawMesh:
-    """Polygons cut into the fans of their first corners; of fewer than three corners, into nothing.
+    """Cut polygons into the fans of their first corners; drop those of fewer than three corners.
 
-    Raises GeometryError for corners that are no whole numbers.
+    Raises GeometryError for corners that are not whole numbers.
     """
     counts, corners = polygons.counts, polygons.corners
     whole = np.isfinite(corners) & (np.abs(corners) < LARGEST_ID) & (corners == np.floor(corners))
@@ -147,10 +147,12 @@ def triangulated(polygons: Polygons) -> RawMesh:
     )
 
 
-def triangles(n: int, counts: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Faces [F, 3] int64 from corners in a row; GeometryError for polygons and for ids of none of n vertices.
+def triangles(
+    n: int, counts: Int64[np.ndarray, " f"], corners: Real[np.ndarray, " corners"]
+) -> Int64[np.ndarray, "f 3"]:
+    """Return faces from a list of corners; raise GeometryError for polygons and ids of none of n vertices.
 
-    Faces are counted from 0, as vertices are.
+    Messages count faces from 0, as vertices.
     """
     if (counts != 3).any():
         raise GeometryError(
@@ -167,30 +169,30 @@ def triangles(n: int, counts: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 def place_by_rows(polygons: Polygons, name: str, values: np.ndarray) -> None:
-    """An array as an attribute of vertices if it has as many rows, else of faces, else left out."""
+    """Store an array as an attribute of vertices if it has one row per vertex, else of faces, else not."""
     rows = len(values) if values.ndim else -1
     if rows == len(polygons.vertices):
-        kept = polygons.vertex
+        attributes = polygons.vertex
     elif rows == len(polygons.counts):
-        kept = polygons.face
+        attributes = polygons.face
     else:
         polygons.left_out.append(f"array {name} {list(values.shape)}")
         return
-    while name in kept:
+    while name in attributes:
         name += "_"
-    kept[name] = values
+    attributes[name] = values
 
 
 def damaged(what: str, line: int | None = None) -> GeometryError:
-    """The error about a file that cannot be read, and about which of its lines, counted from 1."""
+    """Return the error for a file that cannot be read; `line` counts from 1."""
     where = "" if line is None else f"line {line}: "
     return GeometryError(
         f"{where}{what}; it is truncated, damaged or in another format: write the file again"
     )
 
 
-def owned(values: np.ndarray) -> np.ndarray:
-    """The values as torch takes them: this machine's byte order, contiguous, writable, at most 64 bits."""
+def owned(values: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
+    """Convert values for torch: this machine's byte order, contiguous, writable, at most 64 bits."""
     dtype = values.dtype.newbyteorder("=")
     dtype = np.dtype(np.float64) if dtype.kind == "f" and dtype.itemsize > 8 else dtype
     values = np.ascontiguousarray(values, dtype)
@@ -198,7 +200,7 @@ def owned(values: np.ndarray) -> np.ndarray:
 
 
 def listed(where: np.ndarray | Tensor) -> str:
-    """The first eight of some ids, or of the places that a mask marks; edges as (a, b)."""
+    """List the first eight of some ids, or of the places that a mask marks; edges as (a, b)."""
     ids = np.asarray(where)
     ids = ids.nonzero()[0] if ids.dtype == bool else ids
     shown = [str(tuple(i) if isinstance(i, list) else i) for i in ids[:8].tolist()]
@@ -206,7 +208,7 @@ def listed(where: np.ndarray | Tensor) -> str:
 
 
 def as_array(name: str, values: ArrayLike | Tensor) -> np.ndarray:
-    """Numbers of any kind as an array; GeometryError for anything else."""
+    """Return numbers of any kind as an array; raise GeometryError for anything else."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = values.float() if values.dtype == torch.bfloat16 else values

@@ -1,4 +1,4 @@
-"""Scenes of several parts, .glb .gltf .3mf, read by trimesh."""
+"""trimesh reads scenes of several parts, .glb .gltf .3mf."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCENES = (".glb", ".gltf", ".3mf")
 
 
 def read_scene(content: bytes, path: Path) -> Polygons:
-    """All parts where the scene places them, as one mesh; the face attribute `part` counts the parts' names.
+    """Read all parts where the scene places them, as one mesh; the face attribute `part` numbers them.
 
     No vertex is merged or dropped. Colours, texture coordinates and numbers of vertices are attributes where
     all parts have them; materials, normals, points and lines are left out.

@@ -1,21 +1,22 @@
-"""Numbers in text files, many at once: words, the numbers that they are, and the lines they stand on."""
+"""Numbers in text files are read all at once: the words, their values, and the lines that they stand on."""
 
 from __future__ import annotations
 
 import re
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int64, Real
 
 from geocnn.geometry.io.raw import LARGEST_ID, damaged, listed
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 LONGEST_WORD = 100
-"""Characters of a number. A float64 written out in full has up to 25."""
+"""A number may have so many characters. A float64 written out in full has up to 25."""
 
 PLAIN = np.zeros(256, bool)
 PLAIN[list(b" \t\n\v\f\r0123456789+-.eE")] = True
-"""The characters of finite decimal numbers, and of what stands between them."""
+"""The characters of finite decimal numbers, and of the space between them."""
 
 SPACE = np.zeros(256, bool)
 SPACE[list(b" \t\n\v\f\r")] = True
@@ -24,18 +25,18 @@ STRANGE = re.compile(rb"[^\s]*[^\s0-9+\-.eE][^\s]*")
 """A word that has other characters."""
 
 NOT_FINITE = re.compile(rb"([+-]?)(?:1\.#)?(?:(nan|ind|qnan|snan)(?:\([a-z]*\))?|(inf|infinity))0*", re.I)
-"""How the C libraries of Linux, macOS and Windows (`-nan(ind)`, `1.#QNAN`) spell what is not finite."""
+"""The C libraries of Linux, macOS and Windows (`-nan(ind)`, `1.#QNAN`) spell NaN and infinity like this."""
 
 DECIMAL = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)")
 
 
 class Words:
-    """The words of a text, all of them numbers: their values, and which words stand on which row.
+    """The words of a text, all of them numbers: their values, and the row of each.
 
-    Rows are lines of the text, counted from 0; `widths` [rows] tells how many words each has. `numbers`
-    [rows] are the lines of the file that rows come from, where they are not `first`, first + 1, …
+    Rows are lines of the text, counted from 0; `widths` [rows] is the number of words on each. `numbers`
+    [rows] are the lines of the file that rows come from, unless they are `first`, first + 1, …
 
-    Raises GeometryError, naming the line, for a word that is no decimal number of float64 size.
+    Raises GeometryError, naming the line, for a word that is not a decimal number of float64 size.
     """
 
     def __init__(self, text: bytes, first: int = 1, numbers: np.ndarray | None = None) -> None:
@@ -47,14 +48,14 @@ class Words:
         self.values = self._values()
 
     def line(self, word: int) -> int:
-        """The line of the file on which a word stands."""
+        """Return the line of the file on which a word stands."""
         return self.line_of_row(int(self.row[word]))
 
     def line_of_row(self, row: int) -> int:
         return self.first + row if self.numbers is None else int(self.numbers[row])
 
-    def typed(self, at: np.ndarray, kind: str) -> np.ndarray:
-        """The words at these places in the declared type; as float64 where it cannot hold them."""
+    def typed(self, at: Int64[np.ndarray, " k"], kind: str) -> Real[np.ndarray, " k"]:
+        """Return the words at these places in the declared type; as float64 where that cannot hold them."""
         values = self.values[at]
         if kind[0] == "f":
             with np.errstate(over="ignore"):
@@ -76,7 +77,7 @@ class Words:
             raise damaged(f"'{shown(word[0])}' is no number", self.line_of_row(row))
         return b"nan" if parts[2] else parts[1] + b"inf"
 
-    def _values(self) -> np.ndarray:
+    def _values(self) -> Float64[np.ndarray, " words"]:
         try:
             values = self.words.astype(np.float64)
         except ValueError as fault:
@@ -88,8 +89,8 @@ class Words:
         return values
 
 
-def rows(text: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """The row, from 0, on which each word stands, and how many stand on each."""
+def rows(text: bytes) -> tuple[Int64[np.ndarray, " words"], Int64[np.ndarray, " rows"]]:
+    """Return the row, from 0, of each word, and the number of words on each row."""
     characters = np.frombuffer(text, np.uint8)
     solid = ~SPACE[characters]
     begins = (solid & ~np.concatenate([[False], solid[:-1]])).nonzero()[0]
@@ -99,40 +100,43 @@ def rows(text: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(text: bytes, words: Words | None = None) -> np.ndarray:
-    """What stands between spaces; refused where a word is too long for a number, as arrays give all of them
-    the room of the longest.
+    """Return the words between spaces.
+
+    A word that is too long for a number is refused, for arrays store all words at the length of the longest.
     """
-    if b"\0" in text:  # which arrays of words would drop
+    if b"\0" in text:  # arrays of words would drop it
         raise damaged("it has a byte of value 0", text.count(b"\n", 0, text.index(b"\0")) + 1)
-    found = text.split()
-    if max(map(len, found), default=0) > LONGEST_WORD:
-        long = next(k for k, word in enumerate(found) if len(word) > LONGEST_WORD)
+    parts = text.split()
+    if max(map(len, parts), default=0) > LONGEST_WORD:
+        long = next(k for k, word in enumerate(parts) if len(word) > LONGEST_WORD)
         line = words.line(long) if words else None
         raise damaged(f"it has a word of more than {LONGEST_WORD} characters", line)
-    return np.array(found, dtype=bytes)
+    return np.array(parts, dtype=bytes)
 
 
 def shown(word: bytes) -> str:
-    """A word of a file for a message."""
+    """Shorten and escape a word of a file for a message."""
     text = word.decode("ascii", "backslashreplace")
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def lines(text: bytes) -> bytes:
-    """Every line ended by a line feed, as the last one is too."""
+    """End every line by a line feed, the last one too."""
     text = text.removeprefix(BYTE_ORDER_MARK).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return text if text.endswith(b"\n") else text + b"\n"
 
 
 def without_comments(text: bytes) -> bytes:
-    """The lines of a text less what follows #."""
-    # 1.#INF and 1.#IND, as Windows once spelt them, are numbers
+    """Remove what follows # on each line."""
+    # 1.#INF and 1.#IND are numbers, as Windows once spelt them
     return re.sub(rb"(?:(?<!1\.)#|#(?!INF|IND|QNAN|SNAN))[^\n]*", b"", lines(text))
 
 
-def table(words: Words, rows: np.ndarray, least: int, what: str) -> np.ndarray:
-    """These rows as a table [rows, columns], of as many columns as the shortest has; at least `least`."""
+def table(
+    words: Words, rows: Int64[np.ndarray, " k"], least: int, what: str
+) -> Float64[np.ndarray, "k columns"]:
+    """Return these rows as a table with as many columns as the shortest has; at least `least`."""
     ends, widths = words.widths.cumsum()[rows], words.widths[rows]
     short = widths < least
     if short.any():
@@ -141,10 +145,12 @@ def table(words: Words, rows: np.ndarray, least: int, what: str) -> np.ndarray:
     return words.values[(ends - widths)[:, None] + np.arange(columns)]
 
 
-def lists(words: Words, at: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The lists, a length and as many numbers, that begin at `at` and end before `stop`.
+def lists(
+    words: Words, at: Int64[np.ndarray, " k"], stop: Int64[np.ndarray, " k"]
+) -> tuple[Int64[np.ndarray, " k"], Int64[np.ndarray, " numbers"], Int64[np.ndarray, " k"]]:
+    """Find the lists that begin at `at` and end before `stop`: a length, then so many numbers.
 
-    Returns their lengths, the places of their numbers in a row, and where each ends.
+    Returns their lengths, the places of all their numbers, and where each ends.
     """
     _refuse(words, at >= stop, stop - 1, "rows without a list")
     length = words.values[at]
@@ -154,13 +160,15 @@ def lists(words: Words, at: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, n
     return lengths, within(at + 1, lengths), at + 1 + lengths
 
 
-def _refuse(words: Words, bad: np.ndarray, at: np.ndarray, what: str) -> None:
+def _refuse(words: Words, bad: Bool[np.ndarray, " k"], at: Int64[np.ndarray, " k"], what: str) -> None:
     if bad.any():
         raise damaged(f"{what}: {listed(bad)}", words.line(int(at[bad.argmax()])))
 
 
-def refuse_broken_ids(words: Words, at: np.ndarray, counts: np.ndarray) -> None:
-    """Raises GeometryError, naming the line, where ids at these places are no whole numbers."""
+def refuse_broken_ids(
+    words: Words, at: Int64[np.ndarray, " ids"], counts: Int64[np.ndarray, " faces"]
+) -> None:
+    """Raise GeometryError, naming the line, where ids at these places are not whole numbers."""
     ids = words.values[at]
     broken = ~(np.isfinite(ids) & (np.abs(ids) < LARGEST_ID) & (ids == np.floor(ids)))
     if broken.any():
@@ -169,6 +177,6 @@ def refuse_broken_ids(words: Words, at: np.ndarray, counts: np.ndarray) -> None:
         raise damaged(what, words.line(int(at[broken.argmax()])))
 
 
-def within(start: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """start[0], start[0] + 1, … (lengths[0] of them), start[1], …: the places of runs, in a row."""
+def within(start: Int64[np.ndarray, " k"], lengths: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, " places"]:
+    """Return the places of all runs: start[0], start[0] + 1, … (lengths[0] of them), start[1], …"""
     return np.repeat(start - (lengths.cumsum() - lengths), lengths) + np.arange(lengths.sum())

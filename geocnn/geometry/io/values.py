@@ -1,4 +1,4 @@
-"""Values of vertices that lie in a file of their own, beside the mesh."""
+"""VertexValues are values of vertices from a separate file beside the mesh."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from geocnn.geometry.io.raw import Attributes
 
 @dataclass(frozen=True, eq=False)
 class VertexValues:
-    """Values [N, …] by name, a row per vertex, and what the numbers of labels are called."""
+    """Values [N, …] by name, one row per vertex, and the names of labels by number."""
 
     values: Attributes
     names: dict[int, str]
 
     def __repr__(self) -> str:
-        held = ", ".join(f"{name} {list(array.shape)}" for name, array in self.values.items())
-        return f"VertexValues({held})"
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in self.values.items())
+        return f"VertexValues({shapes})"

@@ -1,4 +1,4 @@
-"""VTK PolyData in XML, .vtp: arrays as text, in base64 or appended, as they are or deflated."""
+"""VTK PolyData in XML, .vtp, has arrays as text, in base64 or appended, which may be deflated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 import numpy as np
+from jaxtyping import Int64, Real
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.io.pieces import cut_strips, joined
@@ -18,21 +19,21 @@ from geocnn.geometry.io.xml import COMPRESSORS, array, decoded, inflated, parsed
 
 VTK_TYPES = {f"{name}{bits}": f"{name[0].lower()}{bits // 8}" for name in ("Int", "UInt", "Float")
              for bits in (8, 16, 32, 64) if (name, bits) not in (("Float", 8), ("Float", 16))}  # fmt: skip
-"""The number types of the format, as numpy calls them."""
+"""numpy's names for the number types of the format."""
 
 
 class Coding(NamedTuple):
-    """How bytes are written: how many characters k of them take, and the way back."""
+    """A way to write bytes: the number of characters that k bytes take, and the decoder."""
 
     chars: Callable[[int], int]
     decode: Callable[[bytes], bytes]
 
     def first(self, text: bytes, k: int) -> bytes:
-        """The first k bytes that a text stands for."""
-        found = self.decode(text[: self.chars(k)])[:k]
-        if len(found) < k:
-            raise damaged(f"an array of {k} bytes is cut off after {len(found)}")
-        return found
+        """Decode the first k bytes of a text."""
+        content = self.decode(text[: self.chars(k)])[:k]
+        if len(content) < k:
+            raise damaged(f"an array of {k} bytes is cut off after {len(content)}")
+        return content
 
 
 BASE64 = Coding(lambda k: 4 * -(-k // 3), decoded)
@@ -40,10 +41,10 @@ RAW = Coding(lambda k: k, bytes)
 
 
 def read_vtp(content: bytes) -> Polygons:
-    """The polygons and strips of all pieces, with PointData and CellData; lines and points are not read."""
+    """Read polygons and strips of all pieces, with PointData and CellData; lines and points are not read."""
     if not content.rstrip().endswith(b"</VTKFile>"):
         raise damaged("it does not end with </VTKFile>")
-    # appended numbers may be raw bytes, which are no XML
+    # appended numbers may be raw bytes, which are not XML
     appended = re.search(rb'<AppendedData\s+encoding\s*=\s*"(raw|base64)"\s*>\s*_', content)
     text = content[: appended.start()] + b"</VTKFile>" if appended else content
     root = parsed(text, "VTKFile")
@@ -84,11 +85,13 @@ def _piece(piece: Element, arrays: _Arrays) -> Polygons:
     return polygons
 
 
-def _cells(piece: Element, arrays: _Arrays, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The number of corners of each polygon or strip, and the corners in a row."""
+def _cells(
+    piece: Element, arrays: _Arrays, name: str
+) -> tuple[Int64[np.ndarray, " cells"], Real[np.ndarray, " corners"]]:
+    """Return the number of corners of each polygon or strip, and all corners."""
     m = whole(piece, f"NumberOf{name}", "0")
-    found = arrays.of(piece, name, None)
-    ends, ids = found.get("offsets", np.empty(0, int)), found.get("connectivity", np.empty(0, int))
+    cells = arrays.of(piece, name, None)
+    ends, ids = cells.get("offsets", np.empty(0, int)), cells.get("connectivity", np.empty(0, int))
     if len(ends) != m or ends.ndim != 1 or ids.ndim != 1:
         raise damaged(f"{m} {name} are declared, it has {len(ends)}")
     if (broken := ends != np.floor(ends)).any():
@@ -115,8 +118,8 @@ class _Arrays:
             )
 
     def of(self, piece: Element, name: str, n: int | None) -> Attributes:
-        """The arrays of an element by name, of n rows each."""
-        found: Attributes = {}
+        """Return the arrays of an element by name, each with n rows."""
+        arrays: Attributes = {}
         for k, element in enumerate(piece.iterfind(f"{name}/*")):
             title = element.get("Name") or f"{name}_{k}"
             kind = VTK_TYPES.get(element.get("type", ""))
@@ -127,8 +130,8 @@ class _Arrays:
             width = whole(element, "NumberOfComponents", "1") or 1
             if len(values) % width or n not in (None, len(values) // width):
                 raise damaged(f"array {title} has {len(values)} numbers, {n} rows of {width} are declared")
-            found[title] = values.reshape(-1, width) if width > 1 else values
-        return found
+            arrays[title] = values.reshape(-1, width) if width > 1 else values
+        return arrays
 
     def _values(self, element: Element, dtype: np.dtype) -> np.ndarray:
         text, way = (element.text or "").encode(), element.get("format")
@@ -142,7 +145,7 @@ class _Arrays:
         return array(self._data(self.appended[whole(element, "offset") :], self.coding), dtype)
 
     def _data(self, text: bytes, coding: Coding) -> bytes:
-        """A header of integers says how long the data are; deflated ones come in blocks."""
+        """Decode data after a header of integers, which gives their length; deflated data come in blocks."""
         head = self.head
         if self.compressor is None:
             size = self._integers(coding.first(text, head))[0]

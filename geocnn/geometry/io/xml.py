@@ -1,4 +1,4 @@
-"""What the XML formats share: elements, numbers in base64, and deflated ones that are as long as they say."""
+"""The XML formats share elements, numbers in base64, and deflated ones of a declared length."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ import zlib
 from xml.etree import ElementTree
 
 import numpy as np
+from jaxtyping import Real
 
 from geocnn.geometry.io.raw import damaged
 
 ZLIB, LZMA = "vtkZLibDataCompressor", "vtkLZMADataCompressor"
 COMPRESSORS = (None, ZLIB, LZMA)
-"""As VTK calls them; those of Python's standard library."""
+"""VTK's names for the compressors of Python's standard library."""
 
 MOST_DEFLATED = 1032
-"""How many bytes one byte deflated by zlib can become (RFC 1951)."""
+"""One byte deflated by zlib becomes at most so many bytes (RFC 1951)."""
 
 MOST_LZMA = 2**28
-"""Bytes of working memory that data of lzma may ask for; with its strongest setting it takes a quarter."""
+"""lzma may use so many bytes of working memory; its strongest setting takes a quarter of it."""
 
 
 def parsed(content: bytes, root: str) -> ElementTree.Element:
-    """The root element, of the given name."""
+    """Return the root element, which must have the given name."""
     try:
-        found = ElementTree.fromstring(content)
+        element = ElementTree.fromstring(content)
     except (ElementTree.ParseError, LookupError, ValueError) as broken:
         raise damaged(f"it is no whole XML ({broken})") from broken
-    if found.tag != root:
-        raise damaged(f"its XML must be a {root}, it is a {found.tag}")
-    return found
+    if element.tag != root:
+        raise damaged(f"its XML must be a {root}, it is a {element.tag}")
+    return element
 
 
 def whole(element: ElementTree.Element, name: str, default: str | None = None) -> int:
-    """An attribute that is a number of things."""
+    """Return an attribute that is a whole number."""
     value = element.get(name, default) or ""
     if not (value.isdecimal() and value.isascii() and len(value) <= 18):
         raise damaged(f"its {element.tag} has {name}='{value}', no whole number")
@@ -43,7 +44,7 @@ def whole(element: ElementTree.Element, name: str, default: str | None = None) -
 
 
 def decoded(text: bytes) -> bytes:
-    """The bytes of a base64 text; spaces and line feeds do not count."""
+    """Decode base64; spaces and line feeds do not count."""
     try:
         return base64.b64decode(b"".join(text.split()), validate=True)
     except binascii.Error as broken:
@@ -51,21 +52,21 @@ def decoded(text: bytes) -> bytes:
 
 
 def inflated(content: bytes, size: int, compressor: str = ZLIB) -> bytes:
-    """Bytes deflated with a zlib or gzip header, or by lzma, which must become `size` bytes."""
+    """Inflate bytes with a zlib or gzip header, or of lzma; they must become `size` bytes."""
     if compressor == ZLIB and size > MOST_DEFLATED * (len(content) + 1):
         raise damaged(f"{len(content)} deflated bytes cannot become {size}")
     stream = lzma.LZMADecompressor(memlimit=MOST_LZMA) if compressor == LZMA else zlib.decompressobj(47)
     try:
-        found = stream.decompress(content, size + 1)
+        data = stream.decompress(content, size + 1)
     except (zlib.error, lzma.LZMAError, EOFError) as broken:
         raise damaged(f"deflated numbers are cut off or changed ({broken})") from broken
-    if len(found) != size or not (stream.eof or size == 0):
-        raise damaged(f"deflated numbers of {size} bytes are {len(found)}, or cut off")
-    return found
+    if len(data) != size or not (stream.eof or size == 0):
+        raise damaged(f"deflated numbers of {size} bytes are {len(data)}, or cut off")
+    return data
 
 
-def array(content: bytes, dtype: np.dtype) -> np.ndarray:
-    """The numbers, in this machine's byte order."""
+def array(content: bytes, dtype: np.dtype) -> Real[np.ndarray, " numbers"]:
+    """Return the numbers in this machine's byte order."""
     if len(content) % dtype.itemsize:
         raise damaged(f"{len(content)} bytes are no whole number of values of {dtype.itemsize}")
     return np.frombuffer(content, dtype).astype(dtype.newbyteorder("="))

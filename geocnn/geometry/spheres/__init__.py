@@ -1,1 +1,1 @@
-"""Spheres in closed form: HEALPix, subdivided icosahedra, rings of latitude, the projective plane."""
+"""Spheres have closed forms: HEALPix, subdivided icosahedra, rings of latitude, the projective plane."""

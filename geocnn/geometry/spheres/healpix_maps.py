@@ -1,10 +1,11 @@
-"""Whole HEALPix maps: is it one, in which order is it stored, and the same in the other order."""
+"""Whole HEALPix maps are checked, reordered, and their order is detected."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
+from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
@@ -23,17 +24,17 @@ __all__ = ["UNSEEN", "check_map", "detect_order", "reorder"]
 Order = Literal["ring", "nested"]
 
 EVIDENCE = 6.0
-"""Standard deviations, where the pixels' advantages are independent."""
+"""The evidence required, in standard deviations if the pixels' advantages are independent."""
 
 SMOOTHER = 1.5
-"""Of maps with as much noise as signal the right reading has little less than the wrong one: undecided."""
+"""With as much noise as signal the right reading's sum is hardly less than the wrong one's: undecided."""
 
 ALIKE = 4.0
-"""Measured: 0.8 to 1.7 for maps in nested order, 2 for a step on each ring and 10 to 10^30 for zonal maps."""
+"""The ratio is 0.8 to 1.7 for maps in nested order, 2 for a step on each ring, 10 to 10^30 for zonal maps."""
 
 
-def reorder(values: Tensor, to: Order, dim: int = -1) -> Tensor:
-    """The same map in the order `to`, "nested" or "ring"; its values must be in the other order, along `dim`.
+def reorder(values: Shaped[Tensor, "*shape"], to: Order, dim: int = -1) -> Shaped[Tensor, "*shape"]:
+    """Return a map in the order `to`, "nested" or "ring"; its values must be in the other order along `dim`.
 
     Raises MapError if `dim` does not hold a whole map, GeometryError if `to` is neither name.
 
@@ -52,37 +53,39 @@ def reorder(values: Tensor, to: Order, dim: int = -1) -> Tensor:
     raise GeometryError(f'a map is reordered to "ring" or to "nested", not to {to!r}')
 
 
-def check_map(values: Tensor, nside: int | None = None, dim: int = -1, fill: Fill = ()) -> int:
-    """Returns the nside of a map whose pixels lie along `dim`, or raises MapError.
+def check_map(
+    values: Shaped[Tensor, "*shape"], nside: int | None = None, dim: int = -1, fill: Fill = ()
+) -> int:
+    """Return the nside of a map whose pixels lie along `dim`, or raise MapError.
 
-    Refused are a number of values that is not 12 nside^2, NaN, infinity, and the numbers that stand for no
-    value (`values.FILLS`: healpy's UNSEEN, 1e20, ..., and what `fill` names), which would silently poison
-    every pixel a convolution can reach from them.
+    It refuses a number of values that is not 12 nside^2, NaN, infinity, and the numbers that mean "missing"
+    (`values.FILLS`: healpy's UNSEEN, 1e20, ..., and what `fill` names). These would silently spoil every
+    pixel within reach of a convolution.
 
     >>> check_map(torch.zeros(3, 192))
     4
     """
-    found = nside_of(values.shape[dim])
-    if nside is not None and found != check_nside(nside):
+    own = nside_of(values.shape[dim])
+    if nside is not None and own != check_nside(nside):
         raise MapError(
-            f"the map has {values.shape[dim]} values (nside {found}), not {npix(nside)} (nside {nside}); "
+            f"the map has {values.shape[dim]} values (nside {own}), not {npix(nside)} (nside {nside}); "
             "average or interpolate it to that resolution, with healpy.ud_grade for example"
         )
     check_values(values, dim, "pixels", fill)
-    return found
+    return own
 
 
-def detect_order(values: Tensor, dim: int = -1) -> Order | None:
-    """The order a map is stored in, judged by its smoothness; None where there is too little evidence.
+def detect_order(values: Shaped[Tensor, "*shape"], dim: int = -1) -> Order | None:
+    """Return the order a map is stored in, judged by its smoothness; None where the evidence is too weak.
 
-    In the right order neighbouring pixels differ little. Under either reading of up to 8192 pixels, the
-    squared differences between each and its neighbours are summed. One reading is the smoother one if its sum
-    is less by a factor SMOOTHER, and if the sum of the pixels' advantages is EVIDENCE times the root of their
-    sum of squares: a few pixels, such as sources on an empty sky, are no evidence. In either order pixels of
-    like numbers are neighbours, so a map that only depends on latitude looks smooth in nested order too,
-    along its runs of numbers. Hence in nested order differences between blocks of pixels must be as small as
-    those within blocks, up to a factor ALIKE. Constant maps, white noise, a few sources and maps of a few
-    pixels are undecided. Raises MapError for the maps `check_map` refuses.
+    In the right order neighbouring pixels differ little. For up to 8192 pixels, read in either order, the
+    squared differences between each and its neighbours are summed. One reading is smoother if its sum is less
+    by a factor SMOOTHER, and if the sum of the pixels' advantages is EVIDENCE times the root of their sum of
+    squares: a few pixels, such as sources on an empty sky, are no evidence. In either order pixels with close
+    numbers are neighbours, so a map that only depends on latitude looks smooth in nested order too, along its
+    runs of numbers. Hence in nested order differences between blocks of pixels must be as small as those
+    within blocks, up to a factor ALIKE. Constant maps, white noise, a few sources and maps of a few pixels
+    are undecided. Raises MapError for the maps that `check_map` refuses.
 
     >>> from geocnn.geometry.spheres.pixels import pixel_to_angle
     >>> theta, phi = pixel_to_angle(8, torch.arange(768), nested=True)
@@ -92,7 +95,7 @@ def detect_order(values: Tensor, dim: int = -1) -> Order | None:
     nside = check_map(values, dim=dim)
     maps = values.movedim(dim, 0).reshape(values.shape[dim], -1).double()
     maps = maps - maps.mean(0)
-    maps = maps / maps.abs().amax(0).clamp_min(torch.finfo(torch.float64).tiny)  # of one size, all of them
+    maps = maps / maps.abs().amax(0).clamp_min(torch.finfo(torch.float64).tiny)  # all of one scale
     count = min(npix(nside), 8192)
     sample = torch.arange(count, device=values.device, dtype=torch.int64) * npix(nside) // count
     ring, _ = _differences(maps, sample, neighbours(nside, sample, nested=False))
@@ -110,7 +113,9 @@ def detect_order(values: Tensor, dim: int = -1) -> Order | None:
     return None
 
 
-def _differences(maps: Tensor, sample: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
-    """Of pixels [P] the sums [P] of squared differences to their neighbours [P, 8], and each of them."""
+def _differences(
+    maps: Float64[Tensor, "npix maps"], sample: Int64[Tensor, " k"], around: Int64[Tensor, "k 8"]
+) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "k 8"]]:
+    """Return the squared differences of pixels to their neighbours: the sum per pixel, and each of them."""
     each = (maps[around.clamp(min=0)] - maps[sample][:, None]).square().sum(-1).masked_fill(around < 0, 0)
     return each.sum(1), each

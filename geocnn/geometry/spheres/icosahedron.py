@@ -1,17 +1,16 @@
-"""The icosahedron subdivided on the sphere: points, faces of every level, and the triangle a direction falls
-in.
-"""
+"""The subdivided icosahedron has points, faces on every level, and finds the face of a direction."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 
 class Icosahedron:
-    """Faces quartered `level` times at great-circle midpoints; the children of face f are 4f … 4f+3.
+    """Faces are quartered `level` times at great-circle midpoints; the children of face f are 4f … 4f+3.
 
             a
            / \\          children: (a, ab, ca) (b, bc, ab) (c, ca, bc) (ab, bc, ca)
@@ -28,15 +27,14 @@ class Icosahedron:
             self.points, faces = _quarter(self.points, faces)
             self.faces.append(faces)
 
-    def point_areas(self) -> Tensor:
-        """A third of the adjacent spherical triangles, [N] float64."""
+    def point_areas(self) -> Float64[Tensor, " n"]:
+        """Return one area per point: a third of the adjacent spherical triangles."""
         share = triangle_areas(self.points, self.faces[-1]) / 3
         areas = torch.zeros(len(self.points), dtype=torch.float64)
         return areas.index_add_(0, self.faces[-1].flatten(), share.repeat_interleave(3))
 
-    def locate(self, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """The corners [K, 3] of the finest face each unit vector [K, 3] falls in, and its barycentric
-        weights.
+    def locate(self, directions: Float[Tensor, "k 3"]) -> tuple[Int64[Tensor, "k 3"], Float64[Tensor, "k 3"]]:
+        """Return the corners of the finest face that contains each unit vector, and its barycentric weights.
 
         Children tile their parent exactly, so the search descends level by level.
         """
@@ -54,25 +52,29 @@ class Icosahedron:
         return self.faces[-1].to(directions.device)[face], weight / weight.sum(-1, keepdim=True)
 
 
-def _cone_coordinates(corners: Tensor, direction: Tensor) -> Tensor:
-    """Coordinates of `direction` [..., 3] in the basis of three corners [..., 3, 3], by Cramer's rule."""
+def _cone_coordinates(
+    corners: Float64[Tensor, "k faces 3 3"], direction: Float64[Tensor, "k 1 3"]
+) -> Float64[Tensor, "k faces 3"]:
+    """Return the coordinates of a direction in the basis of three corners, by Cramer's rule."""
     a, b, c = corners.unbind(-2)
     d = direction.expand_as(a)
     return torch.stack([_det(d, b, c), _det(a, d, c), _det(a, b, d)], -1) / _det(a, b, c)[..., None]
 
 
-def _det(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+def _det(
+    a: Float64[Tensor, "*k 3"], b: Float64[Tensor, "*k 3"], c: Float64[Tensor, "*k 3"]
+) -> Float64[Tensor, "*k"]:
     return (a * torch.linalg.cross(b, c, dim=-1)).sum(-1)
 
 
-def triangle_areas(points: Tensor, faces: Tensor) -> Tensor:
-    """Solid angles of spherical triangles (Van Oosterom & Strackee 1983, eq. 8), [F]."""
+def triangle_areas(points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"]) -> Float64[Tensor, " f"]:
+    """Return the solid angles of spherical triangles (Van Oosterom & Strackee 1983, eq. 8)."""
     a, b, c = points[faces].unbind(1)
     return 2 * torch.atan2(_det(a, b, c), 1 + (a * b).sum(-1) + (b * c).sum(-1) + (c * a).sum(-1))
 
 
-def _base() -> tuple[Tensor, Tensor]:
-    """Two poles and two rings of five, counter-clockwise from outside."""
+def _base() -> tuple[Float64[Tensor, "12 3"], Int64[Tensor, "20 3"]]:
+    """Return two poles and two rings of five points, and faces wound counter-clockwise from outside."""
     turn = torch.arange(5, dtype=torch.float64) * (2 * math.pi / 5)
     z, rho = 1 / math.sqrt(5), 2 / math.sqrt(5)
     upper = torch.stack([rho * turn.cos(), rho * turn.sin(), torch.full_like(turn, z)], 1)
@@ -87,7 +89,9 @@ def _base() -> tuple[Tensor, Tensor]:
     return torch.cat([poles, upper, lower]), torch.cat([torch.stack(f, 1) for f in faces])
 
 
-def _quarter(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+def _quarter(
+    points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"]
+) -> tuple[Float64[Tensor, "finer 3"], Int64[Tensor, "4*f 3"]]:
     a, b, c = faces.unbind(1)
     edges = torch.stack([torch.stack([a, b], 1), torch.stack([b, c], 1), torch.stack([c, a], 1)], 1)
     unique, index = torch.unique(edges.sort(-1).values.reshape(-1, 2), dim=0, return_inverse=True)

@@ -1,13 +1,13 @@
 """HEALPix pixels as functions of tensors: indexing, neighbours, interpolation.
 
-Górski et al. 2005, ApJ 622:759; equation numbers below are that paper's. The sphere is cut into twelve base
-faces of nside x nside pixels of equal area, whose centres lie on 4 nside - 1 rings of constant latitude:
+Górski et al. 2005, ApJ 622:759, give the equations numbered below. The sphere is cut into twelve base faces
+of nside x nside pixels of equal area, whose centres lie on 4 nside - 1 rings of constant latitude:
 
 - ring order (the default everywhere here) counts pixels eastward along the rings, from the north pole down;
 - nested order counts face by face along a quadtree: pixel p of nside holds pixels 4p to 4p + 3 of 2 nside.
 
-Colatitude theta runs from 0 (north pole) to pi, longitude phi eastward; both are radians, never latitude,
-never degrees. Angles and weights are float64 and indices int64, on the device of the input.
+Colatitude theta increases from 0 (north pole) to pi, longitude phi eastward; both are in radians, never
+latitude, never degrees. Angles and weights are float64 and indices int64, on the device of the input.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import operator
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
@@ -53,14 +54,14 @@ __all__ = [
 ]
 
 MAX_NSIDE = 8192
-CHUNK = 1 << 15  # directions that cubic_weights fits at once, in about 150 MB of work space
+CHUNK = 1 << 15  # cubic_weights fits so many directions at once, in about 150 MB of work space
 
 
 # ----------------------------------------------------------------------------------------------------- sizes
 
 
 def check_nside(nside: int) -> int:
-    """Returns nside as an int, or raises GeometryError unless it is a power of two from 1 to 8192.
+    """Return nside as an int; raise GeometryError unless it is a power of two from 1 to 8192.
 
     Ring order alone would allow any nside, but nested order and the hierarchies built on it halve nside level
     by level.
@@ -85,7 +86,7 @@ def check_nside(nside: int) -> int:
 
 
 def npix(nside: int) -> int:
-    """Number of pixels, 12 nside^2. Raises GeometryError for an nside `check_nside` refuses.
+    """Return the number of pixels, 12 nside^2. Raises GeometryError for an nside that `check_nside` refuses.
 
     >>> npix(16)
     3072
@@ -94,7 +95,7 @@ def npix(nside: int) -> int:
 
 
 def nside_of(npix: int) -> int:
-    """The nside of a map of npix pixels. Raises MapError, naming the nearest valid sizes, if there is none.
+    """Return the nside of a map with npix pixels. Raises MapError, naming the nearest valid sizes.
 
     >>> nside_of(3072)
     16
@@ -111,22 +112,22 @@ def nside_of(npix: int) -> int:
 
 
 class HealpixRings(NamedTuple):
-    """The iso-latitude rings of a HEALPix grid from north to south; there are R = 4 nside - 1."""
+    """The iso-latitude rings of a HEALPix grid from north to south; there are 4 nside - 1."""
 
-    theta: Tensor
-    """[R] float64, colatitude in radians."""
-    z: Tensor
-    """[R] float64, cos(theta) (eqs. 4 and 8)."""
-    n_phi: Tensor
-    """[R] int64, number of pixels."""
-    start: Tensor
-    """[R] int64, first pixel in ring order."""
-    phi0: Tensor
-    """[R] float64, longitude of the first pixel in radians; the others follow at steps of 2 pi / n_phi."""
+    theta: Float64[Tensor, " rings"]
+    """Colatitude in radians."""
+    z: Float64[Tensor, " rings"]
+    """cos(theta) (eqs. 4 and 8)."""
+    n_phi: Int64[Tensor, " rings"]
+    """Number of pixels on each ring."""
+    start: Int64[Tensor, " rings"]
+    """First pixel in ring order."""
+    phi0: Float64[Tensor, " rings"]
+    """Longitude of the first pixel in radians; the others follow at steps of 2 pi / n_phi."""
 
 
 def rings(nside: int, device: torch.device | str | None = None) -> HealpixRings:
-    """The rings of the grid, as a spherical harmonic transform needs them (eqs. 2 to 9).
+    """Return the rings of the grid, as a spherical harmonic transform needs them (eqs. 2 to 9).
 
     >>> rings(2).n_phi.tolist()
     [4, 8, 8, 8, 8, 8, 4]
@@ -143,8 +144,10 @@ def rings(nside: int, device: torch.device | str | None = None) -> HealpixRings:
 # ----------------------------------------------------------------------------------------- pixels and angles
 
 
-def pixel_to_angle(nside: int, pixel: Tensor, *, nested: bool = False) -> tuple[Tensor, Tensor]:
-    """Colatitude and longitude (radians, float64, phi in [0, 2 pi)) of pixel centres (eqs. 2 to 9).
+def pixel_to_angle(
+    nside: int, pixel: Int[Tensor, "*k"], *, nested: bool = False
+) -> tuple[Float64[Tensor, "*k"], Float64[Tensor, "*k"]]:
+    """Return colatitude and longitude (radians, phi in [0, 2 pi)) of pixel centres (eqs. 2 to 9).
 
     Raises GeometryError if a pixel does not exist.
 
@@ -158,8 +161,10 @@ def pixel_to_angle(nside: int, pixel: Tensor, *, nested: bool = False) -> tuple[
     return ring_theta(nside, ring), column2.double() * (math.pi / 4) / quarter
 
 
-def angle_to_pixel(nside: int, theta: Tensor, phi: Tensor, *, nested: bool = False) -> Tensor:
-    """The pixel that contains each direction; theta and phi broadcast. phi may be any real number of radians.
+def angle_to_pixel(
+    nside: int, theta: Float[Tensor, "*#k"], phi: Float[Tensor, "*#k"], *, nested: bool = False
+) -> Int64[Tensor, "*k"]:
+    """Return the pixel that contains each direction; theta and phi broadcast. phi may be any real number.
 
     Raises GeometryError if theta leaves [0, pi] or either angle is not finite.
 
@@ -171,8 +176,8 @@ def angle_to_pixel(nside: int, theta: Tensor, phi: Tensor, *, nested: bool = Fal
     return cell_to_pixel(nside, face, floor_inside(x, nside), floor_inside(y, nside), nested)
 
 
-def pixel_to_vector(nside: int, pixel: Tensor, *, nested: bool = False) -> Tensor:
-    """Unit vectors [..., 3] (float64) of pixel centres: north is +z, phi = 0 is +x.
+def pixel_to_vector(nside: int, pixel: Int[Tensor, "*k"], *, nested: bool = False) -> Float64[Tensor, "*k 3"]:
+    """Return unit vectors of pixel centres: north is +z, phi = 0 is +x.
 
     Raises GeometryError if a pixel does not exist.
 
@@ -182,8 +187,10 @@ def pixel_to_vector(nside: int, pixel: Tensor, *, nested: bool = False) -> Tenso
     return unit_vector(*pixel_to_angle(nside, pixel, nested=nested))
 
 
-def vector_to_pixel(nside: int, vectors: Tensor, *, nested: bool = False) -> Tensor:
-    """The pixel that contains each direction [..., 3]; vectors need not have unit length.
+def vector_to_pixel(
+    nside: int, vectors: Float[Tensor, "*k 3"], *, nested: bool = False
+) -> Int64[Tensor, "*k"]:
+    """Return the pixel that contains each direction; vectors need not have unit length.
 
     Raises GeometryError if a vector is zero or not finite.
 
@@ -197,14 +204,14 @@ def vector_to_pixel(nside: int, vectors: Tensor, *, nested: bool = False) -> Ten
     if bad.any():
         where = bad.reshape(-1).nonzero()[0].item()
         raise GeometryError(
-            f"vector {where} is zero or not finite ({int(bad.sum())} in all): it points nowhere"
+            f"vector {where} is zero or not finite ({int(bad.sum())} in all); give it a direction"
         )
     x, y, z = vectors.unbind(-1)
     return angle_to_pixel(nside, torch.atan2(torch.hypot(x, y), z), torch.atan2(y, x), nested=nested)
 
 
-def ring_to_nested(nside: int, pixel: Tensor) -> Tensor:
-    """Nested indices of pixels given in ring order. Raises GeometryError if a pixel does not exist.
+def ring_to_nested(nside: int, pixel: Int[Tensor, "*k"]) -> Int64[Tensor, "*k"]:
+    """Return nested indices of pixels given in ring order. Raises GeometryError if a pixel does not exist.
 
     >>> ring_to_nested(2, torch.arange(6)).tolist()
     [3, 7, 11, 15, 2, 1]
@@ -215,8 +222,8 @@ def ring_to_nested(nside: int, pixel: Tensor) -> Tensor:
     )
 
 
-def nested_to_ring(nside: int, pixel: Tensor) -> Tensor:
-    """Ring indices of pixels given in nested order. Raises GeometryError if a pixel does not exist.
+def nested_to_ring(nside: int, pixel: Int[Tensor, "*k"]) -> Int64[Tensor, "*k"]:
+    """Return ring indices of pixels given in nested order. Raises GeometryError if a pixel does not exist.
 
     >>> nested_to_ring(2, torch.tensor([3, 7, 11, 15, 2, 1])).tolist()
     [0, 1, 2, 3, 4, 5]
@@ -227,11 +234,11 @@ def nested_to_ring(nside: int, pixel: Tensor) -> Tensor:
     )
 
 
-def neighbours(nside: int, pixel: Tensor, *, nested: bool = False) -> Tensor:
-    """The pixels around a pixel, [..., 8], in the order SW, W, NW, N, NE, E, SE, S; -1 where there is none.
+def neighbours(nside: int, pixel: Int[Tensor, "*k"], *, nested: bool = False) -> Int64[Tensor, "*k 8"]:
+    """Return the pixels around a pixel, in the order SW, W, NW, N, NE, E, SE, S; -1 where there is none.
 
-    At the eight points where three base faces meet, a pixel has one neighbour less: that is 24 pixels with
-    seven neighbours, and at nside 1 all twelve with six. Raises GeometryError if a pixel does not exist.
+    At the eight points where three base faces meet, a pixel has one neighbour less: 24 pixels have seven
+    neighbours, and at nside 1 all twelve have six. Raises GeometryError if a pixel does not exist.
 
     >>> neighbours(2, torch.tensor(0)).tolist()
     [4, 11, 3, 2, 1, 6, 5, 13]
@@ -248,15 +255,15 @@ def neighbours(nside: int, pixel: Tensor, *, nested: bool = False) -> Tensor:
 
 
 def bilinear_weights(
-    nside: int, theta: Tensor, phi: Tensor, *, nested: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Four pixels and weights per direction, ([..., 4] int64, [..., 4] float64): linear in phi, then theta.
+    nside: int, theta: Float[Tensor, "*#k"], phi: Float[Tensor, "*#k"], *, nested: bool = False
+) -> tuple[Int64[Tensor, "*k 4"], Float64[Tensor, "*k 4"]]:
+    """Return four pixels and weights per direction, linear in phi, then in theta.
 
     These are the weights of healpy's `get_interp_weights`: beyond the outermost rings the pole takes the mean
-    of its four pixels. Weights are non-negative and sum to 1. Second-order accurate away from the poles; on
-    ring i of a polar cap the pixels are pi / (2 i) apart in longitude, so within a few rings of a pole the
-    error is only of first order (`cubic_weights` has no such defect). Raises GeometryError if theta leaves
-    [0, pi] or an angle is not finite.
+    of its four pixels. Weights are non-negative and sum to 1. They are second-order accurate away from the
+    poles; on ring i of a polar cap the pixels are pi / (2 i) apart in longitude, so within a few rings of a
+    pole the error is only of first order (`cubic_weights` has no such defect). Raises GeometryError if theta
+    leaves [0, pi] or an angle is not finite.
 
     >>> pixel, weight = bilinear_weights(4, torch.tensor(0.0), torch.tensor(0.0))
     >>> sorted(pixel.tolist()), weight.tolist()
@@ -267,7 +274,7 @@ def bilinear_weights(
     above = ring_position(nside, theta).floor().long().clamp(0, 4 * nside - 1)
     theta_above = ring_theta(nside, above)
     down = ((theta - theta_above) / (ring_theta(nside, above + 1) - theta_above)).clamp(0, 1)
-    # Rings 0 and 4 nside are the poles: they borrow the two pixels that the outermost ring leaves over.
+    # Rings 0 and 4 nside are the poles: they use the two pixels of the outermost ring that remain.
     north, south = above == 0, above == 4 * nside - 1
     upper, east_upper = ring_pair(nside, above + north.long(), phi, 2 * north)
     lower, east_lower = ring_pair(nside, above + 1 - south.long(), phi, 2 * south)
@@ -280,19 +287,21 @@ def bilinear_weights(
     return (ring_to_nested(nside, pixel) if nested else pixel), weight
 
 
-def cubic_weights(nside: int, theta: Tensor, phi: Tensor, *, nested: bool = False) -> tuple[Tensor, Tensor]:
-    """Sixteen pixels and weights per direction, ([..., 16] int64, [..., 16] float64), fourth-order accurate.
+def cubic_weights(
+    nside: int, theta: Float[Tensor, "*#k"], phi: Float[Tensor, "*#k"], *, nested: bool = False
+) -> tuple[Int64[Tensor, "*k 16"], Float64[Tensor, "*k 16"]]:
+    """Return sixteen pixels and weights per direction, which interpolate with fourth-order accuracy.
 
-    Moving least squares (Lancaster & Salkauskas 1981, Math. Comp. 37:141): the value at the sample of the
-    cubic polynomial in its tangent plane that best fits the 4 x 4 block of pixels around it, near pixels
-    counting most. Tangent-plane coordinates know nothing of the poles or of the seams between caps and belt,
-    so the order is the same there, and the weights serve any field that is smooth once carried to the
-    sample's tangent plane.
+    The method is moving least squares (Lancaster & Salkauskas 1981, Math. Comp. 37:141). A cubic polynomial
+    in the sample's tangent plane is fitted to the 4 x 4 block of pixels around it, where near pixels count
+    most; the weights give its value at the sample. Coordinates of the tangent plane do not depend on the
+    poles or the seams between caps and belt, so the order is the same there, and the weights serve any field
+    that is smooth once carried to the sample's tangent plane.
 
     Weights sum to 1; some are negative, and sum |w| stays below 2.3. Where only three base faces meet, a
     block has up to four pixels less: those columns hold the sample's own pixel with weight 0. Raises
-    GeometryError at nside 1, whose twelve pixels cannot hold a block, and for the angles `angle_to_pixel`
-    refuses.
+    GeometryError at nside 1, whose twelve pixels cannot hold a block, and for the angles that
+    `angle_to_pixel` refuses.
 
     >>> pixel, weight = cubic_weights(16, torch.tensor([0.0, 1.0]), torch.tensor([0.0, 2.0]))
     >>> z = pixel_to_vector(16, pixel)[..., 2]
@@ -312,8 +321,10 @@ def cubic_weights(nside: int, theta: Tensor, phi: Tensor, *, nested: bool = Fals
     return (ring_to_nested(nside, pixel) if nested else pixel), weight
 
 
-def _cubic_block(nside: int, theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
-    """`cubic_weights` in ring order for angles [K]."""
+def _cubic_block(
+    nside: int, theta: Float64[Tensor, " k"], phi: Float64[Tensor, " k"]
+) -> tuple[Int64[Tensor, "k 16"], Float64[Tensor, "k 16"]]:
+    """Return `cubic_weights` in ring order."""
     face, x, y = angle_to_face(theta, phi)
     # The block starts one pixel before the last pixel centre to the south-west of the sample.
     offset = torch.arange(-1, 3, device=theta.device, dtype=torch.int64)
@@ -330,8 +341,8 @@ def _cubic_block(nside: int, theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor
     centre = pixel_to_vector(nside, pixel)
     a, b = ((centre * axis[:, None]).sum(-1) / spacing for axis in (south, east))
     distance2 = ((centre - unit_vector(theta, phi)[:, None]) ** 2).sum(-1) / spacing**2
-    # Nearly singular at 0, so that a sample on a pixel centre takes that pixel's value (to 1e-5 of the
-    # others). Of the inverse powers and Gaussians tried, this has the least error without larger weights.
+    # This is nearly singular at 0, so a sample on a pixel centre takes that pixel's value (to 1e-5 of the
+    # others). Of the inverse powers and Gaussians tried, it has the least error without larger weights.
     closeness = exists / (distance2 + 1e-3) ** 2
     powers = torch.stack([a**i * b**j for i in range(4) for j in range(4 - i)], -1)
     weighted = closeness[..., None] * powers
@@ -340,7 +351,7 @@ def _cubic_block(nside: int, theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor
     return pixel, (weighted @ coefficient).squeeze(-1)
 
 
-def _checked_pixel(nside: int, pixel: Tensor) -> Tensor:
+def _checked_pixel(nside: int, pixel: Int[Tensor, "*k"]) -> Int64[Tensor, "*k"]:
     if pixel.is_floating_point() or pixel.is_complex() or pixel.dtype == torch.bool:
         raise GeometryError(f"pixels are integers, got {pixel.dtype}")
     pixel = pixel.long()
@@ -353,8 +364,10 @@ def _checked_pixel(nside: int, pixel: Tensor) -> Tensor:
     return pixel
 
 
-def _checked_angles(theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
-    """Both angles as float64 of one shape."""
+def _checked_angles(
+    theta: Float[Tensor, "*#k"], phi: Float[Tensor, "*#k"]
+) -> tuple[Float64[Tensor, "*k"], Float64[Tensor, "*k"]]:
+    """Return both angles as float64 of one shape."""
     theta, phi = torch.broadcast_tensors(theta.double(), phi.double())
     # float32 rounds pi up, so a south pole given in float32 lies 9e-8 beyond it.
     bad = ~((theta >= 0) & (theta <= math.pi + 1e-7) & torch.isfinite(phi))

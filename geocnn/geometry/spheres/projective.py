@@ -1,4 +1,4 @@
-"""The projective plane: the HEALPix sphere with antipodes identified."""
+"""The projective plane is the HEALPix sphere with antipodes identified."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from geocnn.geometry.core.connection import Connection
@@ -18,7 +19,7 @@ from geocnn.groups.planar import REFLECTION, compose
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ProjectivePlane(Quotient):
-    """The unit sphere with antipodes identified; lengths are radians. Points are those of the upper half."""
+    """The unit sphere with antipodes identified; lengths are in radians. Its points lie in the upper half."""
 
     cover: Sphere
 
@@ -32,9 +33,9 @@ class ProjectivePlane(Quotient):
         return e._replace(points=torch.where(_is_upper(e.points)[:, None], e.points, -e.points))
 
     def connection(self) -> Connection:
-        """Pixels that share an edge."""
+        """Connect the pixels that share an edge."""
         c = self.cover.connection()
-        # of an edge and its antipode the one above, or on the equator the one whose upper end comes first
+        # an edge and its antipode count once: the upper one, or on the equator the one that comes first
         other = torch.stack([self.other[c.tail], self.other[c.head]])
         low, high = self.point[c.tail], self.point[c.head]
         once = ~other.any(0) | (other[0] != other[1]) & ((low < high) == other[1])
@@ -44,8 +45,8 @@ class ProjectivePlane(Quotient):
         return _projective_plane(self.cover.coarser())
 
 
-def _is_upper(points: Tensor) -> Tensor:
-    """One of each two antipodes: where z > 0, on the equator where y > 0, and there x > 0 on the axis."""
+def _is_upper(points: Float64[Tensor, "n 3"]) -> Bool[Tensor, " n"]:
+    """Choose one of each two antipodes: where z > 0; where z is 0, y > 0; where y is 0 too, x > 0."""
     decided = points.abs() > 1e-9
     x, y, z = (points > 0).unbind(-1)
     return torch.where(decided[:, 2], z, torch.where(decided[:, 1], y, x))
@@ -59,7 +60,7 @@ def _projective_plane(cover: Sphere) -> ProjectivePlane:
     point[chosen] = torch.arange(n // 2)
     antipode = vector_to_pixel(nside_of(n), -cover.points)
     point = torch.where(upper, point, point[antipode])
-    # the antipode's south is the image of north, its east that of east
+    # the isometry takes north to the antipode's south, and east to its east
     turn = math.pi * (~upper).double()
     return ProjectivePlane(
         *(t[chosen] for t in (cover.points, cover.frames, cover.axes, cover.areas, cover.anchor)),
@@ -73,10 +74,10 @@ def _projective_plane(cover: Sphere) -> ProjectivePlane:
 
 
 def projective_plane(nside: int) -> ProjectivePlane:
-    """The projective plane: the HEALPix sphere of that nside, antipodes identified; 6·nside² points, area 2π.
+    """Return the projective plane: the HEALPix sphere with antipodes identified, 6·nside² points, area 2π.
 
-    Features are of group O(2): to go straight on for π leads home, mirrored. Raises GeometryError unless
-    nside is a power of two.
+    Features need the group O(2): a straight path of length π returns to its start, mirrored. Raises
+    GeometryError unless nside is a power of two.
 
     >>> s = projective_plane(4); s.n_points, s.group
     (96, group('O2'))

@@ -86,7 +86,7 @@ def test_default_hierarchies_pass_in_silence_to_the_coarsest_level():
 
 def test_wide_discs_everywhere_are_warned_of_and_a_few_are_not():
     s = geometry.plane((40, 40))
-    with pytest.warns(RadiusWarning, match="26 times the point spacing.*each disc holds some 1600 points"):
+    with pytest.warns(RadiusWarning, match="26 times the point spacing.*each disc holds about 1600 points"):
         s.stencil(26.0, samples=(1, 5))
     with warnings.catch_warnings():
         warnings.simplefilter("error", RadiusWarning)

@@ -117,7 +117,7 @@ def test_numbering_does_not_matter():
             r'faces are \[F, 3\].*\[1, 4\]; repair\(raw_mesh\(vertices, faces\), \["triangulate"\]\)',
         ),
         (points(4), [[0, 1, 2], [0, 1, 2, 3]], "faces must be .*different lengths"),
-        (points(4), [[0, 1, 2], [0, 1, 2.5], [0, 2, np.nan]], "no whole numbers: 1, 2; give integers"),
+        (points(4), [[0, 1, 2], [0, 1, 2.5], [0, 2, np.nan]], "not whole numbers: 1, 2; give integers"),
         (points(4), TETRAHEDRON > 0, "faces must be .*bool"),
         (points(4), (TETRAHEDRON > 0).numpy(), "faces must be .*bool"),
         (points(4), [], "there are no faces"),

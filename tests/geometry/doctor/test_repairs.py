@@ -91,8 +91,7 @@ def test_merging_says_where_attributes_differed():
     mended, report = repair(raw, ["merge"])
     assert report.vertex_map.tolist() == [0, 1, 2, 0, 2]
     assert (
-        "made 2 vertices one" in report.changes[0][2]
-        and "of 1 the attributes differed" in report.changes[0][2]
+        "merged 2 vertices" in report.changes[0][2] and "of 1 the attributes differed" in report.changes[0][2]
     )
     assert mended.vertex_attributes["uv"].tolist() == [[0, 0], [1, 0], [0, 1]]
 

@@ -90,7 +90,7 @@ def test_reading_the_coarse_plane_at_fine_points_keeps_constants_to_the_corner()
         (lambda: torus(8), "rows, columns"),
         (lambda: plane((4.0, 4)), "positive integers"),
         (lambda: plane((5, 4)).coarser(), "5 x 4 .* even sides"),
-        (lambda: torus((6, 8)).stencil(3.1, kind="log"), "meets itself"),
+        (lambda: torus((6, 8)).stencil(3.1, kind="log"), "overlaps itself"),
         (lambda: mobius_strip((8, 5)).stencil(2.6, kind="log"), "closes after 5"),
         (lambda: klein_bottle((6, 8)).stencil(3.1, kind="log"), "closes after 6"),
         (lambda: klein_bottle((6, 5)).coarser(), "6 x 5 .* even sides"),

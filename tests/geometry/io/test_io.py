@@ -196,7 +196,7 @@ def test_another_list_may_vary(tmp_path):
 
 def test_stl_is_to_be_welded(tmp_path):
     message = refused(write(tmp_path, "shape.stl", "solid\nendsolid\n"))
-    assert "share no vertices; weld them" in message
+    assert "share no vertices; merge them" in message
     assert "geocnn inspect shape.stl --repair shape.ply --fix merge" in message
 
 
