@@ -188,9 +188,7 @@ def _hierarchy_key(mesh: Mesh | OneSidedMesh, options: dict[str, Any]) -> str:
 
 def _key(mesh: Mesh | OneSidedMesh, kind: str, options: dict[str, Any]) -> str:
     if not isinstance(mesh, Mesh | OneSidedMesh):
-        raise GeometryError(
-            f"the cache is only for triangle meshes, got a {type(mesh).__name__}"
-        )
+        raise GeometryError(f"the cache is only for triangle meshes, got a {type(mesh).__name__}")
     t = mesh.triangulation
     # the gauge is part of the result; vertex and areas say which level of the surface it is
     parts = (t.vertices, t.faces, mesh.vertex, mesh.areas, mesh.frames, mesh.anchor, mesh.flipped)
