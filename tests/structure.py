@@ -141,3 +141,13 @@ def written_twice(texts: Mapping[str, str], window: int) -> dict[tuple[str, str]
             if other != module or k >= place + window:
                 found.setdefault((other, module), run[0])
     return found
+
+
+def defined_twice(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Public classes and functions that stand in several modules, with these."""
+    found: dict[str, list[str]] = {}
+    for module, text in texts.items():
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    return {name: modules for name, modules in found.items() if len(modules) > 1}

@@ -13,6 +13,7 @@ from tests.structure import (
     PACKAGE,
     Import,
     circle,
+    defined_twice,
     imports,
     module_name,
     needed,
@@ -204,6 +205,18 @@ def test_nothing_is_written_twice():
     found = written_twice({m: path.read_text(encoding="utf-8") for m, path in sources().items()}, WINDOW)
     new = {pair: line for pair, line in found.items() if pair not in TWICE}
     assert not new, f"{WINDOW} equal lines, write them once: {new}"
+
+
+def test_a_name_means_one_thing():
+    """Rooms that run things are left out: each recipe defines the same functions, as its form asks."""
+    texts = {m: path.read_text(encoding="utf-8") for m, path in sources().items()}
+    texts = {m: text for m, text in texts.items() if room_of(m) not in ("train", "cli")}
+    assert not (found := defined_twice(texts)), f"name them apart: {found}"
+
+
+def test_a_planted_name_is_found():
+    texts = {"a": "class A: pass", "b": "def A(): ...\ndef _f(): ...", "c": "def f(): ...\ndef _f(): ..."}
+    assert defined_twice(texts) == {"A": ["a", "b"]}
 
 
 def test_planted_lines_are_found_and_signatures_are_not():

@@ -34,8 +34,8 @@ from geocnn.groups.rotations import random_rotations
 from geocnn.groups.wigner import rotate_coefficients
 from geocnn.harmonics import analysis, healpix_grid, random_coefficients, synthesis
 
-Where = TypeVar("Where", Stencil, Hierarchy)
-Function = Callable[[Tensor, Where], Tensor]
+Geometry = TypeVar("Geometry", Stencil, Hierarchy)
+Function = Callable[[Tensor, Geometry], Tensor]
 
 
 class Deviation(NamedTuple):
@@ -67,7 +67,7 @@ class GaugeError(NamedTuple):
 def gauge_error(
     function: Function,
     x: Float[Tensor, "*batch n_source d"],
-    where: Where,
+    where: Geometry,
     in_type: FieldType | str,
     out_type: FieldType | str | None,
     generator: torch.Generator,
@@ -123,7 +123,7 @@ def anchor_error(
     function: Function,
     x: Float[Tensor, "*batch n d"],
     surface: Surface,
-    build: Callable[[Surface], Where],
+    build: Callable[[Surface], Geometry],
     generator: torch.Generator,
     anchors: int = 1,
 ) -> Deviation:
@@ -161,7 +161,7 @@ def anchor_error(
 
 def rotation_error(
     function: Function,
-    where: Where,
+    where: Geometry,
     in_type: FieldType | str,
     out_type: FieldType | str | None,
     degree: int,
@@ -241,8 +241,8 @@ def _gradient(y: Tensor, cotangent: Tensor, weights: list[nn.Parameter]) -> Tens
 
 
 def _random_gauge(
-    where: Where, source: FieldType, generator: torch.Generator
-) -> tuple[Where, Element, Element]:
+    where: Geometry, source: FieldType, generator: torch.Generator
+) -> tuple[Geometry, Element, Element]:
     """Return `where` in random frames, and how components change at its sources and at its targets."""
     device = _finest(where).device
 

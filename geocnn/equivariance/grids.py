@@ -38,11 +38,11 @@ def finer(surface: Surface) -> Surface:
     if isinstance(surface, Flat | Sphere):
         return surface.finer()
     if isinstance(surface, Mesh) and surface.reading is None:
-        return _two_sided(*subdivided(surface))
+        return _two_sided(*refined_faces(surface))
     raise GeometryError(f"a {type(surface).__name__} has no finer grid; give a finer surface itself")
 
 
-def subdivided(surface: Mesh) -> tuple[Float64[Tensor, "v 3"], Int64[Tensor, "f 3"]]:
+def refined_faces(surface: Mesh) -> tuple[Float64[Tensor, "v 3"], Int64[Tensor, "f 3"]]:
     """Return vertices and faces where each edge's midpoint is a new vertex and each face is cut in four.
 
     Old vertices keep their numbers. Of face f, face 4f + k lies at corner k and begins with the first half of
@@ -71,7 +71,7 @@ def remeshed(surface: Mesh, seed: int) -> tuple[Mesh, Mesh]:
 
     A corner triangle and the middle one form a parallelogram, so only the triangulation changes.
     """
-    vertices, faces = subdivided(surface)
+    vertices, faces = refined_faces(surface)
     four = faces.view(-1, 4, 3).clone()
     f, k = torch.arange(len(four)), torch.randint(3, (len(four),), generator=_seeded(seed))
     corner, m = four[f, k, 0], four[:, 3]
@@ -85,7 +85,7 @@ def turn_between(a: Mesh, b: Mesh) -> Float64[Tensor, " n"]:
     """Return the angle per vertex of a from components in its frames to those in b's frames.
 
     Both triangulate one surface, and a's n vertices are the first of b. Where b is a subdivision, half-edge h
-    of a lies along the half that `subdivided` names; elsewhere the edges that both have give the angle.
+    of a lies along the half that `refined_faces` names; elsewhere the edges that both have give the angle.
     """
     s, t = a.triangulation, b.triangulation
     if len(t.faces) == 4 * len(s.faces):

@@ -29,7 +29,7 @@ class Call(NamedTuple):
     out_type: FieldType | None
 
 
-class State(NamedTuple):
+class OutputState(NamedTuple):
     """A tensor, and a copy of its values at that time, since layers may write into their input."""
 
     tensor: Tensor
@@ -115,18 +115,18 @@ def recorded(
         y = run(model, trial.x, trial.where)
         trial.follow(model, trial.x, y)
         return y, {}
-    ends: list[tuple[tuple[str, int], nn.Module, State, State]] = []
+    ends: list[tuple[tuple[str, int], nn.Module, OutputState, OutputState]] = []
     names = {module: name for name, module in model.named_modules()}
     count = dict.fromkeys(names.values(), 0)
-    states: dict[tuple[int, int], State] = {}
-    inputs: list[State | None] = []
+    states: dict[tuple[int, int], OutputState] = {}
+    inputs: list[OutputState | None] = []
 
-    def state(y: Any) -> State | None:
+    def state(y: Any) -> OutputState | None:
         if not isinstance(y, Tensor):
             return None
         written = 0 if y.is_inference() else y._version
         if (id(y), written) not in states:
-            states[id(y), written] = State(y, y.clone())
+            states[id(y), written] = OutputState(y, y.clone())
         return states[id(y), written]
 
     def before(module: nn.Module, args: tuple) -> None:

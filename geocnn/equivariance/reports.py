@@ -17,7 +17,7 @@ from geocnn.equivariance.findings import EXACT, Finding, Report
 from geocnn.equivariance.grids import Where, transform_grid
 from geocnn.equivariance.layers import run
 from geocnn.equivariance.measuring import find, first_weight
-from geocnn.equivariance.symmetries import SYMMETRIES, picture
+from geocnn.equivariance.symmetries import SYMMETRIES, as_picture
 from geocnn.equivariance.trials import Setup
 from geocnn.errors import FieldTypeError, GeocnnError, GeometryError
 from geocnn.geometry.core.surface import Surface
@@ -268,7 +268,7 @@ def _in_training(model: Any, setup: Setup) -> tuple[nn.Module | None, str | None
             module.eval()
         if isinstance(getattr(module, "momentum", None), float):
             module.momentum = 0.0  # pyright: ignore[reportArgumentType]  # running moments stay as they are
-    x = picture(setup, setup.field()) if setup.is_picture else setup.field()
+    x = as_picture(setup, setup.field()) if setup.is_picture else setup.field()
     try:
         y, again = (run(training, x, setup.where) for _ in range(2))
     except ValueError as error:  # torch.nn.BatchNorm1d refuses one example
@@ -281,7 +281,7 @@ def _in_training(model: Any, setup: Setup) -> tuple[nn.Module | None, str | None
 
 def _check_answer(model: Any, setup: Setup, out_type: FieldType | None) -> None:
     """Raise GeocnnError for an answer that cannot be measured, FieldTypeError for a field of unknown type."""
-    x = picture(setup, setup.field()) if setup.is_picture else setup.field()
+    x = as_picture(setup, setup.field()) if setup.is_picture else setup.field()
     y, again = (run(model, x, setup.where) for _ in range(2))
     if not isinstance(y, Tensor):
         raise GeocnnError(

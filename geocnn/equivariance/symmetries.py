@@ -124,7 +124,7 @@ def _moved_picture(s: Setup, name: str) -> Trial:
         element = None if group is None else turn_of(name, group)
         return None if group is None or element is None else moved(y, group, element, fibre=y.ndim > 4)
 
-    trial = _trial(picture(s, s.field()), None, act, None, s.in_type)
+    trial = _trial(as_picture(s, s.field()), None, act, None, s.in_type)
     return replace(trial, groups=groups)
 
 
@@ -248,7 +248,7 @@ def _slid_picture(s: Setup, by: tuple[float, float]) -> Trial:
     window = smooth(s.surface, FieldType("1x0"), s.wavelength, s.seed) != 0
     x = noise(s.surface.n_points, s.in_type, s.seed) * window
     x = x if whole else smooth(s.surface, s.in_type, s.wavelength, s.seed)
-    return _trial(picture(s, x), None, act, None, s.in_type, strides)
+    return _trial(as_picture(s, x), None, act, None, s.in_type, strides)
 
 
 # ----------------------------------------------------------------------------------- other grids of the same
@@ -318,7 +318,7 @@ def _trial(
     return Trial(x, where, moved_x, moved_where, act, strides)
 
 
-def picture(s: Setup, x: Float[Tensor, "1 n d"]) -> Float[Tensor, "1 d h w"]:
+def as_picture(s: Setup, x: Float[Tensor, "1 n d"]) -> Float[Tensor, "1 d h w"]:
     """Return a field as a picture."""
     assert isinstance(s.surface, Flat)
     return x.mT.unflatten(-1, s.surface.shape)

@@ -44,7 +44,7 @@ ENTRY = re.compile(r"[0-9a-f]{64}-([0-9a-f]{16})\.([0-9a-f]{16})\.safetensors")
 OLDER = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}(\.\d+)?\.safetensors")
 """The names of files in earlier versions."""
 
-UNFINISHED = re.compile(r"[0-9a-f]{64}\.[\w.]+\.(new|partial)")
+UNFINISHED_NAME = re.compile(r"[0-9a-f]{64}\.[\w.]+\.(new|partial)")
 
 PATIENCE = 3600.0
 """After so many seconds without a change an unfinished file counts as lost; writing one takes seconds."""
@@ -163,7 +163,7 @@ def _entry(path: Path) -> Entry:
 def _state(path: Path, age: float) -> State:
     if path.is_symlink() or not path.is_file() or path.parent.name != path.name[:2]:
         return "foreign"
-    if UNFINISHED.fullmatch(path.name):
+    if UNFINISHED_NAME.fullmatch(path.name):
         return "unfinished" if age > PATIENCE else "being written"
     name = ENTRY.fullmatch(path.name)
     if name is None:

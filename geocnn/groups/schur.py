@@ -131,12 +131,12 @@ def grid_symmetries(shape: Sequence[int], group: Group | str = "trivial") -> Int
     return torch.stack(generators).flatten(1)
 
 
-Answer = TypeVar("Answer")
+Values = TypeVar("Values")
 
 
 def orbit_equivariant(
-    f: Callable[[Tensor], Answer], group: Int64[Tensor, "order n"]
-) -> Callable[[Tensor], Answer]:
+    f: Callable[[Tensor], Values], group: Int64[Tensor, "order n"]
+) -> Callable[[Tensor], Values]:
     """Return F(x)_g = f(g⁻¹ x): f applied to all transformed copies of its input, with one answer per copy.
 
     F is equivariant whatever f is: F(h·x)_g = F(x)_{h⁻¹g}. With shifts and f linear it is a convolution.
@@ -155,7 +155,7 @@ def orbit_equivariant(
     tensor([0., 1., 0., 0., 0.])
     """
 
-    def lifted(x: Tensor) -> Answer:
+    def lifted(x: Tensor) -> Values:
         if x.ndim == 0 or x.shape[-1] != group.shape[1]:
             raise GroupError(
                 f"the group moves {group.shape[1]} places, but x is {list(x.shape)}; give one value per place"

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from geocnn.groups.field_type import FieldType
 from geocnn.harmonics.grid import RingGrid
-from geocnn.harmonics.latitude import Key, project
+from geocnn.harmonics.latitude import Key, project_rings
 from geocnn.harmonics.sht import check_count, check_type
 from geocnn.lasting import lasting
 
@@ -138,7 +138,7 @@ def _latitude(
 def _harmonics(
     grid: RingGrid, lmax: int, spin: int, weighted: bool
 ) -> Float64[Tensor, "{lmax}+1 degrees rings"]:
-    """Return the factors of `latitude.project` for each order m >= 0, degree and ring."""
+    """Return the factors of `latitude.project_rings` for each order m >= 0, degree and ring."""
     key = Key(grid, lmax, spin, weighted, torch.float64, torch.device("cpu"))
     count, pairs = len(grid.n_phi), key.pairs
     one = torch.eye(count, dtype=torch.complex128)
@@ -146,4 +146,4 @@ def _harmonics(
     if count % 2:
         # the equator is its own mirror image
         both[:, -1] *= 0.5
-    return project(key, both.expand(2 * lmax + 1, -1, -1, -1).contiguous()).real[lmax:]
+    return project_rings(key, both.expand(2 * lmax + 1, -1, -1, -1).contiguous()).real[lmax:]

@@ -80,7 +80,9 @@ class OrderBlock(NamedTuple):
     """One column per pair of rings for real functions, two for others."""
 
 
-def project(key: Key, fourier: Complex[Tensor, "size 2 pairs b"]) -> Complex[Tensor, "orders degrees b"]:
+def project_rings(
+    key: Key, fourier: Complex[Tensor, "size 2 pairs b"]
+) -> Complex[Tensor, "orders degrees b"]:
     """Sum table times F over rings."""
     count = fourier.shape[-1]
     rings = torch.view_as_real(fourier).flatten(-2)
@@ -100,7 +102,7 @@ def project(key: Key, fourier: Complex[Tensor, "size 2 pairs b"]) -> Complex[Ten
 def expand(
     key: Key, alm: Complex[Tensor, "orders degrees b"], size: int
 ) -> Complex[Tensor, "{size} 2 pairs b"]:
-    """Apply the transpose of `project`; for real functions m > 0 is halved."""
+    """Apply the transpose of `project_rings`; for real functions m > 0 is halved."""
     count = alm.shape[-1]
     coefficients = torch.view_as_real(alm).flatten(-2)
     # memory order of the product's transpose: rings, orders, batch

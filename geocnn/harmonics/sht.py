@@ -28,7 +28,7 @@ from geocnn.geometry.core.quadrature import weighted_sum
 from geocnn.geometry.core.values import check_values
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
-from geocnn.harmonics.latitude import Key, expand, project
+from geocnn.harmonics.latitude import Key, expand, project_rings
 from geocnn.harmonics.longitude import from_fourier, spectrum_size, to_fourier
 from geocnn.harmonics.uncompiled import uncompiled
 
@@ -172,7 +172,7 @@ def _project(key: Key) -> Callable[[Tensor], Tensor]:
         flat = values[None].flatten(0, -2).resolve_conj()
         alm = flat.new_empty(len(flat), key.n_orders, key.lmax + 1, dtype=key.dtype.to_complex())
         for part, target in zip(_parts(key, flat), _parts(key, alm.flatten(1)), strict=True):
-            coefficients = project(key, to_fourier(key.grid, key.lmax, part))
+            coefficients = project_rings(key, to_fourier(key.grid, key.lmax, part))
             # with order before degree in memory, this is the transposition of one matrix
             target.copy_(coefficients.flatten(0, 1).T)
         return alm.mT.unflatten(0, (1, *values.shape[:-1]))[0]

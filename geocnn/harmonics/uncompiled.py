@@ -8,10 +8,10 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Wrapped = TypeVar("Wrapped", bound=Callable[..., Any])
 
 
-def uncompiled(function: Function) -> Function:
+def uncompiled(function: Wrapped) -> Wrapped:
     """Return the function such that it runs uncompiled inside a compiled function.
 
     Compilers can handle neither tables that stay from call to call nor complex numbers. The code before and
@@ -25,4 +25,4 @@ def uncompiled(function: Function) -> Function:
             return torch.compiler.disable(function)(*args, **kwargs)
         return function(*args, **kwargs)
 
-    return cast(Function, wrapper)
+    return cast(Wrapped, wrapper)

@@ -25,7 +25,7 @@ from torch import Tensor
 PIECE = {"cpu": 2**18, "cuda": 2**26}
 
 
-class Run(NamedTuple):
+class RowRun(NamedTuple):
     """Rows of one source irrep that land in one target irrep: [dim, count] from row `start`, mixed to `width`
     copies.
 
@@ -55,8 +55,8 @@ class Run(NamedTuple):
         return slice((self.start + first) * channels, (self.start + first + rows) * channels)
 
 
-def _runs(plan: Sequence[int]) -> list[Run]:
-    return [Run(*plan[i : i + 7]) for i in range(0, len(plan), 7)]
+def _runs(plan: Sequence[int]) -> list[RowRun]:
+    return [RowRun(*plan[i : i + 7]) for i in range(0, len(plan), 7)]
 
 
 def _pieces(n: int, per_item: int, device: torch.device) -> Iterator[slice]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geocnn.equivariance.fields import noise, random_spectrum, rotated, shifted, smooth
-from geocnn.equivariance.grids import finer, remeshed, subdivided, transform_grid, turn_between
+from geocnn.equivariance.grids import finer, refined_faces, remeshed, transform_grid, turn_between
 from geocnn.equivariance.motions import motion, motions, slide
 from geocnn.geometry import healpix, icosphere, mesh, mobius_strip, plane, ring_grid, torus
 from geocnn.groups import FieldType
@@ -119,7 +119,7 @@ def test_other_triangles_of_a_mesh_are_the_same_surface():
 
 def test_old_vertices_keep_their_numbers_and_their_edges_their_directions():
     s = mesh(*jittered_sphere(60))
-    fine = mesh(*subdivided(s))
+    fine = mesh(*refined_faces(s))
     assert torch.equal(fine.points[: s.n_points], s.points)
     every = torch.arange(s.n_points)
     v = torch.tensor([[0.2, 0.1]], dtype=torch.float64).expand(s.n_points, 2)

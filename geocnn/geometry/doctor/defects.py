@@ -148,7 +148,7 @@ class Examined:
         return (torch.bincount(used, minlength=self.n) == 0).nonzero()[:, 0]
 
 
-class Kind(NamedTuple):
+class DefectKind(NamedTuple):
     """A kind of defect: its ids count `element`s, `repair` mends it, and a fatal one forbids a surface.
 
     `find` returns its elements, or None where there is no such defect.
@@ -163,7 +163,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "no_faces": Kind(
+    "no_faces": DefectKind(
         "face",
         True,
         "there are no faces",
@@ -171,7 +171,7 @@ KINDS = {
         "a surface needs at least one triangle",
         lambda e: None if len(e.raw.faces) else e.raw.skipped[:0],
     ),
-    "nan": Kind(
+    "nan": DefectKind(
         "vertex",
         True,
         "coordinates are NaN or infinite",
@@ -179,7 +179,7 @@ KINDS = {
         "drops these vertices and their faces",
         lambda e: _some(faults.not_finite(e.raw.vertices)),
     ),
-    "range": Kind(
+    "range": DefectKind(
         "face",
         True,
         "ids of vertices that do not exist",
@@ -187,7 +187,7 @@ KINDS = {
         "drops these faces",
         lambda e: _some(e.lost),
     ),
-    "few_corners": Kind(
+    "few_corners": DefectKind(
         "polygon",
         True,
         "faces of the file with fewer than three corners",
@@ -195,7 +195,7 @@ KINDS = {
         "leaves them out",
         lambda e: _some(e.raw.skipped),
     ),
-    "polygon": Kind(
+    "polygon": DefectKind(
         "polygon",
         True,
         "faces of the file with more than three corners",
@@ -203,7 +203,7 @@ KINDS = {
         "cuts them into triangles",
         lambda e: _some((torch.bincount(e.raw.face_map) > 1).nonzero()[:, 0]),
     ),
-    "repeated_corner": Kind(
+    "repeated_corner": DefectKind(
         "face",
         True,
         "one vertex at two corners",
@@ -211,7 +211,7 @@ KINDS = {
         "drops these faces, which have no inside",
         lambda e: _some(e.repeated),
     ),
-    "duplicate_face": Kind(
+    "duplicate_face": DefectKind(
         "face",
         True,
         "the same three corners as another face",
@@ -219,7 +219,7 @@ KINDS = {
         "keeps the first of each set",
         lambda e: _some(e.duplicated),
     ),
-    "zero_area": Kind(
+    "zero_area": DefectKind(
         "face",
         True,
         f"no area: the height is at most {faults.FLAT:g} of the longest edge",
@@ -227,7 +227,7 @@ KINDS = {
         "collapses edges without length and flips long ones; what is closed stays closed",
         lambda e: _some(e.flat),
     ),
-    "scale": Kind(
+    "scale": DefectKind(
         "face",
         True,
         "so small or large that areas under- or overflow",
@@ -235,7 +235,7 @@ KINDS = {
         "give the coordinates in another unit of length",
         lambda e: _some(e.out_of_scale),
     ),
-    "soup": Kind(
+    "soup": DefectKind(
         "face",
         True,
         "share no edge with another face, and would if vertices in the same place were merged",
@@ -243,7 +243,7 @@ KINDS = {
         "merges vertices in the same place",
         lambda e: _some(e.soup),
     ),
-    "duplicate_position": Kind(
+    "duplicate_position": DefectKind(
         "vertex",
         False,
         "in the same place as another vertex, as along seams",
@@ -251,7 +251,7 @@ KINDS = {
         "merges them, which closes the seams",
         lambda e: _some(e.doubled),
     ),
-    "nonmanifold_edge": Kind(
+    "nonmanifold_edge": DefectKind(
         "edge",
         True,
         "more than two faces meet",
@@ -259,7 +259,7 @@ KINDS = {
         "cuts the surface open along these edges",
         lambda e: _some(e.sound.edges.ends[e.sound.edges.count > 2]),
     ),
-    "nonmanifold_vertex": Kind(
+    "nonmanifold_vertex": DefectKind(
         "vertex",
         True,
         "several fans of faces meet that share no edge there",
@@ -267,7 +267,7 @@ KINDS = {
         "gives each fan a vertex of its own, in the same place",
         lambda e: _some(e.pinched),
     ),
-    "winding": Kind(
+    "winding": DefectKind(
         "face",
         True,
         "wound against their neighbours",
@@ -275,7 +275,7 @@ KINDS = {
         "swaps two corners of each",
         lambda e: _some(e.unwound[0]),
     ),
-    "inside_out": Kind(
+    "inside_out": DefectKind(
         "face",
         False,
         "on closed pieces whose normals point inwards",
@@ -283,7 +283,7 @@ KINDS = {
         "turns these pieces",
         lambda e: _some(e.inside_out),
     ),
-    "one_sided": Kind(
+    "one_sided": DefectKind(
         "face",
         False,
         "on a surface with only one side, like a Möbius band",
@@ -291,7 +291,7 @@ KINDS = {
         "no flipping helps; use gauges in O(2), or cut the surface open",
         lambda e: _some(e.unwound[1]),
     ),
-    "unreferenced": Kind(
+    "unreferenced": DefectKind(
         "vertex",
         False,
         "at no face's corner",
@@ -314,7 +314,7 @@ class Defect:
     ids: Ids
 
     @property
-    def about(self) -> Kind:
+    def about(self) -> DefectKind:
         """Return the description of the kind."""
         return KINDS[self.kind]
 

@@ -36,7 +36,7 @@ from geocnn.geometry.io.raw import (
     listed,
     owned,
     raw_mesh,
-    triangles,
+    triangle_faces,
     triangulated,
 )
 from geocnn.geometry.io.scenes import SCENES, read_scene
@@ -156,7 +156,7 @@ def load_triangles(path: str | Path) -> tuple[Float64[Tensor, "n 3"], Int64[Tens
         )
     polygons = _polygons(path)
     with _naming(path):
-        faces = triangles(len(polygons.vertices), polygons.counts, polygons.corners)
+        faces = triangle_faces(len(polygons.vertices), polygons.counts, polygons.corners)
     _warn_of_unknown(path, polygons)
     return torch.from_numpy(owned(polygons.vertices)), torch.from_numpy(faces)
 

@@ -14,11 +14,11 @@ Properties = list[tuple[str, str, str | None]]
 Types have numpy's names.
 """
 
-Element = tuple[str, int, Properties]
+FileElement = tuple[str, int, Properties]
 """The name, number of rows and properties of an element."""
 
 
-def text_rows(words: Words, elements: list[Element], ids: tuple[str, ...]) -> dict[str, Attributes]:
+def text_rows(words: Words, elements: list[FileElement], ids: tuple[str, ...]) -> dict[str, Attributes]:
     """Read the properties of elements by name from one line per row; lengths of lists are under #name.
 
     Raises GeometryError, naming the line, for rows that are too short or too long, and for lists that are
@@ -54,7 +54,7 @@ def text_rows(words: Words, elements: list[Element], ids: tuple[str, ...]) -> di
     return attributes
 
 
-def binary_rows(content: bytes, at: int, elements: list[Element], order: str) -> dict[str, Attributes]:
+def binary_rows(content: bytes, at: int, elements: list[FileElement], order: str) -> dict[str, Attributes]:
     """Read the same from bytes, from `at` to the end of the content; order is < or >."""
     attributes = {}
     for element, count, properties in elements:

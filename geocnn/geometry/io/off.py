@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.io.elements import Element, binary_rows
+from geocnn.geometry.io.elements import FileElement, binary_rows
 from geocnn.geometry.io.obj import np_text
 from geocnn.geometry.io.raw import Polygons, RawMesh, damaged
 from geocnn.geometry.io.text import Words, lists, refuse_broken_ids, table, within, without_comments
@@ -157,7 +157,7 @@ def _read_binary(content: bytes, parts: list[str]) -> Polygons:
         raise damaged("it ends before its numbers of vertices and faces")
     n, m, _ = np.frombuffer(content, ">u4", 3).tolist()
     names = [*"xyz", *(f"{name}{k}" for name in parts for k in range(WIDTHS[name]))]
-    elements: list[Element] = [
+    elements: list[FileElement] = [
         ("vertex", n, [(name, "f4", None) for name in names]),
         ("face", m, [("corners", "i4", "i4"), ("colour", "f4", "i4")]),
     ]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.files import replacing
-from geocnn.geometry.io.elements import Element, binary_rows, text_rows
+from geocnn.geometry.io.elements import FileElement, binary_rows, text_rows
 from geocnn.geometry.io.pieces import cut_strips, joined
-from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, as_array, damaged, triangles
+from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, as_array, damaged, triangle_faces
 from geocnn.geometry.io.text import Words, lines, shown
 
 PLY_TYPES = {
@@ -159,7 +159,7 @@ def save_ply(
                 "and a plain name other than x, y, z"
             )
         columns[name] = column
-    write_whole(path, _content(columns, triangles(len(v), np.full(len(f), 3), f.ravel()), {}, {}))
+    write_whole(path, _content(columns, triangle_faces(len(v), np.full(len(f), 3), f.ravel()), {}, {}))
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -171,7 +171,7 @@ def write_whole(path: Path, content: bytes) -> None:
 # ------------------------------------------------------------------------------------------------- reading
 
 
-def _header(header: str) -> tuple[str, list[Element]]:
+def _header(header: str) -> tuple[str, list[FileElement]]:
     """Return the layout (ascii or binary_…) and the declared elements."""
     layout, elements = "", []
     for number, line in enumerate(header.split("\n"), 1):

@@ -147,7 +147,7 @@ def triangulated(polygons: Polygons) -> RawMesh:
     )
 
 
-def triangles(
+def triangle_faces(
     n: int, counts: Int64[np.ndarray, " f"], corners: Real[np.ndarray, " corners"]
 ) -> Int64[np.ndarray, "f 3"]:
     """Return faces from a list of corners; raise GeometryError for polygons and ids of none of n vertices.

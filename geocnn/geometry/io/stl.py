@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from geocnn.geometry.io.raw import Polygons, damaged
-from geocnn.geometry.io.text import Words, lines, rows, shown, split
+from geocnn.geometry.io.text import Words, lines, rows, shown, split_words
 
 FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
@@ -47,7 +47,7 @@ def _read_text(text: bytes) -> Polygons:
     if len(marks) % 2 or last != [b"endsolid"]:
         raise damaged("it does not end with a line endsolid", text.rstrip().count(b"\n") + 1)
     text = re.sub(rb"^[ \t]*(?:solid|endsolid)(?![^\s])[^\n]*\n", b"\n", text, flags=re.MULTILINE)
-    words, (row, _) = split(text), rows(text)
+    words, (row, _) = split_words(text), rows(text)
     k = len(LAYOUT)
     expected = np.resize(LAYOUT, -(-len(words) // k) * k)[: len(words)]
     wrong = (expected != b"") & (words != expected)

@@ -44,7 +44,7 @@ class Words:
         if not PLAIN[np.frombuffer(text, np.uint8)].all():
             text = STRANGE.sub(self._not_finite, text)
         self.row, self.widths = rows(text)
-        self.words = split(text, self)
+        self.words = split_words(text, self)
         self.values = self._values()
 
     def line(self, word: int) -> int:
@@ -99,7 +99,7 @@ def rows(text: bytes) -> tuple[Int64[np.ndarray, " words"], Int64[np.ndarray, " 
     return row, np.bincount(row, minlength=len(breaks))
 
 
-def split(text: bytes, words: Words | None = None) -> np.ndarray:
+def split_words(text: bytes, words: Words | None = None) -> np.ndarray:
     """Return the words between spaces.
 
     A word that is too long for a number is refused, for arrays store all words at the length of the longest.

@@ -55,7 +55,7 @@ OPEN = 200_000
 """
 
 
-Rows = TypeVar("Rows", bound=tuple)
+Parts = TypeVar("Parts", bound=tuple)
 
 
 class Unfolded(NamedTuple):
@@ -149,12 +149,12 @@ def _unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float) -> Unfol
             return _paths_to(t, base, sources, sightings)
 
 
-def _joined(*parts: Rows) -> Rows:
+def _joined(*parts: Parts) -> Parts:
     """Concatenate tuples of tensors, field by field."""
     return type(parts[0])(*(torch.cat(x) for x in zip(*parts, strict=True)))
 
 
-def _rows(values: Rows, k: Tensor) -> Rows:
+def _rows(values: Parts, k: Tensor) -> Parts:
     """Select rows k from every tensor of a tuple."""
     return type(values)(*(_take(x, k) for x in values))
 

@@ -18,13 +18,13 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import pairs_once
 from geocnn.geometry.spheres.surfaces import Sphere, scaled, sphere_at
 
-Kind = Literal["gauss_legendre", "equiangular"]
+RingKind = Literal["gauss_legendre", "equiangular"]
 
 
 def ring_grid(
     n_lat: int,
     n_lon: int | None = None,
-    kind: Kind = "gauss_legendre",
+    kind: RingKind = "gauss_legendre",
     radius: float = 1.0,
 ) -> Sphere:
     """The sphere by n_lat rings of n_lon points (2 n_lat by default), none at a pole.
@@ -62,7 +62,7 @@ class Rings:
 
     theta: Tensor
     n_lon: int
-    kind: Kind
+    kind: RingKind
 
     def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
         n, theta = len(self.theta), self.theta.to(points.device)
@@ -139,7 +139,7 @@ def equiangular_rings(n: int) -> tuple[Tensor, Tensor]:
     return theta, (1 - 2 * (torch.cos(2 * theta[:, None] * k) / (4 * k * k - 1)).sum(1)) * (2 / n)
 
 
-KINDS: dict[Kind, Callable[[int], tuple[Tensor, Tensor]]] = {
+KINDS: dict[RingKind, Callable[[int], tuple[Tensor, Tensor]]] = {
     "gauss_legendre": gauss_legendre_rings,
     "equiangular": equiangular_rings,
 }

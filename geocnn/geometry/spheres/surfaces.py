@@ -95,7 +95,7 @@ class Sphere(Surface):
         """(angle, flip) [K, S] from the gauge at each source to the frame at q, straight along the great
         circle.
         """
-        carried = transport(self.points[source] / self.radius, q, self.frames[source, 0])
+        carried = great_circle_transport(self.points[source] / self.radius, q, self.frames[source, 0])
         along = (frame * carried[..., None, :]).sum(-1)
         flip = None
         if self.flipped is not None or flipped is not None:
@@ -117,7 +117,7 @@ class Sphere(Surface):
         along = (base.frames * toward[:, None]).sum(-1)
         size = along.norm(dim=-1, keepdim=True)
         vectors = r * torch.where(size > 0, along / size.clamp_min(1e-300), along.new_tensor([1.0, 0.0]))
-        carried = transport(q, p, target.frames[:, 0])
+        carried = great_circle_transport(q, p, target.frames[:, 0])
         along = (base.frames * carried[:, None]).sum(-1)
         flip = None
         if base.flipped is not None or target.flipped is not None:
@@ -165,13 +165,13 @@ def _sinc(r: Tensor) -> Tensor:
     return torch.sinc(r / math.pi)
 
 
-def transport(start: Tensor, end: Tensor, vector: Tensor) -> Tensor:
+def great_circle_transport(start: Tensor, end: Tensor, vector: Tensor) -> Tensor:
     """Tangent vectors at `start` carried along the shorter great circle to `end`, all [..., 3] (unit points).
 
     The rotation that takes start to end and fixes their normal; undetermined at antipodes, where it returns
     the vector.
 
-    >>> e = torch.eye(3, dtype=torch.float64); transport(e[0], e[1], e[1])
+    >>> e = torch.eye(3, dtype=torch.float64); great_circle_transport(e[0], e[1], e[1])
     tensor([-1.,  0.,  0.], dtype=torch.float64)
     """
     lean = (vector * end).sum(-1, keepdim=True)

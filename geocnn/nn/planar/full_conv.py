@@ -43,7 +43,7 @@ def check_padding(padding: object, padding_mode: str) -> None:
         )
 
 
-def convolve(
+def padded_conv(
     x: Tensor, weight: Tensor, bias: Tensor | None, padding: str, padding_mode: str, groups: int = 1
 ) -> Tensor:
     """Correlate x [B, C, *pixels] with taps [O, C / groups, *k]; k is odd where padding is "same"."""

@@ -23,7 +23,7 @@ from geocnn.errors import GeometryError, GroupError
 from geocnn.groups import TRIVIAL, Group, Irrep, compose, inverse, product_table, steerable_basis
 from geocnn.groups import group as named_group
 from geocnn.groups.steerable import radial_basis
-from geocnn.nn.planar.full_conv import check_padding, convolve
+from geocnn.nn.planar.full_conv import check_padding, padded_conv
 
 
 def maps_pixels(group: Group) -> bool:
@@ -151,7 +151,7 @@ class _ToRegular(_TurnedConv):
         """Convolve images [B, C, H, W] to regular fields."""
         order = len(self.basis)
         shared = None if self.bias is None else self.bias.repeat_interleave(order)
-        y = convolve(x, self.taps(), shared, self.padding, self.padding_mode)
+        y = padded_conv(x, self.taps(), shared, self.padding, self.padding_mode)
         return y.unflatten(1, (-1, order))
 
 
@@ -259,7 +259,7 @@ class IsotropicConv2d(_TurnedConv):
 
     def forward(self, x: Tensor) -> Tensor:
         _check_images(x, self.weight.shape[1:2])
-        return convolve(x, self.taps(), self.bias, self.padding, self.padding_mode)
+        return padded_conv(x, self.taps(), self.bias, self.padding, self.padding_mode)
 
 
 def isotropic_basis(kernel_size: int) -> Float64[Tensor, "rings {kernel_size}**2"]:

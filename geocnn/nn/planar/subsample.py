@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from geocnn.errors import GeometryError
 from geocnn.nn.planar.canvas import Canvas, as_map, stored
-from geocnn.nn.planar.full_conv import check_padding, convolve
+from geocnn.nn.planar.full_conv import check_padding, padded_conv
 
 
 class BlurPool2d(nn.Module):
@@ -44,7 +44,7 @@ class BlurPool2d(nn.Module):
         images = x.flatten(1, -3)
         # one group per channel, since the background may differ from channel to channel
         taps = self._blur.to(x.dtype).expand(images.shape[1], 1, -1, -1)
-        y = convolve(images, taps, None, self.padding, self.padding_mode, groups=images.shape[1])
+        y = padded_conv(images, taps, None, self.padding, self.padding_mode, groups=images.shape[1])
         y = y[..., :: self.stride, :: self.stride]
         return y.unflatten(1, x.shape[1:-2])
 

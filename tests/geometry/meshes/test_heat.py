@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from geocnn.errors import GeometryError
 from geocnn.geometry import OneSidedMesh, Surface, healpix, mesh
 from geocnn.geometry.meshes import heat
-from geocnn.geometry.spheres.surfaces import transport
+from geocnn.geometry.spheres.surfaces import great_circle_transport
 from geocnn.groups.planar import wrapped
 from tests.laws import act, random_gauge
 from tests.shapes import beside, jittered_sphere, sheet, twisted
@@ -67,7 +67,7 @@ def test_far_away_it_is_the_log_of_the_sphere():
     assert error[middle].median() < 0.01 and error[middle].quantile(0.99) < 0.02
     assert error[far].median() < 0.02
     e1 = normalize(s.frames[q, 0] - (s.frames[q, 0] * b).sum(1, keepdim=True) * b, dim=1)
-    carried = (s.frames[p] * transport(b, a, e1)[:, None]).sum(-1)
+    carried = (s.frames[p] * great_circle_transport(b, a, e1)[:, None]).sum(-1)
     assert s.flipped is not None
     there = l._replace(angle=torch.atan2(carried[:, 1], carried[:, 0]), flip=s.flipped[p] ^ s.flipped[q])
     assert turned_by(l, there)[middle].quantile(0.99) < 0.03

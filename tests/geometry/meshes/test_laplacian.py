@@ -13,7 +13,7 @@ from geocnn.geometry import connection_laplacian, extend_vectors, mesh
 from geocnn.geometry.meshes.descriptors import cotangent_laplacian
 from geocnn.geometry.meshes.laplacian import edge_weights
 from geocnn.geometry.spheres.icosahedron import Icosahedron
-from geocnn.geometry.spheres.surfaces import transport as along_arc
+from geocnn.geometry.spheres.surfaces import great_circle_transport as along_arc
 from geocnn.groups.field_type import FieldType
 from tests.laws import act, in_frames, random_gauge, turned
 from tests.shapes import beside, jittered_sphere, ring, sheet, twisted

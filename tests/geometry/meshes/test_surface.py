@@ -18,7 +18,7 @@ from geocnn.geometry import Surface, healpix
 from geocnn.geometry.io import load_triangles
 from geocnn.geometry.meshes.build import load, mesh
 from geocnn.geometry.meshes.surface import Mesh
-from geocnn.geometry.spheres.surfaces import transport
+from geocnn.geometry.spheres.surfaces import great_circle_transport
 from tests.shapes import Shape, beside, jittered_sphere, ring, sheet, tetrahedron
 
 
@@ -86,7 +86,7 @@ def transport_error(n: int) -> tuple[float, float]:
     ahead = y - (x * y).sum(1, keepdim=True) * x
     arc = torch.atan2(ahead.norm(dim=1), (x * y).sum(1))
     exact = arc * components((frames[target] * ahead[:, None]).sum(-1) / ahead.norm(dim=1, keepdim=True))
-    carried = transport(y, x, frames[q, 0])
+    carried = great_circle_transport(y, x, frames[q, 0])
     turn = components((frames[target] * carried[:, None]).sum(-1))
     log = (torch.polar(r, theta) - exact).abs() / arc
     turned = torch.angle(torch.polar(torch.ones_like(angle), angle) * turn.conj())

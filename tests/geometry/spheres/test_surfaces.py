@@ -9,7 +9,7 @@ import torch
 
 from geocnn.errors import GeometryError
 from geocnn.geometry import healpix, icosphere
-from geocnn.geometry.spheres.surfaces import sphere_frames, transport
+from geocnn.geometry.spheres.surfaces import great_circle_transport, sphere_frames
 
 
 def unit(*shape, seed=0):
@@ -47,7 +47,7 @@ def test_transport_is_the_matrix_exponential_of_the_rotation_between_the_points(
     generator = torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).view(-1, 3, 3)
     v = v - (v * p).sum(-1, keepdim=True) * p
     expected = (torch.matrix_exp(generator) @ v[..., None])[..., 0]
-    torch.testing.assert_close(transport(p, q, v), expected, rtol=0, atol=1e-13)
+    torch.testing.assert_close(great_circle_transport(p, q, v), expected, rtol=0, atol=1e-13)
 
 
 def test_exp_of_a_quarter_turn_south_from_the_equator_is_the_pole():
@@ -60,7 +60,7 @@ def test_exp_of_a_quarter_turn_south_from_the_equator_is_the_pole():
 
 def test_log_is_accurate_for_neighbours_and_next_to_the_antipode():
     p = unit(30)
-    v = transport(
+    v = great_circle_transport(
         torch.tensor([0.0, 0.0, 1.0]).double().expand(30, 3),
         p,
         unit(30, seed=3) * torch.tensor([1.0, 1.0, 0.0]),
