@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geocnn.errors import FieldTypeError
@@ -14,7 +15,7 @@ from geocnn.groups.planar import Group
 
 @dataclass(frozen=True, order=True)
 class Irrep:
-    """A real irreducible representation: its frequency and, where flips tell two apart, its parity e or o."""
+    """A real irreducible representation: a frequency and, where flips distinguish two, a parity e or o."""
 
     frequency: int
     parity: str = ""
@@ -24,9 +25,9 @@ class Irrep:
 
 
 def read_irrep(irrep: Irrep | str, g: Group) -> Irrep:
-    """An irrep of the group, or the one that a text such as "1" or "0e" names.
+    """Return an irrep of the group, which a text such as "1" or "0e" may name.
 
-    Raises FieldTypeError for another text, and for an irrep the group lacks.
+    Raises FieldTypeError for another text, and for an irrep that the group does not have.
     """
     if not isinstance(irrep, Irrep):
         match = re.fullmatch(r"\s*(\d+)([eo]?)\s*", irrep) if isinstance(irrep, str) else None
@@ -40,12 +41,12 @@ def read_irrep(irrep: Irrep | str, g: Group) -> Irrep:
 
 
 def _is_character(frequency: int, g: Group) -> bool:
-    """Whether rotations act on this frequency by a sign (one component) and not by a plane rotation (two)."""
+    """Return whether rotations act on this frequency by a sign (one component), not as rotations (two)."""
     return frequency == 0 or (g.rotations is not None and 2 * frequency == g.rotations)
 
 
 def check_irrep(irrep: Irrep, g: Group) -> None:
-    """Raises FieldTypeError unless `irrep` is one of the group's."""
+    """Raise FieldTypeError unless `irrep` is one of the group's."""
     n, parity = irrep.frequency, irrep.parity
     if n < 0 or parity not in ("", "e", "o"):
         raise FieldTypeError(f"no irrep {irrep}: a frequency is 0 or more, a parity e, o or absent")
@@ -60,17 +61,19 @@ def check_irrep(irrep: Irrep, g: Group) -> None:
 
 
 def irrep_dim(irrep: Irrep, g: Group) -> int:
-    """Number of real components, 1 or 2."""
+    """Return the number of real components, 1 or 2."""
     return 1 if _is_character(irrep.frequency, g) else 2
 
 
 def has_complex_structure(irrep: Irrep, g: Group) -> bool:
-    """Whether the maps commuting with the irrep are the complex numbers (Schur), not only the reals."""
+    """Return whether the complex numbers commute with the irrep (Schur), and not the real ones alone."""
     return irrep_dim(irrep, g) == 2 and not g.flips
 
 
 def irreps(g: Group, max_frequency: int | None = None) -> list[Irrep]:
-    """The irreps of `g` up to a frequency, which continuous groups need.
+    """Return the irreps of `g` up to a frequency, which is required for infinite groups.
+
+    Raises FieldTypeError for an infinite group without max_frequency.
 
     >>> from geocnn.groups import dihedral
     >>> print(*irreps(dihedral(4)))
@@ -83,18 +86,17 @@ def irreps(g: Group, max_frequency: int | None = None) -> list[Irrep]:
         top = max_frequency
     else:
         raise FieldTypeError(f"{g} has infinitely many irreps; give max_frequency")
-    found = []
+    every = []
     for n in range(top + 1):
         parities = ("e", "o") if g.flips and _is_character(n, g) else ("",)
-        found += [Irrep(n, parity) for parity in parities]
-    return found
+        every += [Irrep(n, parity) for parity in parities]
+    return every
 
 
-def rho(irrep: Irrep, g: Group, angle: Tensor, flip: Tensor | None = None) -> Tensor:
-    """The matrices [..., d, d] by which elements (angle, flip) of `g` act on one irrep.
-
-    Law: rho(g∘h) = rho(g) rho(h).
-    """
+def rho(
+    irrep: Irrep, g: Group, angle: Float[Tensor, "*batch"], flip: Bool[Tensor, "*batch"] | None = None
+) -> Float[Tensor, "*batch d d"]:
+    """Return the matrices by which elements (angle, flip) act on one irrep: rho(g∘h) = rho(g) rho(h)."""
     n = irrep.frequency
     c, s = torch.cos(n * angle), torch.sin(n * angle)
     mirror = torch.ones_like(c) if flip is None else 1 - 2 * flip.to(c)
