@@ -38,7 +38,7 @@ class Key(NamedTuple):
     grid: RingGrid
     lmax: int
     spin: int | None
-    """None: real functions, orders m >= 0; otherwise all orders -lmax .. lmax of functions of this spin."""
+    """None for real functions, orders m >= 0; else the spin of functions with all orders -lmax .. lmax."""
     weighted: bool
     """True: quadrature weights included (analysis). False: real functions have m > 0 doubled (synthesis)."""
     dtype: torch.dtype

@@ -137,7 +137,7 @@ def integral(values: Inexact[Tensor, "*batch n"], grid: RingGrid) -> Inexact[Ten
     they are also below n_lon. Values in half precision have an integral in float32.
 
     Raises:
-        MapError: the values are not real or complex numbers, or not as many as the grid has points.
+        MapError: the values are not real or complex numbers, or their number is not the number of points.
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> round(integral(torch.ones(8, dtype=torch.float64), gauss_legendre(2)).item() / torch.pi, 12)
