@@ -65,7 +65,9 @@ def load(path: str | Path) -> Mesh | OneSidedMesh:
     return unchecked_mesh(raw.vertices, raw.faces)
 
 
-def check_mesh(surface: Surface, wanted: str) -> None:
-    """Raise GeometryError unless the surface is a triangle mesh, of one side or two."""
+def check_mesh(surface: Surface, subject: str) -> None:
+    """Raise GeometryError unless the surface is a triangle mesh, of one side or two; the message begins with
+    `subject`, a plural.
+    """
     if not isinstance(surface, Mesh | OneSidedMesh):
-        raise GeometryError(f"{wanted} take a triangle mesh, got a {type(surface).__name__}")
+        raise GeometryError(f"{subject} take a triangle mesh, got a {type(surface).__name__}")

@@ -1,9 +1,10 @@
-"""Curvature: where it sits on a mesh, how much there is at a point, and what it sums to."""
+"""Curvature: the angle defects of a mesh, the curvature at points of a surface, and its integral."""
 
 from __future__ import annotations
 
 import math
 
+from jaxtyping import Float64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -16,22 +17,29 @@ from geocnn.geometry.spheres.projective import ProjectivePlane
 from geocnn.geometry.spheres.surfaces import Sphere
 
 
-def angle_defects(mesh: Mesh | OneSidedMesh) -> Tensor:
-    """2π less the corner angles at each vertex, on the boundary π less them: [V] radians, 0 without faces.
+def angle_defects(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " v"]:
+    """Return 2π minus the corner angles at each vertex, on the boundary π minus them, in radians.
 
-    Inside it is the curvature that sits in the vertex, on the boundary the angle by which the boundary turns.
+    At an interior vertex this is the curvature that sits in the vertex; at a boundary vertex, the angle by
+    which the boundary turns; at a vertex without faces, 0. Raises GeometryError for a surface that is no
+    mesh.
+
+    >>> from geocnn.geometry import mesh
+    >>> s = mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    >>> round(float(angle_defects(s)[0] / math.pi), 12)
+    0.5
     """
     check_mesh(mesh, "angle defects")
     return mesh.triangulation.defect[: mesh.n_vertices]
 
 
-def gaussian_curvature(surface: Surface) -> Tensor:
-    """The Gaussian curvature at a surface's points, [N] in 1/length²: 1 on spheres, 0 on flat surfaces and on
-    cones, whose apex is no point.
+def gaussian_curvature(surface: Surface) -> Float64[Tensor, " n"]:
+    """Return the Gaussian curvature at a surface's points, in 1/length².
 
-    On a mesh the angle defects over the areas, 0 on the boundary: the integral is exact, values converge on
-    regular meshes only (Xu 2006). A point of a coarser level speaks for the defects as for the areas around
-    it. Raises GeometryError for a surface whose curvature is not known.
+    It is 1 on spheres, and 0 on flat surfaces and on cones, whose apex is no point. On a mesh it is the angle
+    defect divided by the area, and 0 on the boundary. Its integral is exact; its values converge on regular
+    meshes only (Xu 2006). The points of a coarser level share the defects of the vertices around them, as
+    they share the areas. Raises GeometryError for a surface whose curvature is not known.
 
     >>> from geocnn.geometry import healpix
     >>> gaussian_curvature(healpix(1))[:2]
@@ -41,17 +49,18 @@ def gaussian_curvature(surface: Surface) -> Tensor:
 
 
 def euler_characteristic(t: Triangulation) -> int:
-    """Vertices less edges plus faces; vertices without faces do not count."""
+    """Return the number of vertices minus edges plus faces; vertices without faces do not count."""
     edges = len(t.tail) - int((t.twin >= 0).sum()) // 2
     return int((t.fan_ptr.diff() > 0).sum()) - edges + len(t.faces)
 
 
 def gauss_bonnet(surface: Mesh | OneSidedMesh | Sphere | ProjectivePlane) -> float:
-    """∫ K + ∮ κ − 2πχ in radians: rounding, on every mesh, and on a sphere or projective plane the error of
-    its areas.
+    """Return the residual ∫ K + ∮ κ − 2πχ of the Gauss–Bonnet theorem, in radians.
 
-    On a mesh Σ (2π − Θ) inside and Σ (π − Θ) on the boundary, Θ the corner angles at a vertex. Raises
-    GeometryError for other surfaces, whose boundary is not known.
+    It is rounding error on every mesh, and on a sphere or projective plane the error of its areas. On a mesh
+    ∫ K is the sum of 2π − Θ over interior vertices, and ∮ κ the sum of π − Θ over boundary vertices, Θ being
+    the sum of the corner angles at a vertex. Raises GeometryError for other surfaces, whose boundary is not
+    known.
 
     >>> from geocnn.geometry import icosphere
     >>> abs(gauss_bonnet(icosphere(1))) < 1e-12
@@ -64,6 +73,6 @@ def gauss_bonnet(surface: Mesh | OneSidedMesh | Sphere | ProjectivePlane) -> flo
         return gauss_bonnet(surface.cover) / 2
     if not isinstance(surface, Sphere):
         raise GeometryError(
-            f"gauss_bonnet knows meshes, spheres and projective planes, not a {type(surface).__name__}"
+            f"gauss_bonnet takes a mesh, a sphere or a projective plane, got a {type(surface).__name__}"
         )
     return float((gaussian_curvature(surface) * surface.areas).sum()) - 4 * math.pi

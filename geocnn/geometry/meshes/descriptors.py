@@ -1,14 +1,14 @@
-"""Descriptors: what the shape of a triangle mesh says about each of its vertices.
+"""Descriptors: numbers per vertex that describe the shape of a triangle mesh.
 
-All are computed from vertices, faces and frames alone, and none changes when the mesh is moved. What has a
-direction is given in the vertex's frame, so it is a field of its frequency: turning the frame by alpha
-multiplies its components by e^{−in·alpha}.
+They are computed from vertices, faces and frames alone, and do not change when the mesh is moved. A
+descriptor with a direction has components in the vertex's frame, so it is a field of some frequency n:
+turning the frame by alpha multiplies its components by e^{−in·alpha}.
 
-The normal is the direction across the frame on the side the faces are wound counter-clockwise from: outward
-on a closed mesh with outward faces. Turning all faces over changes the sign of the shape operator, the mean
-curvature and all normal parts; the Gaussian curvature and the heat kernel stay.
+The normal is orthogonal to the frame, on the side from which faces are counter-clockwise: outward on a closed
+mesh with outward faces. Turning all faces over changes the sign of the shape operator, the mean curvature and
+all normal parts; the Gaussian curvature and the heat kernel do not change.
 
-A vertex without faces has zeros for descriptors.
+The descriptors of a vertex without faces are zeros.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from geocnn import safe
@@ -34,34 +35,36 @@ HEAT_TIMES = (0.005, 0.02, 0.08, 0.32)
 
 
 class Modes(NamedTuple):
-    """Eigenfunctions of the Laplacian, component by component: −Δφ = λφ.
+    """Eigenfunctions of the Laplacian, −Δφ = λφ, of each component of a mesh.
 
-    values [C, K] ascending, in 1/length², infinite where a component has fewer; vectors [N, K], orthonormal
-    under `areas` [N] within each component, 0 where there are none; component [N] int64, the row of `values`
-    that a vertex belongs to.
+    values: ascending, in 1/length², infinite if a component has fewer. vectors: orthonormal under `areas`
+    within each component, 0 where it has no more. component: the row of `values` to which a vertex belongs.
     """
 
-    values: Tensor
-    vectors: Tensor
-    component: Tensor
-    areas: Tensor
+    values: Float[Tensor, "c k"]
+    vectors: Float[Tensor, "n k"]
+    component: Int64[Tensor, " n"]
+    areas: Float[Tensor, " n"]
 
 
-def shape_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
-    """Inputs for learning from the shape of a mesh: x [N, 23] float64 and its type, 11x0 + 5x1 + 1x2.
+def shape_features(mesh: Mesh) -> tuple[Float64[Tensor, "n 23"], FieldType]:
+    """Return features x that describe the shape of a mesh, and their field type, 11x0 + 5x1 + 1x2.
 
-    They do not change when the mesh is moved or scaled: lengths are over ℓ, the root of the surface's area.
+    They do not change when the mesh is moved or scaled: lengths are divided by ℓ, the root of the surface's
+    area. Five vectors in space belong to each vertex. The first leads from the surface's centroid to the
+    vertex, divided by ℓ. The other four lead from the vertex to the mean place of heat that started there,
+    after each time t of HEAT_TIMES, divided by the spread 2√t; to first order they are −√t H times the
+    normal.
 
-    0: asinh(Hℓ) and asinh(Kℓ²), the mean curvature and K = det S of the shape operator S; the logarithm of
-    the heat-kernel signature at HEAT_TIMES over its mean on the surface; the normal parts of five ways.
-    1: the tangent parts of the five ways: from the surface's centroid to the vertex, over ℓ; and from there
-    to the mean place of the heat put on it, after each of HEAT_TIMES t, over the spread 2√t (to first order
-    −√t H normals).
-    2: the traceless part of S, its length |z| made asinh(|z|ℓ).
+    Frequency 0: asinh(Hℓ) and asinh(Kℓ²) of the mean curvature H and the Gaussian curvature K = det S, S
+    being the shape operator; the logarithm of the heat-kernel signature at HEAT_TIMES, divided by its mean on
+    the surface; and the normal parts of the five vectors. Frequency 1: the tangent parts of the five vectors.
+    Frequency 2: the traceless part of S, with its length |z| replaced by asinh(|z|ℓ).
 
-    asinh keeps small values and takes the logarithm of large ones: a finger is twenty times as curved as a
-    back. Normals are of one side, so a mesh with only one raises GeometryError. Where frames are mirrored
-    (group O2) the type is 11x0e + 5x1 + 1x2. Signs: see the module.
+    asinh leaves small values and takes the logarithm of large ones: a finger is twenty times as curved as a
+    back. If frames are mirrored (group O2) the type is 11x0e + 5x1 + 1x2. The module describes the signs.
+
+    Raises GeometryError for a mesh with only one side, where normals have no sign, and for a coarser level.
 
     >>> import geocnn.geometry as geometry                                                  # doctest: +SKIP
     >>> x, field_type = shape_features(geometry.load("bunny.ply"))                          # doctest: +SKIP
@@ -70,11 +73,11 @@ def shape_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
 
     if isinstance(mesh, OneSidedMesh):
         raise GeometryError(
-            "shape features take a mesh of two sides, this one has one; give it features of its own"
+            "shape features take a mesh of two sides, this one has one; give features of your own"
         )
     points, frames, faces = mesh.points, mesh.frames, mesh.faces
     if len(faces) and int(faces.max()) >= len(points):
-        raise GeometryError("shape features belong to all of a mesh's vertices: give its finest level")
+        raise GeometryError("shape features are computed for all vertices of a mesh: give its finest level")
     modes = laplacian_modes(points, faces)
     area = modes.areas.sum()
     length, times = area.sqrt(), area * points.new_tensor(HEAT_TIMES)
@@ -85,8 +88,9 @@ def shape_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
     heat = torch.where(has_faces, heat / (modes.areas @ heat / area), torch.ones_like(heat))
     place = (points - modes.areas @ points / area)[:, None]
     spread = torch.cat([length[None], 2 * times.sqrt()])[:, None]
-    ways = torch.cat([place, diffuse(place[:, 0], modes, times) - place], 1) / spread * has_faces[..., None]
-    normal, tangent = split(ways, frames, vertex_normals(points, frames, faces))
+    offsets = torch.cat([place, diffuse(place[:, 0], modes, times) - place], 1)
+    offsets = offsets / spread * has_faces[..., None]
+    normal, tangent = split(offsets, frames, vertex_normals(points, frames, faces))
     bend = traceless(operator)
     bend = safe.normalise(bend, dim=1) * torch.asinh(safe.norm(bend, dim=1))[:, None]
     parts = [torch.asinh(curvature), heat.log(), normal, tangent.mT.flatten(1), bend]
@@ -97,11 +101,13 @@ def shape_features(mesh: Mesh) -> tuple[Tensor, FieldType]:
 # ------------------------------------------------------------------------------------------------- directions
 
 
-def vertex_normals(points: Tensor, frames: Tensor, faces: Tensor) -> Tensor:
-    """The unit vectors [N, 3] across the frames [N, 2, 3], on the side from which the faces [F, 3] of points
-    [N, 3] are wound counter-clockwise; e₁ × e₂ at a vertex without faces.
+def vertex_normals(
+    points: Float64[Tensor, "n 3"], frames: Float64[Tensor, "n 2 3"], faces: Int64[Tensor, "f 3"]
+) -> Float64[Tensor, "n 3"]:
+    """Return unit vectors orthogonal to the frames, on the side from which faces are counter-clockwise.
 
-    Mirrored frames have the same normals. Raises GeometryError for shapes or dtypes that do not fit.
+    At a vertex without faces this is e₁ × e₂. Mirrored frames have the same normals. Raises GeometryError for
+    shapes or dtypes that do not fit.
 
     >>> eye = torch.eye(3, dtype=torch.float64)
     >>> vertex_normals(eye, eye[:2].expand(3, 2, 3), torch.tensor([[2, 1, 0]]))[:, 2]
@@ -115,9 +121,11 @@ def vertex_normals(points: Tensor, frames: Tensor, faces: Tensor) -> Tensor:
     return torch.where(turned, -across, across)
 
 
-def split(vectors: Tensor, frames: Tensor, normals: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors [N, K, 3] at the vertices as normal parts [N, K], frequency 0, and tangent parts [N, K, 2] in
-    the frames [N, 2, 3], frequency 1.
+def split(
+    vectors: Float[Tensor, "n k 3"], frames: Float[Tensor, "n 2 3"], normals: Float[Tensor, "n 3"]
+) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k 2"]]:
+    """Split K vectors per vertex into normal parts, of frequency 0, and tangent parts in the frames, of
+    frequency 1.
 
     >>> split(torch.tensor([[[1.0, 2.0, 3.0]]]), torch.eye(3)[None, :2], torch.eye(3)[None, 2])
     (tensor([[3.]]), tensor([[[1., 2.]]]))
@@ -128,14 +136,16 @@ def split(vectors: Tensor, frames: Tensor, normals: Tensor) -> tuple[Tensor, Ten
 # -------------------------------------------------------------------------------------------------- curvature
 
 
-def shape_operator(points: Tensor, frames: Tensor, faces: Tensor) -> Tensor:
-    """The derivative of the unit normal in the vertices' frames, symmetric [N, 2, 2], in 1/length.
+def shape_operator(
+    points: Float64[Tensor, "n 3"], frames: Float64[Tensor, "n 2 3"], faces: Int64[Tensor, "f 3"]
+) -> Float64[Tensor, "n 2 2"]:
+    """Return the derivative of the unit normal in the vertices' frames, a symmetric matrix, in 1/length.
 
-    Its eigenvalues are the principal curvatures, +1/R on a sphere seen from outside. From a least-squares
-    quadric z = b·x + ½ x·Q·x over the frame's plane through the vertex and its neighbours' neighbours,
-    nearer ones weighing more and those that face away less (Cazals and Pouget 2005, degree 2). It
-    converges on irregular meshes too, by at least first order in the edges' length, which averages over
-    faces (Rusinkiewicz 2004) do not.
+    Its eigenvalues are the principal curvatures, +1/R on a sphere seen from outside. A quadric z = b·x + ½
+    x·Q·x over the frame's plane is fitted by least squares to the vertex and its neighbours' neighbours
+    (Cazals and Pouget 2005, degree 2). Nearer points have a greater weight, points that face away a smaller
+    one. The result converges on irregular meshes too, with at least first order in the edge length; averages
+    over faces (Rusinkiewicz 2004) do not.
 
     Raises GeometryError for shapes or dtypes that do not fit.
 
@@ -145,19 +155,19 @@ def shape_operator(points: Tensor, frames: Tensor, faces: Tensor) -> Tensor:
     """
     normal, n = vertex_normals(points, frames, faces), len(points)
     i, j = _two_rings(faces, n)
-    way = points[j] - points[i]
-    # cos⁸ of half the angle between normals: next to nothing for what lies on the other side of a finger
-    square, facing = way.square().sum(-1), ((1 + (normal[i] * normal[j]).sum(-1)) / 2).clamp_min(0) ** 4
+    offset = points[j] - points[i]
+    # cos⁸ of half the angle between normals: almost 0 for points on the other side of a finger
+    square, facing = offset.square().sum(-1), ((1 + (normal[i] * normal[j]).sum(-1)) / 2).clamp_min(0) ** 4
     size = _mean(i, square, facing, n).sqrt()
     size = torch.where(size > 0, size, torch.ones_like(size))
     weight = facing * torch.exp(-square / size[i] ** 2)
-    height, flat = split((way / size[i, None])[:, None], frames[i], normal[i])
+    height, flat = split((offset / size[i, None])[:, None], frames[i], normal[i])
     x, y = flat[:, 0].unbind(1)
     # Q₁₁, √2 Q₁₂, Q₂₂: their norm does not change when the frame turns
     terms = torch.stack([x, y, x * x / 2, x * y / math.sqrt(2), y * y / 2], 1)
     gram = _mean(i, terms[:, :, None] * terms[:, None], weight, n)
     right = _mean(i, terms * height, weight, n)
-    # where neighbours are too few for five terms, the smallest solution; elsewhere an error of 1e-9
+    # selects the smallest solution where neighbours are too few for five terms; elsewhere an error of 1e-9
     ridge = 1e-9 * torch.eye(5, dtype=points.dtype, device=points.device)
     fit = torch.linalg.solve(gram + ridge, right)
     slope, mixed = fit[:, :2], fit[:, 3] / math.sqrt(2)
@@ -170,12 +180,11 @@ def shape_operator(points: Tensor, frames: Tensor, faces: Tensor) -> Tensor:
     return -tilt @ quadric @ tilt / root
 
 
-def traceless(operator: Tensor) -> Tensor:
-    """The traceless part of a symmetric S [N, 2, 2] in the frames as a field of frequency 2: the components
-    (S₁₁ − S₂₂)/2 and S₁₂, [N, 2].
+def traceless(operator: Float[Tensor, "n 2 2"]) -> Float[Tensor, "n 2"]:
+    """Return the traceless part of a symmetric S as a field of frequency 2: (S₁₁ − S₂₂)/2 and S₁₂.
 
-    Of a shape operator its length is half the difference of the principal curvatures, and half its angle the
-    direction of the larger one.
+    For a shape operator, the field's length is half the difference of the principal curvatures, and half its
+    angle is the direction of the larger one.
 
     >>> traceless(torch.tensor([[[3.0, 2.0], [2.0, 1.0]]])).tolist()
     [[1.0, 2.0]]
@@ -186,12 +195,12 @@ def traceless(operator: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------------- heat
 
 
-def cotangent_laplacian(points: Tensor, faces: Tensor) -> csc_array:
-    """The matrix L of the Dirichlet energy ½ uᵀLu = ½ ∫ |∇u|² of functions linear on each face: scipy csc
-    [N, N], positive semi-definite, rows summing to 0.
+def cotangent_laplacian(points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"]) -> csc_array:
+    """Return the matrix L [N, N] of the Dirichlet energy ½ uᵀLu = ½ ∫ |∇u|² of functions linear on each face.
 
-    L_ij = −½ (cot α + cot β) for the angles that face edge ij (Pinkall and Polthier 1993). Every edge has an
-    entry, also where its cotangents add up to 0. −Δ is L over the vertices' areas.
+    L_ij = −½ (cot α + cot β) for the angles α, β opposite edge ij (Pinkall and Polthier 1993). L is positive
+    semi-definite, and its rows sum to 0. Every edge has an entry, even if its cotangents cancel. −Δ is L
+    divided by the vertices' areas.
 
     Raises GeometryError for shapes or dtypes that do not fit.
 
@@ -207,17 +216,17 @@ def cotangent_laplacian(points: Tensor, faces: Tensor) -> csc_array:
     half = cotangent.flatten() / 2
     value = torch.cat([half, half, -half, -half]).cpu().numpy()
     row, column = torch.cat([a, b, a, b]).cpu().numpy(), torch.cat([a, b, b, a]).cpu().numpy()
-    # conversion adds equal entries and keeps zeros
+    # conversion adds entries of one index and stores zeros
     return coo_array((value, (row, column)), shape=(len(points), len(points))).tocsc()
 
 
-def laplacian_modes(points: Tensor, faces: Tensor, count: int = 128) -> Modes:
-    """The lowest `count` eigenfunctions of the Laplacian on each component, by shift-invert Lanczos.
+def laplacian_modes(points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"], count: int = 128) -> Modes:
+    """Return the lowest `count` eigenfunctions of the Laplacian on each component, by shift-invert Lanczos.
 
-    Areas are thirds of the faces around a vertex. By Weyl's law the K-th eigenvalue of an area A is about
-    4πK/A: 128 reach 1600/A. The result is the same at every call; a vector's sign, and the basis of an
-    eigenspace, mean nothing. Eigenspaces come whole: one that `count` would cut is left out. Components are
-    solved apart, because Lanczos misses copies of an eigenvalue they share.
+    A vertex's area is a third of the faces around it. By Weyl's law the K-th eigenvalue on an area A is about
+    4πK/A, so 128 modes reach 1600/A. Equal calls give equal results, but the sign of a vector and the basis
+    of an eigenspace have no meaning. Eigenspaces are complete: one that `count` would cut is left out.
+    Components are solved separately, because Lanczos misses copies of an eigenvalue that they share.
 
     Raises GeometryError for shapes or dtypes that do not fit, and for a count below 1.
 
@@ -240,17 +249,17 @@ def laplacian_modes(points: Tensor, faces: Tensor, count: int = 128) -> Modes:
     for c, ids in enumerate(order.split(sizes)):
         inner = slice(start, start := start + len(ids))
         if areas[ids[0]] > 0:
-            found, basis = _lowest(sorted_stiffness[:, inner][inner], areas[ids].cpu().numpy(), count)
-            values[c, : len(found)] = torch.from_numpy(found).to(points)
-            vectors[ids, : len(found)] = torch.from_numpy(basis).to(points)
+            eigenvalues, basis = _lowest(sorted_stiffness[:, inner][inner], areas[ids].cpu().numpy(), count)
+            values[c, : len(eigenvalues)] = torch.from_numpy(eigenvalues).to(points)
+            vectors[ids, : len(eigenvalues)] = torch.from_numpy(basis).to(points)
     return Modes(values, vectors, component, areas)
 
 
-def heat_kernel_signature(modes: Modes, times: Tensor) -> Tensor:
-    """How much of the heat put on a vertex is still there at times [T] (length²): [N, T], in 1/length².
+def heat_kernel_signature(modes: Modes, times: Float[Tensor, " t"]) -> Float[Tensor, "n t"]:
+    """Return the share of heat per area that is still at its vertex at the times (length²), in 1/length².
 
-    Σ_k e^{−λ_k t} φ_k(x)² (Sun, Ovsjanikov and Guibas 2009, eq. 3). For times t ≫ 1/λ_K, K the number of
-    modes, the others do not matter.
+    It is Σ_k e^{−λ_k t} φ_k(x)² (Sun, Ovsjanikov and Guibas 2009, eq. 3). For times t ≫ 1/λ_K, K being the
+    number of modes, the modes left out do not matter.
 
     >>> modes = Modes(torch.zeros(1, 1), torch.ones(2, 1), torch.tensor([0, 0]), torch.full((2,), 0.5))
     >>> heat_kernel_signature(modes, torch.tensor([1.0])).tolist()
@@ -260,10 +269,10 @@ def heat_kernel_signature(modes: Modes, times: Tensor) -> Tensor:
     return torch.einsum("ntk,nk->nt", left, modes.vectors.square())
 
 
-def diffuse(field: Tensor, modes: Modes, times: Tensor) -> Tensor:
-    """A scalar field [N, C] after heat has spread it for times [T] (length²): [N, T, C].
+def diffuse(field: Float[Tensor, "n c"], modes: Modes, times: Float[Tensor, " t"]) -> Float[Tensor, "n t c"]:
+    """Return scalar fields after heat flow has spread them for the times (length²).
 
-    Its mean over each component stays; in the limit it is that mean.
+    The mean over each component does not change, and is the limit for long times.
 
     >>> modes = Modes(torch.zeros(1, 1), torch.ones(2, 1), torch.tensor([0, 0]), torch.full((2,), 0.5))
     >>> diffuse(torch.tensor([[0.0], [2.0]]), modes, torch.tensor([1.0])).flatten().tolist()
@@ -279,7 +288,7 @@ def diffuse(field: Tensor, modes: Modes, times: Tensor) -> Tensor:
 
 
 def _lowest(stiffness, areas, count: int):
-    """Eigenvalues [K] and vectors [n, K], orthonormal under areas [n], of one component: numpy arrays."""
+    """Return eigenvalues [K] and vectors [n, K], orthonormal under areas [n], of one component, in NumPy."""
     import numpy as np
     from scipy.linalg import eigh
     from scipy.sparse import diags_array
@@ -287,35 +296,37 @@ def _lowest(stiffness, areas, count: int):
 
     scale, n = areas**-0.5, len(areas)
     symmetric = diags_array(scale) @ stiffness @ diags_array(scale)
-    if n <= 4 * count:  # Lanczos wants 2 · count vectors and would take longer
+    if n <= 4 * count:  # Lanczos needs 2 · count vectors and would take longer
         values, vectors = eigh(symmetric.toarray(), subset_by_index=(0, min(count, n - 1)))
     else:
-        # a shift below 0 makes the matrix definite; the first vector must have a part in every eigenspace
+        # a shift below 0 makes the matrix definite; the first vector must be orthogonal to no eigenspace
         first = np.random.default_rng(0).standard_normal(n)
         values, vectors = eigsh(symmetric.tocsc(), count + 1, sigma=-1 / areas.sum(), v0=first)
         order = values.argsort()
         values, vectors = values[order], vectors[:, order]
-    if n > count:  # the last may be one of several copies; copies differ by rounding, others by more
+    if n > count:  # the last may be one of several equal ones, up to rounding; different ones differ by more
         whole = values < values[-1] * (1 - 1e-9)
         values, vectors = values[whole], vectors[:, whole]
     return values.clip(min=0), scale[:, None] * vectors
 
 
-def _corners(points: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Angle and cotangent of each corner [F, 3], and the area of its face [F, 3]."""
+def _corners(
+    points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"]
+) -> tuple[Float64[Tensor, "f 3"], Float64[Tensor, "f 3"], Float64[Tensor, "f 3"]]:
+    """Return the angle and cotangent of each corner, and the area of its face."""
     corner = points[faces]
     a, b = corner.roll(-1, 1) - corner, corner.roll(1, 1) - corner
     across, along = torch.linalg.cross(a, b, dim=-1).norm(dim=-1), (a * b).sum(-1)
     return torch.atan2(across, along), along / across, across / 2
 
 
-def _two_rings(faces: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """All pairs (vertex [P], another one or two edges away [P]), sorted."""
+def _two_rings(faces: Int64[Tensor, "f 3"], n: int) -> tuple[Int64[Tensor, " p"], Int64[Tensor, " p"]]:
+    """Return all pairs (vertex, another vertex one or two edges away), sorted."""
     a, b = faces.flatten(), faces.roll(-1, 1).flatten()
     near = torch.cat([a * n + b, b * n + a]).unique()
     i, j = near // n, near % n
     count = torch.bincount(i, minlength=n)
-    # from each j on to all its neighbours: entry `at` of its run of `near`
+    # from each j to all its neighbours: pair number `at` of those that start at j
     steps = count[j]
     via = torch.repeat_interleave(steps)
     at = torch.arange(len(via), device=faces.device) - (steps.cumsum(0) - steps)[via]
@@ -326,13 +337,13 @@ def _two_rings(faces: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
 
 def _sum(index: Tensor, values: Tensor, n: int) -> Tensor:
-    """Sums [n, ...] of values [*index.shape, ...] with the same index."""
+    """Sum values [*index.shape, ...] with the same index: [n, ...]."""
     rest = values.shape[index.ndim :]
     return values.new_zeros(n, *rest).index_add_(0, index.flatten(), values.reshape(-1, *rest))
 
 
 def _mean(index: Tensor, values: Tensor, weight: Tensor, n: int) -> Tensor:
-    """Weighted means [n, ...] of values [P, ...] with the same index [P]; 0 where there is no weight."""
+    """Average values [P, ...] with the same index [P], by weight: [n, ...]; 0 where there is no weight."""
     rest = (1,) * (values.ndim - 1)
     total = _sum(index, weight, n)
     total = torch.where(total > 0, total, torch.ones_like(total)).view(-1, *rest)

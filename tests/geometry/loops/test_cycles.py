@@ -1,4 +1,4 @@
-"""Forests span, cycles close, and a mesh has as many generators as its topology says."""
+"""Forests span, cycles close, and topology determines the number of a mesh's generators."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_shipped_meshes_have_the_generators_of_their_genus(name, count):
 
 
 def test_generators_cannot_be_shrunk():
-    """Around the axis, around the tube, or both: a loop that bounds nothing winds somewhere."""
+    """A loop that bounds nothing winds around the torus's axis, around its tube, or both."""
     import math
 
     n, m = 16, 10
@@ -107,7 +107,7 @@ def test_generators_cannot_be_shrunk():
             step = (torch.cat([angle, angle[:1]]).diff() + period // 2) % period - period // 2
             turns.append(int(step.sum()) // period)
         windings.append(turns)
-    # they make all windings: determinant ±1
+    # they generate all windings: determinant ±1
     (a, b), (c, d) = windings
     assert math.isclose(abs(a * d - b * c), 1)
 

@@ -1,4 +1,4 @@
-"""Holonomy is the curvature a loop encloses; the group of all loops comes out of the data."""
+"""Holonomy is the curvature that a loop encloses; the group of all loops is computed from the connection."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_around_a_face_between_vertices_it_is_the_rescaled_excess_and_all_sum_to
 
 
 def test_single_faces_of_a_mesh_differ_from_the_sphere_they_approximate():
-    """What the docstring says: rescaled angles share curvature out, by up to 9 % wrongly at this level."""
+    """As the module says: rescaled angles distribute curvature over faces, with errors of up to 9 % here."""
     solid = Icosahedron(3)
     faces = solid.faces[-1]
     off = face_holonomy(mesh(solid.points, faces)) / triangle_areas(solid.points, faces) - 1
@@ -200,7 +200,7 @@ def test_the_group_of_a_known_surface(name):
     found = holonomy_group(s)
     assert found.group == expected
     assert found.axis is None
-    # the loops alone make the group
+    # the loops alone generate the group
     angles, others = found.angle.tolist(), found.angle.abs()
     assert (len(angles) == 0) == (expected == TRIVIAL)
     assert (others > 1e-6).all()
@@ -225,7 +225,7 @@ def test_a_flat_strip_keeps_the_direction_of_its_middle_line():
     # the loop starts at point 0, and e₁ runs along the strip
     found = holonomy_group(mobius_strip((4, 6)))
     assert abs(found.axis) < 1e-12
-    # at home a vector along the strip is itself again, one across it is turned round
+    # back at the start, a vector along the strip is the same, and one across it points the other way
     angle, flip = holonomy(mobius_strip((4, 6)), found.loops[0])
     assert abs(float(angle)) < 1e-12 and bool(flip)
 
@@ -235,7 +235,7 @@ def test_around_a_vertex_of_a_one_sided_mesh_it_is_the_defect_in_size(shape):
     s = mesh(*shape)
     defects, boundary = angle_defects(s), s.triangulation.boundary[: s.n_vertices]
     torch.testing.assert_close(vertex_holonomy(s)[~boundary], defects[~boundary], rtol=0, atol=1e-12)
-    # by the faces around each vertex, as they are wound: a loop over the fan that never leaves it
+    # a loop across the faces around each vertex, in the order in which they are wound
     c = s.face_connection()
     for v in (~boundary).nonzero()[:10, 0].tolist():
         faces = (s.faces == v).any(1).nonzero()[:, 0]
@@ -281,7 +281,7 @@ def test_the_loops_prove_what_they_say():
         assert wrapped(holonomy(s, loop)[0] - found.angle[k]).abs() < 1e-12
     boxed = mesh(*cube())
     for k, faces in enumerate(holonomy_group(boxed).loops):
-        # neighbours all the way, and the defects on its left sum to its angle: here counted by its hinges
+        # every step leads to a neighbour; the defects on the loop's left sum to its angle, counted by hinges
         t = boxed.triangulation
         around = 0.0
         for a, b in pairwise([*faces.tolist(), int(faces[0])]):
@@ -302,7 +302,9 @@ def test_tolerance_forgives_rounded_coordinates_and_no_more():
 
 
 def band(h: int, w: int, flips: bool, cut: float = 0.0) -> Connection:
-    """A strip of h × w cells, its last column glued to the first, by a turn `cut`, or upside down."""
+    """Return a strip of h × w cells whose last column is glued to the first, with a turn `cut`, or upside
+    down.
+    """
     cell = torch.arange(h * w).view(h, w)
     right = cell.roll(-1, 1).clone()
     if flips:
@@ -335,7 +337,7 @@ def test_a_moebius_strip_is_told_by_one_flip_and_its_axis(flips):
     alpha, flip = random_gauge(24, flips, seed=8)
     turned_band = group_of(in_another_gauge(c, alpha, flip))
     assert turned_band.group == group("reflection")
-    # the strip's own direction, seen from the root's turned frame
+    # the direction along the strip, in the root's turned frame
     expected = turned(torch.ones(1, dtype=torch.complex128), alpha[:1], None if flip is None else flip[:1])
     assert turned_band.axis is not None
     off = (turned_band.axis - float(expected.angle())) % math.pi
@@ -344,7 +346,7 @@ def test_a_moebius_strip_is_told_by_one_flip_and_its_axis(flips):
 
 def test_flips_and_rotations_make_a_dihedral_group():
     alpha, flip = random_gauge(24, True, seed=9)
-    # a cone whose band flips: around it a flip, around the apex, once more on the other side, a turn
+    # a cone whose band flips: one loop flips, another one around the apex turns
     for n in (2, 3, 4, 7):
         c = band(3, 8, flips=True)
         turn = torch.zeros_like(c.angle)

@@ -1,4 +1,4 @@
-"""A kernel carried along two paths is one exactly when the holonomy between the paths leaves it alone."""
+"""Transport along two paths gives one kernel exactly if the holonomy between them leaves it unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VECTORS = torch.randn(40, 2, generator=G, dtype=torch.float64)
 
 
 def kernel_of(coefficients: Tensor) -> Kernel:
-    """Σ_ℓ Re c_ℓ r^ℓ e^{iℓθ}."""
+    """Return the kernel Σ_ℓ Re c_ℓ r^ℓ e^{iℓθ}."""
 
     def kernel(vectors: Tensor) -> Tensor:
         z = torch.view_as_complex(vectors.contiguous())[..., None]
@@ -49,7 +49,7 @@ def test_coefficients_are_carried_as_the_function_is(flip):
     torch.testing.assert_close(
         kernel_of(transport_coefficients(c, g))(VECTORS), transport_kernel(kernel_of(c), g)(VECTORS)
     )
-    # the kernel and the vectors carried alike: nothing has happened
+    # after the same transport of kernel and vectors, the values are the same
     z = torch.view_as_complex(VECTORS)
     carried = torch.polar(torch.ones(()).double(), g[0]) * (z.conj() if flip else z)
     seen = transport_kernel(kernel_of(c), g)(torch.view_as_real(carried.resolve_conj()))
@@ -65,7 +65,7 @@ def test_carried_by_one_and_then_another_it_is_carried_by_both(flips):
 
 
 def difference(kernel: Kernel, one, other) -> float:
-    """Between a kernel carried along two paths to the same point."""
+    """Return the difference between the kernels that two paths to one point give."""
     a, b = transport_kernel(kernel, one)(VECTORS), transport_kernel(kernel, other)(VECTORS)
     return float((a - b).abs().max())
 
@@ -109,7 +109,7 @@ def test_invariant_kernels_are_invariant_and_all_there_are(group, axis):
         mirrored = flip is not None and bool(flip[k])
         g = element(float(angle[k]) + 2 * axis * mirrored, mirrored if flip is not None else None)
         torch.testing.assert_close(transport_kernel(found, g)(vectors), kernels, rtol=0, atol=1e-12)
-    # averaged over the group, cos and sin ℓθ span what is found, and no more
+    # averaged over the group, cos and sin ℓθ span exactly these kernels
     theta = torch.linspace(0, 2 * math.pi, 25, dtype=torch.float64)[:-1]
     circle = torch.stack([theta.cos(), theta.sin()], -1)
     waves = torch.stack([f(l * theta) for l in range(7) for f in (torch.cos, torch.sin)], 1)

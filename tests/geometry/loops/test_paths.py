@@ -26,7 +26,7 @@ ONE = torch.tensor(1 + 2j, dtype=torch.complex128)
 
 
 def walk(s: Surface, length: int, seed: int) -> list[int]:
-    """A random path along the connection's edges."""
+    """Return a random path along the connection's edges."""
     c, g = s.connection(), torch.Generator().manual_seed(seed)
     ids = [0]
     for _ in range(length):
@@ -36,7 +36,7 @@ def walk(s: Surface, length: int, seed: int) -> list[int]:
 
 
 def apart(g, h) -> float:
-    """How far two elements carry a number apart."""
+    """Return the difference of two elements, applied to a number of size 1."""
     return float((act(*g, ONE) - act(*h, ONE)).abs().max())
 
 
@@ -133,11 +133,13 @@ def test_what_is_no_path_is_refused(path, message):
 
 
 def around_corner() -> SurfacePoint:
-    """Counter-clockwise around corner 7 of the cube, (1, 1, 1), through the middles of the edges there."""
+    """Return a polyline counter-clockwise around corner 7 of the cube, through the middles of the edges
+    there.
+    """
     s = mesh(*cube())
     t = s.triangulation
     h = t.fan[t.fan_ptr[7] : t.fan_ptr[8]]
-    # in the face of h the middle of h itself, on the way into the next face counter-clockwise
+    # in the face of h this is the middle of h, from where the next face counter-clockwise begins
     middle = torch.zeros(len(h), 3, dtype=torch.float64)
     at = torch.arange(len(h))
     middle[at, h % 3] = middle[at, (h + 1) % 3] = 0.5
@@ -151,7 +153,7 @@ def test_a_polyline_around_a_cube_corner_is_turned_by_a_quarter():
     )
     assert wrapped(transport(s, closed)[0] - math.pi / 2).abs() < 1e-12
     backwards = SurfacePoint(*(x.flip(0) for x in closed))
-    # each point lies on the edge to the face before, so backwards segments end on it too
+    # each point lies on the edge to the previous face, so segments in reverse order end on it too
     assert wrapped(transport(s, backwards)[0] + math.pi / 2).abs() < 1e-12
 
 

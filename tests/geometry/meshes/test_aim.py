@@ -1,4 +1,6 @@
-"""Where log says met exp leads, on parts with flat rows and creases, on boundaries, beside any vertex."""
+"""Where log reports `met`, exp leads to the target: on parts with flat rows and creases, on boundaries, and
+past vertices.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,13 @@ def angle_piece() -> Tensor:
 
 
 def uneven(n: int, seed: int) -> Tensor:
-    """Planes 0.05 to 1.05 apart."""
+    """Return positions of n planes, 0.05 to 1.05 apart."""
     g = torch.Generator().manual_seed(seed)
     return (0.05 + torch.rand(n, generator=g, dtype=torch.float64)).cumsum(0)
 
 
 def narrow_column(ratio: float) -> tuple[Tensor, Tensor]:
-    """A rough sheet with one column of squares that are narrower by the ratio."""
+    """Return a rough sheet in which one column of squares is narrower by the ratio."""
     v, f = sheet(10, 8, 0.3, seed=3)
     beyond = (v[:, 0] - 5).clamp(0, 1)
     v[:, 0] += beyond / ratio - beyond
@@ -44,7 +46,7 @@ def narrow_column(ratio: float) -> tuple[Tensor, Tensor]:
     return v, f
 
 
-# and the share of pairs within three spacings that are met
+# shapes, and the least share of pairs within three spacings that are met
 PARTS = {
     "cube": (cube, 1.0),
     "box": (lambda: bricks(torch.ones(3, 4, 5)), 1.0),
@@ -82,7 +84,9 @@ def test_the_plate_has_seven_holes():
 
 
 def test_a_path_that_is_straight_on_one_side_of_a_vertex_is_passed_on_that_side():
-    """a to b by o, along two edges: the corners below sum to π, those above to more."""
+    """The path from a to b leads through o along two edges. The corners below it sum to π, those above to
+    more.
+    """
     o, a, b, c = [0, 0, 0], [-1, 0, 0], [1, 0, 0], [0, -1, 0]
     s = mesh([o, a, b, c, [3, 3, 5], [-3, 3, -5]], [[1, 3, 0], [3, 2, 0], [0, 2, 4], [0, 4, 5], [0, 5, 1]])
     assert s.triangulation.defect[0] < -0.1
@@ -95,7 +99,9 @@ def test_a_path_that_is_straight_on_one_side_of_a_vertex_is_passed_on_that_side(
 
 
 def test_a_path_that_bends_by_as_much_on_both_sides_of_a_vertex_is_met():
-    """Opposite of a ray from the middle of 450° lies another, the fifth; of 440° what is between two rays."""
+    """Around the middle vertex the corners sum to 10 · 45° or 11 · 40°. Opposite a ray lies the fifth ray of
+    ten, but of eleven rays none.
+    """
     for n, step, met in ((10, 45, [True, True, True]), (11, 40, [False, False, False])):
         vertices, faces = wound(n, 2, math.radians(step))
         # the last ray is the first

@@ -1,4 +1,4 @@
-"""Curvature sums to what topology says, and is what the smooth surface has."""
+"""Topology determines the sum of the curvature; its values converge to those of the smooth surface."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_defects_of_a_cube_and_of_a_sheet():
 def test_it_is_the_sphere_s_and_the_torus_of_revolution_s():
     solid = Icosahedron(3)
     s = mesh(2 * solid.points, solid.faces[-1])
-    # radius 2; at the icosahedron's own vertices, of degree five, values stay off by some per cent
+    # radius 2; at the icosahedron's own vertices, of degree five, an error of some per cent remains
     assert (gaussian_curvature(s) - 0.25).abs().median() < 0.005
     n, m = 120, 60
     made = mesh(*ring(n, m))

@@ -1,4 +1,4 @@
-"""Descriptors: closed forms and their convergence, and the laws of what a network may be given."""
+"""Descriptors: they converge to closed forms, and obey the laws that inputs of a network must obey."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from geocnn.groups.rotations import random_rotations
 
 
 class Mesh(NamedTuple):
-    """What a descriptor sees of a mesh; `operator` [N, 3, 3] is the exact shape operator, in space."""
+    """The inputs of a descriptor; `operator` [N, 3, 3] is the exact shape operator, in space."""
 
     points: Tensor
     frames: Tensor
@@ -55,7 +55,7 @@ class Mesh(NamedTuple):
 
 
 def framed(points: Tensor, faces: Tensor, operator: Tensor | None = None) -> Mesh:
-    """Frames across area-weighted normals; any at vertices without faces."""
+    """Give points frames orthogonal to area-weighted normals, and any frames at vertices without faces."""
     a, b, c = points[faces].unbind(1)
     normal = torch.zeros_like(points)
     for k in range(3):
@@ -69,7 +69,9 @@ def framed(points: Tensor, faces: Tensor, operator: Tensor | None = None) -> Mes
 
 
 def ellipsoid(level: int, axes=(1.0, 1.0, 1.0), jitter: float = 0.0) -> Mesh:
-    """An icosphere, its points shifted at random by a share of their distances, stretched; faces outward."""
+    """Return an icosphere whose points are shifted at random by a share of their distance, then stretched;
+    faces point outward.
+    """
     ico = Icosahedron(level)
     g = torch.Generator().manual_seed(level)
     p = ico.points + jitter / 2**level * torch.randn(ico.points.shape, generator=g, dtype=torch.float64)
@@ -82,7 +84,7 @@ def ellipsoid(level: int, axes=(1.0, 1.0, 1.0), jitter: float = 0.0) -> Mesh:
 
 
 def torus(m: int, jitter: float = 0.0, big: float = 1.0, small: float = 0.4) -> Mesh:
-    """2m × m points, shifted at random by up to `jitter` of their distances; faces outward."""
+    """Return 2m × m points, shifted at random by up to `jitter` of their distance; faces point outward."""
     g = torch.Generator().manual_seed(m)
     i, j = torch.meshgrid(torch.arange(2 * m), torch.arange(m), indexing="ij")
     shift = jitter * (2 * torch.rand(2, 2 * m * m, generator=g, dtype=torch.float64) - 1)
@@ -105,13 +107,13 @@ def together(*meshes: Mesh) -> Mesh:
 
 
 def with_isolated(mesh: Mesh, n: int = 2) -> Mesh:
-    """With n vertices more, without faces, before all others."""
+    """Add n vertices without faces in front of all others."""
     points = torch.cat([torch.full((n, 3), 5.0, dtype=torch.float64), mesh.points])
     return framed(points, mesh.faces + n)
 
 
 def half(mesh: Mesh) -> Mesh:
-    """Its faces on the side z > 0, and the vertices of those."""
+    """Return the faces on the side z > 0, with their vertices."""
     faces = mesh.faces[(mesh.points[mesh.faces][..., 2] > 0).all(1)]
     kept, faces = faces.unique(return_inverse=True)
     return framed(mesh.points[kept], faces)
@@ -176,7 +178,7 @@ def test_on_a_sphere_of_radius_r_the_operator_is_one_over_r_and_turning_faces_ov
 
 
 def test_a_quadric_over_its_tangent_plane_is_found_exactly():
-    """At the vertex where the plane touches; there is no error but rounding, and the ridge of 1e-9."""
+    """At the vertex where the plane touches, the only errors are rounding and the ridge of 1e-9."""
     g = torch.Generator().manual_seed(0)
     flat = torch.cat([torch.zeros(1, 2), torch.rand(40, 2, generator=g) - 0.5]).double()
     from scipy.spatial import Delaunay
@@ -228,7 +230,7 @@ def test_the_laplacian_is_the_dirichlet_energy_of_functions_linear_on_faces(name
 
 
 def test_every_edge_has_an_entry_even_where_its_cotangents_are_zero():
-    """On a grid of squares cut in two the diagonals face right angles only."""
+    """On a grid of squares cut in two, the angles opposite a diagonal are right."""
     points = torch.tensor([[x, y, 0] for y in range(3) for x in range(3)], dtype=torch.float64)
     faces = torch.tensor([[[k, k + 1, k + 4], [k, k + 4, k + 3]] for k in (0, 1, 3, 4)]).flatten(0, 1)
     matrix = cotangent_laplacian(points, faces)
@@ -253,7 +255,7 @@ def test_the_sphere_s_modes_are_its_harmonics_and_converge():
 
 @pytest.mark.parametrize("mesh", [ellipsoid(3), torus(18)], ids=["sphere", "torus"])
 def test_lanczos_finds_the_modes_that_a_dense_solver_finds(mesh):
-    """Both have eigenvalues of several copies."""
+    """Both meshes have multiple eigenvalues."""
     modes = laplacian_modes(mesh.points, mesh.faces)
     stiffness = cotangent_laplacian(mesh.points, mesh.faces).toarray()
     values, vectors = eigh(stiffness, np.diag(modes.areas.numpy()), subset_by_index=(0, 128))
@@ -308,7 +310,7 @@ SCALARS, VECTORS = slice(0, 11), slice(11, 21)
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
-    """Modes are found to 1e-12 or so, and divided by the gaps between their eigenvalues."""
+    """Compare up to the error of modes: about 1e-12, divided by the gaps between eigenvalues."""
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
@@ -380,7 +382,9 @@ def test_vertices_without_faces_are_zero_and_the_others_do_not_notice():
 
 
 def test_the_features_of_a_sphere_are_known():
-    """Mean curvature √4π, Gaussian 4π, no heat contrast, the way from the centroid along the normal."""
+    """Mean curvature is √4π, Gaussian curvature 4π, heat is the same everywhere, and the vector from the
+    centroid is normal.
+    """
     x = shape_features(ellipsoid(4))[0]
     length = math.sqrt(4 * math.pi)
     times = 4 * math.pi * torch.tensor(descriptors.HEAT_TIMES, dtype=torch.float64)
@@ -392,7 +396,7 @@ def test_the_features_of_a_sphere_are_known():
 
 
 def test_the_traceless_part_points_along_the_larger_curvature():
-    """On a torus that is 1/small, around the tube; along the ring it is less."""
+    """On a torus the larger curvature is 1/small, around the tube."""
     mesh = torus(48)
     found = traceless(shape_operator(*mesh[:3]))
     angle = torch.atan2(found[:, 1], found[:, 0]) / 2

@@ -1,4 +1,4 @@
-"""exp from points inside faces: what it is at corners, across edges and in space, and what is refused."""
+"""exp from points inside faces: its values at corners, across edges and in space, and what it refuses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def random_vectors(n: int, longest: float, seed: int = 5) -> Tensor:
 
 
 def planes(t: Triangulation, face: Tensor) -> Tensor:
-    """The gauge of faces in space [K, 2, 3]: along the first edge, and to its left."""
+    """Return the frames of faces in space [K, 2, 3]: along the first edge, and to its left."""
     a, b, c = t.vertices[t.faces[face]].unbind(1)
     e1 = torch.nn.functional.normalize(b - a, dim=1)
     normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=1)
@@ -49,7 +49,7 @@ def place(t: Triangulation, at: SurfacePoint) -> Tensor:
 
 @pytest.mark.parametrize("name", ["bunny", "spot"])
 def test_ends_agree_with_potpourri3d(name):
-    """1e-6 of the mean edge is asked for; 1.5e-13 is found."""
+    """The ends differ by less than 1e-6 of the mean edge; measured 1.5e-13."""
     from potpourri3d import GeodesicTracer
 
     s = load(mesh_file(name))
@@ -84,7 +84,7 @@ def test_on_a_flat_sheet_it_adds_the_vector_and_turns_nothing():
 
 
 def test_from_a_corner_it_is_exp_from_the_vertex():
-    """The vector laid flat around it; the first half of them lies in the face, the rest anywhere."""
+    """Vectors are laid flat around the vertex; the first half of them lies in the face, the rest anywhere."""
     s = mesh(*jittered_sphere(300, 0.2))
     t = s.triangulation
     h = torch.randint(len(t.tail), (400,), generator=torch.Generator().manual_seed(0))
@@ -132,7 +132,9 @@ def test_a_point_on_an_edge_belongs_to_both_faces():
 
 @pytest.mark.parametrize("flips", [False, True])
 def test_transporters_are_those_of_transport_along_the_polyline(flips):
-    """From one face into the next: exp's read at the end, carried back over the edge by `transport`."""
+    """A step from one face into the next: exp's transporter from the end agrees with `transport` over the
+    edge.
+    """
     s = mesh(*cube())
     s = s.turn_frames(*random_gauge(8, flips, seed=2))
     start, middle = torch.tensor([[0.5, 0.3, 0.2]]).double(), torch.tensor([[0.6, 0.4, 0.0]]).double()

@@ -1,4 +1,6 @@
-"""The connection Laplacian is symmetric, covariant, and has the smooth one's eigenvalues; heat transports."""
+"""The connection Laplacian is symmetric and covariant, with the eigenvalues of the smooth one; heat
+transports vectors.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,9 @@ def eigenvalues(s, frequency: int, count: int):
 
 @pytest.mark.parametrize("frequency", [1, 2])
 def test_on_the_sphere_its_lowest_eigenvalue_is_the_frequency(frequency):
-    """ℓ(ℓ + 1) − n² for ℓ ≥ n: n, for 2(2n + 1) real fields, then n + 2 (n + 1)."""
+    """Eigenvalues are ℓ(ℓ + 1) − n² for ℓ ≥ n. The lowest is n, for 2(2n + 1) real fields; the next is
+    greater by 2 (n + 1).
+    """
     errors = []
     for level in (3, 4):
         solid = Icosahedron(level)
@@ -112,7 +116,7 @@ def test_on_the_sphere_its_lowest_eigenvalue_is_the_frequency(frequency):
         lowest = found[: 4 * frequency + 2]
         errors.append(max(abs(x - frequency) for x in lowest))
         assert found[4 * frequency + 2] > 2 * frequency
-    # second order, as the triangles come nearer to the sphere
+    # second order, the rate at which the triangles approach the sphere
     assert errors[1] < 0.3 * errors[0] < 0.3 * 0.05
 
 
@@ -154,7 +158,7 @@ def test_on_the_sphere_heat_carries_a_vector_along_great_circles(kind):
     expected = in_frames(s, along_arc(points[base], points, start))
     near = points @ points[17] > 0
     off = torch.angle(field * expected.conj())[near].abs()
-    # frames of the polyhedron and of the sphere differ by what an irregular vertex leans: some hundredths
+    # frames of the polyhedron and of the sphere differ by some hundredths, the tilt of an irregular vertex
     assert off.median() < 0.02
     assert off.max() < 0.1
     torch.testing.assert_close(field.abs(), torch.full_like(field.abs(), 1.3), rtol=0, atol=1e-9)
@@ -180,7 +184,7 @@ def test_in_the_plane_it_is_constant_up_to_the_corners():
     base = torch.tensor([58])
     given = torch.view_as_real(in_frames(s, vector.expand_as(s.points)).resolve_conj())
     field = extend_vectors(s, base, given[base])
-    # along the rim potpourri3d turns the corners' angles to π: seen two edges away, no farther
+    # at the rim potpourri3d rescales the corners to π, which changes results up to two edges away
     inside = (s.points[:, :2] > 2.5).all(1) & (s.points[:, :2] < torch.tensor([9.5, 6.5])).all(1)
     assert (field - given)[inside].norm(dim=1).max() < 0.02
 

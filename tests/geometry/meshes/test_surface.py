@@ -1,6 +1,7 @@
 """Mesh: exp, log, transport and stencils of vertices; boundaries, components, vertices without faces, levels.
 
-What a Mesh shares with every Surface is in tests/test_laws.py, tracing and unfolding in test_geodesic.py.
+The laws of every Surface are tested in tests/test_laws.py, tracing and unfolding in test_trace.py and
+test_unfold.py.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ def test_exp_tells_face_and_barycentric_coordinates():
 
 
 def transport_error(n: int) -> tuple[float, float]:
-    """Root mean square error of log vectors (relative) and of transport (radians) up to 0.6 on a sphere mesh,
-    against the closed forms in the mesh's frames.
+    """Return the root mean square errors of log vectors (relative) and of transport (radians), within 0.6 on
+    a sphere mesh, against the closed forms in the mesh's frames.
     """
     s = mesh(*jittered_sphere(n, 0.2))
     p = torch.arange(0, n, max(1, n // 60))
@@ -94,8 +95,8 @@ def transport_error(n: int) -> tuple[float, float]:
 
 
 def test_logs_and_transport_on_sphere_meshes_converge_to_the_spheres():
-    """Curvature sits in vertices, of which a geodesic has as many on either side as chance will have it: the
-    error falls with the spacing (order 1), on an irregular mesh.
+    """Curvature sits in vertices, and on an irregular mesh chance decides how many of them lie on either side
+    of a geodesic. So the error is proportional to the spacing (order 1).
     """
     (log, turn), (finer_log, finer_turn) = transport_error(500), transport_error(4500)
     assert math.log(log / finer_log, 3) > 0.9, (log, finer_log)
@@ -194,7 +195,7 @@ def test_levels_are_vertices_that_share_out_the_area(shape):
         assert float(coarse.areas.sum()) == pytest.approx(float(s.areas.sum()), rel=1e-12)
         assert (coarse.areas > 0).all()
         torch.testing.assert_close(coarse.points, s.points[coarse.vertex], rtol=0, atol=0)
-        # farthest points: none much nearer to another than the rest
+        # farthest points: no point is much nearer to another than the others are
         far = torch.cdist(coarse.points, coarse.points) + 1e9 * torch.eye(coarse.n_points)
         assert far.min() > 0.3 * coarse.spacing
 
@@ -235,7 +236,7 @@ def test_the_jacobian_of_a_sphere_mesh_is_sin_r_over_r():
 
 
 def test_frames_mirrored_on_one_level_alone_are_read_across_levels():
-    """The flips are the targets' then, one a row and not one an entry."""
+    """Then the flips belong to the targets: one per row, not one per entry."""
     fine = mesh(*jittered_sphere(200))
     flip = torch.arange(200) % 3 == 0
     read = fine.coarser().interpolation(fine.turn_frames(torch.zeros(200), flip))
@@ -245,7 +246,7 @@ def test_frames_mirrored_on_one_level_alone_are_read_across_levels():
 
 @pytest.mark.parametrize("first", [0, 1, 40])
 def test_where_log_says_met_exp_leads_to_the_vertex_whichever_face_is_first(first):
-    """On a hill whose rim many straight ways would cross."""
+    """The mesh is a hill; many straight geodesics would cross its rim."""
     vertices, faces = sheet(8, 8)
     vertices[:, 2] = 2 * torch.exp(-((vertices[:, :2] - 4) ** 2).sum(1) / 4)
     s = mesh(vertices, faces.roll(-first, 0))
@@ -276,7 +277,7 @@ def test_logs_need_one_target_a_base_and_may_be_none_at_all():
 
 
 def test_what_reads_a_coarser_level_names_no_point_without_weight():
-    """Nor one of another component."""
+    """It names no point of another component either."""
     v, f = beside(jittered_sphere(300), ring(20, 12, 0.1))
     s = mesh(v, f)
     coarse = s.coarser()

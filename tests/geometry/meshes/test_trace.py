@@ -1,7 +1,5 @@
-"""Geodesics: straight lines where faces lie flat, great circles in the limit, and what other programs find.
-
-Outside oracles: potpourri3d's GeodesicTracer (Sharp & Crane) for tracing and its vector heat method for logs,
-the exact polyhedral distances of pygeodesic (Mitchell, Mount & Papadimitriou 1987; Kirsanov) where installed.
+"""Geodesics: they are straight where faces lie flat, converge to great circles, and agree with the
+GeodesicTracer of potpourri3d (Sharp & Crane).
 """
 
 from __future__ import annotations
@@ -66,7 +64,7 @@ def direction_in_space(t: Triangulation, face: Tensor, direction: Tensor) -> Ten
 
 
 def random_starts(t: Triangulation, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Faces, places well inside them, directions, and lengths of 1 to 6 edges."""
+    """Return faces, places well inside them, directions, and lengths of 1 to 6 edges."""
     face = torch.randint(len(t.faces), (n,), generator=torch.Generator().manual_seed(1))
     weight = random(n, 3, seed=2) + 0.1
     weight = weight / weight.sum(1, keepdim=True)
@@ -106,8 +104,8 @@ def test_the_boundary_stops_a_geodesic_where_the_line_leaves_the_sheet():
     "toward", [(1, 0), (0, 1), (1, 1), (-1, 0), (-1, -1), (1, 2), (2, 1), (-1, 1), (3, 2)]
 )
 def test_lines_along_edges_and_through_vertices_go_straight_on(toward):
-    """On the square sheet (1, 0), (0, 1) and (1, 1) run along edges from vertex to vertex, the rest meet
-    vertices on the way.
+    """On the square sheet the directions (1, 0), (0, 1) and (1, 1) run along edges from vertex to vertex. The
+    other directions pass through vertices.
     """
     n = 12
     t = triangulate(*sheet(n, n))
@@ -127,7 +125,9 @@ def test_lines_along_edges_and_through_vertices_go_straight_on(toward):
 
 
 def test_geodesics_on_a_regular_tetrahedron_are_those_of_the_triangular_lattice():
-    """Unfolded it tiles the plane: a + b ω, the edge being 1, is vertex (a mod 2) + 2 (b mod 2)."""
+    """Unfolded, a tetrahedron of edge 1 tiles the plane: the point a + b ω is its vertex (a mod 2) + 2 (b mod
+    2).
+    """
     v, f = tetrahedron()
     t = triangulate(v / math.sqrt(8), f)
     assert t.faces[0].tolist() == [0, 1, 2]
@@ -150,7 +150,7 @@ def test_geodesics_on_a_regular_tetrahedron_are_those_of_the_triangular_lattice(
 
 def test_around_a_cube_parallel_to_an_edge_it_is_four_sides():
     t = triangulate(*cube())
-    # on the bottom: a line across x, at a height no diagonal's end shares
+    # a line on the bottom that meets no vertex
     face = torch.tensor([0])
     place = torch.tensor([0.3, 0.4, 0.3], dtype=torch.float64).to(torch.complex128) @ t.place[:3]
     a, b, _ = t.vertices[t.faces[0]]
@@ -166,7 +166,7 @@ def test_around_a_cube_parallel_to_an_edge_it_is_four_sides():
 
 @pytest.mark.parametrize("name", ["bunny", "spot"])
 def test_ends_agree_with_potpourri3d(name):
-    """1e-6 of the mean edge is asked for; 2e-13 is found."""
+    """The ends differ by less than 1e-6 of the mean edge; measured 2e-13."""
     from potpourri3d import GeodesicTracer
 
     t = shape(name)
@@ -188,7 +188,7 @@ def test_the_way_back_returns_to_the_start_in_the_opposite_direction(name):
     face, place, direction, length = random_starts(t, 500)
     end = trace(t, face, place, direction, length)
     back = trace(t, end.face, end.place, -end.direction, end.travelled)
-    # rounding grows with every vertex passed on one side: a hundredfold over six edges
+    # rounding error grows with every vertex that the geodesic passes: a hundredfold over six edges
     at = 1e-9 * float(t.length.mean())
     start, found = in_space(t, face, place), in_space(t, back.face, back.place)
     torch.testing.assert_close(found, start, rtol=0, atol=at)
@@ -199,7 +199,9 @@ def test_the_way_back_returns_to_the_start_in_the_opposite_direction(name):
 
 @pytest.mark.parametrize("name", ["bunny", "irregular sphere"])
 def test_what_is_parallel_at_an_end_is_carried_straight_to_its_corners(name):
-    """Traced from the corner to the end, in whose face both ways are seen at one angle."""
+    """A geodesic traced from the corner to the end arrives in the end's face, where the angle between the two
+    geodesics can be measured.
+    """
     t = shape(name)
     end = trace(t, *random_starts(t, 300))
     vertex, weight, angle = corner_directions(t, end)
@@ -223,7 +225,9 @@ def test_a_length_of_zero_stays_and_a_start_outside_goes_nowhere():
 
 
 def test_a_small_component_beside_a_large_one_is_crossed_as_often_as_its_size_asks():
-    """Of a three-thousandth of the size: 800 of its edges, less than one of the other's, and no limit met."""
+    """The small component is 3,000 times smaller. The length is 800 of its edges, and less than one edge of
+    the large one; no limit on steps stops the geodesic.
+    """
     v, f = tetrahedron()
     t = triangulate(*beside((v, f), (v / 3000, f)))
     vertex = torch.tensor([0, 4])
@@ -232,9 +236,9 @@ def test_a_small_component_beside_a_large_one_is_crossed_as_often_as_its_size_as
     torch.testing.assert_close(end.travelled, full(2, 0.75), rtol=0, atol=EXACT)
 
 
-# On the polyhedron inscribed in the unit sphere a way of length r covers an arc longer than r by the lean of
-# its chords, about h²/8 of it for chords that cross faces: at 10,000 points, h = 0.035, 1.5e-4. So the
-# great-circle distance between the ends, projected to the sphere, is compared with the length asked for.
+# A geodesic of length r on the polyhedron inscribed in the unit sphere covers an arc longer than r, because
+# its pieces are chords: by a share of about h²/8, which is 1.5e-4 for 10,000 points and h = 0.035. So the
+# great-circle distance between start and end, projected to the sphere, is compared with r.
 def arc_errors(t: Triangulation, n: int, seed: int) -> Tensor:
     vertex = torch.randint(len(t.vertices), (n,), generator=torch.Generator().manual_seed(seed))
     r = t.length.mean() * (1 + 2 * random(n, seed=seed + 1))

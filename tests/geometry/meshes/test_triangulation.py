@@ -1,4 +1,4 @@
-"""Triangulation: half-edges, angles and polar directions, on shapes whose angles one knows by heart."""
+"""Triangulation: half-edges, angles and polar directions, on shapes with well-known angles."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_faces_laid_flat_keep_lengths_angles_and_areas(shape):
 
 
 def test_angle_defects_sum_to_the_euler_characteristic(shape):
-    """Gauss and Bonnet, the boundary's turning included."""
+    """This is the Gauss–Bonnet theorem, with the turning of the boundary."""
     t, chi = shape
     assert math.isclose(float(t.defect.sum()), 2 * math.pi * chi, abs_tol=EXACT * len(t.vertices))
 
 
 def test_polar_directions_go_once_around(shape):
-    """Each half-edge follows by a corner; together they are 2π inside, on the edge the corners' sum, if that
-    is less.
+    """From each half-edge to the next is one corner. Their sum is 2π at an interior vertex; at a boundary
+    vertex it is the sum of the corners, at most 2π.
     """
     t, _ = shape
     previous = torch.arange(len(t.tail)).reshape(-1, 3).roll(1, 1).reshape(-1)
@@ -136,14 +136,14 @@ def test_directions_out_of_the_surface_enter_nothing():
     vertex = torch.tensor([corner, corner, edge, edge, inside])
     h, _ = t.enter(vertex, torch.tensor([0.7, 1.7, 3.0, 3.3, 5.0], dtype=torch.float64))
     assert (h < 0).tolist() == [False, True, False, True, False]
-    # along both boundary edges, to the last bit or not
+    # along both boundary edges, with and without rounding
     lean = torch.tensor([0.0, -1e-12, math.pi / 2, math.pi / 2 + 1e-12], dtype=torch.float64)
     h, _ = t.enter(torch.zeros(4, dtype=torch.int64), lean)
     assert (h >= 0).all()
 
 
 def test_frames_follow_the_polar_directions():
-    """In a plane they agree exactly; elsewhere they are orthonormal and across the normal."""
+    """In a plane they agree exactly; elsewhere they are orthonormal, and orthogonal to the normal."""
     flat = triangulate(*sheet(3, 3, 0.3))
     edge = flat.vertices[flat.faces.roll(-1, 1).reshape(-1)] - flat.vertices[flat.tail]
     seen = torch.einsum("hed,hd->he", flat.frames()[flat.tail], edge)
@@ -173,7 +173,7 @@ def test_a_vertex_without_faces_is_kept_finite():
 
 
 def test_turning_a_face_around_changes_nothing_but_numbers():
-    """Corner 0 of a face is a choice of numbering."""
+    """Which corner of a face is corner 0 is only a matter of numbering."""
     v, f = jittered_sphere(60)
     a, b = triangulate(v, f), triangulate(v, f.roll(1, 1))
     place = torch.arange(len(a.tail)).reshape(-1, 3).roll(1, 1).reshape(-1)

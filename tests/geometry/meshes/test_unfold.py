@@ -1,7 +1,8 @@
-"""Shortest paths: exact distances, straight lines where the mesh is flat, and what other programs find.
+"""Shortest paths: their distances are exact, they are straight where the mesh is flat, and other programs
+agree.
 
-Outside oracles: the exact polyhedral distances of pygeodesic (Mitchell, Mount & Papadimitriou 1987; Kirsanov)
-where installed, potpourri3d's vector heat method.
+The other programs are pygeodesic (exact polyhedral distances; Mitchell, Mount & Papadimitriou 1987;
+Kirsanov), if it is installed, and potpourri3d (vector heat method).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.shapes import beside, jittered_sphere, sheet, without
 
 
 def within_rings(t: Triangulation, count: int, k: int) -> tuple[Tensor, Tensor]:
-    """Pairs of `count` random vertices and all others at most k edges away."""
+    """Return pairs of `count` random vertices and all other vertices at most k edges away."""
     from scipy.sparse import coo_array
 
     n, tail, head = len(t.vertices), t.tail.numpy(), t.faces.roll(-1, 1).reshape(-1).numpy()
@@ -37,7 +38,7 @@ def within_rings(t: Triangulation, count: int, k: int) -> tuple[Tensor, Tensor]:
 
 
 def logs(t: Triangulation, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(vector, whether the straightest geodesic meets q, relative miss of exp(log))."""
+    """Return (vector, whether the straightest geodesic meets q, relative distance from exp(log) to q)."""
     base, row = p.unique(return_inverse=True)
     radius = 1.5 * float((t.vertices[p] - t.vertices[q]).norm(dim=1).max())
     found = unfold(t, base, radius)
@@ -51,10 +52,11 @@ def logs(t: Triangulation, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 
 # How many vertices are met depends on the curvature: behind a vertex of more than 2π lies a shadow that no
-# straightest geodesic enters. Found: 91 %, and all on a sphere, whose vertices have less.
+# straightest geodesic enters. Measured: 91 % on the bunny, and all on a sphere, whose vertices have less than
+# 2π.
 @pytest.mark.parametrize(("name", "met_share"), [("bunny", 0.9), ("irregular sphere", 1.0)])
 def test_exp_of_log_is_there_within_four_rings(name, met_share):
-    """Asked for: a median miss of 0.2 %. Where the geodesic meets the vertex there is only rounding."""
+    """The median miss is below 0.2 %. Where the geodesic meets the vertex, the miss is rounding error."""
     t = shape(name)
     _, met, miss = logs(t, *within_rings(t, 300, 4))
     assert miss.median() < 2e-3
@@ -71,8 +73,8 @@ def test_on_a_flat_sheet_logs_are_differences():
 
 
 def test_a_hole_is_walked_around_and_its_far_side_reached_the_shorter_way():
-    """Past (2, 2) and (3, 2), corners of a hole that six triangles around (3, 3) leave, leads the way from
-    (1, 3) to (5, 3).
+    """The six triangles around (3, 3) are missing. The path from (1, 3) to (5, 3) bends at two corners of
+    this hole, (2, 2) and (3, 2).
     """
     vertices, faces = sheet(6, 6)
     hole = (vertices[:, :2] - 3).abs().amax(1) < 1
@@ -84,7 +86,7 @@ def test_a_hole_is_walked_around_and_its_far_side_reached_the_shorter_way():
 
 
 def test_on_a_flat_sheet_with_a_hole_what_is_parallel_at_both_ends_of_a_path_is_parallel_in_space():
-    """Also around the hole, where paths bend."""
+    """This includes paths that bend around the hole."""
     vertices, faces = sheet(9, 9, 0.2, seed=2)
     t = triangulate(*without((vertices, faces), (vertices[:, :2] - 4).abs().amax(1) < 2))
     base = torch.arange(0, 100, 3)
@@ -116,7 +118,7 @@ def test_around_the_hub_of_a_fan_of_a_thousand_faces_distances_are_chords():
 @pytest.mark.parametrize("rings", [4, 100])
 @pytest.mark.parametrize("name", ["bunny", "hand", "spot", "irregular sphere", "bent sheet"])
 def test_lengths_are_the_exact_distances(name, rings):
-    """And nothing within the radius is left out. Found: 1e-14."""
+    """No vertex within the radius is left out either. The measured difference is 1e-14."""
     exact = pytest.importorskip("pygeodesic.geodesic")
     t = shape(name)
     base = torch.randperm(len(t.vertices), generator=torch.Generator().manual_seed(3))[:8]
@@ -132,8 +134,8 @@ def test_lengths_are_the_exact_distances(name, rings):
 
 @pytest.mark.parametrize("name", ["bunny", "irregular sphere"])
 def test_logs_agree_with_the_vector_heat_method(name):
-    """AffineLocal, itself an approximation: on the irregular sphere 0.25 % off in the median, on the bunny
-    2.2 %, whose edges of curvature it smoothes.
+    """AffineLocal is itself an approximation. The median difference is 0.25 % on the irregular sphere, and
+    2.2 % on the bunny, whose curvature it smoothes.
     """
     from potpourri3d import MeshVectorHeatSolver
 

@@ -16,7 +16,9 @@ from tests.shapes import wound
 
 @pytest.fixture(scope="module")
 def wide() -> Mesh:
-    """450° around vertex 0, on the boundary: nine sectors of 50° in four rings, flat."""
+    """Return a flat mesh with 450° around vertex 0, which is on the boundary: nine sectors of 50°, four
+    rings.
+    """
     return mesh(*wound(9, 4, math.radians(50)))
 
 
@@ -49,7 +51,7 @@ def test_samples_lie_in_all_its_sectors(wide):
 def test_weights_are_areas_of_the_turn():
     s = mesh(*wound(90, 30, math.radians(5)))
     at_hub = s.stencil(20.0, kind="log", targets=torch.tensor([0]))
-    # half of the outermost ring's areas lies beyond the radius, or within
+    # half of the area of the outermost ring lies beyond the radius, or within
     assert abs(float(at_hub.weight.sum()) - 1) < 1 / 20
 
 
@@ -60,7 +62,7 @@ def test_transport_by_edges_and_by_logs_is_one(wide):
 
 
 def test_face_holonomies_and_the_turning_of_the_rim_sum_to_the_euler_characteristic(wide):
-    """Gauss and Bonnet between vertices: the corners are those that directions are counted by."""
+    """This is the Gauss–Bonnet theorem for the connection between vertices, with rescaled corners."""
     t = wide.triangulation
     assert ((t.scale < 1) & t.boundary).nonzero().tolist() == [[0]]
     turning = (math.pi - t.total)[t.boundary].sum()
