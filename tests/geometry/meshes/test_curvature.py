@@ -116,5 +116,5 @@ def test_flat_is_zero_and_a_sphere_one():
     assert (gaussian_curvature(cone(1.0, 3)) == 0).all()
     assert (gaussian_curvature(projective_plane(2)) == 1).all()
     assert (gaussian_curvature(icosphere(1)) == 1).all()
-    with pytest.raises(GeometryError, match="projective planes, not a Flat"):
+    with pytest.raises(GeometryError, match="projective plane, got a Flat"):
         gauss_bonnet(plane((2, 3)))  # type: ignore[arg-type]
