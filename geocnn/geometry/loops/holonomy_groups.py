@@ -180,7 +180,7 @@ def group_of(connection: Connection, tolerance: float = 1e-8) -> HolonomyGroup:
     """Return the holonomy group of a connection; see `holonomy_group`.
 
     >>> two_ways = torch.tensor([0, 1]), torch.tensor([1, 0])
-    >>> seam = Connection(*two_ways, torch.zeros(2), torch.tensor([False, True]))
+    >>> seam = Connection(*two_ways, torch.zeros(2, dtype=torch.float64), torch.tensor([False, True]))
     >>> group_of(seam)[:2]
     (group('reflection'), 0.0)
     """
