@@ -1,7 +1,7 @@
-"""The sphere on rings of equal latitude, as many points on each: Gauss-Legendre or equiangular.
+"""A ring grid covers the sphere by rings of latitude with equally many points, Gauss-Legendre or equiangular.
 
-Points come ring after ring from the north, eastward along each from longitude 0, as those of
-`geocnn.harmonics.gauss_legendre` and `equiangular`, whose values lie on them.
+Points are ordered ring by ring from the north, eastward along each from longitude 0, as the values of
+`geocnn.harmonics.gauss_legendre` and `equiangular` are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -27,12 +28,12 @@ def ring_grid(
     kind: RingKind = "gauss_legendre",
     radius: float = 1.0,
 ) -> Sphere:
-    """The sphere by n_lat rings of n_lon points (2 n_lat by default), none at a pole.
+    """Return the sphere with n_lat rings of n_lon points (2 n_lat by default), none at a pole.
 
     Rings lie at the zeros of a Legendre polynomial, or at colatitudes (j + ½)π / n_lat. Areas are quadrature
-    weights, exact for polynomials below degree 2 n_lat and n_lat: close to the cells' areas. `exp` reads
-    bilinearly between rings, across the poles too. Points crowd at the poles, and so do a disc's entries.
-    Lengths are in the unit of `radius`, on the unit sphere radians.
+    weights, exact for polynomials below degree 2 n_lat and n_lat respectively, and close to the cells' areas.
+    `exp` reads bilinearly between rings, across the poles too. Points crowd at the poles, and so do a disc's
+    entries. Lengths are in the unit of `radius`, in radians on the unit sphere.
 
     Raises GeometryError for fewer than two rings or three points on each, for another kind, and for a radius
     that is not positive and finite.
@@ -43,7 +44,7 @@ def ring_grid(
     n_lon = 2 * n_lat if n_lon is None else n_lon
     if not isinstance(n_lat, int) or not isinstance(n_lon, int) or n_lat < 2 or n_lon < 3:
         raise GeometryError(
-            f"a ring grid has two rings or more of three points or more, got {n_lat}, {n_lon}"
+            f"a ring grid has at least two rings of at least three points, got {n_lat}, {n_lon}"
         )
     if kind not in KINDS:
         raise GeometryError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
@@ -58,15 +59,17 @@ def ring_grid(
 
 @dataclass(frozen=True, eq=False)
 class Rings:
-    """Rings at colatitudes theta [R], of n_lon points each, interpolated bilinearly."""
+    """Rings at colatitudes theta, of n_lon points each, interpolated bilinearly."""
 
-    theta: Tensor
+    theta: Float64[Tensor, " rings"]
     n_lon: int
     kind: RingKind
 
-    def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def interpolate(
+        self, points: Float64[Tensor, "k 3"]
+    ) -> tuple[Int64[Tensor, "k 4"], Float64[Tensor, "k 4"]]:
         n, theta = len(self.theta), self.theta.to(points.device)
-        # beyond a pole the nearest ring comes again, half a turn on
+        # beyond a pole the nearest ring appears again, half a turn away
         across = torch.cat([-theta[:1], theta, 2 * math.pi - theta[-1:]])
         polar = torch.atan2(torch.hypot(points[..., 0], points[..., 1]), points[..., 2])
         after = torch.searchsorted(across, polar.contiguous(), right=True).clamp(1, n + 1)
@@ -82,8 +85,8 @@ class Rings:
             weights += [weight * (1 - (at - west)), weight * (at - west)]
         return torch.stack(sources, -1), torch.stack(weights, -1)
 
-    def edges(self) -> tuple[Tensor, Tensor]:
-        """Along rings and between them."""
+    def edges(self) -> tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]]:
+        """Return the edges along rings and between them."""
         point = torch.arange(len(self.theta) * self.n_lon).view(-1, self.n_lon)
         tail = torch.cat([point.flatten(), point[:-1].flatten()])
         head = torch.cat([point.roll(-1, 1).flatten(), point[1:].flatten()])
@@ -92,7 +95,7 @@ class Rings:
     def coarser(self) -> Sphere:
         if len(self.theta) < 4 or self.n_lon < 6:
             raise GeometryError(
-                f"{len(self.theta)} rings of {self.n_lon} points are not halved; ask for fewer levels or a "
+                f"{len(self.theta)} rings of {self.n_lon} points cannot be halved; ask for fewer levels or a "
                 "finer start"
             )
         return ring_grid(len(self.theta) // 2, self.n_lon // 2, self.kind)
@@ -101,8 +104,8 @@ class Rings:
         return ring_grid(2 * len(self.theta), 2 * self.n_lon, self.kind)
 
 
-def gauss_legendre_rings(n: int) -> tuple[Tensor, Tensor]:
-    """Colatitudes and weights (sum 2) of n rings by Newton's iteration from Tricomi's guess, symmetric.
+def gauss_legendre_rings(n: int) -> tuple[Float64[Tensor, " {n}"], Float64[Tensor, " {n}"]]:
+    """Return symmetric colatitudes and weights (sum 2) of n rings, by Newton's iteration (Tricomi's start).
 
     >>> theta, weight = gauss_legendre_rings(3); (weight * 9).round().tolist()
     [5.0, 8.0, 5.0]
@@ -123,8 +126,8 @@ def gauss_legendre_rings(n: int) -> tuple[Tensor, Tensor]:
     return torch.cat([theta, math.pi - theta[south].flip(0)]), torch.cat([weight, weight[south].flip(0)])
 
 
-def _legendre(n: int, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """P_n(cos theta) and its derivative by theta; 2 / derivative^2 at a zero is the Gauss-Legendre weight."""
+def _legendre(n: int, theta: Float64[Tensor, " k"]) -> tuple[Float64[Tensor, " k"], Float64[Tensor, " k"]]:
+    """Return P_n(cos theta) and its derivative by theta; 2 / derivative² at a zero is the weight."""
     z = torch.cos(theta)
     before, value = torch.zeros_like(z), torch.ones_like(z)
     for l in range(n):
@@ -132,8 +135,12 @@ def _legendre(n: int, theta: Tensor) -> tuple[Tensor, Tensor]:
     return value, n * (z * value - before) / torch.sin(theta)
 
 
-def equiangular_rings(n: int) -> tuple[Tensor, Tensor]:
-    """Colatitudes (j + ½)π / n and the weights (sum 2) of Fejér's first rule, 1933."""
+def equiangular_rings(n: int) -> tuple[Float64[Tensor, " {n}"], Float64[Tensor, " {n}"]]:
+    """Return colatitudes (j + ½)π / n and the weights (sum 2) of Fejér's first rule, 1933.
+
+    >>> theta, weight = equiangular_rings(4); round(float(weight.sum()), 12)
+    2.0
+    """
     theta = math.pi * (torch.arange(n, dtype=torch.float64) + 0.5) / n
     k = torch.arange(1, n // 2 + 1, dtype=torch.float64)
     return theta, (1 - 2 * (torch.cos(2 * theta[:, None] * k) / (4 * k * k - 1)).sum(1)) * (2 / n)

@@ -1,4 +1,4 @@
-"""The sphere: exp, log and parallel transport in closed form, on HEALPix and icosahedral points.
+"""Spheres have exp, log and parallel transport in closed form, on HEALPix and icosahedral points.
 
 Frames are e₁ = ∂_θ (south), e₂ = ∂_φ (east), with the limit φ = 0 at a pole; the anchor is e₁.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -32,28 +33,28 @@ from geocnn.groups.planar import SO2
 class Grid(Protocol):
     """Points of the sphere that a field can be interpolated from."""
 
-    def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Sources [K, S] and weights [K, S], summing to 1, for unit vectors [K, 3]."""
+    def interpolate(
+        self, points: Float64[Tensor, "k 3"]
+    ) -> tuple[Int64[Tensor, "k s"], Float64[Tensor, "k s"]]:
+        """Return sources and weights, which sum to 1, for unit vectors."""
         ...
 
-    def edges(self) -> tuple[Tensor, Tensor]:
-        """The ids [E] of neighbouring points, each pair once."""
+    def edges(self) -> tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]]:
+        """Return the ids of neighbouring points, each pair once."""
         ...
 
     def coarser(self) -> Sphere:
-        """The unit sphere of half the resolution; raises GeometryError at the coarsest."""
+        """Return the unit sphere of half the resolution; raise GeometryError at the coarsest."""
         ...
 
     def finer(self) -> Sphere:
-        """The unit sphere of twice the resolution, which raises GeometryError as its maker does."""
+        """Return the unit sphere of twice the resolution; raise GeometryError where there is none."""
         ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sphere(Surface):
-    """The sphere of a radius, discretised by a grid; lengths are in the radius' unit, on the unit sphere
-    radians.
-    """
+    """A sphere, discretised by a grid; lengths are in the unit of `radius`, in radians on the unit sphere."""
 
     grid: Grid
     radius: float = 1.0
@@ -70,17 +71,17 @@ class Sphere(Surface):
         return isinstance(other, Sphere) and self.radius == other.radius
 
     @property
-    def directions(self) -> Tensor:
-        """The points as unit vectors [N, 3]."""
+    def directions(self) -> Float64[Tensor, "n 3"]:
+        """Return the points as unit vectors."""
         return self.points / self.radius
 
-    def _exp(self, base: Placed, vectors: Tensor, reflect: bool = False) -> Exp:
+    def _exp(self, base: Placed, vectors: Float64[Tensor, "k 2"], reflect: bool = False) -> Exp:
         p, vectors = base.points / self.radius, vectors / self.radius
         r = vectors.norm(dim=-1)
         v = (vectors[..., None] * base.frames).sum(1)
         q = torch.cos(r)[:, None] * p + _sinc(r)[:, None] * v
         q = q / q.norm(dim=-1, keepdim=True)
-        # the frame carried along: e ↦ e + (e·d)((cos r − 1) d − sin r p), d = v/r
+        # transport of the frame along the way: e ↦ e + (e·d)((cos r − 1) d − sin r p), d = v/r
         lean = -0.5 * _sinc(r / 2)[:, None] ** 2 * v - _sinc(r)[:, None] * p
         frame = base.frames + vectors[..., None] * lean[:, None]
         source, weight = self.grid.interpolate(q)
@@ -90,11 +91,13 @@ class Sphere(Surface):
         return Exp(q * self.radius, source, weight, angle, flip, inside, r * self.radius)
 
     def _read(
-        self, source: Tensor, q: Tensor, frame: Tensor, flipped: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """(angle, flip) [K, S] from the gauge at each source to the frame at q, straight along the great
-        circle.
-        """
+        self,
+        source: Int64[Tensor, "k s"],
+        q: Float64[Tensor, "k 1 3"],
+        frame: Float64[Tensor, "k 1 2 3"],
+        flipped: Bool[Tensor, " k"] | None,
+    ) -> tuple[Float64[Tensor, "k s"], Bool[Tensor, "k s"] | None]:
+        """Return (angle, flip) from the gauge at each source to the frame at q, along the great circle."""
         carried = great_circle_transport(self.points[source] / self.radius, q, self.frames[source, 0])
         along = (frame * carried[..., None, :]).sum(-1)
         flip = None
@@ -110,9 +113,9 @@ class Sphere(Surface):
         cosine = (p * q).sum(-1)
         toward = q - cosine[:, None] * p
         sine = torch.linalg.cross(p, q, dim=-1).norm(dim=-1)
-        # precise at every distance, where the arccosine is not
+        # atan2 is precise at every distance, unlike the arccosine
         r = torch.atan2(sine, cosine)[:, None]
-        # antipodes: the direction is undetermined below the square root of float64 rounding
+        # near antipodes, below the square root of float64 rounding, the direction is undetermined
         reached = (sine > 1e-8) | (cosine > 0)
         along = (base.frames * toward[:, None]).sum(-1)
         size = along.norm(dim=-1, keepdim=True)
@@ -134,7 +137,7 @@ class Sphere(Surface):
                 f"a log disc of radius {radius} reaches the antipode; use a radius below {least} or "
                 "kind='exp'"
             )
-        # 5e-13: the rounding of a dot product, so that points exactly at the radius stay in
+        # 5e-13 is the rounding of a dot product, so that points exactly at the radius stay in
         least, here = math.cos(radius / self.radius) - 5e-13, self.directions
         pairs = [
             torch.stack(((block @ here.T) >= least).nonzero(as_tuple=True))
@@ -146,30 +149,32 @@ class Sphere(Surface):
         return Disc(target, source, log, _sinc(log.vectors.norm(dim=-1) / self.radius))
 
     def connection(self) -> Connection:
-        """Pixels that share an edge, or the triangles' edges; transport along great circles."""
+        """Connect pixels that share an edge, or corners of triangles, by transport along great circles."""
         return self._joined(*(ids.to(self.points.device) for ids in self.grid.edges()))
 
-    def _curvature(self) -> Tensor:
+    def _curvature(self) -> Float64[Tensor, " n"]:
         return torch.full_like(self.areas, self.radius**-2)
 
     def coarser(self) -> Sphere:
         return scaled(self.grid.coarser(), self.radius)
 
     def finer(self) -> Sphere:
-        """The same sphere with about four times the points, of which `coarser` makes this one again."""
+        """Return the same sphere with about four times the points; `coarser` is the inverse."""
         return scaled(self.grid.finer(), self.radius)
 
 
-def _sinc(r: Tensor) -> Tensor:
-    """sin(r)/r."""
+def _sinc(r: Float64[Tensor, "*k"]) -> Float64[Tensor, "*k"]:
+    """Return sin(r)/r."""
     return torch.sinc(r / math.pi)
 
 
-def great_circle_transport(start: Tensor, end: Tensor, vector: Tensor) -> Tensor:
-    """Tangent vectors at `start` carried along the shorter great circle to `end`, all [..., 3] (unit points).
+def great_circle_transport(
+    start: Float64[Tensor, "*#k 3"], end: Float64[Tensor, "*#k 3"], vector: Float64[Tensor, "*#k 3"]
+) -> Float64[Tensor, "*k 3"]:
+    """Carry tangent vectors at `start` along the shorter great circle to `end`, both unit vectors.
 
-    The rotation that takes start to end and fixes their normal; undetermined at antipodes, where it returns
-    the vector.
+    This is the rotation that takes start to end and fixes their normal. At antipodes it is undetermined, and
+    the vector is returned unchanged.
 
     >>> e = torch.eye(3, dtype=torch.float64); great_circle_transport(e[0], e[1], e[1])
     tensor([-1.,  0.,  0.], dtype=torch.float64)
@@ -181,8 +186,8 @@ def great_circle_transport(start: Tensor, end: Tensor, vector: Tensor) -> Tensor
     )
 
 
-def sphere_frames(points: Tensor) -> Tensor:
-    """(∂_θ, ∂_φ) at unit vectors [N, 3], as [N, 2, 3]; at a pole the limit along φ = 0.
+def sphere_frames(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 2 3"]:
+    """Return (∂_θ, ∂_φ) at unit vectors; at a pole the limit along φ = 0.
 
     >>> sphere_frames(torch.tensor([[1.0, 0.0, 0.0]])).tolist()
     [[[0.0, 0.0, -1.0], [-0.0, 1.0, 0.0]]]
@@ -197,33 +202,35 @@ def sphere_frames(points: Tensor) -> Tensor:
     return torch.stack([south, east], -2)
 
 
-def sphere_at(points: Tensor, areas: Tensor, grid: Grid) -> Sphere:
-    """The unit sphere at unit vectors [N, 3], in frames (south, east)."""
+def sphere_at(points: Float64[Tensor, "n 3"], areas: Float64[Tensor, " n"], grid: Grid) -> Sphere:
+    """Return the unit sphere with points at unit vectors, in frames (south, east)."""
     frames, anchor = sphere_frames(points), torch.zeros(len(points), dtype=torch.float64)
     return Sphere(points, frames, frames, areas, anchor, None, SO2, grid)
 
 
 def scaled(unit: Sphere, radius: float) -> Sphere:
-    """The unit sphere at another radius. Raises GeometryError unless that is positive and finite."""
+    """Scale the unit sphere to another radius. Raises GeometryError unless that is positive and finite."""
     radius = check_radius(radius)
     return replace(unit, points=unit.points * radius, areas=unit.areas * radius**2, radius=radius)
 
 
 @dataclass(frozen=True)
 class HealpixGrid:
-    """HEALPix pixels and how to interpolate between them."""
+    """HEALPix pixels, interpolated bilinearly or cubically."""
 
     nside: int
     nested: bool
     interpolation: str
 
-    def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def interpolate(
+        self, points: Float64[Tensor, "k 3"]
+    ) -> tuple[Int64[Tensor, "k s"], Float64[Tensor, "k s"]]:
         theta = torch.atan2(torch.hypot(points[..., 0], points[..., 1]), points[..., 2])
         phi = torch.atan2(points[..., 1], points[..., 0])
         weights = cubic_weights if self.interpolation == "cubic" else bilinear_weights
         return weights(self.nside, theta, phi, nested=self.nested)
 
-    def edges(self) -> tuple[Tensor, Tensor]:
+    def edges(self) -> tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]]:
         pixel = torch.arange(npix(self.nside))
         across = neighbours(self.nside, pixel, nested=self.nested)[:, ::2]
         return pairs_once(pixel[:, None].expand_as(across), across, len(pixel))
@@ -245,11 +252,11 @@ def healpix(
     interpolation: Literal["bilinear", "cubic"] = "bilinear",
     radius: float = 1.0,
 ) -> Sphere:
-    """The HEALPix sphere of 12·nside² equal-area pixels (Górski et al. 2005), in ring or nested order.
+    """Return the HEALPix sphere of 12·nside² equal-area pixels (Górski et al. 2005), in ring or nested order.
 
-    `interpolation` is how `exp` reads between pixels: bilinear (4 pixels, second order) or cubic (fourth
-    order). Lengths are in the unit of `radius`, on the unit sphere radians. Raises GeometryError unless nside
-    is a power of two and the radius positive and finite.
+    `interpolation` says how `exp` reads between pixels: bilinear (4 pixels, second order) or cubic (fourth
+    order). Lengths are in the unit of `radius`, in radians on the unit sphere. Raises GeometryError unless
+    nside is a power of two and the radius is positive and finite.
 
     >>> s = healpix(4); s.n_points, round(float(s.areas.sum() / torch.pi), 12)
     (192, 4.0)
@@ -264,10 +271,10 @@ def healpix(
 
 
 def icosphere(level: int, radius: float = 1.0) -> Sphere:
-    """The icosahedron's faces quartered `level` times: 10·4^level + 2 points, coarser levels first.
+    """Return the icosahedron with faces quartered `level` times: 10·4^level + 2 points, coarser levels first.
 
-    Areas are a third of the adjacent spherical triangles; lengths are in the unit of `radius`, on the unit
-    sphere radians. Raises GeometryError unless 0 ≤ level ≤ 9 and the radius is positive and finite.
+    Areas are a third of the adjacent spherical triangles; lengths are in the unit of `radius`, in radians on
+    the unit sphere. Raises GeometryError unless 0 ≤ level ≤ 9 and the radius is positive and finite.
 
     >>> s = icosphere(2); s.n_points, round(float(s.areas.sum() / torch.pi), 12)
     (162, 4.0)
@@ -280,14 +287,16 @@ def icosphere(level: int, radius: float = 1.0) -> Sphere:
 
 @dataclass(frozen=True, eq=False)
 class IcosphereGrid:
-    """The icosphere's points, interpolated linearly in the triangle a direction falls in."""
+    """The icosphere's points, interpolated linearly in the triangle that contains a direction."""
 
     solid: Icosahedron
 
-    def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+    def interpolate(
+        self, points: Float64[Tensor, "k 3"]
+    ) -> tuple[Int64[Tensor, "k 3"], Float64[Tensor, "k 3"]]:
         return self.solid.locate(points)
 
-    def edges(self) -> tuple[Tensor, Tensor]:
+    def edges(self) -> tuple[Int64[Tensor, " e"], Int64[Tensor, " e"]]:
         faces = self.solid.faces[-1]
         return pairs_once(faces, faces.roll(-1, 1), len(self.solid.points))
 

@@ -74,14 +74,14 @@ def test_local_layers_on_rings_tend_to_their_harmonic_twins():
 def test_halves_down_to_the_coarsest():
     s = ring_grid(9, 20, "equiangular").coarser()
     assert torch.equal(s.points, ring_grid(4, 10, "equiangular").points)
-    with pytest.raises(GeometryError, match="3 rings of 10 points are not halved"):
+    with pytest.raises(GeometryError, match="3 rings of 10 points cannot be halved"):
         ring_grid(3, 10).coarser()
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((1, 8), "two rings or more of three points or more, got 1, 8"),
+        ((1, 8), "at least two rings of at least three points, got 1, 8"),
         ((4, 2), "got 4, 2"),
         ((4.0,), "got 4.0"),
         ((4, 8, "healpix"), "one of 'gauss_legendre', 'equiangular', got 'healpix'"),
