@@ -27,13 +27,14 @@ def disc_stencil(
     samples: tuple[int, int] | None,
     base: Placed,
 ) -> Stencil:
-    """The stencil of that kind on the discs around `base`. Raises GeometryError for other kinds and samples,
-    and for more entries than memory holds.
+    """Return the stencil of a kind on the discs around `base`.
+
+    Raises GeometryError for other kinds and samples, and for more than 2^31 entries.
     """
     n = len(base.points)
     if kind == "exp":
         if samples is None:
-            # as many samples as points on the disc, or more
+            # a disc has at least as many samples as points
             check_entries(surface, radius, n, None)
         grid = surface.default_samples(radius) if samples is None else check_samples(samples)
         check_entries(surface, radius, n, grid)

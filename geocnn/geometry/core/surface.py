@@ -136,7 +136,7 @@ class Surface(ABC):
         On a mesh the base may also be K SurfacePoints, on edges and at corners too: vectors and transporters
         are then in the gauge of the face's plane, whose e₁ lies along the face's first edge, as in
         `transport`. At a corner a vector that leads out of the face is read with the faces laid flat around
-        the vertex. At a boundary geodesics stop, or are reflected.
+        the vertex. `at_boundary`: geodesics stop there, or are reflected.
 
         Law: log(p, exp_p(v)) = v while v stays short of the cut locus, on a mesh where `met` holds. Raises
         GeometryError for ids out of range, points outside their faces, shapes that do not fit, vectors that
