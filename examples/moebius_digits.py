@@ -50,7 +50,9 @@ class Moebius(nn.Module):
     def __init__(self):
         super().__init__()
         widths = ["reflection: 8x0e + 8x0o", "reflection: 16x0e + 16x0o", "reflection: 16x0e + 16x0o"]
-        self.encoder = SurfaceEncoder("reflection: 1x0e", widths, n_out=10, rings=2, max_frequency=3)
+        self.encoder = SurfaceEncoder(
+            "reflection: 1x0e", widths, n_out=10, rings=2, max_frequency=3, input_norm=False
+        )
 
     def forward(self, x):
         return self.encoder(x[..., None], hierarchy)[:, 0]

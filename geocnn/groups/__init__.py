@@ -15,6 +15,7 @@ from geocnn.groups.planar import (
     inverse,
     product_table,
 )
+from geocnn.groups.radial import Bessel, Cosine, Gaussian, RadialBasis
 from geocnn.groups.schur import (
     generated,
     grid_symmetries,
@@ -29,9 +30,13 @@ __all__ = [
     "REFLECTION",
     "SO2",
     "TRIVIAL",
+    "Bessel",
+    "Cosine",
     "FieldType",
+    "Gaussian",
     "Group",
     "Irrep",
+    "RadialBasis",
     "compose",
     "cyclic",
     "dihedral",

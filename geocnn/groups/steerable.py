@@ -140,24 +140,6 @@ def steerable_basis(
     return AngularBasis(torch.tensor(frequency), torch.stack(cosine), torch.stack(sine))
 
 
-def radial_basis(t: Tensor, rings: int, frequency: int) -> Tensor:
-    """`rings` raised-cosine bumps of t = r/R, [..., rings]: zero at 1, and at 0 unless the angular frequency
-    is 0.
-
-    Neighbouring bumps overlap by half and sum to 1 between their centres; the derivative is continuous.
-
-    >>> radial_basis(torch.tensor([0.0, 1.0]), 2, 0).tolist()
-    [[1.0, 0.0], [0.0, 0.0]]
-    >>> radial_basis(torch.tensor([0.0, 1.0]), 2, 1).tolist()
-    [[0.0, 0.0], [0.0, 0.0]]
-    """
-    n = rings if frequency == 0 else rings + 1
-    first = 0 if frequency == 0 else 1
-    centre = torch.arange(first, first + rings, dtype=t.dtype, device=t.device) / n
-    phase = ((t[..., None] - centre) * n).clamp(-1, 1)
-    return 0.5 + 0.5 * torch.cos(math.pi * phase)
-
-
 def null_space_basis(source: Irrep, target: Irrep, group: Group, max_frequency: int) -> Tensor:
     """The same space solved numerically, [B, 2L+1, d_out, d_in]: the reference of `steerable_basis`.
 

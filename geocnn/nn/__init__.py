@@ -1,6 +1,6 @@
 """Layers and networks; they hold weights, the floors below hold the mathematics."""
 
-from geocnn.nn.blocks import ConvBlock, ResidualBlock
+from geocnn.nn.blocks import BottleneckBlock, ConvBlock, PointwiseBlock, ResidualBlock
 from geocnn.nn.dropout import FieldDropout
 from geocnn.nn.fourier import FourierNonlinearity
 from geocnn.nn.gauge_conv import GaugeConv
@@ -16,10 +16,12 @@ from geocnn.nn.planar.group_conv import GroupConv, GroupPool, IsotropicConv2d, L
 from geocnn.nn.planar.layer_taps import taps
 from geocnn.nn.planar.subsample import BlurPool2d, EquivariantSubsample2d
 from geocnn.nn.pool import Pool, surface_mean
+from geocnn.nn.readout import Readout, surface_max
 from geocnn.nn.so3_correlation import SO3Correlation
 
 __all__ = [
     "BlurPool2d",
+    "BottleneckBlock",
     "ConvBlock",
     "EquivariantSubsample2d",
     "FieldDropout",
@@ -40,13 +42,16 @@ __all__ = [
     "LiftingConv",
     "NormNonlinearity",
     "OnSurface",
+    "PointwiseBlock",
     "Pool",
+    "Readout",
     "ResidualBlock",
     "SO3Correlation",
     "SurfaceEncoder",
     "SurfaceUNet",
     "spectral_pool",
     "sphere_mean",
+    "surface_max",
     "surface_mean",
     "taps",
     "to_full",

@@ -22,7 +22,7 @@ from geocnn.errors import FieldTypeError, SamplingError
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep, has_complex_structure, rho
-from geocnn.groups.steerable import radial_basis
+from geocnn.groups.radial import RadialBasis, read_radial
 from geocnn.nn.kernel_weights import (
     initialise,
     invariant_channels,
@@ -53,7 +53,7 @@ def gather_reference(
         for landing, dim, _, _ in basis.runs(irrep):
             moments = []
             for m in basis.of(irrep, landing):
-                radial = radial_basis(t, basis.rings, m.frequency).to(x.dtype)
+                radial = basis.radial(t, m.frequency).to(x.dtype)
                 angular = angular_kernel(m, basis.group, stencil.theta).to(x.dtype)
                 terms = torch.einsum(
                     "e,er,eij,bejc->beirc", stencil.weight.to(x.dtype), radial, angular, carried
@@ -72,9 +72,10 @@ def gather_reference(
 class GaugeConv(nn.Module):
     """The convolution above with a learnt kernel that the structure group allows.
 
-    The kernel is a sum of angular harmonics times `rings` radial functions of r/R, with learnt coefficients;
-    the bias acts on invariant channels only. The same layer runs on every surface, and its answer does not
-    depend on frames.
+    The kernel is a sum of angular harmonics times `rings` radial functions of r/R (3 by default), with learnt
+    coefficients; the bias acts on invariant channels only. The same layer runs on every surface, and its
+    answer does not depend on frames. `radial` gives other functions than raised cosines, such as
+    `geocnn.groups.Bessel(3)`.
 
         x [..., n_source, D_in], stencil  ->  [..., n_target, D_out]
 
@@ -97,13 +98,14 @@ class GaugeConv(nn.Module):
         self,
         in_type: FieldType | str,
         out_type: FieldType | str,
-        rings: int = 3,
+        rings: int | None = None,
         max_frequency: int | None = None,
         bias: bool = True,
+        radial: RadialBasis | None = None,
     ):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
-        self.basis = kernel_basis(self.in_type, self.out_type, rings, max_frequency)
+        self.basis = kernel_basis(self.in_type, self.out_type, read_radial(rings, radial), max_frequency)
         self.weight = kernel_weights(self.basis, self.in_type, self.out_type)
         channels = invariant_channels(self.out_type)
         self.bias = nn.Parameter(torch.zeros(len(channels))) if bias and len(channels) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -13,13 +14,15 @@ from geocnn.errors import FieldTypeError
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep
+from geocnn.groups.radial import Cosine, RadialBasis
 from geocnn.harmonics.fields import field_analysis, field_synthesis
 from geocnn.harmonics.grid import RingGrid, point_weights
 from geocnn.harmonics.sht import integral
 from geocnn.nn.fourier import FourierNonlinearity
 from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.nn.linear import FieldLinear
-from geocnn.nn.norm import FieldNorm
+from geocnn.nn.nonlinearity import Act, make_act
+from geocnn.nn.norm import FieldNorm, Norm, make_norm
 from geocnn.nn.so3_correlation import SO3Correlation
 from geocnn.ops.gather import single_under_autocast
 
@@ -68,6 +71,10 @@ class HarmonicBlock(nn.Module):
     `out_grid`: what is near and what is far in one layer. The nonlinearity makes higher degrees; a grid with
     room for more than `lmax` keeps them from becoming lower ones (`samples`: the same on the fibre).
 
+    `radial` gives a local kernel other radial functions, in place of `rings`, and `near` takes such a basis
+    too. `norm` makes the norm of a type, None leaves it out; `act` makes the nonlinearity that gives a type,
+    by default a FourierNonlinearity of `activation` and `samples`.
+
     >>> from geocnn.harmonics import gauss_legendre
     >>> block = HarmonicBlock("1x0", "4x0 + 4x1", lmax=5)
     >>> block(torch.randn(3, 128, 1), gauss_legendre(8, 16)).shape
@@ -81,16 +88,23 @@ class HarmonicBlock(nn.Module):
         lmax: int,
         rings: int | None = None,
         radius: float | None = None,
-        near: int | None = None,
+        near: int | RadialBasis | None = None,
         activation: Callable[[Tensor], Tensor] = nn.functional.silu,
         samples: int | None = None,
+        *,
+        radial: RadialBasis | None = None,
+        norm: Norm | None = FieldNorm,
+        act: Act | None = None,
     ):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
-        self.act = FourierNonlinearity(out_type, activation, samples)
-        self.far = SO3Correlation(in_type, out_type, lmax, rings, radius, bias=False)
-        self.near = None if near is None else GaugeConv(in_type, out_type, near, bias=False)
-        self.norm = FieldNorm(self.act.in_type)
+        fourier = partial(FourierNonlinearity, activation=activation, samples=samples)
+        self.act = make_act(fourier if act is None else act, self.out_type)
+        ends, bias = (self.in_type, self.act.in_type), norm is None
+        self.far = SO3Correlation(*ends, lmax, rings, radius, bias=bias, radial=radial)
+        basis = Cosine(near) if isinstance(near, int) else near
+        self.near = None if basis is None else GaugeConv(*ends, bias=False, radial=basis)
+        self.norm = make_norm(norm, self.act.in_type)
 
     def forward(
         self, x: Tensor, grid: RingGrid, out_grid: RingGrid | None = None, stencil: Stencil | None = None
@@ -128,6 +142,10 @@ class HarmonicEncoder(nn.Module):
         reach: float = 3.0,
         dropout: float = 0.0,
         samples: int | None = None,
+        *,
+        radial: RadialBasis | None = None,
+        norm: Norm | None = FieldNorm,
+        act: Act | None = None,
     ):
         super().__init__()
         if len(lmax) != len(widths):
@@ -135,12 +153,14 @@ class HarmonicEncoder(nn.Module):
         types = [FieldType(in_type), *map(FieldType, widths)]
         self.blocks = nn.ModuleList()
         for (before, after), l in zip(pairwise(types), lmax, strict=True):
-            radius = None if rings is None else min(math.pi, reach * math.pi / max(l, 1))
-            self.blocks.append(HarmonicBlock(before, after, l, rings, radius, samples=samples))
+            is_free = rings is None and radial is None
+            radius = None if is_free else min(math.pi, reach * math.pi / max(l, 1))
+            options = {"samples": samples, "radial": radial, "norm": norm, "act": act}
+            self.blocks.append(HarmonicBlock(before, after, l, rings, radius, **options))
         self.in_type, self.last_type = types[0], types[-1]
         copies = self.last_type.multiplicity(Irrep(0))
         self.head = nn.Sequential(
-            FieldNorm(FieldType(f"{copies}x0")),
+            make_norm(norm, FieldType(f"{copies}x0")),
             nn.Linear(copies, 2 * copies),
             nn.SiLU(),
             nn.Dropout(dropout),
@@ -181,8 +201,11 @@ class HarmonicUNet(nn.Module):
         widths: Sequence[FieldType | str],
         lmax: Sequence[int],
         out_type: FieldType | str,
-        near: int | None = None,
+        near: int | RadialBasis | None = None,
         samples: int | None = None,
+        *,
+        norm: Norm | None = FieldNorm,
+        act: Act | None = None,
     ):
         super().__init__()
         if len(lmax) != len(widths):
@@ -197,11 +220,12 @@ class HarmonicUNet(nn.Module):
                 f"the output {out_type} has irreps {', '.join(map(str, lacking))}, which the finest width "
                 f"{self.types[0]} lacks; add them there"
             )
+        options = {"near": near, "samples": samples, "norm": norm, "act": act}
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for before, after, l in zip([FieldType(in_type), *self.types], self.types, lmax, strict=False):
-            self.down.append(HarmonicBlock(before, after, l, near=near, samples=samples))
+            self.down.append(HarmonicBlock(before, after, l, **options))
         for (fine, coarse), l in zip(pairwise(self.types), lmax, strict=False):
-            self.up.append(HarmonicBlock(coarse + fine, fine, l, near=near, samples=samples))
+            self.up.append(HarmonicBlock(coarse + fine, fine, l, **options))
         self.head = FieldLinear(self.types[0], out_type)
 
     def forward(

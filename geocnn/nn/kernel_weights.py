@@ -16,24 +16,25 @@ from geocnn.errors import FieldTypeError
 from geocnn.geometry.core.sampling import radial_quadrature
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep, has_complex_structure, irrep_dim
-from geocnn.groups.steerable import Moment, radial_basis
+from geocnn.groups.radial import RadialBasis
+from geocnn.groups.steerable import Moment
 from geocnn.nn.linear import real_matrix
 from geocnn.ops.moments import MomentBasis
 
 
 def kernel_basis(
-    in_type: FieldType, out_type: FieldType, rings: int, max_frequency: int | None
+    in_type: FieldType, out_type: FieldType, radial: RadialBasis, max_frequency: int | None
 ) -> MomentBasis:
-    """The moments between two types. Raises FieldTypeError for types of different groups, for `rings` that
-    is no positive whole number, and where no moment leads to an output irrep.
+    """The moments between two types. Raises FieldTypeError for types of different groups, where no moment
+    leads to an output irrep, and for a radial basis that does not vanish where it must.
     """
     if in_type.group != out_type.group:
         raise FieldTypeError(
             f"input {in_type} and output {out_type} belong to different groups; give both one"
         )
-    if not isinstance(rings, int) or rings < 1:
-        raise FieldTypeError(f"a kernel needs at least one ring, a whole number, got rings={rings!r}")
-    basis = MomentBasis.between(in_type, out_type, rings, max_frequency)
+    basis = MomentBasis.between(in_type, out_type, radial, max_frequency)
+    for frequency in sorted({m.frequency for m in basis.moments}):
+        radial.check(frequency)
     for irrep in out_type.irreps:
         if sum(fan_in(basis, in_type, irrep)) == 0:
             raise FieldTypeError(
@@ -117,6 +118,6 @@ def _component_power(m: Moment, basis: MomentBasis) -> float:
     The harmonic e^{iℓθ} of a real source has two components, of which each holds half the power unless ℓ = 0.
     """
     t, w = radial_quadrature(64)
-    power = float((w[:, None] * radial_basis(t, basis.rings, m.frequency) ** 2).sum())
+    power = float((w[:, None] * basis.radial(t, m.frequency) ** 2).sum())
     is_real = irrep_dim(m.source, basis.group) == 1
     return power / 2 if is_real and m.frequency != 0 else power

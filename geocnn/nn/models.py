@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,14 @@ from torch import Tensor, nn
 from geocnn.errors import FieldTypeError, GeometryError
 from geocnn.geometry.core.hierarchy import Hierarchy
 from geocnn.groups.field_type import FieldType
-from geocnn.groups.irrep import Irrep
-from geocnn.nn.blocks import ConvBlock, ResidualBlock
+from geocnn.groups.radial import RadialBasis
+from geocnn.nn.blocks import BlockKind, ConvBlock, make_block
 from geocnn.nn.dropout import FieldDropout
 from geocnn.nn.linear import FieldLinear
-from geocnn.nn.nonlinearity import Gated
-from geocnn.nn.norm import FieldNorm
-from geocnn.nn.pool import Pool, surface_mean
+from geocnn.nn.nonlinearity import Act, Gated, make_act
+from geocnn.nn.norm import FieldNorm, Norm, make_norm
+from geocnn.nn.pool import Pool
+from geocnn.nn.readout import Readout, ReadoutKind
 
 
 class SurfaceEncoder(nn.Module):
@@ -28,6 +30,11 @@ class SurfaceEncoder(nn.Module):
     `convs[i]` convolutions within level i (none at the finest by default, where points are many), then one
     down to level i+1; the last width belongs to the coarsest level. The hierarchy must have len(widths)
     levels.
+
+    `radial`, `norm` and `act` are the blocks' (see `geocnn.nn.blocks`), whose kind within levels is `block`:
+    "conv", "residual", "bottleneck" or "pointwise". A norm also takes inputs of any size, unless `input_norm`
+    is False. `readout` is "mean", "mean and max" or "attention" (see `Readout`), of the coarsest level or of
+    all.
 
     Raises FieldTypeError (types that do not fit, no invariant to read out), GeometryError (levels, points),
     and what GaugeConv raises.
@@ -46,32 +53,41 @@ class SurfaceEncoder(nn.Module):
         widths: Sequence[FieldType | str],
         n_out: int,
         convs: Sequence[int] | None = None,
-        rings: int = 3,
+        rings: int | None = None,
         max_frequency: int | None = None,
         dropout: float = 0.0,
+        *,
+        radial: RadialBasis | None = None,
+        norm: Norm | None = FieldNorm,
+        act: Act = Gated,
+        block: BlockKind = "conv",
+        input_norm: bool = True,
+        readout: ReadoutKind = "mean",
+        readout_levels: Literal["coarsest", "all"] = "coarsest",
     ):
         super().__init__()
         self.in_type = FieldType(in_type)
         types = [FieldType(w) for w in widths]
         convs = _one_a_width([0] + [1] * (len(types) - 1) if convs is None else convs, types)
+        options = rings, max_frequency, radial, norm, act
+        self.norm = make_norm(norm if input_norm else None, self.in_type)
         self.within, self.down = nn.ModuleList(), nn.ModuleList()
-        current = self.in_type
+        current, ends = self.in_type, []
         for level, (width, n) in enumerate(zip(types, convs, strict=True)):
-            self.within.append(_chain(ConvBlock, [current, *[width] * n], rings, max_frequency))
+            self.within.append(_chain(block, [current, *[width] * n], *options))
             current = width if n else current
+            ends.append(current)
             if level + 1 < len(types):
-                self.down.append(ConvBlock(current, width, rings, max_frequency))
+                self.down.append(ConvBlock(current, width, *options))
                 current = width
-        scalar = Irrep(0, "e" if current.group.flips else "")
-        features = current.multiplicity(scalar)
-        if features == 0:
-            raise FieldTypeError(
-                f"the last width {current} has no invariant channel to read out; add some of {scalar}"
-            )
-        self.last_type, self.scalar = current, scalar
+        if readout_levels not in ("coarsest", "all"):
+            raise FieldTypeError(f"readout_levels must be 'coarsest' or 'all', got {readout_levels!r}")
+        read = ends if readout_levels == "all" else [None] * (len(ends) - 1) + ends[-1:]
+        self.readout = Readout(read, readout)
+        features = self.readout.n_features
         # means over a whole surface differ little from one sample to the next: the head needs them spread
         self.head = nn.Sequential(
-            FieldNorm(FieldType.of([(features, scalar)], current.group)),
+            make_norm(norm, FieldType.of([(features, self.readout.scalar)], current.group)),
             nn.Linear(features, 2 * features),
             nn.SiLU(),
             nn.Dropout(dropout),
@@ -80,9 +96,9 @@ class SurfaceEncoder(nn.Module):
 
     def forward(self, x: Tensor, hierarchy: Hierarchy) -> Tensor:
         _check(x, hierarchy, len(self.within))
-        x = _descend(x, hierarchy, self.within, self.down)[-1]
-        invariant = self.last_type.select(x, self.scalar).flatten(-2)
-        return self.head(surface_mean(invariant, hierarchy, hierarchy.n_levels - 1))
+        x = self.norm(x, hierarchy.areas[0])
+        levels = _descend(x, hierarchy, self.within, self.down)
+        return self.head(self.readout(levels, hierarchy))
 
 
 class SurfaceUNet(nn.Module):
@@ -93,7 +109,8 @@ class SurfaceUNet(nn.Module):
     feature type of level i, which has `convs[i]` residual blocks on the way down and, but for the coarsest,
     as many on the way up (1 by default). Down leads a strided convolution; up, interpolation with transport,
     mixed at each point with what the way down left there. The head works point by point; `dropout` acts
-    before its last map. The hierarchy must have len(widths) levels.
+    before its last map. The hierarchy must have len(widths) levels. `radial`, `norm`, `act`, `block` and
+    `input_norm` are those of SurfaceEncoder.
 
     Raises FieldTypeError (types that do not fit, an output irrep that widths[0] lacks), GeometryError
     (levels, points), and what GaugeConv raises.
@@ -111,9 +128,15 @@ class SurfaceUNet(nn.Module):
         widths: Sequence[FieldType | str],
         out_type: FieldType | str,
         convs: Sequence[int] | None = None,
-        rings: int = 3,
+        rings: int | None = None,
         max_frequency: int | None = None,
         dropout: float = 0.0,
+        *,
+        radial: RadialBasis | None = None,
+        norm: Norm | None = FieldNorm,
+        act: Act = Gated,
+        block: BlockKind = "residual",
+        input_norm: bool = True,
     ):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
@@ -127,26 +150,27 @@ class SurfaceUNet(nn.Module):
             )
         # unlike irreps do not mix in the head, so the last block need not make those the output lacks
         read = FieldType.of([t for t in types[0].terms if t[1] in self.out_type.irreps], types[0].group)
-        self.norm = FieldNorm(self.in_type)
+        options = rings, max_frequency, radial, norm, act
+        self.norm = make_norm(norm if input_norm else None, self.in_type)
         self.within, self.down = nn.ModuleList(), nn.ModuleList()
         self.up, self.merge, self.after = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         current = self.in_type
         for level, (width, n) in enumerate(zip(types, convs, strict=True)):
-            self.within.append(_chain(ResidualBlock, [current, *[width] * n], rings, max_frequency))
+            self.within.append(_chain(block, [current, *[width] * n], *options))
             current = width if n else current
             if level + 1 < len(types):
                 coarser = types[level + 1]
-                self.down.append(ConvBlock(current, coarser, rings, max_frequency))
+                self.down.append(ConvBlock(current, coarser, *options))
                 upward = [*[width] * n, width if level else read]
                 self.up.append(Pool(coarser))
                 self.merge.append(FieldLinear(coarser + current, upward[0], bias=False))
-                self.after.append(_chain(ResidualBlock, upward, rings, max_frequency))
+                self.after.append(_chain(block, upward, *options))
                 current = coarser
         finest = read if self.merge else current
-        gated = Gated(finest)
+        gated = make_act(act, finest)
         self.head = nn.Sequential(
-            FieldLinear(finest, gated.in_type, bias=False),
-            FieldNorm(gated.in_type),
+            FieldLinear(finest, gated.in_type, bias=norm is None),
+            make_norm(norm, gated.in_type),
             gated,
             FieldDropout(finest, dropout),
             FieldLinear(finest, self.out_type),
@@ -177,14 +201,9 @@ def _one_a_width(convs: Sequence[int], widths: list[FieldType]) -> list[int]:
     return list(convs)
 
 
-def _chain(
-    block: type[ConvBlock] | type[ResidualBlock],
-    types: list[FieldType],
-    rings: int,
-    max_frequency: int | None,
-) -> nn.ModuleList:
+def _chain(kind: BlockKind, types: list[FieldType], *options: Any) -> nn.ModuleList:
     """A block from each type to the next."""
-    return nn.ModuleList(block(a, b, rings, max_frequency) for a, b in pairwise(types))
+    return nn.ModuleList(make_block(kind, a, b, *options) for a, b in pairwise(types))
 
 
 def _check(x: Tensor, hierarchy: Hierarchy, n_levels: int) -> None:

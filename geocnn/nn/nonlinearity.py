@@ -9,8 +9,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geocnn import safe
+from geocnn.errors import FieldTypeError
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep
+
+Act = Callable[[FieldType], nn.Module]
+"""What makes a nonlinearity that gives a type: a module from its `in_type`, which may have more channels, to
+its `out_type`, the type asked for. `Gated`, `NormNonlinearity` and `FourierNonlinearity` are such.
+"""
+
+
+def make_act(act: Act, out_type: FieldType) -> nn.Module:
+    """The nonlinearity that gives a type. Raises FieldTypeError unless it names that type and its input's."""
+    made = act(out_type)
+    if not isinstance(getattr(made, "in_type", None), FieldType) or made.out_type != out_type:
+        raise FieldTypeError(
+            f"act={act!r} makes no nonlinearity that gives {out_type}: the module has an in_type and that "
+            "out_type, as Gated has; functools.partial(Gated, activation=torch.tanh) takes another activation"
+        )
+    return made
 
 
 class Gated(nn.Module):

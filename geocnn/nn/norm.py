@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from geocnn.errors import GeometryError
 from geocnn.groups.field_type import FieldType
+
+Norm = Callable[[FieldType], nn.Module]
+"""What makes a norm of a type: a module that is called with features and the areas of their points."""
+
+
+def make_norm(norm: Norm | None, field_type: FieldType) -> nn.Module:
+    """The norm of a type; None makes a module that leaves features as they are."""
+    return Unnormed() if norm is None else norm(field_type)
+
+
+class Unnormed(nn.Module):
+    """Stands where a norm would stand: x, weight -> x."""
+
+    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        return x
 
 
 class FieldNorm(nn.Module):

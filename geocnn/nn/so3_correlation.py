@@ -12,7 +12,7 @@ from geocnn.errors import FieldTypeError, GeometryError
 from geocnn.geometry.core.sampling import radial_quadrature
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep
-from geocnn.groups.steerable import radial_basis
+from geocnn.groups.radial import Cosine, RadialBasis, read_radial
 from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics.dense import dense_analysis, dense_synthesis, is_dense
 from geocnn.harmonics.fields import conjugate, field_analysis, field_synthesis, sphere_type
@@ -44,14 +44,14 @@ class _Path(NamedTuple):
     frequency: int
     moment: int
 
-    def profile(self, lmax: int, rings: int, radius: float | None) -> Tensor:
+    def profile(self, lmax: int, radial: RadialBasis, radius: float | None) -> Tensor:
         """[lmax + 1, rings]: (2/R²) ∫ R_ring(r/R) d^l_mn(r) r dr; of free weights 1 where l ≥ |m|, |n|."""
         m, n = self.target.frequency, self.source.frequency * (-1 if self.conjugated else 1)
         if radius is None:
             return (torch.arange(lmax + 1) >= max(m, abs(n))).double()[:, None]
-        t, weight = _between_knots(rings if self.frequency == 0 else rings + 1, 24 + math.ceil(lmax * radius))
+        t, weight = _between_knots(radial.pieces(self.frequency), 24 + math.ceil(lmax * radius))
         d = wigner_d_column(lmax, m, n, radius * t)
-        return d.mT @ (weight[:, None] * radial_basis(t, rings, self.frequency))
+        return d.mT @ (weight[:, None] * radial(t, self.frequency))
 
 
 def _between_knots(n: int, order: int) -> tuple[Tensor, Tensor]:
@@ -79,7 +79,8 @@ class SO3Correlation(nn.Module):
 
         W^mn_l = (2/R²) ∫₀ᴿ a(r) d^l_mn(r) r dr         V^mn_l with b(r) and d^l_m,-n
 
-    `max_frequency` bounds that kernel's angular frequency. The output has degrees up to lmax and lies on
+    `radial` gives other radial functions, as in GaugeConv, and takes the place of `rings`. `max_frequency`
+    bounds that kernel's angular frequency. The output has degrees up to lmax and lies on
     `out_grid`, by default the input's grid; the bias acts on invariant channels. Under autocast it computes
     in float32.
 
@@ -101,11 +102,13 @@ class SO3Correlation(nn.Module):
         radius: float | None = None,
         max_frequency: int | None = None,
         bias: bool = True,
+        radial: RadialBasis | None = None,
     ):
         super().__init__()
         self.in_type, self.out_type = sphere_type(in_type), sphere_type(out_type)
         self.lmax, self.radius = lmax, radius
-        if (rings is None) != (radius is None):
+        is_local = rings is not None or radial is not None
+        if is_local != (radius is not None):
             raise GeometryError("a local kernel has both rings and a radius, a free one neither")
         if lmax < self.in_type.max_frequency or lmax < self.out_type.max_frequency:
             raise FieldTypeError(
@@ -118,17 +121,19 @@ class SO3Correlation(nn.Module):
                 "radius of the sphere"
             )
         types = self.in_type, self.out_type
-        self.basis = kernel_basis(*types, 1 if rings is None else rings, max_frequency)
+        self.basis = kernel_basis(
+            *types, read_radial(rings, radial) if is_local else Cosine(1), max_frequency
+        )
         self.weight = kernel_weights(self.basis, *types)
         initialise(self.weight, self.basis, *types)
-        if rings is None:
+        if not is_local:
             # these draws are dropped; without them a seed would give other free weights than before
             self.weight = _free(self.weight, self.basis, *types, lmax)
         channels = invariant_channels(self.out_type)
         self.bias = nn.Parameter(torch.zeros(len(channels))) if bias and len(channels) else None
         self.register_buffer("_invariant", channels, persistent=False)
         self._path = {path: k for k, path in enumerate(self._paths())}
-        profiles = [path.profile(lmax, self.basis.rings, radius) for path in self._path]
+        profiles = [path.profile(lmax, self.basis.radial, radius) for path in self._path]
         self.register_buffer("_profiles", torch.stack(profiles), persistent=False)
 
     _invariant: Tensor

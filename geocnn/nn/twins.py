@@ -18,7 +18,13 @@ def to_harmonic(layer: GaugeConv, radius: float, lmax: int) -> SO3Correlation:
     torch.Size([16, 1, 6])
     """
     basis, bias = layer.basis, layer.bias is not None
-    twin = SO3Correlation(layer.in_type, layer.out_type, lmax, basis.rings, radius, basis.max_frequency, bias)
+    twin = SO3Correlation(
+        *(layer.in_type, layer.out_type, lmax),
+        radius=radius,
+        max_frequency=basis.max_frequency,
+        bias=bias,
+        radial=basis.radial,
+    )
     twin.weight, twin.bias = layer.weight, layer.bias
     return twin.to(next(layer.parameters()).device)
 
@@ -33,6 +39,11 @@ def to_local(layer: SO3Correlation) -> GaugeConv:
             "free weights per degree belong to no kernel on rings; give rings and radius to have one"
         )
     basis, bias = layer.basis, layer.bias is not None
-    twin = GaugeConv(layer.in_type, layer.out_type, basis.rings, basis.max_frequency, bias)
+    twin = GaugeConv(
+        *(layer.in_type, layer.out_type),
+        max_frequency=basis.max_frequency,
+        bias=bias,
+        radial=basis.radial,
+    )
     twin.weight, twin.bias = layer.weight, layer.bias
     return twin.to(next(layer.parameters()).device)

@@ -11,6 +11,7 @@ from torch import Tensor
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep, irrep_dim
 from geocnn.groups.planar import Group
+from geocnn.groups.radial import RadialBasis
 from geocnn.groups.steerable import Moment, moments_between
 
 Mix = Mapping[tuple[Irrep, Irrep], Tensor]
@@ -19,20 +20,24 @@ Mix = Mapping[tuple[Irrep, Irrep], Tensor]
 
 @dataclass(frozen=True)
 class MomentBasis:
-    """Which moments are formed: those of `source` irreps landing in `target` irreps, each on `rings` radial
-    functions.
+    """Which moments are formed: those of `source` irreps landing in `target` irreps, each on the functions of
+    a radial basis.
     """
 
     group: Group
     moments: tuple[Moment, ...]
-    rings: int
+    radial: RadialBasis
 
     @staticmethod
     def between(
-        source: FieldType, target: FieldType, rings: int, max_frequency: int | None = None
+        source: FieldType, target: FieldType, radial: RadialBasis, max_frequency: int | None = None
     ) -> MomentBasis:
         found = moments_between(list(source.irreps), list(target.irreps), source.group, max_frequency)
-        return MomentBasis(source.group, tuple(found), rings)
+        return MomentBasis(source.group, tuple(found), radial)
+
+    @property
+    def rings(self) -> int:
+        return self.radial.rings
 
     @property
     def sources(self) -> list[Irrep]:

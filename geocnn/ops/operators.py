@@ -22,7 +22,6 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep, irrep_dim, rho
-from geocnn.groups.steerable import radial_basis
 from geocnn.lasting import lasting
 from geocnn.ops.moments import MomentBasis, angular_kernel
 
@@ -125,7 +124,7 @@ def entry_coefficients(stencil: Stencil, basis: MomentBasis, source: Irrep) -> T
         kernels = []
         for m in basis.of(source, target):
             angular = angular_kernel(m, basis.group, stencil.theta) @ transporter
-            kernels.append(torch.einsum("er,eij->eirj", radial_basis(t, basis.rings, m.frequency), angular))
+            kernels.append(torch.einsum("er,eij->eirj", basis.radial(t, m.frequency), angular))
         rows.append(torch.stack(kernels, 2).flatten(1, 3))
     return torch.cat(rows, 1) * stencil.weight[:, None, None]
 

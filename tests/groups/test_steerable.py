@@ -25,7 +25,8 @@ from geocnn.groups import (
     steerable_basis,
 )
 from geocnn.groups.irrep import has_complex_structure
-from geocnn.groups.steerable import moments, moments_between, radial_basis
+from geocnn.groups.radial import Cosine
+from geocnn.groups.steerable import moments, moments_between
 
 FINITE = [TRIVIAL, REFLECTION, *map(cyclic, range(2, 9)), *map(dihedral, range(2, 7))]
 GROUPS = [*FINITE, SO2, O2]
@@ -245,7 +246,7 @@ def test_the_null_space_basis_is_orthonormal_float64():
 def test_radial_functions_vanish_where_the_design_says(rings):
     t = torch.tensor([0.0, 1.0, 1.1], dtype=torch.float64)
     for frequency in (0, 1, -2):
-        value = radial_basis(t, rings, frequency)
+        value = Cosine(rings)(t, frequency)
         assert value.shape == (3, rings)
         assert value[1:].abs().max() < 1e-15
         assert (value[0].abs().max() < 1e-15) == (frequency != 0)
@@ -253,4 +254,4 @@ def test_radial_functions_vanish_where_the_design_says(rings):
 
 def test_neighbouring_radial_functions_sum_to_one_between_their_centres():
     t = torch.linspace(0, 0.75, 50, dtype=torch.float64)
-    torch.testing.assert_close(radial_basis(t, 4, 0).sum(-1), torch.ones(50).double(), rtol=0, atol=1e-14)
+    torch.testing.assert_close(Cosine(4)(t, 0).sum(-1), torch.ones(50).double(), rtol=0, atol=1e-14)

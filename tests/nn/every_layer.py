@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from geocnn import nn as layers
 from geocnn.geometry import Hierarchy, Stencil, healpix, mobius_strip, plane, ring_grid
+from geocnn.groups import Bessel
 from geocnn.harmonics import RingGrid, gauss_legendre, healpix_grid
 
 MIXED = "2x0 + 2x1"
@@ -144,6 +145,33 @@ SUBJECTS: dict[str, Subject] = {
     "surface_mean": Subject(lambda: Calls(layers.surface_mean, level=0), (48, 3), levels),
     "ConvBlock": Subject(lambda: layers.ConvBlock(MIXED, MIXED), (48, 6), lambda: sphere("log")),
     "ResidualBlock": Subject(lambda: layers.ResidualBlock("2x0", MIXED), (48, 2), lambda: sphere("log")),
+    "GaugeConv, Bessel": Subject(
+        lambda: layers.GaugeConv(MIXED, MIXED, radial=Bessel(2)), (48, 6), lambda: sphere("log")
+    ),
+    "ConvBlock, no norm": Subject(
+        lambda: layers.ConvBlock("2x0", MIXED, norm=None, act=layers.NormNonlinearity),
+        (48, 2),
+        lambda: sphere("log"),
+    ),
+    "BottleneckBlock": Subject(
+        lambda: layers.BottleneckBlock("2x0", MIXED, factor=2), (48, 2), lambda: sphere("log")
+    ),
+    "PointwiseBlock": Subject(lambda: layers.PointwiseBlock(MIXED, "3x0 + 1x1"), (48, 6)),
+    "surface_max": Subject(lambda: Calls(layers.surface_max, level=0), (48, 3), levels),
+    "SurfaceEncoder, attention": Subject(
+        lambda: layers.SurfaceEncoder(
+            "1x0", [MIXED, MIXED], n_out=3, readout="attention", readout_levels="all"
+        ),
+        (48, 1),
+        levels,
+    ),
+    "SurfaceEncoder, maximum": Subject(
+        lambda: layers.SurfaceEncoder(
+            "1x0", [MIXED, MIXED], n_out=3, readout="mean and max", block="residual"
+        ),
+        (48, 1),
+        levels,
+    ),
     "SurfaceEncoder": Subject(
         lambda: layers.SurfaceEncoder("1x0", [MIXED, MIXED], n_out=3, dropout=0.2), (48, 1), levels
     ),

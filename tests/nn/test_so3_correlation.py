@@ -158,12 +158,12 @@ def test_scalars_are_the_integral_written_out():
     weight = layer.weight["0"].detach()[0, :, 0]
 
     def kernel(q):
-        from geocnn.groups.steerable import radial_basis
+        from geocnn.groups.radial import Cosine
 
         r = torch.atan2(q[..., :2].norm(dim=-1), q[..., 2])
         # the layer integrates over the tangent plane, r dr, and this over the sphere, sin r dr
         flat = torch.where(r > 0, r / r.sin().clamp_min(1e-12), 1.0)
-        values = radial_basis(r / radius, 2, 0) @ weight * flat / (math.pi * radius**2)
+        values = Cosine(2)(r / radius, 0) @ weight * flat / (math.pi * radius**2)
         return torch.where(r < radius, values, 0.0)
 
     at = torch.nn.functional.normalize(torch.randn(5, 3, dtype=torch.float64), dim=1)

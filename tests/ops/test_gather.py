@@ -18,6 +18,7 @@ import geocnn.ops.operators as operators
 from geocnn.errors import GeometryError
 from geocnn.geometry import Stencil, healpix, icosphere, plane, torus
 from geocnn.groups import FieldType
+from geocnn.groups.radial import Cosine
 from geocnn.nn import GaugeConv
 from geocnn.nn.gauge_conv import gather_reference
 from geocnn.ops.gather import gather, transported_mean
@@ -387,8 +388,8 @@ def test_input_on_another_device_is_a_typed_error():
 
 
 def test_a_basis_holds_what_its_types_need():
-    basis = MomentBasis.between(FieldType("1x0"), FieldType("1x0 + 1x2"), rings=3)
+    basis = MomentBasis.between(FieldType("1x0"), FieldType("1x0 + 1x2"), Cosine(3))
     assert basis.max_frequency == 2
-    assert MomentBasis.between(FieldType("1x0"), FieldType("1x0"), 1).max_frequency == 0
+    assert MomentBasis.between(FieldType("1x0"), FieldType("1x0"), Cosine(1)).max_frequency == 0
     assert math.prod(basis.n_rows(s) for s in basis.sources) == 3 * 1 + 3 * 2
     assert plane((4, 4)).stencil(1.0).group == FieldType("trivial: 1x0").group

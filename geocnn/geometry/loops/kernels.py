@@ -19,7 +19,8 @@ from torch import Tensor
 from geocnn.errors import GroupError
 from geocnn.groups.irrep import Irrep
 from geocnn.groups.planar import Element, Group, act, inverse
-from geocnn.groups.steerable import AngularBasis, radial_basis, steerable_basis
+from geocnn.groups.radial import Cosine
+from geocnn.groups.steerable import AngularBasis, steerable_basis
 
 Kernel = Callable[[Tensor], Tensor]
 
@@ -77,7 +78,7 @@ class InvariantKernels:
         r = vectors.norm(dim=-1)
         angular = self.angular(torch.atan2(vectors[..., 1], vectors[..., 0]) - self.axis)[..., 0, 0]
         radial = [
-            radial_basis(r, self.rings, int(frequency)) * angular[..., k, None]
+            Cosine(self.rings)(r, int(frequency)) * angular[..., k, None]
             for k, frequency in enumerate(self.angular.frequency)
         ]
         return torch.cat(radial, -1)

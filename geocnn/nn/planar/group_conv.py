@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from geocnn.errors import GeometryError, GroupError
 from geocnn.groups import TRIVIAL, Group, Irrep, compose, inverse, product_table, steerable_basis
 from geocnn.groups import group as named_group
-from geocnn.groups.steerable import radial_basis
+from geocnn.groups.radial import Cosine
 from geocnn.nn.planar.full_conv import check_padding, padded_conv
 
 
@@ -84,12 +84,12 @@ def _disc_functions(
     3 would respond to a gradient and 4 to a constant: errors of lower order than those of 2 and −2.
     """
     t = r / (reach + 1)
-    functions = [radial_basis(t, reach + 1, 0).expand(*theta.shape, -1)]
+    functions = [Cosine(reach + 1)(t, 0).expand(*theta.shape, -1)]
     harmonics = steerable_basis(Irrep(0), Irrep(0), TRIVIAL, 2)
     values = harmonics(theta)[..., 0, 0]
     for b, frequency in enumerate(harmonics.frequency.tolist()):
         if frequency:
-            functions.append(values[..., b, None] * radial_basis(t, reach, frequency))
+            functions.append(values[..., b, None] * Cosine(reach)(t, frequency))
     return torch.cat(functions, -1)
 
 
@@ -267,7 +267,7 @@ def isotropic_basis(kernel_size: int) -> Float64[Tensor, "rings {kernel_size}**2
     reach = kernel_size // 2
     axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
     r = torch.hypot(axis[:, None], axis).flatten()
-    rings = radial_basis(r / (reach + 1), reach + 1, 0).mT
+    rings = Cosine(reach + 1)(r / (reach + 1), 0).mT
     return rings / rings.norm(dim=1, keepdim=True)
 
 

@@ -51,7 +51,11 @@ class SphereNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = SurfaceEncoder(
-            "1x0", widths, len(CLASSES), convs=convs or None, rings=rings, dropout=dropout
+            *("1x0", widths, len(CLASSES)),
+            convs=convs or None,
+            rings=rings,
+            dropout=dropout,
+            input_norm=False,
         )
         self.hierarchy = _hierarchy(nside, len(widths), radius, stencil, oversample)
         # nested order: neighbours lie close in memory, and the layers are a fifth faster
