@@ -16,58 +16,16 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from moebius_recipe import LEARNT, CutOpen, H, Moebius, W, on_strip
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from geocnn.data.spherical_digits import SphericalDigits
-from geocnn.geometry import mobius_strip
-from geocnn.nn import SurfaceEncoder
 from geocnn.viz import FAINT, INK, TRAINING_COLOURS
 
-H, W, LEARNT = 28, 96, 34  # rows, columns, the column where digits begin in training
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--steps", type=int, default=10, help="training steps, of 32 digits each")
 steps = parser.parse_args().steps
-
-
-def on_strip(images, place):
-    """Images [B, H, 28] on the strip [B, H·W], their left edge `place` [B] columns along the way around it.
-
-    What has passed the seam once, or three times, is upside down.
-    """
-    strip = torch.cat([images, images.new_zeros(len(images), H, W - 28)], 2)
-    column = torch.arange(W) - place[:, None]
-    passed = column.div(W, rounding_mode="floor")
-    strip = strip.gather(2, (column % W)[:, None].expand(-1, H, -1))
-    return torch.where(passed[:, None] % 2 == 1, strip.flip(1), strip).flatten(1)
-
-
-# Levels of 28 x 96, 14 x 48 and 7 x 24 cells. A scalar is even (0e) or changes sign when e2 does (0o).
-hierarchy = mobius_strip((H, W)).hierarchy(levels=3, radius=2.5, kind="log").to(dtype=torch.float32)
-
-
-class Moebius(nn.Module):
-    def __init__(self):
-        super().__init__()
-        widths = ["reflection: 8x0e + 8x0o", "reflection: 16x0e + 16x0o", "reflection: 16x0e + 16x0o"]
-        self.encoder = SurfaceEncoder(
-            "reflection: 1x0e", widths, n_out=10, rings=2, max_frequency=3, input_norm=False
-        )
-
-    def forward(self, x):
-        return self.encoder(x[..., None], hierarchy)[:, 0]
-
-
-class CutOpen(nn.Module):
-    def __init__(self):
-        super().__init__()
-        sizes, self.layers = ((1, 16, 2), (16, 32, 1), (32, 32, 2), (32, 32, 1)), nn.Sequential()
-        for a, b, stride in sizes:
-            self.layers.extend([nn.Conv2d(a, b, 5, stride, 2), nn.BatchNorm2d(b), nn.SiLU()])
-        self.head = nn.Sequential(nn.BatchNorm1d(32), nn.Linear(32, 64), nn.SiLU(), nn.Linear(64, 10))
-
-    def forward(self, x):
-        return self.head(self.layers(x.view(-1, 1, H, W)).mean((2, 3)))
 
 
 def train(network, digits):

@@ -249,3 +249,33 @@ def test_bad_values_end_a_training_before_a_step_is_taken_on_them(tmp_path, whic
     told = r"examples \[.*5.*\] of .* of batch\[0\] .*1e20.*first at \[\[\d+, 1\]\]"
     with pytest.raises(BadValueError, match=told):
         train(tmp_path, **{which: bad})
+
+
+class Drawn(Points):
+    """Draws noise whenever it is fetched, as augmentation does."""
+
+    def __getitems__(self, index):
+        x, y = super().__getitems__(index)
+        return x + torch.randn(x.shape), y
+
+
+def test_workers_change_nothing_and_what_they_draw_is_repeated(straight, tmp_path):
+    two = dataclasses.replace(SETTINGS, workers=2)
+    weights, _, _ = train(tmp_path / "plain", two)
+    assert_same(weights, straight[1])
+    whole, _, _ = train(tmp_path / "whole", two, data=Drawn(48))
+    # ended after two of four stretches, and gone on with
+    short = dataclasses.replace(two, max_minutes=1e-6)
+    train(tmp_path / "parts", short, data=Drawn(48))
+    (tmp_path / "parts" / "training.json").unlink()
+    resumed, _, _ = train(tmp_path / "parts", two, data=Drawn(48))
+    assert_same(last_weights(tmp_path / "parts"), last_weights(tmp_path / "whole"))
+    assert_same(resumed, whole)
+
+
+def test_an_error_in_a_worker_is_the_same_one_line(tmp_path):
+    bad = Points(48)
+    bad.x[5, 1] = 1e20
+    with pytest.raises(BadValueError) as raised:
+        train(tmp_path, dataclasses.replace(SETTINGS, workers=1), data=bad)
+    assert "Traceback" not in str(raised.value) and "1e20" in str(raised.value)

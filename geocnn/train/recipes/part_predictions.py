@@ -16,7 +16,15 @@ from geocnn.errors import GeocnnError, GeometryError
 from geocnn.geometry import Mesh
 from geocnn.geometry.io import load_triangles, save_ply
 from geocnn.train.recipe import Inputs, Request
-from geocnn.train.recipes.part_surfaces import AREA, batch, prepared, shares, standard_mesh, two_sided
+from geocnn.train.recipes.part_surfaces import (
+    AREA,
+    Batches,
+    batch,
+    prepared,
+    shares,
+    standard_mesh,
+    two_sided,
+)
 from geocnn.train.reporting import per_cent
 
 if TYPE_CHECKING:
@@ -131,7 +139,9 @@ def draw(run: Run, chosen: Sequence[Body]) -> None:
     """The confusion of parts by area, and some test bodies with truth and answer."""
     from geocnn import viz
 
-    surfaces = run.data("test").surfaces
+    tests = run.data("test")
+    assert isinstance(tests, Batches)
+    surfaces = tests.surfaces
     outputs = run.answers[run.main.folder, ""]
     answers = [probabilities.argmax(-1) for probabilities in outputs]
     title = "share of each part's area, on unseen people in unseen poses"
