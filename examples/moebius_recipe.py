@@ -39,7 +39,7 @@ class Digits(torch.utils.data.Dataset):
 
 
 def on_strip(images, place):
-    """Images [B, H, 28] on the strip [B, H·W], from column `place` [B] on; the seam turns them upside down."""
+    """Images [B, H, 28] on the strip [B, H·W], from column `place` [B]; the seam turns them upside down."""
     strip = torch.cat([images, images.new_zeros(len(images), H, W - 28)], 2)
     column = torch.arange(W) - place[:, None]
     passed = column.div(W, rounding_mode="floor")
