@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
-# what several examples import is none by itself
-EXAMPLES = sorted(set(FOLDER.glob("*.py")) - {FOLDER / "shared_parts.py"})
+# what several examples import is none by itself, and a recipe is run by `geocnn train`
+EXAMPLES = sorted(
+    set(FOLDER.glob("*.py")) - {FOLDER / name for name in ("shared_parts.py", "moebius_recipe.py")}
+)
 # ten seconds or more on one core; tests/experiments have most of what they compute at small size
 LONG = {
     "data_efficiency", "equivariance_report", "local_is_harmonic", "moebius_digits",

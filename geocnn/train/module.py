@@ -174,6 +174,8 @@ class Examples(LightningDataModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
+        # Lightning sets it again, but only after workers have begun to fetch the first batches
+        stretch.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
         return DataLoader(
             _Batched(self.train),
             sampler=stretch,

@@ -66,8 +66,9 @@ class Slope(nn.Module):
 
 
 RECIPE = Recipe(
-    name="lines", summary="a line", presets={"default": RecipeSettings(epochs=30, batch_size=8, check_every=9)},
-    data=Line, trainings=trainings, build=lambda d: Slope(**d), score=score, metrics=metrics,
+    name="lines", summary="a line", data=Line,
+    presets={"default": RecipeSettings(epochs=60, batch_size=8, check_every=18)},
+    trainings=trainings, build=lambda d: Slope(**d), score=score, metrics=metrics,
 )
 """
 SMALL = ("--train-size=24", "--val-size=8", "--test-size=8", "--learning-rate=0.1", "--devices=cpu")
@@ -204,12 +205,14 @@ def test_seeds_are_separate_trainings_and_stages_stay_together():
     settings = recipe.default.__class__(refine=1.0, rotated=False, seeds=2, seed=5)
     plan = planned(recipe, settings)
     assert [(t.folder, t.start, t.seed) for t in plan] == [
-        ("nr-coarse-5", None, 5), ("nr-coarse-6", None, 6), ("nr-5", "nr-coarse-5", 5), ("nr-6", "nr-coarse-6", 6)
+        ("nr-coarse-5", None, 5), ("nr-coarse-6", None, 6),
+        ("nr-5", "nr-coarse-5", 5), ("nr-6", "nr-coarse-6", 6),
     ]  # fmt: skip
     assert main_training(plan).folder == "nr-5"
     assert [t.folder for t in planned(recipe, recipe.default)] == ["nr", "r"]
 
 
+@pytest.mark.slow
 def test_the_example_is_short_and_its_run_holds_everything(tmp_path, capsys, monkeypatch):
     assert 60 <= len(MOEBIUS.read_text().splitlines()) <= 100
     folder = tmp_path / "run"
