@@ -84,7 +84,8 @@ def test_frames_do_not_matter_with_any_radial_basis(radial, kind):
     gauge = gauge_of(surface.n_points, layer.in_type)
     x = draw(2, surface.n_points, layer.in_type.dim)
     turned = stencil.turn_frames(*gauge)
-    assert_gauge_equivariant(layer, x, lambda x: layer(x, stencil), lambda x: layer(x, turned), gauge, gauge)
+    calls = (lambda x: layer(x, stencil)), (lambda x: layer(x, turned))
+    assert_gauge_equivariant(layer, x, layer.in_type, layer.out_type, *calls, gauge, gauge)
 
 
 def test_the_fast_form_is_the_formula(radial):
@@ -180,7 +181,7 @@ def test_frames_do_not_matter_to_any_block(block, norm, act):
         assert (moved - expected).norm() < 1e-3 * expected.norm()
     else:
         calls = (lambda x: made(x, stencil)), (lambda x: made(x, turned))
-        assert_gauge_equivariant(made, x, *calls, gauge, gauge)
+        assert_gauge_equivariant(made, x, made.in_type, made.out_type, *calls, gauge, gauge)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -45,7 +45,7 @@ def transport_kernel(kernel: Kernel, element: Element) -> Kernel:
 
 def transport_coefficients(
     coefficients: Complex[Tensor, "*batch l"], element: Element
-) -> Complex[Tensor, "*batch l"]:
+) -> Complex[Tensor, "*shape l"]:
     """Return the coefficients c_ℓ, ℓ from 0 on, of a kernel Σ_ℓ Re c_ℓ(r) e^{iℓθ} after transport by elements
     [...].
 

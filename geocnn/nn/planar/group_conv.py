@@ -88,7 +88,8 @@ def _disc_functions(
     harmonics = steerable_basis(Irrep(0), Irrep(0), TRIVIAL, 2)
     values = harmonics(theta)[..., 0, 0]
     for b, frequency in enumerate(harmonics.frequency.tolist()):
-        if frequency:
+        # a kernel of one pixel has no direction
+        if frequency and reach:
             functions.append(values[..., b, None] * Cosine(reach)(t, frequency))
     return torch.cat(functions, -1)
 

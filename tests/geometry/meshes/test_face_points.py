@@ -238,5 +238,5 @@ def test_no_points_have_no_ends(boundary):
 
 
 def test_other_surfaces_have_no_faces():
-    with pytest.raises(GeometryError, match="not of a Sphere"):
+    with pytest.raises(GeometryError, match="not a Sphere"):
         healpix(1).exp(SurfacePoint([0], third), [[0.1, 0.0]])
