@@ -60,9 +60,9 @@ class OnSurface(nn.Module):
         self._buffers.update(named_tensors(self._geometry, "geometry"))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OnSurface:
-        before = dict(self._buffers)
+        before = dict(self.named_buffers(recurse=False))
         super()._apply(fn, recurse)
-        for name, tensor in self._buffers.items():
+        for name, tensor in list(self.named_buffers(recurse=False)):
             # three digits of an angle are too few
             if tensor.dtype in (torch.float16, torch.bfloat16):
                 self._buffers[name] = before[name].to(tensor.device, torch.float32)
@@ -71,7 +71,7 @@ class OnSurface(nn.Module):
 
     def _load_from_state_dict(self, *args: Any) -> None:
         # loading writes into the tensors, which may be the caller's; operators made of them are outdated
-        for name, tensor in self._buffers.items():
+        for name, tensor in list(self.named_buffers(recurse=False)):
             self._buffers[name] = tensor.clone()
         super()._load_from_state_dict(*args)
         self._settle()

@@ -28,7 +28,7 @@ from geocnn.geometry.meshes.levels import Reading, farthest_points, read_from
 from geocnn.geometry.meshes.trace import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.meshes.triangulation import Triangulation, triangulate
 from geocnn.geometry.meshes.unfold import Unfolded, unfold
-from geocnn.groups.planar import SO2, Element, act, compose, inverse, wrapped
+from geocnn.groups.planar import SO2, Element, compose, inverse, wrapped
 
 MOST_EDGES = 1e6
 """Greatest length of a traced geodesic, in mean edges; its end is then wrong by about 1e-10 edges."""
@@ -320,7 +320,9 @@ def _gauge_of(targets: list[Placed], which: Int64[Tensor, " k"]) -> Element:
 
 def _components(vector: Complex128[Tensor, " k"], gauge: Element) -> Float64[Tensor, "k 2"]:
     """Return the components, in frames with this gauge, of vectors given in the axes."""
-    return torch.view_as_real(act(gauge, vector))
+    # by its angle: a vector along a boundary must not turn off the surface by rounding
+    direction, _ = compose(gauge, (torch.angle(vector), None))
+    return torch.view_as_real(torch.polar(vector.abs(), direction))
 
 
 def _turn(
