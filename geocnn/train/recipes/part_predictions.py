@@ -145,7 +145,7 @@ def draw(run: Run, chosen: Sequence[Body]) -> None:
     outputs = run.answers[run.main.folder, ""]
     answers = [probabilities.argmax(-1) for probabilities in outputs]
     title = "share of each part's area, on unseen people in unseen poses"
-    labels = torch.cat([surface.y for surface in surfaces])
+    labels = torch.cat([surface.y for surface in surfaces if surface.y is not None])
     weights = torch.cat([shares(batch([surface])) for surface in surfaces])
     run.save(viz.confusion(torch.cat(answers), labels, PARTS, title, weights), "confusion.png")
     right = [area_right(*pair) for pair in zip(answers, surfaces, strict=True)]
