@@ -27,7 +27,7 @@ from import_time import cpu_name
 from torch import Tensor
 
 from geocnn.geometry.core.stencil import Stencil
-from geocnn.geometry.spheres.surfaces import sphere_frames, transport
+from geocnn.geometry.spheres.surfaces import great_circle_transport, sphere_frames
 from geocnn.groups import SO2
 from geocnn.groups.irrep import has_complex_structure
 from geocnn.nn import GaugeConv
@@ -56,7 +56,8 @@ def nearest_stencil(points: Tensor, entries: int) -> Stencil:
     toward = points[source] - (points[source] * base).sum(-1, keepdim=True) * base
     r = torch.atan2(toward.norm(dim=-1), (points[source] * base).sum(-1))
     place = torch.einsum("tid,ted->tei", frames, toward)
-    carried = torch.einsum("tid,ted->tei", frames, transport(points[source], base, frames[source, 0]))
+    moved = great_circle_transport(points[source], base, frames[source, 0])
+    carried = torch.einsum("tid,ted->tei", frames, moved)
     return Stencil(
         row_ptr=torch.arange(len(points) + 1) * entries,
         source=source.flatten(),
