@@ -56,9 +56,8 @@ def nearest_stencil(points: Tensor, entries: int) -> Stencil:
     toward = points[source] - (points[source] * base).sum(-1, keepdim=True) * base
     r = torch.atan2(toward.norm(dim=-1), (points[source] * base).sum(-1))
     place = torch.einsum("tid,ted->tei", frames, toward)
-    carried = torch.einsum(
-        "tid,ted->tei", frames, great_circle_transport(points[source], base, frames[source, 0])
-    )
+    moved = great_circle_transport(points[source], base, frames[source, 0])
+    carried = torch.einsum("tid,ted->tei", frames, moved)
     return Stencil(
         row_ptr=torch.arange(len(points) + 1) * entries,
         source=source.flatten(),

@@ -84,12 +84,7 @@ DOORS = {
 WINDOW = 6
 """So many equal lines one after another count as one thing written twice."""
 
-TWICE = {
-    (
-        "geocnn.train.recipes.body_parts",
-        "geocnn.train.recipes.spherical_digits",
-    ): "both fill in the same form, until a recipe is less than that",
-}
+TWICE: dict[tuple[str, str], str] = {}
 """Pairs of files that may share more lines, each with its reason."""
 
 

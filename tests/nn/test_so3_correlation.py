@@ -282,3 +282,24 @@ def test_autocast_computes_in_float32(grid, dtype):
 def test_an_empty_batch_has_an_empty_answer(grid):
     layer = SO3Correlation("1x0 + 1x1", "2x0 + 1x1", 5)
     assert layer(torch.randn(0, grid.n_points, 3), grid).shape == (0, grid.n_points, 4)
+
+
+def test_a_seed_gives_the_weights_of_a_gauge_conv():
+    types = "2x0 + 2x1", "4x0 + 2x1 + 1x2"
+    torch.manual_seed(3)
+    local = GaugeConv(*types, rings=3)
+    torch.manual_seed(3)
+    twin = SO3Correlation(*types, lmax=7, rings=3, radius=0.5)
+    assert list(twin.state_dict()) == list(local.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(twin.parameters(), local.parameters(), strict=True))
+
+
+def test_a_seed_gives_free_weights_drawn_after_those_of_one_ring():
+    types = "2x0 + 2x1", "1x0"
+    torch.manual_seed(3)
+    GaugeConv(*types, rings=1)
+    # 2 scalars and 2 vectors reach a scalar by 1 and 2 moments: 6 paths, of variance 1/6 each
+    expected = torch.randn(8, 1, 6, 1) / math.sqrt(6)
+    torch.manual_seed(3)
+    free = SO3Correlation(*types, lmax=7).weight["0"]
+    assert torch.equal(free, expected)
