@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,7 @@ its `out_type`, the type asked for. `Gated`, `NormNonlinearity` and `FourierNonl
 """
 
 
-def make_act(act: Act, out_type: FieldType) -> nn.Module:
+def make_act(act: Act, out_type: FieldType) -> Any:
     """The nonlinearity that gives a type. Raises FieldTypeError unless it names that type and its input's."""
     made = act(out_type)
     if not isinstance(getattr(made, "in_type", None), FieldType) or made.out_type != out_type:

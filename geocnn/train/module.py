@@ -175,7 +175,7 @@ class Examples(LightningDataModule):
             world_size=trainer.world_size,
         )
         # Lightning sets it again, but only after workers have begun to fetch the first batches
-        stretch.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
+        stretch.set_epoch(trainer.fit_loop.epoch_progress.current.processed)  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
         return DataLoader(
             _Batched(self.train),
             sampler=stretch,
