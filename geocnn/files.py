@@ -6,7 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # the suffix of a file that is being written; a killed process leaves it behind
 UNFINISHED = ".part"
@@ -40,3 +44,15 @@ def settle(new: Path, path: Path) -> None:
     with new.open("rb+") as stream:
         os.fsync(stream.fileno())
     os.replace(new, path)
+
+
+def write_safetensors(tensors: dict[str, Tensor], path: str | Path, metadata: dict[str, str]) -> None:
+    """Write tensors as one safetensors file, whole or not at all. Raises OSError if there is no room."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with replacing(path) as new:
+        try:
+            save_file(tensors, new, metadata)
+        except SafetensorError as error:  # what the disc refuses, too
+            raise OSError(f"{path} cannot be written ({error})") from error

@@ -16,8 +16,14 @@ from geocnn.geometry.spheres.pixels import npix
 FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.(gz|bz2|xz|zip|z|fz))?$", re.IGNORECASE)
 """Names of FITS files, plain or compressed; the content, not the name, says which."""
 
-NOT_SKY = re.compile(r"hits?|n_?obs|cov(ariance)?$|var(iance)?$|weights?$", re.IGNORECASE)
-"""Names of columns that describe the precision of others: counts of observations, covariances, weights."""
+NOT_SKY = re.compile(
+    r"(^|[^a-z])(hits?|n_?hits?|n_?obs|[a-z]{0,2}cov(ariance)?|var(iance)?|std|sigma|err(or)?s?|weights?"
+    r"|mask|flags?)($|[^a-z])",
+    re.IGNORECASE,
+)
+"""Names of columns, as whole words, that describe the precision of others: counts, covariances,
+errors, weights, masks.
+"""
 
 COORDINATES = {
     **dict.fromkeys(("G", "GAL", "GALACTIC"), "galactic"),
@@ -111,7 +117,13 @@ def _arrays(extension: Any) -> list[tuple[str, str, np.ndarray, dict[str, float]
         arrays = []
         for k, column in enumerate(extension.columns):
             values = np.asarray(extension.data.field(k)).ravel()
-            null = {} if column.null is None else {"TNULL": float(column.null)}
+            null = {}
+            if column.null is not None:
+                # TNULL is one of the stored whole numbers, which TSCAL and TZERO turn into the values
+                scale, zero = (
+                    float(one or default) for one, default in ((column.bscale, 1), (column.bzero, 0))
+                )
+                null = {"TNULL": float(column.null) * scale + zero}
             arrays.append((column.name, column.unit or "", values, null))
     arrays = [each for each in arrays if each[2].dtype.kind in "fiub"]
     explicit = str(header.get("INDXSCHM", "")).strip().upper() == "EXPLICIT"
@@ -158,10 +170,18 @@ def _whole_sky(arrays: list[tuple[str, str, np.ndarray, dict[str, float]]], nsid
     if nside is None:
         raise MapError("it lists pixels by number (INDXSCHM = EXPLICIT), but its header has no NSIDE")
     (_, _, pixel, _), *rest = arrays
-    n, pixel = npix(int(nside)), pixel.astype(np.int64)
+    n, given = npix(int(nside)), pixel
+    fractional = given[given != np.floor(given)]
+    if len(fractional):
+        raise MapError(f"its first column has pixel numbers that are not whole, first {fractional[0]:g}")
+    pixel = given.astype(np.int64)
     if len(pixel) and not (0 <= pixel.min() and pixel.max() < n):
         raise MapError(f"it has pixels {pixel.min()} to {pixel.max()}, but nside {nside} has {n} pixels")
-    known = np.bincount(pixel, minlength=n) > 0
+    count = np.bincount(pixel, minlength=n)
+    if (count > 1).any():
+        twice = (count > 1).nonzero()[0]
+        raise MapError(f"it lists {len(twice)} pixels more than once, first {twice[:5].tolist()}")
+    known = count > 0
     if not known.all():
         absent = (~known).nonzero()[0]
         raise BadValueError(

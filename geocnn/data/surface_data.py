@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,7 @@ from torch_geometric.data import Data
 
 from geocnn.console import progress, terminal_console
 from geocnn.errors import GeometryError, RadiusWarning
-from geocnn.geometry import Hierarchy, Mesh, Stencil
+from geocnn.geometry import Hierarchy, Mesh, OneSidedMesh, Stencil, Surface
 from geocnn.geometry.cache import cached_features, cached_hierarchy, is_cached
 from geocnn.geometry.core.radius import check_radius, doubt
 from geocnn.geometry.core.values import check_values
@@ -71,6 +72,8 @@ class SurfaceData(Data):
         if isinstance(hierarchy, Hierarchy):
             n = len(hierarchy.areas[0])
             for name, rows, allowed in (("x", x, [n]), ("y", y, [n, 1]), ("areas", areas, [n])):
+                if rows is not None and not (isinstance(rows, Tensor) and rows.ndim):
+                    raise GeometryError(f"{name} must be a tensor of one row per point, got {rows!r}")
                 if rows is not None and len(rows) not in allowed:
                     raise GeometryError(f"the hierarchy has {n} points, but {name} has {len(rows)} rows")
                 if rows is not None:
@@ -82,7 +85,9 @@ class SurfaceData(Data):
     @property
     def hierarchy(self) -> Hierarchy:
         """The hierarchy of the surface, or that of all surfaces of the batch side by side."""
-        stored = self._store["hierarchy"]
+        stored = self._store.get("hierarchy")
+        if stored is None:
+            raise AttributeError("this SurfaceData has no hierarchy; `prepare` makes data with one")
         if isinstance(stored, Hierarchy):
             return stored
         # the list stays, since PyG separates a batch by it
@@ -127,8 +132,8 @@ torch.serialization.add_safe_globals([SurfaceData, Hierarchy, Stencil, Group])
 
 
 def prepare(
-    meshes: Sequence[Mesh],
-    labels: Sequence[Tensor] | Tensor | None = None,
+    meshes: Iterable[Mesh],
+    labels: Iterable[Tensor] | Tensor | None = None,
     *,
     processes: int = 1,
     console: Console | None = None,
@@ -153,9 +158,12 @@ def prepare(
             the numbers of labels and meshes or of labels and points differ; or the radius is in another unit
             (see `Surface.stencil`). Faults of labels and radius are raised before any geometry is computed.
 
-    >>> prepare([])
-    []
+    >>> from geocnn.geometry import load
+    >>> (data,) = prepare([load("datasets/meshes/bunny_small.ply")], levels=1, kind="log")
+    >>> data.x.shape
+    torch.Size([1241, 23])
     """
+    meshes = _checked_meshes(meshes)
     labels = None if labels is None else _checked_labels(meshes, labels)
     _check_units(meshes, options)
     missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, **options)]
@@ -169,11 +177,25 @@ def prepare(
     ]
 
 
-def _checked_labels(meshes: Sequence[Mesh], labels: Sequence[Tensor] | Tensor) -> list[Tensor]:
+def _checked_meshes(meshes: Iterable[Mesh]) -> list[Mesh]:
+    """Return the meshes as a list. Raises GeometryError for an empty one, and for what is no mesh."""
+    if isinstance(meshes, Surface | str | Path):
+        raise GeometryError(f"prepare takes a list of meshes, got {meshes!r}; write [mesh]")
+    meshes = list(meshes)
+    if not meshes:
+        raise GeometryError("there are no meshes; is the folder or pattern that they come from right?")
+    for k, one in enumerate(meshes):
+        if not isinstance(one, Mesh | OneSidedMesh):
+            raise GeometryError(f"item {k} is a {type(one).__name__}, not a mesh; load(file) makes one")
+    return meshes
+
+
+def _checked_labels(meshes: Sequence[Mesh], labels: Iterable[Tensor] | Tensor) -> list[Tensor]:
     """Return the labels of each mesh, [N] or [1]."""
+    labels = list(labels)
     if len(labels) != len(meshes):
         raise GeometryError(f"there are {len(meshes)} meshes but labels for {len(labels)}; give one per mesh")
-    tensors = [torch.as_tensor(own) for own in labels]
+    tensors = [_label(own, k) for k, own in enumerate(labels)]
     for k, (mesh, own) in enumerate(zip(meshes, tensors, strict=True)):
         if own.numel() != 1 and own.shape[:1] != (mesh.n_points,):
             raise GeometryError(
@@ -181,6 +203,13 @@ def _checked_labels(meshes: Sequence[Mesh], labels: Sequence[Tensor] | Tensor) -
                 "give one label per vertex, or one in all"
             )
     return [own.reshape(1) if own.ndim == 0 else own for own in tensors]
+
+
+def _label(own: Any, k: int) -> Tensor:
+    try:
+        return torch.as_tensor(own)
+    except (TypeError, ValueError, RuntimeError) as no_numbers:
+        raise GeometryError(f"labels of mesh {k} must be numbers, got {own!r}") from no_numbers
 
 
 def _check_units(meshes: Sequence[Mesh], options: dict[str, Any]) -> None:

@@ -272,6 +272,8 @@ class FieldType:
                 f"features are a torch.Tensor, got a {type(x).__name__}; give torch.as_tensor(x), in the "
                 "dtype of the layer's weights"
             )
+        if not (x.is_floating_point() or x.is_complex()):
+            raise FieldTypeError(f"features are real numbers, got {x.dtype}; give x.float()")
         if x.ndim < 2 or x.shape[-1] != self.dim:
             hint = ""
             if x.ndim > 1 and x.shape[-2] == self.dim:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from geocnn.errors import CheckpointError
-from geocnn.files import replacing
+from geocnn.files import replacing, write_safetensors
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
 
@@ -55,10 +55,7 @@ def save_weights(network: nn.Module, file: Path) -> None:
 
 def save_state(state: Mapping[str, Tensor], file: Path) -> None:
     """A state dict as safetensors, in one step, with its checksum."""
-    from safetensors.torch import save_file
-
-    with replacing(file) as part:
-        save_file(dict(state), part, metadata={"sha256": _state_checksum(state)})
+    write_safetensors(dict(state), file, {"sha256": _state_checksum(state)})
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:

@@ -302,3 +302,40 @@ def test_every_kind_of_bad_value_is_refused_by_pixel_and_name(tmp_path, bad, dty
         assert float(read_maps(tmp_path / "m.npy", nested=False).min()) == -9999.0
     with pytest.raises(BadValueError, match=r"m\.npy: 1 of 192 pixels are .*, first at \[7\]"):
         read_maps(tmp_path / "m.npy", nested=False, fill=-9999)
+
+
+@pytest.mark.parametrize(("scale", "zero"), [(0.01, 0.0), (1, 32768), (None, None)])
+def test_a_null_of_a_scaled_column_is_missing(tmp_path, scale, zero):
+    """TNULL is one of the stored whole numbers: after scaling another value stands for it."""
+    stored = np.arange(192, dtype=np.int16)
+    stored[5] = -32768
+    column = fits.Column("T", format="I", array=stored, null=-32768)
+    table = fits.BinTableHDU.from_columns([column])
+    table.header.update({"PIXTYPE": "HEALPIX", "ORDERING": "RING", "NSIDE": 4})
+    write(tmp_path / "plain.fits", table)
+    with fits.open(tmp_path / "plain.fits") as extensions:
+        if scale is not None:
+            extensions[1].header.update({"TSCAL1": scale, "TZERO1": zero})
+        extensions.writeto(tmp_path / "m.fits")
+    with pytest.raises(BadValueError, match=r"1 of 192 pixels are TNULL.*\[5\]"):
+        read_maps(tmp_path / "m.fits")
+
+
+def test_columns_are_told_apart_by_whole_words(tmp_path):
+    names = ["T", "WHITE_NOISE", "SHIFT", "MASK", "T_STD", "N_OBS", "II_COV", "HITS"]
+    file = write(tmp_path / "m.fits", map_hdu([(name, "", RAMP) for name in names]))
+    assert read_map_file(file).names == ("T", "WHITE_NOISE", "SHIFT")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        ([*range(191), 7], r"lists 1 pixels more than once, first \[7\]"),
+        ([*range(191), 190.5], "not whole, first 190.5"),
+    ],
+)
+def test_pixel_numbers_that_make_no_map_are_refused(tmp_path, pixels, message):
+    columns = [("PIXEL", "", np.array(pixels, dtype=float)), ("T", "", RAMP)]
+    file = write(tmp_path / "m.fits", map_hdu(columns, INDXSCHM="EXPLICIT"))
+    with pytest.raises(MapError, match=message):
+        read_maps(file)

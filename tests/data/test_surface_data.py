@@ -3,13 +3,14 @@
 import io
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
 import geocnn.geometry as geometry
 from geocnn.errors import BadValueError, GeometryError, RadiusWarning
-from geocnn.geometry import Hierarchy
+from geocnn.geometry import Hierarchy, mesh
 from geocnn.geometry.meshes.descriptors import shape_features
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.nn import SurfaceUNet
@@ -20,6 +21,7 @@ from torch_geometric.data import Batch, InMemoryDataset
 from torch_geometric.loader import DataLoader
 
 from geocnn.data.surface_data import SurfaceData, prepare
+from tests.shapes import jittered_sphere
 
 OPTIONS = {"levels": 2, "radius": 0.6, "kind": "log"}
 
@@ -53,11 +55,11 @@ def assert_same(a, b):
 
 def test_a_surface_carries_what_was_computed_from_it():
     meshes = eggs()
-    for data, mesh, y in zip(
+    for data, own, y in zip(
         prepare(meshes, labels(meshes), dtype=torch.float64, **OPTIONS), meshes, labels(meshes), strict=True
     ):
-        assert torch.equal(data.x, shape_features(mesh)[0])
-        assert torch.equal(data.areas, mesh.areas) and torch.equal(data.y, y)
+        assert torch.equal(data.x, shape_features(own)[0])
+        assert torch.equal(data.areas, own.areas) and torch.equal(data.y, y)
         assert_same(data.hierarchy, mesh.hierarchy(**OPTIONS))
         assert data.stencil is data.hierarchy.stencils[0] and data.num_nodes == mesh.n_points
 
@@ -242,3 +244,22 @@ def test_a_loader_pins_the_geometry_too(monkeypatch):
         pinned = data.pin_memory()
         assert pinned.x.is_pinned() and pinned.hierarchy.is_pinned()
         assert not h.is_pinned()
+
+
+def test_meshes_come_in_any_iterable_and_not_in_none():
+    egg = mesh(*jittered_sphere(60))
+    (data,) = prepare(iter([egg]), iter([torch.zeros(60)]), levels=1, radius=1.0, kind="log")
+    assert data.x.shape[0] == 60
+    for wrong, message in (([], "no meshes"), (egg, r"write \[mesh\]"), (["a.ply"], "item 0 is a str")):
+        with pytest.raises(GeometryError, match=message):
+            prepare(wrong)
+    with pytest.raises(GeometryError, match="labels of mesh 0 must be numbers"):
+        prepare([egg], ["a"])
+
+
+def test_rows_are_tensors_and_a_missing_hierarchy_is_an_attribute_error():
+    h = mesh(*jittered_sphere(60)).hierarchy(levels=1, kind="log")
+    for wrong in (np.zeros((60, 3)), [0.0] * 60, torch.tensor(1.0)):
+        with pytest.raises(GeometryError, match="x must be a tensor of one row per point"):
+            SurfaceData(wrong, None, None, h)
+    assert not hasattr(SurfaceData(), "hierarchy")

@@ -8,7 +8,7 @@ import geocnn.geometry as geometry
 from geocnn.errors import FieldTypeError, GeometryError, MapError
 from geocnn.groups import FieldType, Irrep
 from geocnn.harmonics import analysis, gauss_legendre, synthesis
-from geocnn.nn import FieldLinear, Gated, GaugeConv, SO3Correlation, SurfaceEncoder
+from geocnn.nn import FieldLinear, FieldNorm, Gated, GaugeConv, SO3Correlation, SurfaceEncoder
 
 SPHERE = geometry.healpix(2)
 STENCIL = SPHERE.stencil(1.2).float()
@@ -119,3 +119,10 @@ def test_types_compare_with_their_texts():
     assert "2x1" + t == "2x1 + 16x0 + 8x1 + 2x0" and t + "2x1" == "16x0 + 8x1 + 2x0 + 2x1"
     x = torch.arange(34.0)[None]
     assert torch.equal(t.select(x, "0"), t.select(x, Irrep(0))) and t.is_invariant("0")
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_whole_numbers_are_no_features(dtype):
+    """A norm of integers would cut its answer to whole numbers."""
+    with pytest.raises(FieldTypeError, match=r"x.float\(\)"):
+        FieldNorm("1x0")(torch.ones(4, 1, dtype=dtype))

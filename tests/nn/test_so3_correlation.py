@@ -260,7 +260,7 @@ def test_what_does_not_fit_is_refused():
         SO3Correlation("1x0", "1x0", 3)(torch.randn(128, 2), grid)
     with pytest.raises(MapError, match="do not lie on"):
         SO3Correlation("1x0", "1x0", 3)(torch.randn(100, 1), grid)
-    with pytest.raises(MapError, match="int64"):
+    with pytest.raises(FieldTypeError, match="int64"):
         SO3Correlation("1x0", "1x0", 3)(torch.ones(128, 1, dtype=torch.int64), grid)
 
 

@@ -147,3 +147,16 @@ def test_a_file_that_was_not_written_to_its_end_keeps_its_old_content(tmp_path):
         part.write_text("ne")
         raise KeyboardInterrupt
     assert file.read_text() == "old"
+
+
+def test_a_full_disc_is_an_error_of_the_system(tmp_path, monkeypatch):
+    """Whatever safetensors raises, callers and the command know OSError."""
+    import safetensors.torch
+
+    def refuse(*_):
+        raise safetensors.SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", refuse)
+    with pytest.raises(OSError, match=r"w.safetensors cannot be written.*No space"):
+        save_weights(torch.nn.Linear(1, 1), tmp_path / "w.safetensors")
+    assert list(tmp_path.iterdir()) == []

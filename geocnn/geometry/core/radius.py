@@ -29,9 +29,10 @@ def check_radius(radius: float) -> float:
     """Return the radius as a plain number. Raises GeometryError unless it is positive and finite."""
     try:
         length = float(radius)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         length = math.nan
-    if not (math.isfinite(length) and length > 0):
+    # areas are proportional to its square
+    if not (math.isfinite(length * length) and length > 0):
         raise GeometryError(f"radius must be a positive length in the surface's units, got {radius!r}")
     return length
 

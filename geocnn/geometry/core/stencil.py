@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.files import replacing
+from geocnn.files import write_safetensors
 from geocnn.geometry.core.inputs import read_gauge
 from geocnn.geometry.core.placement import Movable, mapped
 from geocnn.groups.planar import Group, compose, group, inverse
@@ -215,11 +215,8 @@ def gauge_change(alpha: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | N
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -> None:
     """A safetensors file that appears whole or not at all."""
-    from safetensors.torch import save_file
-
     stored = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    with replacing(path) as new:
-        save_file(stored, new, {"geocnn": json.dumps(metadata)})
+    write_safetensors(stored, path, {"geocnn": json.dumps(metadata)})
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:

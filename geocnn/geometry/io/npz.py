@@ -10,6 +10,7 @@ from zlib import error as ZlibError
 import numpy as np
 from numpy.lib import format as npy
 
+from geocnn.geometry.io.libraries import refuse_bomb
 from geocnn.geometry.io.raw import Polygons, RawMesh, damaged, place_by_rows
 
 PLACES = ("vertex", "face", "corner")
@@ -19,6 +20,7 @@ def read_npz(content: bytes) -> Polygons:
     """Read arrays; those named vertex_…, face_… and corner_… are attributes, as are others of N or F rows."""
     try:
         with ZipFile(BytesIO(content)) as archive:
+            refuse_bomb(len(content), sum(part.file_size for part in archive.infolist()))
             stored = {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
     except (
         ValueError,

@@ -84,8 +84,9 @@ def detect_order(values: Shaped[Tensor, "*shape"], dim: int = -1) -> Order | Non
     squares: a few pixels, such as sources on an empty sky, are no evidence. In either order pixels with close
     numbers are neighbours, so a map that only depends on latitude looks smooth in nested order too, along its
     runs of numbers. Hence in nested order differences between blocks of pixels must be as small as those
-    within blocks, up to a factor ALIKE. Constant maps, white noise, a few sources and maps of a few pixels
-    are undecided. Raises MapError for the maps that `check_map` refuses.
+    within blocks, up to a factor ALIKE. In ring order pixels must
+    differ along many places of the rings. Constant maps, white noise, a few sources, maps of a few pixels
+    and belts of latitude are undecided. Raises MapError for the maps that `check_map` refuses.
 
     >>> from geocnn.geometry.spheres.pixels import pixel_to_angle
     >>> theta, phi = pixel_to_angle(8, torch.arange(768), nested=True)
@@ -98,17 +99,22 @@ def detect_order(values: Shaped[Tensor, "*shape"], dim: int = -1) -> Order | Non
     maps = maps / maps.abs().amax(0).clamp_min(torch.finfo(torch.float64).tiny)  # all of one scale
     count = min(npix(nside), 8192)
     sample = torch.arange(count, device=values.device, dtype=torch.int64) * npix(nside) // count
-    ring, _ = _differences(maps, sample, neighbours(nside, sample, nested=False))
-    around = neighbours(nside, sample, nested=True)
-    nested, each = _differences(maps, sample, around)
+    around = {order: neighbours(nside, sample, nested=order == "nested") for order in ("ring", "nested")}
+    ring, each_ring = _differences(maps, sample, around["ring"])
+    nested, each_nested = _differences(maps, sample, around["nested"])
     advantage = ring - nested
-    if not bool(advantage.sum().abs() > EVIDENCE * advantage.square().sum().sqrt()):
+    if not _is_widespread(advantage):
         return None
-    if SMOOTHER * ring.sum() < nested.sum():
+    # runs of numbers are blocks of the sphere in nested order; read as rings they are caps and
+    # belts, which differ along few rings, and look smooth
+    along = each_ring.masked_fill((around["ring"] - sample[:, None]).abs() != 1, 0).sum(1)
+    if SMOOTHER * ring.sum() < nested.sum() and _is_widespread(along):
         return "ring"
-    within = around // 4 == sample[:, None] // 4
-    beyond = (around >= 0) & (around // 16 != sample[:, None] // 16)
-    if SMOOTHER * nested.sum() < ring.sum() and each[beyond].mean() < ALIKE * each[within].mean():
+    within = around["nested"] // 4 == sample[:, None] // 4
+    beyond = (around["nested"] >= 0) & (around["nested"] // 16 != sample[:, None] // 16)
+    if SMOOTHER * nested.sum() < ring.sum() and (
+        each_nested[beyond].mean() < ALIKE * each_nested[within].mean()
+    ):
         return "nested"
     return None
 
@@ -119,3 +125,8 @@ def _differences(
     """Return the squared differences of pixels to their neighbours: the sum per pixel, and each of them."""
     each = (maps[around.clamp(min=0)] - maps[sample][:, None]).square().sum(-1).masked_fill(around < 0, 0)
     return each.sum(1), each
+
+
+def _is_widespread(terms: Float64[Tensor, " k"]) -> bool:
+    """Whether a sum has many terms that count: it is EVIDENCE times the root of their sum of squares."""
+    return bool(terms.sum().abs() > EVIDENCE * terms.square().sum().sqrt())

@@ -123,3 +123,11 @@ def test_samples_may_be_numbers_of_other_kinds():
     for wrong in ((2.5, 7), (0, 7), "27", 3, (1, 2, 3), None):
         with pytest.raises(GeometryError, match="two positive integers"):
             check_samples(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("radius", [1e300, 10**400])
+def test_a_radius_whose_square_is_no_number_is_refused(radius):
+    s = SURFACES["mesh"]()
+    for ask in (s.disc, s.stencil):
+        with pytest.raises(GeometryError, match="radius must be"):
+            ask(radius)

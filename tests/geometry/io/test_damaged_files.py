@@ -130,3 +130,10 @@ def test_a_hundred_damaged_files(tmp_path):
 @pytest.mark.slow
 def test_three_thousand_damaged_files(tmp_path):
     print(grown(tmp_path, 3000, 1))
+
+
+def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "bomb.npz", vertices=np.zeros((4_000_000, 3)), faces=np.zeros((1, 3), int))
+    assert (tmp_path / "bomb.npz").stat().st_size < 1_000_000
+    with pytest.raises(GeometryError, match="unpack"):
+        read_mesh(tmp_path / "bomb.npz")
