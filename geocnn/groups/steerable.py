@@ -82,9 +82,15 @@ def frequency_bound(source: list[Irrep], target: list[Irrep], group: Group, max_
             raise FieldTypeError(
                 f"{group} allows kernels of any angular frequency: give max_frequency, e.g. 2"
             )
-        return max_frequency
+        return _whole(max_frequency)
     top = max((i.frequency for i in source), default=0) + max((i.frequency for i in target), default=0)
-    return top if max_frequency is None else min(top, max_frequency)
+    return top if max_frequency is None else min(top, _whole(max_frequency))
+
+
+def _whole(max_frequency: int) -> int:
+    if not isinstance(max_frequency, int) or max_frequency < 0:
+        raise FieldTypeError(f"max_frequency must be a whole number of at least 0, got {max_frequency!r}")
+    return max_frequency
 
 
 def moments_between(

@@ -27,10 +27,8 @@ class FieldDropout(nn.Module):
 
     def __init__(self, field_type: FieldType | str, p: float):
         super().__init__()
-        if not 0 <= p < 1:
-            raise FieldTypeError(f"dropout must be a probability of at least 0 and less than 1, got {p}")
         self.in_type = self.out_type = FieldType(field_type)
-        self.p = p
+        self.p = probability(p)
 
     def forward(self, x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d"]:
         self.in_type.check(x)
@@ -45,3 +43,10 @@ class FieldDropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_type}, p={self.p}"
+
+
+def probability(p: float) -> float:
+    """Return the share to drop. Raises FieldTypeError unless 0 ≤ p < 1."""
+    if not 0 <= p < 1:
+        raise FieldTypeError(f"dropout must be a probability of at least 0 and less than 1, got {p}")
+    return p

@@ -14,7 +14,7 @@ from geocnn.geometry.core.hierarchy import Hierarchy
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.radial import RadialBasis
 from geocnn.nn.blocks import BlockKind, ConvBlock, make_block
-from geocnn.nn.dropout import FieldDropout
+from geocnn.nn.dropout import FieldDropout, probability
 from geocnn.nn.linear import FieldLinear
 from geocnn.nn.nonlinearity import Act, Gated, make_act
 from geocnn.nn.norm import FieldNorm, Norm, make_norm
@@ -68,6 +68,8 @@ class SurfaceEncoder(nn.Module):
         super().__init__()
         self.in_type = FieldType(in_type)
         types = [FieldType(w) for w in widths]
+        if not isinstance(n_out, int) or n_out < 1:
+            raise FieldTypeError(f"n_out must be a whole number of at least 1, got {n_out!r}")
         convs = _one_a_width([0] + [1] * (len(types) - 1) if convs is None else convs, types)
         options = rings, max_frequency, radial, norm, act
         self.norm = make_norm(norm if input_norm else None, self.in_type)
@@ -90,12 +92,12 @@ class SurfaceEncoder(nn.Module):
             make_norm(norm, FieldType.of([(features, self.readout.scalar)], current.group)),
             nn.Linear(features, 2 * features),
             nn.SiLU(),
-            nn.Dropout(dropout),
+            nn.Dropout(probability(dropout)),
             nn.Linear(2 * features, n_out),
         )
 
     def forward(self, x: Tensor, hierarchy: Hierarchy) -> Tensor:
-        _check(x, hierarchy, len(self.within))
+        _check(x, self.in_type, hierarchy, len(self.within))
         x = self.norm(x, hierarchy.areas[0])
         levels = _descend(x, hierarchy, self.within, self.down)
         return self.head(self.readout(levels, hierarchy))
@@ -177,7 +179,7 @@ class SurfaceUNet(nn.Module):
         )
 
     def forward(self, x: Tensor, hierarchy: Hierarchy) -> Tensor:
-        _check(x, hierarchy, len(self.within))
+        _check(x, self.in_type, hierarchy, len(self.within))
         areas = hierarchy.areas
         *finer, x = _descend(self.norm(x, areas[0]), hierarchy, self.within, self.down)
         for level in reversed(range(len(finer))):
@@ -196,8 +198,10 @@ def _one_a_width(convs: Sequence[int], widths: list[FieldType]) -> list[int]:
     """The number of convolutions of each level. Raises FieldTypeError unless there is one a width."""
     if not widths:
         raise FieldTypeError("widths is empty; give the feature type of each level")
-    if len(convs) != len(widths):
-        raise FieldTypeError(f"convs needs one number a width: {len(widths)}, got {len(convs)}")
+    if not isinstance(convs, Sequence) or len(convs) != len(widths):
+        raise FieldTypeError(f"convs needs one number per width, {len(widths)} in all, got {convs!r}")
+    if any(not isinstance(n, int) or n < 0 for n in convs):
+        raise FieldTypeError(f"convs must be whole numbers of at least 0, got {list(convs)}")
     return list(convs)
 
 
@@ -206,8 +210,10 @@ def _chain(kind: BlockKind, types: list[FieldType], *options: Any) -> nn.ModuleL
     return nn.ModuleList(make_block(kind, a, b, *options) for a, b in pairwise(types))
 
 
-def _check(x: Tensor, hierarchy: Hierarchy, n_levels: int) -> None:
-    """Raises GeometryError unless the hierarchy has as many levels, and its finest as many points as x."""
+def _check(x: Tensor, in_type: FieldType, hierarchy: Hierarchy, n_levels: int) -> None:
+    """Raises FieldTypeError unless x is a field of that type, and GeometryError unless the hierarchy has as
+    many levels, and its finest as many points as x.
+    """
     if not isinstance(hierarchy, Hierarchy):
         raise GeometryError(
             f"a network takes a Hierarchy, got a {type(hierarchy).__name__}; make one by surface.hierarchy()"
@@ -218,7 +224,8 @@ def _check(x: Tensor, hierarchy: Hierarchy, n_levels: int) -> None:
             f"build it with levels={n_levels}"
         )
     n = hierarchy.areas[0].shape[0]
-    if x.ndim > 1 and x.shape[-2] != n:
+    in_type.check(x)
+    if x.shape[-2] != n:
         raise GeometryError(
             f"the hierarchy leads from {n} points, x has {x.shape[-2]}; give x as [..., points, channels]"
         )

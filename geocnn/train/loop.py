@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ def fit(
     from lightning.pytorch import Trainer, seed_everything
     from lightning.pytorch.callbacks import Timer
     from lightning.pytorch.loggers import TensorBoardLogger
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from geocnn.train.callbacks import Checkpoints, History, Patience, Progress
     from geocnn.train.module import Examples, Learner
@@ -139,15 +141,20 @@ def fit(
         enable_progress_bar=False,
     )
     examples = Examples(train, validation, settings, steps, validation_batch)
-    trainer.fit(
-        Learner(network, score, settings, count * steps, min(settings.batch_size, n)),
-        examples,
-        ckpt_path=None if checkpoint is None else str(checkpoint),
-    )
+    learner = Learner(network, score, settings, count * steps, min(settings.batch_size, n))
+    try:
+        trainer.fit(learner, examples, ckpt_path=None if checkpoint is None else str(checkpoint))
+    except SIGTERMException:  # a SystemExit without a code, which would count as success
+        _warn(f"{folder.name} was stopped by SIGTERM; go on with --resume", console)
+        raise SystemExit(128 + signal.SIGTERM) from None
+    if not history.rows:
+        raise GeocnnError(
+            f"'{folder.name}' had no validation within max_minutes ({settings.max_minutes:g}); raise it"
+        )
     if not math.isfinite(checkpoints.best_val_loss):
         raise GeocnnError(
-            f"the validation loss of '{folder.name}' was never finite; "
-            f"lower learning_rate ({settings.learning_rate})"
+            f"the validation loss of '{folder.name}' was never finite; lower learning_rate "
+            f"({settings.learning_rate:g}) or weight_decay ({settings.weight_decay:g})"
         )
     network.load_state_dict(checkpoints.best_weights)
     remaining = timer.time_remaining("train")
@@ -212,15 +219,19 @@ def try_step(
 
 
 def fit_each(
-    names: Sequence[str], folder: Path, console: Console, fit_one: Callable[[str], Outcome]
+    names: Sequence[str],
+    folder: Path,
+    console: Console,
+    fit_one: Callable[[str], Outcome],
+    max_minutes: float,
 ) -> dict[str, Outcome]:
-    """The outcomes of trainings in the folders of these names: old ones of those that came to their end, new
-    ones of `fit_one`.
+    """Return the outcomes of trainings in the folders of these names: the old ones of those that have ended,
+    new ones of `fit_one`. One that ended at an earlier time cap, below `max_minutes`, goes on.
     """
     outcomes = {}
     for name in names:
         outcome, again = finished(folder / name, console), "already trained, "
-        if outcome is None:
+        if outcome is None or (outcome.stopped_by == "time cap" and outcome.seconds < 60 * max_minutes):
             outcome, again = fit_one(name), ""
         console.print(f"{name}: {again}{outcome}", highlight=False, markup=False, soft_wrap=True)
         outcomes[name] = outcome

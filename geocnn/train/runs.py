@@ -87,6 +87,7 @@ def train(recipe: Recipe, settings: Any, folder: Path, console: Console) -> None
         folder,
         console,
         lambda name: _train_one(recipe, trainings[name], settings, data, folder, console),
+        settings.max_minutes,
     )
     if is_main_process():
         run = Run(recipe, settings, folder, console, list(trainings.values()), data, outcomes, started)

@@ -60,8 +60,8 @@ def test_a_surface_carries_what_was_computed_from_it():
     ):
         assert torch.equal(data.x, shape_features(own)[0])
         assert torch.equal(data.areas, own.areas) and torch.equal(data.y, y)
-        assert_same(data.hierarchy, mesh.hierarchy(**OPTIONS))
-        assert data.stencil is data.hierarchy.stencils[0] and data.num_nodes == mesh.n_points
+        assert_same(data.hierarchy, own.hierarchy(**OPTIONS))
+        assert data.stencil is data.hierarchy.stencils[0] and data.num_nodes == own.n_points
 
 
 def test_pyg_loaders_collate_by_cat():

@@ -126,3 +126,26 @@ def test_whole_numbers_are_no_features(dtype):
     """A norm of integers would cut its answer to whole numbers."""
     with pytest.raises(FieldTypeError, match=r"x.float\(\)"):
         FieldNorm("1x0")(torch.ones(4, 1, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout": float("nan")}, "dropout must be a probability"),
+        ({"dropout": 1.0}, "dropout must be a probability"),
+        ({"convs": [-1, 0]}, "convs must be whole numbers"),
+        ({"convs": 1}, "convs needs one number per width, 2 in all"),
+        ({"n_out": -1}, "n_out must be a whole number"),
+        ({"max_frequency": 1.5}, "max_frequency must be a whole number"),
+    ],
+)
+def test_a_network_of_meaningless_numbers_is_not_built(options, message):
+    with pytest.raises(FieldTypeError, match=message):
+        SurfaceEncoder("1x0", ["4x0", "4x0"], **{"n_out": 3} | options)
+
+
+@pytest.mark.parametrize("x", [[[0.0]] * 48, torch.zeros(48)])
+def test_a_network_refuses_what_is_no_field(x):
+    hierarchy = geometry.healpix(2).hierarchy(levels=1).to(dtype=torch.float32)
+    with pytest.raises(FieldTypeError, match=r"torch.Tensor|\[..., points, 1\]"):
+        SurfaceEncoder("1x0", ["4x0"], 3)(x, hierarchy)

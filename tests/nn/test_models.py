@@ -316,7 +316,7 @@ def test_dropout_acts_in_training_only_and_a_unet_survives_saving_its_state():
 
 
 def test_misuse_of_a_unet_is_a_typed_error():
-    with pytest.raises(FieldTypeError, match="one number a width: 2, got 1"):
+    with pytest.raises(FieldTypeError, match="one number per width, 2 in all, got \[1\]"):
         SurfaceUNet("1x0", ["1x0", "1x0"], "2x0", convs=[1])
     with pytest.raises(FieldTypeError, match="widths is empty"):
         SurfaceUNet("1x0", [], "2x0")
@@ -349,7 +349,7 @@ def test_misuse_of_a_unet_is_a_typed_error():
 
 
 def test_misuse_is_a_typed_error():
-    with pytest.raises(FieldTypeError, match="one number a width: 2, got 1"):
+    with pytest.raises(FieldTypeError, match="one number per width, 2 in all, got \[1\]"):
         SurfaceEncoder("1x0", ["1x0", "1x0"], 2, convs=[1])
     with pytest.raises(FieldTypeError, match="no invariant channel"):
         SurfaceEncoder("1x0", ["1x0", "2x1"], 2)

@@ -18,6 +18,7 @@ from geocnn.train.loop import (
     Outcome,
     finished,
     fit,
+    fit_each,
     stretches,
 )
 from geocnn.train.results import read_metrics, write_metrics
@@ -279,3 +280,34 @@ def test_an_error_in_a_worker_is_the_same_one_line(tmp_path):
     with pytest.raises(BadValueError) as raised:
         train(tmp_path, dataclasses.replace(SETTINGS, workers=1), data=bad)
     assert "Traceback" not in str(raised.value) and "1e20" in str(raised.value)
+
+
+def test_a_terminated_training_says_so_and_has_the_exit_code_of_that(tmp_path):
+    """Lightning raises a SystemExit without a code, which a shell takes for success."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    class Terminated(Points):
+        def __getitems__(self, index):
+            raise SIGTERMException
+
+    with pytest.raises(SystemExit) as stop:
+        train(tmp_path / "net", data=Terminated(48))
+    assert stop.value.code == 143
+
+
+@pytest.mark.parametrize(("minutes", "trained"), [(0.0, 0), (10.0, 1)])
+def test_a_training_that_its_time_cap_ended_goes_on_under_a_higher_one(tmp_path, minutes, trained):
+    train(tmp_path / "net", dataclasses.replace(SETTINGS, max_minutes=1e-4))
+    again = []
+
+    def fit_one(name):
+        again.append(name)
+        return train(tmp_path / name)[1]
+
+    outcomes = fit_each(["net"], tmp_path, Console(file=io.StringIO()), fit_one, minutes)
+    assert len(again) == trained and outcomes["net"].stopped_by == ("schedule" if trained else "time cap")
+
+
+def test_a_cap_before_the_first_validation_names_itself(tmp_path):
+    with pytest.raises(GeocnnError, match=r"no validation within max_minutes \(1e-12\); raise it"):
+        train(tmp_path / "net", dataclasses.replace(SETTINGS, max_minutes=1e-12))
