@@ -62,3 +62,13 @@ def test_what_a_page_shows_and_links_exists(page):
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", [*PAGES, README], ids=lambda p: p.stem)
+def test_the_files_that_a_page_names_exist(page):
+    """Paths in backticks, which a file that moves leaves behind."""
+    named = re.findall(
+        r"`((?:benchmarks|datasets|docs|examples|geocnn|tests)/[\w./-]+\.\w+)`", page.read_text()
+    )
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing

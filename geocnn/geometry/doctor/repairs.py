@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -229,8 +229,16 @@ def _orient(raw: RawMesh) -> Step:
     order[flips] = torch.tensor([0, 2, 1])
     corner = 3 * _all(raw)[:, None] + order
     mesh = _taken(raw, raw.faces.gather(1, order), _every(raw), corner=corner)
+    for attributes in (mesh.face_attributes, mesh.corner_attributes):
+        for name in attributes.keys() & {"normal", "normals"}:
+            attributes[name] = np.where(_beside(flips, attributes[name]), -attributes[name], attributes[name])
     k = int(flips.sum())
     return Step(mesh, _every(raw), _all(raw), _every(raw), k, f"flipped {k} faces")
+
+
+def _beside(flips: Bool[Tensor, " f"], values: np.ndarray) -> np.ndarray:
+    """Return the flips with as many axes as the faces' values have."""
+    return flips.numpy().reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _unreferenced(raw: RawMesh) -> Step:

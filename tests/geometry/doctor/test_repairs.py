@@ -134,3 +134,20 @@ def test_a_report_is_json():
 def test_unknown_repairs_are_refused():
     with pytest.raises(GeometryError, match="no repair 'weld'; choose among triangulate, range, nan"):
         repair(raw_mesh(*cube()), ["merge", "weld"])
+
+
+def test_normals_of_faces_and_corners_turn_with_their_faces():
+    vertices, faces = cube()
+    faces = faces.clone()
+    faces[[0, 5]] = faces[[0, 5]][:, [0, 2, 1]]
+    raw = raw_mesh(vertices, faces)
+    a, b, c = raw.vertices[raw.faces].unbind(1)
+    normal = torch.linalg.cross(b - a, c - a, dim=-1).numpy()
+    raw.face_attributes["normal"] = normal.copy()
+    raw.corner_attributes["normal"] = normal[:, None].repeat(3, 1)
+    mended, _ = repair(raw, ["orient"])
+    a, b, c = mended.vertices[mended.faces].unbind(1)
+    expected = torch.linalg.cross(b - a, c - a, dim=-1).numpy()
+    assert np.array_equal(mended.face_attributes["normal"], expected)
+    assert np.array_equal(mended.corner_attributes["normal"], expected[:, None].repeat(3, 1))
+    assert np.array_equal(raw.face_attributes["normal"], normal)
