@@ -322,9 +322,9 @@ def test_a_null_of_a_scaled_column_is_missing(tmp_path, scale, zero):
 
 
 def test_columns_are_told_apart_by_whole_words(tmp_path):
-    names = ["T", "WHITE_NOISE", "SHIFT", "MASK", "T_STD", "N_OBS", "II_COV", "HITS"]
+    names = ["T", "WHITE_NOISE", "VARIABLES", "MASK", "T_STD", "N_OBS", "II_COV", "HITS"]
     file = write(tmp_path / "m.fits", map_hdu([(name, "", RAMP) for name in names]))
-    assert read_map_file(file).names == ("T", "WHITE_NOISE", "SHIFT")
+    assert read_map_file(file).names == ("T", "WHITE_NOISE", "VARIABLES")
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,8 @@ def test_nothing_depends_on_the_default_dtype_or_device():
 def test_blocks_of_a_nested_map_are_not_taken_for_belts_of_a_ring_map():
     """The first blocks of pixels read as rings are a cap, which is smooth; so the map shows no order."""
     pixel = torch.arange(npix(16))
-    for blocks in (12, 48, 192):
-        for count in (1, blocks // 3, blocks - 1):
+    for blocks in (12, 48):
+        for count in range(1, blocks):
             values = (pixel < npix(16) // blocks * count).double()
             assert detect_order(values) != "ring"
     assert detect_order((pixel // 256).double().sin()) != "ring"
