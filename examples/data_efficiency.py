@@ -114,7 +114,8 @@ def run(task, padding, examples, seed, steps, tested) -> dict[str, float]:
     learnt, test = views("train", examples), views("test", tested)
     model = descend(network(padding, 4, 32), batches(*learnt, 32), steps, 0.01, match)
     with torch.no_grad():
-        return {"right": float(match(model, test).accuracy)}
+        _, scores = match(model, test)
+    return {"right": float(scores["accuracy"])}
 
 
 def settings(examples: Sequence[int], seeds: int, size: Mapping[str, int]) -> Iterator[dict[str, Any]]:
