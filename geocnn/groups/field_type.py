@@ -96,9 +96,9 @@ class FieldType:
     @classmethod
     def of(cls, terms: list[tuple[int, Irrep]], group: Group) -> FieldType:
         """The type with these (multiplicity, irrep) terms."""
-        made = object.__new__(cls)
-        made._setup([(n, i) for n, i in terms if n > 0], group, None, terms)
-        return made
+        result = object.__new__(cls)
+        result._setup([(n, i) for n, i in terms if n > 0], group, None, terms)
+        return result
 
     @classmethod
     def regular(cls, group: Group | str, multiplicity: int = 1) -> FieldType:
@@ -251,8 +251,8 @@ class FieldType:
         irrep = read_irrep(irrep, self.group)
         views = [b.view(x) for b in self.blocks if b.irrep == irrep]
         if not views:
-            held = ", ".join(map(str, self.irreps))
-            raise FieldTypeError(f"type {self} has no irrep {irrep}; it has {held}")
+            present = ", ".join(map(str, self.irreps))
+            raise FieldTypeError(f"type {self} has no irrep {irrep}; it has {present}")
         return views[0] if len(views) == 1 else torch.cat(views, -1)
 
     def join(self, parts: dict[Irrep, Tensor]) -> Tensor:

@@ -46,10 +46,10 @@ def moments(source: Irrep, group: Group, max_frequency: int) -> list[Moment]:
     [(-1, '0'), (-1, '0'), (0, '1'), (1, '2')]
     """
     is_real = irrep_dim(source, group) == 1
-    found = []
+    result = []
     for frequency in range(0 if is_real else -max_frequency, max_frequency + 1):
-        found += _landing(source, group, frequency, is_real and frequency == 0)
-    return found
+        result += _landing(source, group, frequency, is_real and frequency == 0)
+    return result
 
 
 def _landing(source: Irrep, group: Group, frequency: int, only_real: bool) -> list[Moment]:

@@ -231,21 +231,21 @@ class HarmonicUNet(nn.Module):
     def forward(
         self, x: Tensor, grids: Sequence[RingGrid], stencils: Sequence[Stencil] | None = None
     ) -> Tensor:
-        n, found = len(self.down), len(grids)
+        n, levels = len(self.down), len(grids)
         near = [None] * n if stencils is None else stencils
-        if found != n or len(near) != n:
+        if levels != n or len(near) != n:
             raise FieldTypeError(
-                f"a grid, and a stencil, is needed a width: {n}, got {found} and {len(near)}"
+                f"a grid, and a stencil, is needed a width: {n}, got {levels} and {len(near)}"
             )
-        kept = []
+        finer = []
         for level, block in enumerate(self.down):
             if level:
                 x = spectral_pool(x, self.types[level - 1], grids[level - 1], grids[level], self.lmax[level])
             x = block(x, grids[level], stencil=near[level])
-            kept.append(x)
+            finer.append(x)
         for level in reversed(range(n - 1)):
             raised = spectral_pool(
                 x, self.types[level + 1], grids[level + 1], grids[level], self.lmax[level + 1]
             )
-            x = self.up[level](torch.cat([raised, kept[level]], -1), grids[level], stencil=near[level])
+            x = self.up[level](torch.cat([raised, finer[level]], -1), grids[level], stencil=near[level])
         return self.head(x)

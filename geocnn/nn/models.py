@@ -233,11 +233,11 @@ def _check(x: Tensor, in_type: FieldType, hierarchy: Hierarchy, n_levels: int) -
 
 def _descend(x: Tensor, hierarchy: Hierarchy, within: nn.ModuleList, down: nn.ModuleList) -> list[Tensor]:
     """The features of each level on the way down: blocks within it, then one to the next."""
-    found = []
+    levels = []
     for level, blocks in enumerate(within):
         for block in blocks.children():
             x = block(x, hierarchy.stencils[level], hierarchy.readings[level], hierarchy.areas[level])
-        found.append(x)
+        levels.append(x)
         if level < len(down):
             x = down[level](x, hierarchy.down[level], areas=hierarchy.areas[level + 1])
-    return found
+    return levels

@@ -22,13 +22,13 @@ its `out_type`, the type asked for. `Gated`, `NormNonlinearity` and `FourierNonl
 
 def make_act(act: Act, out_type: FieldType) -> Any:
     """The nonlinearity that gives a type. Raises FieldTypeError unless it names that type and its input's."""
-    made = act(out_type)
-    if not isinstance(getattr(made, "in_type", None), FieldType) or made.out_type != out_type:
+    module = act(out_type)
+    if not isinstance(getattr(module, "in_type", None), FieldType) or module.out_type != out_type:
         raise FieldTypeError(
             f"act={act!r} makes no nonlinearity that gives {out_type}: the module has an in_type and that "
             "out_type, as Gated has; functools.partial(Gated, activation=torch.tanh) takes another activation"
         )
-    return made
+    return module
 
 
 class Gated(nn.Module):

@@ -167,24 +167,24 @@ class SO3Correlation(nn.Module):
         self.in_type.check(x)
         batch = x.shape[:-2]
         parts = dense_analysis(x.reshape(-1, *x.shape[-2:]), self.in_type, grid, self.lmax)
-        found = torch.bmm(self.real_matrices().to(x.dtype), parts.flatten(2))
-        y = dense_synthesis(found.unflatten(-1, parts.shape[2:]), self.out_type, out_grid)
+        dense = torch.bmm(self.real_matrices().to(x.dtype), parts.flatten(2))
+        y = dense_synthesis(dense.unflatten(-1, parts.shape[2:]), self.out_type, out_grid)
         return y if len(batch) == 1 else y.unflatten(0, batch) if batch else y[0]
 
     def correlate(self, alm: Tensor) -> Tensor:
         """Coefficients [..., copies, lmax + 1, 2 lmax + 1] of the input to those of the output."""
         parts = alm.split([self.in_type.multiplicity(i) for i in self.in_type.irreps], -3)
-        seen = []
+        inputs = []
         for irrep, part in zip(self.in_type.irreps, parts, strict=True):
-            seen += [part, conjugate(part, irrep.frequency)] if irrep.frequency else [part]
-        stacked = torch.cat(seen, -3)
+            inputs += [part, conjugate(part, irrep.frequency)] if irrep.frequency else [part]
+        stacked = torch.cat(inputs, -3)
         batch = stacked.shape[:-3]
         columns = stacked.flatten(0, -4) if batch else stacked[None]
         # one product a degree: [degree, batch · order, copies] by [degree, copies, copies]
         columns = columns.permute(2, 0, 3, 1)
-        found = torch.bmm(columns.flatten(1, 2), self.matrices().to(alm.dtype))
-        found = found.unflatten(1, columns.shape[1:3]).permute(1, 3, 0, 2)
-        return found.reshape(*batch, *found.shape[1:])
+        outputs = torch.bmm(columns.flatten(1, 2), self.matrices().to(alm.dtype))
+        outputs = outputs.unflatten(1, columns.shape[1:3]).permute(1, 3, 0, 2)
+        return outputs.reshape(*batch, *outputs.shape[1:])
 
     def matrices(self) -> Tensor:
         """[lmax + 1, rows, copies out] complex. The rows are the copies of each input irrep and, but for
@@ -236,10 +236,10 @@ class SO3Correlation(nn.Module):
         sources = [source for source in self.basis.sources for _ in self.basis.of(source, target)]
         sizes = [(self.basis.rings, self.in_type.multiplicity(source)) for source in sources]
         rows = self.weight[str(target)].split([math.prod(size) for size in sizes], -2)
-        found = {source: [] for source in self.basis.sources}
+        result = {source: [] for source in self.basis.sources}
         for source, size, part in zip(sources, sizes, rows, strict=True):
-            found[source].append(part.unflatten(-2, size))
-        return found
+            result[source].append(part.unflatten(-2, size))
+        return result
 
     def _block(self, path: _Path, moments: list[Tensor]) -> Tensor:
         """[lmax + 1, copies, copies_out]: the weights of a path over its profile."""
@@ -260,15 +260,15 @@ class SO3Correlation(nn.Module):
 
     def _paths(self) -> list[_Path]:
         """All ways from an input irrep, or its conjugate, to an output irrep."""
-        found = []
+        paths = []
         for target in self.out_type.irreps:
             for source in self.basis.sources:
                 for k, m in enumerate(self.basis.of(source, target)):
                     conjugated = m.frequency + source.frequency < 0
                     # the second moment of a scalar target is the imaginary part of the first
                     if target.frequency or k == 0:
-                        found.append(_Path(target, source, conjugated, m.frequency, k))
-        return found
+                        paths.append(_Path(target, source, conjugated, m.frequency, k))
+        return paths
 
     def extra_repr(self) -> str:
         kernel = "" if self.radius is None else f", rings={self.basis.rings}, radius={self.radius:.4g}"

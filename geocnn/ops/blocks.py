@@ -66,10 +66,10 @@ def _pieces(n: int, per_item: int, device: torch.device) -> Iterator[slice]:
 
 def _gathered(x: Tensor, member: Tensor, components: int) -> Tensor:
     """x [b, N, components · C] at the members of some tiles, as [tiles, U · components, b · C]."""
-    found = x[:, member]
-    b, tiles, u, _ = found.shape
-    found = found.view(b, tiles, u * components, -1)
-    return found[0] if b == 1 else found.permute(1, 2, 0, 3).reshape(tiles, u * components, -1)
+    result = x[:, member]
+    b, tiles, u, _ = result.shape
+    result = result.view(b, tiles, u * components, -1)
+    return result[0] if b == 1 else result.permute(1, 2, 0, 3).reshape(tiles, u * components, -1)
 
 
 def _batch_first(m: Tensor, b: int, n_target: int, n_rows: int) -> Tensor:
@@ -140,16 +140,16 @@ def convolve_weight(
     """The derivative of ⟨g, convolve(x, W)⟩ by W: for each run Mᵀ g."""
     runs, u = _runs(plan), member.shape[1]
     channels = [field.shape[2] * u // a.shape[2] for field, a in zip(x, block, strict=True)]
-    found = []
+    gradients = []
     for run in runs:
         both = run.dim if run.is_complex else 1
-        found.append(g.new_zeros(both * run.count * channels[run.source], both * run.width))
+        gradients.append(g.new_zeros(both * run.count * channels[run.source], both * run.width))
     for s, batch, target, m in _moment_pieces(x, member, block, g.shape[1]):
-        for run, w in zip(runs, found, strict=True):
+        for run, w in zip(runs, gradients, strict=True):
             if run.source == s:
                 for columns, out in run.pieces(channels[s]):
                     w += torch.einsum("btk,bto->ko", m[..., columns], g[batch, target, out])
-    return found
+    return gradients
 
 
 @torch.library.custom_op("geocnn::convolve_transpose", mutates_args=())
@@ -165,7 +165,7 @@ def convolve_transpose(
     """The derivative of ⟨g, convolve(x, W)⟩ by x: one [B, N, components · C] a source irrep."""
     runs, (tiles, u), n_target = _runs(plan), member.shape, g.shape[1]
     k, n_source = -(-n_target // tiles), slot_ptr.shape[0] - 1
-    found = []
+    result = []
     for s, a in enumerate(block):
         components, n_rows = a.shape[2] // u, a.shape[1] // k
         mine = [(run, w) for run, w in zip(runs, weight, strict=True) if run.source == s]
@@ -187,8 +187,8 @@ def convolve_transpose(
                     out=spread[tile],
                 )
             back[batch] = _collected(spread, slot_ptr, slot, components, b)
-        found.append(back)
-    return found
+        result.append(back)
+    return result
 
 
 def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, b: int) -> Tensor:
@@ -223,12 +223,14 @@ def _(x, g, block, member, slot_ptr, slot, plan):
 
 @convolve_transpose.register_fake
 def _(g, weight, block, member, slot_ptr, slot, plan):
-    found = []
+    result = []
     for s, a in enumerate(block):
         run, w = next((r, w) for r, w in zip(_runs(plan), weight, strict=True) if r.source == s)
         channels = w.shape[0] // run.count // (run.dim if run.is_complex else 1)
-        found.append(g.new_empty(g.shape[0], slot_ptr.shape[0] - 1, a.shape[2] // member.shape[1] * channels))
-    return found
+        result.append(
+            g.new_empty(g.shape[0], slot_ptr.shape[0] - 1, a.shape[2] // member.shape[1] * channels)
+        )
+    return result
 
 
 def _keep(ctx, x, weight, g, tail, plan) -> None:

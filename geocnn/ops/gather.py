@@ -54,8 +54,8 @@ def gather(
 
     def part(start: int, stop: int) -> Tensor:
         with lasting():
-            made = build_operator(target_range(stencil, start, stop), basis, x.dtype)
-        return product(made)
+            ready = build_operator(target_range(stencil, start, stop), basis, x.dtype)
+        return product(ready)
 
     # checkpointed: autograd would otherwise keep the operators of all ranges until the backward pass
     step = math.ceil(stencil.n_target / ranges)
@@ -69,7 +69,7 @@ def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tens
     entries give 0.
     """
     x = single_under_autocast(x)
-    group, made = field_type.group, mean_operator(stencil, field_type, x.dtype)
+    group, ready = field_type.group, mean_operator(stencil, field_type, x.dtype)
     plan, weights, n_out = [], [], 0
     for i, irrep in enumerate(field_type.irreps):
         dim, copies = irrep_dim(irrep, group), field_type.multiplicity(irrep)
@@ -77,7 +77,7 @@ def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tens
         weights.append(torch.eye(copies, dtype=x.dtype, device=x.device))
         n_out += dim * copies
     fields = [field_type.select(x, irrep).flatten(-2) for irrep in field_type.irreps]
-    y = convolve(fields, weights, made.block, *made.index, made.n_target, n_out, plan)
+    y = convolve(fields, weights, ready.block, *ready.index, ready.n_target, n_out, plan)
     return _ordered(y, field_type)
 
 
@@ -135,17 +135,19 @@ def check_input(x: Tensor, stencil: Stencil | None, source: FieldType) -> Stenci
 
 
 def _instead_of_a_stencil(given: object) -> str:
-    said = f"a layer is called with (x, stencil) and gathers over a Stencil, got a {type(given).__name__}"
+    mistake = f"a layer is called with (x, stencil) and gathers over a Stencil, got a {type(given).__name__}"
     if given is None:
         return (
             "a layer is called with (x, stencil), and no stencil was given; torch.nn.Sequential hands on x "
             "alone: call the layers one after another instead"
         )
     if isinstance(given, Surface):
-        return f"{said}; of a surface give surface.stencil(radius), made once"
+        return f"{mistake}; of a surface give surface.stencil(radius), made once"
     if isinstance(given, Hierarchy):
-        return f"{said}; of a hierarchy give one of its stencils, hierarchy.stencils[0] for the finest level"
-    return f"{said}; surfaces make them: surface.stencil(radius)"
+        return (
+            f"{mistake}; of a hierarchy give one of its stencils, hierarchy.stencils[0] for the finest level"
+        )
+    return f"{mistake}; surfaces make them: surface.stencil(radius)"
 
 
 def single_under_autocast(x: Tensor) -> Tensor:

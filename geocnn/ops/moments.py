@@ -32,8 +32,8 @@ class MomentBasis:
     def between(
         source: FieldType, target: FieldType, radial: RadialBasis, max_frequency: int | None = None
     ) -> MomentBasis:
-        found = moments_between(list(source.irreps), list(target.irreps), source.group, max_frequency)
-        return MomentBasis(source.group, tuple(found), radial)
+        result = moments_between(list(source.irreps), list(target.irreps), source.group, max_frequency)
+        return MomentBasis(source.group, tuple(result), radial)
 
     @property
     def rings(self) -> int:
@@ -55,12 +55,12 @@ class MomentBasis:
 
     def runs(self, source: Irrep) -> list[tuple[Irrep, int, int, int]]:
         """(target irrep, its dimension, moments × rings, first row) of each run of an operator's rows."""
-        found, start = [], 0
+        result, start = [], 0
         for target in dict.fromkeys(m.target for m in self.of(source)):
             dim, count = irrep_dim(target, self.group), len(self.of(source, target)) * self.rings
-            found.append((target, dim, count, start))
+            result.append((target, dim, count, start))
             start += dim * count
-        return found
+        return result
 
     def n_rows(self, source: Irrep) -> int:
         return sum(dim * count for _, dim, count, _ in self.runs(source))

@@ -279,8 +279,8 @@ def latest_checkpoint(folder: Path, network: nn.Module, console: Console) -> Pat
 def _check_belongs(checkpoint: dict[str, Any], network: nn.Module, file: Path) -> None:
     """Raises CheckpointError unless training can go on from it."""
     states = (network.state_dict(), checkpoint_weights(checkpoint))
-    ours, found = ({name: tensor.shape for name, tensor in state.items()} for state in states)
-    if ours != found:
+    ours, shapes = ({name: tensor.shape for name, tensor in state.items()} for state in states)
+    if ours != shapes:
         raise CheckpointError(f"{file} cannot be used: it is of another network")
     if "best_weights" not in checkpoint.get("callbacks", {}).get("Checkpoints", {}):
         raise CheckpointError(f"{file} cannot be used: another version of geocnn wrote it")

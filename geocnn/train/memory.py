@@ -84,7 +84,7 @@ def _check(need: Need, base: float, free: float, where: str) -> None:
     parts = {name: value for name, value in need._asdict().items() if value > 0.01 * total}
     if base > 0.01 * total:
         parts["programs"] = base
-    said = ", ".join(f"{name} {_size(value)}" for name, value in parts.items())
+    message = ", ".join(f"{name} {_size(value)}" for name, value in parts.items())
     remedies = {
         "weights": "narrower widths or fewer convs",
         "features": "a smaller batch_size or narrower widths",
@@ -93,7 +93,7 @@ def _check(need: Need, base: float, free: float, where: str) -> None:
     }
     largest = max(parts, key=lambda name: parts[name])
     raise GeocnnError(
-        f"the run needs about {_size(total)} of memory ({said}), {where} has {_size(free)} free: "
+        f"the run needs about {_size(total)} of memory ({message}), {where} has {_size(free)} free: "
         f"choose {remedies[largest]}"
     )
 

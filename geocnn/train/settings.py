@@ -262,15 +262,15 @@ def widths_conflicts(widths: Sequence[str]) -> list[str]:
     """Where widths are not 1 to 30 feature types of SO(2), of a size and frequencies that a machine holds."""
     if not 1 <= len(widths) <= 30:
         return [f"the setting widths has a feature type for each of 1 to 30 levels, got {len(widths)}"]
-    found = []
+    conflicts = []
     for width in widths:
         try:
             known = FieldType(width)
         except ValueError as error:
-            found.append(f"the setting widths: {error}")
+            conflicts.append(f"the setting widths: {error}")
             continue
         if known.group != SO2 or not 0 < known.dim < 10**9 or known.max_frequency > 100:
-            found.append(
+            conflicts.append(
                 f"the setting widths: '{width:.40}' is no feature type such as 8x0 + 4x1 (frequencies to 100)"
             )
-    return found
+    return conflicts

@@ -43,13 +43,13 @@ def inspection(raw: RawMesh, diagnosis: Diagnosis, title: str = "") -> Figure:
         for defect in diagnosis.defects:
             _draw_defect(axis, raw, view, defect)
         axis.autoscale_view()
-    said = [legible(title)]
+    lines = [legible(title)]
     if diagnosis.holonomy is not None:
         loop = "; green: a loop that proves it" if diagnosis.holonomy.loops else ""
-        said.append(f"holonomy {diagnosis.holonomy.group}{loop}")
+        lines.append(f"holonomy {diagnosis.holonomy.group}{loop}")
     if diagnosis.defects:
-        said.append(", ".join(f"{defect.kind} ({len(defect.ids)})" for defect in diagnosis.defects))
-    figure.suptitle("\n".join(said), fontsize=10, color=INK, parse_math=False)
+        lines.append(", ".join(f"{defect.kind} ({len(defect.ids)})" for defect in diagnosis.defects))
+    figure.suptitle("\n".join(lines), fontsize=10, color=INK, parse_math=False)
     return figure
 
 

@@ -79,14 +79,14 @@ def paint(axis: Axes, view: Tensor, corners: Tensor, colours: Tensor, lines: Seq
 
     axis.axis("off")
     axis.set_aspect("equal")
-    seen = corners @ view.T
-    side = seen.roll(-1, 1) - seen
+    visible = corners @ view.T
+    side = visible.roll(-1, 1) - visible
     normal = normalize(torch.linalg.cross(side[:, 0], side[:, 1], dim=-1), dim=1)
     shades = colours * (0.55 + 0.45 * normal[:, 2:].abs())
     # a line lies before the face it is on, whose middle may be nearer to the viewer by less than a side
     lift = float(side.norm(dim=-1).amax(1).mean()) / 2
-    shapes, depth, colour = list(seen[..., :2].numpy()), [seen[..., 2].mean(1)], [shades]
-    width = [torch.full((len(seen),), 0.3)]
+    shapes, depth, colour = list(visible[..., :2].numpy()), [visible[..., 2].mean(1)], [shades]
+    width = [torch.full((len(visible),), 0.3)]
     for each in lines:
         ends = (each.ends @ view.T)[each.normals @ view[2] > 0.1]
         shapes += list(ends[..., :2].numpy())

@@ -234,6 +234,6 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
             f"{path} is not a whole safetensors file ({broken}); write it again with save()"
         ) from broken
     if kind not in metadata:
-        held = ", ".join(metadata) or "no geocnn value"
-        raise GeometryError(f"{path} holds {held}, not a {kind}")
+        kinds = ", ".join(metadata) or "no geocnn value"
+        raise GeometryError(f"{path} holds {kinds}, not a {kind}")
     return tensors, metadata[kind]

@@ -310,10 +310,10 @@ class Surface(ABC):
         placed, joined = self._targets(targets)
         if len(placed.points) == 0:
             raise GeometryError("targets is empty: give at least one point, or leave it out for all")
-        made = disc_stencil(self, radius, kind, samples, placed)
-        made = replace(made, group=joined)
-        made = without_empty(made) if self._pads else made
-        return renormalised(made) if boundary == "normalise" else made
+        stencil = disc_stencil(self, radius, kind, samples, placed)
+        stencil = replace(stencil, group=joined)
+        stencil = without_empty(stencil) if self._pads else stencil
+        return renormalised(stencil) if boundary == "normalise" else stencil
 
     def _targets(self, targets: ArrayLike | Tensor | Surface | None) -> tuple[Placed, Group]:
         """Return the targets in their gauge, and the group that transporters to them live in."""

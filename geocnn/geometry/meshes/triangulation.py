@@ -118,8 +118,8 @@ class Triangulation:
         u = normalise(torch.linalg.cross(normal, first, dim=-1))
         w = torch.linalg.cross(normal, u, dim=-1)
         edge = self.vertices[self.faces.roll(-1, 1).reshape(-1)] - self.vertices[self.tail]
-        seen = torch.complex((edge * u[self.tail]).sum(-1), (edge * w[self.tail]).sum(-1))
-        lean = seen * torch.polar(torch.ones_like(self.polar), -self.polar) / self.length
+        projected = torch.complex((edge * u[self.tail]).sum(-1), (edge * w[self.tail]).sum(-1))
+        lean = projected * torch.polar(torch.ones_like(self.polar), -self.polar) / self.length
         turn = lean.new_zeros(len(normal)).index_add_(0, self.tail, lean)
         turn = torch.where(turn.abs() > 1e-12, turn / turn.abs().clamp_min(1e-300), torch.ones_like(turn))
         e1 = turn.real[:, None] * u + turn.imag[:, None] * w
