@@ -66,7 +66,7 @@ class HarmonicBlock(nn.Module):
     """SO3Correlation, FieldNorm, FourierNonlinearity: x [..., n_points, D_in], grid, out_grid ->
     [..., n_out, D_out].
 
-    The correlation has free weights a degree or, with `rings` and `radius`, those of a local kernel. With
+    The correlation has free weights per degree or, with `rings` and `radius`, those of a local kernel. With
     `near` a GaugeConv of that many rings is added to it, over a stencil from the points of `grid` to those of
     `out_grid`: what is near and what is far in one layer. The nonlinearity makes higher degrees; a grid with
     room for more than `lmax` keeps them from becoming lower ones (`samples`: the same on the fibre).
@@ -118,9 +118,9 @@ class HarmonicBlock(nn.Module):
 
 
 class HarmonicEncoder(nn.Module):
-    """One answer a sphere: harmonic blocks down a list of grids, then the mean over SO(3) and a small head.
+    """One answer per sphere: harmonic blocks down a list of grids, then the mean over SO(3) and a small head.
 
-    x [..., n_points, D], grids (one a width, and the input's first) -> [..., n_out]. `lmax[i]` bounds the
+    x [..., n_points, D], grids (one per width, and the input's first) -> [..., n_out]. `lmax[i]` bounds the
     degrees that block i passes on. With `rings` its kernel is local, of radius `reach` π / lmax[i]: `reach`
     times the smallest distance that these degrees tell apart. `dropout` acts within the head; `samples` as in
     HarmonicBlock.
@@ -149,7 +149,7 @@ class HarmonicEncoder(nn.Module):
     ):
         super().__init__()
         if len(lmax) != len(widths):
-            raise FieldTypeError(f"lmax needs one degree a width: {len(widths)}, got {len(lmax)}")
+            raise FieldTypeError(f"lmax needs one degree per width: {len(widths)}, got {len(lmax)}")
         types = [FieldType(in_type), *map(FieldType, widths)]
         self.blocks = nn.ModuleList()
         for (before, after), l in zip(pairwise(types), lmax, strict=True):
@@ -178,13 +178,13 @@ class HarmonicEncoder(nn.Module):
 
 
 class HarmonicUNet(nn.Module):
-    """One answer a point: harmonic blocks down a list of grids and up again (Ronneberger et al. 2015).
+    """One answer per point: harmonic blocks down a list of grids and up again (Ronneberger et al. 2015).
 
-    x [..., n_points, D], grids (one a width, fine to coarse) -> [..., n_points, D_out]. `widths[i]` and
+    x [..., n_points, D], grids (one per width, fine to coarse) -> [..., n_points, D_out]. `widths[i]` and
     `lmax[i]` are the feature type and the largest degree of level i, which has one HarmonicBlock on the way
     down and, but for the coarsest, one on the way up, which also sees what the way down left there. Between
     levels features are read by their harmonics. With `near` every block adds a GaugeConv of that many rings,
-    over `stencils`, one a grid: far and near at every level.
+    over `stencils`, one per grid: far and near at every level.
 
     Raises FieldTypeError for other numbers of degrees, grids or stencils than of widths, and types that do
     not fit.
@@ -209,7 +209,7 @@ class HarmonicUNet(nn.Module):
     ):
         super().__init__()
         if len(lmax) != len(widths):
-            raise FieldTypeError(f"lmax needs one degree a width: {len(widths)}, got {len(lmax)}")
+            raise FieldTypeError(f"lmax needs one degree per width: {len(widths)}, got {len(lmax)}")
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.types, self.lmax = [FieldType(w) for w in widths], tuple(lmax)
         if not self.types:
@@ -235,7 +235,7 @@ class HarmonicUNet(nn.Module):
         near = [None] * n if stencils is None else stencils
         if levels != n or len(near) != n:
             raise FieldTypeError(
-                f"a grid, and a stencil, is needed a width: {n}, got {levels} and {len(near)}"
+                f"one grid and one stencil per width are needed, {n} in all, got {levels} and {len(near)}"
             )
         finer = []
         for level, block in enumerate(self.down):

@@ -23,7 +23,7 @@ from geocnn.nn.readout import Readout, ReadoutKind
 
 
 class SurfaceEncoder(nn.Module):
-    """One answer a surface: strided gauge convolutions down a hierarchy, an invariant readout weighted by
+    """One answer per surface: strided gauge convolutions down a hierarchy, an invariant readout weighted by
     area, a linear head.
 
     x [..., N, D], hierarchy -> [..., surfaces, n_out]. `widths[i]` is the feature type after the i-th step:
@@ -104,7 +104,7 @@ class SurfaceEncoder(nn.Module):
 
 
 class SurfaceUNet(nn.Module):
-    """One answer a point: residual gauge convolutions down a hierarchy and up again
+    """One answer per point: residual gauge convolutions down a hierarchy and up again
     (Ronneberger et al. 2015).
 
     x [..., N, D], hierarchy -> [..., N, D_out]. A FieldNorm takes inputs of any size. `widths[i]` is the
@@ -195,7 +195,7 @@ class SurfaceUNet(nn.Module):
 
 
 def _one_a_width(convs: Sequence[int], widths: list[FieldType]) -> list[int]:
-    """The number of convolutions of each level. Raises FieldTypeError unless there is one a width."""
+    """The number of convolutions of each level. Raises FieldTypeError unless there is one per width."""
     if not widths:
         raise FieldTypeError("widths is empty; give the feature type of each level")
     if not isinstance(convs, Sequence) or len(convs) != len(widths):

@@ -114,7 +114,7 @@ def convolve(
     n_out: int,
     plan: list[int],
 ) -> Tensor:
-    """y [B, n_target, n_out] from x, one [B, N, components · C] a source irrep, and one weight matrix a run
+    """y [B, n_target, n_out] from x, one [B, N, components · C] per source irrep, one weight matrix per run
     of `plan`.
     """
     runs = _runs(plan)

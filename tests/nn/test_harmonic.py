@@ -165,9 +165,9 @@ def test_what_does_not_fit_is_named():
         HarmonicUNet("1x0", [], [], "1x0")
     with pytest.raises(FieldTypeError, match="irreps 2, which the finest width 4x0 \\+ 4x1 lacks"):
         HarmonicUNet("1x0", ["4x0 + 4x1"], [5], "1x0 + 1x2")
-    with pytest.raises(FieldTypeError, match="one degree a width: 2, got 1"):
+    with pytest.raises(FieldTypeError, match="one degree per width: 2, got 1"):
         HarmonicEncoder("1x0", ["1x0", "1x0"], [3], 1)
-    with pytest.raises(FieldTypeError, match="needed a width: 2, got 1 and 2"):
+    with pytest.raises(FieldTypeError, match="per width are needed, 2 in all, got 1 and 2"):
         HarmonicUNet("1x0", ["1x0", "1x0"], [3, 3], "1x0")(torch.randn(1, 32, 1), [gauss_legendre(4, 8)])
     with pytest.raises(FieldTypeError, match="3 grids, got 2"):
         HarmonicEncoder("1x0", ["1x0", "1x0"], [3, 3], 1)(torch.randn(1, 32, 1), [gauss_legendre(4, 8)] * 2)
