@@ -269,6 +269,7 @@ if __name__ == "__main__":
     matplotlib.figure.Figure.savefig = small_picture
     body_parts.bodies = body_data.bodies = eggs
     what, home, count = sys.argv[1], Path(sys.argv[2]).resolve(), int(sys.argv[3])
+    home.mkdir(parents=True, exist_ok=True)
     os.environ["GEOCNN_CACHE"] = str(home / "cache")
     with contextlib.redirect_stdout(sys.stderr):
         found = {"kills": kills, "damage": damage}[what](home, count)
