@@ -325,7 +325,10 @@ def _unfinished(folder: Path) -> str:
         with contextlib.suppress(CheckpointError):
             recipe = recipe_of(run / SETTINGS) or _recipe_by_settings(run / SETTINGS)
             command = f"geocnn train {recipe} --run {shlex.quote(str(run))} --resume"
-            return f"there is no {MODEL} in {folder} yet, the run was stopped early; go on with it: {command}"
+            return (
+                f"there is no {MODEL} in {folder} yet: the run is not finished. It is still running, or it was "
+                f"interrupted; then continue it with {command}"
+            )
     return ""
 
 

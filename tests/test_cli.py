@@ -100,7 +100,9 @@ def test_a_run_that_was_stopped_is_to_be_resumed(finished_run, tmp_path, capsys)
     for model in (folder, folder / "nr", folder / "nr" / "last.ckpt"):
         said = refused(capsys, "equivariance", model)
         assert f"geocnn train spherical-digits --run {folder} --resume" in said
-    assert f"--run {folder} --resume" in refused(capsys, "predict", folder, "--digits", 2)
+    message = refused(capsys, "predict", folder, "--digits", 2)
+    assert "not finished" in message and "still running" in message and "interrupted" in message
+    assert f"--run {folder} --resume" in message
     assert "--resume" not in refused(capsys, "predict", tmp_path, "--digits", 2)
 
 

@@ -60,9 +60,10 @@ class Outcome:
 
 
 def stretches(n: int, settings: LoopSettings) -> tuple[int, int]:
-    """(number of stretches, steps in each): the epochs cut into equal parts of about `check_every` steps.
+    """Cut the epochs into equal stretches; return (number of stretches, steps in each).
 
-    The last part is never shorter, so up to one step per stretch more than `epochs` passes may be taken.
+    A stretch has 0.75 to 1.5 times `check_every` steps, or all steps where there are fewer. The last one is
+    never shorter, so up to one step per stretch more than `epochs` passes may be taken.
 
     >>> stretches(640, LoopSettings(epochs=1, batch_size=64, check_every=4))
     (2, 5)

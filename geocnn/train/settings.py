@@ -79,7 +79,12 @@ class LoopSettings:
     warmup: float = setting(
         0.1, "share of the steps in which the learning rate rises; then it falls as a cosine", Range(0, 1)
     )
-    check_every: int = setting(100, "steps between validations; each writes a checkpoint", Range(1))
+    check_every: int = setting(
+        100,
+        "steps between validations, each with a checkpoint; in fact 0.75 to 1.5 times as many, so that the whole "
+        "training is cut into equal parts",
+        Range(1),
+    )
     patience: int = setting(20, "stop after this many validations without a lower loss", Range(1))
     max_minutes: float = setting(
         60.0,

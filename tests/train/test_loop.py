@@ -203,6 +203,18 @@ def test_stretches_cover_the_epochs():
         assert wanted <= count * steps < wanted + count
 
 
+@pytest.mark.parametrize("every", [1, 2, 3, 4, 7, 30])
+def test_stretches_are_as_long_as_the_help_says(every):
+    """Whatever the number of steps, validations are 0.75 to 1.5 times `check_every` steps apart."""
+    for all_steps in range(every, 20 * every):
+        _, steps = stretches(all_steps, LoopSettings(epochs=1, batch_size=1, check_every=every))
+        assert 0.75 * every <= steps <= 1.5 * every
+    _, steps = stretches(every // 2 + 1, LoopSettings(epochs=1, batch_size=1, check_every=every))
+    assert steps <= every
+    (field,) = (field for field in dataclasses.fields(LoopSettings) if field.name == "check_every")
+    assert "0.75 to 1.5 times" in field.metadata["help"]
+
+
 def test_scoring_shows_how_far_it_is():
     said = io.StringIO()
     with progress(Console(file=said), "scoring digits", 30, pause=0) as advance:

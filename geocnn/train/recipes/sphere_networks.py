@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from geocnn.harmonics import gauss_legendre, healpix_grid
 from geocnn.nn import HarmonicEncoder, SurfaceEncoder, spectral_pool
 from geocnn.train.memory import Layer, Need, estimate
 from geocnn.train.recipe import Subject
-from geocnn.train.settings import tuples
+from geocnn.train.settings import convs_conflicts, tuples, widths_conflicts
 
 if TYPE_CHECKING:
     from geocnn.train.recipes.spherical_digits import SphericalDigitsSettings
@@ -102,8 +102,8 @@ class HarmonicNetwork(nn.Module):
         finer: int = 1,
     ) -> None:
         super().__init__()
-        if max(lmax) > 2 * nside:
-            raise GeocnnError(f"maps of nside {nside} hold degrees up to {2 * nside}, lmax has {max(lmax)}")
+        if conflicts := _degree_conflicts(nside, lmax):
+            raise GeocnnError("; ".join(conflicts))
         self.lmax = lmax
         order = max(FieldType(width).max_frequency for width in widths)
         self.encoder = HarmonicEncoder(
@@ -178,6 +178,32 @@ def build_network(description: dict[str, Any]) -> nn.Module:
     arguments = tuples(description)
     kinds = {"sphere": SphereNetwork, "harmonic": HarmonicNetwork, "planar": PlanarNetwork}
     return kinds[arguments.pop("kind")](**arguments)
+
+
+def network_conflicts(settings: SphericalDigitsSettings) -> list[str]:
+    """Return one clause per fault in settings that describe no network."""
+    nside, widths, lmax, convs = settings.nside, settings.widths, settings.lmax, settings.convs
+    faults, coarsening = widths_conflicts(widths), 2 ** (len(widths) - 1)
+    if nside & (nside - 1):
+        faults.append(f"the setting nside is a power of two, got {nside}")
+    if lmax and (len(lmax) != len(widths) or convs or settings.refine):
+        faults.append(
+            "a harmonic network has one lmax per width, no convs and no refine (try --preset long): "
+            f"got {len(widths)} widths, {len(lmax)} lmax, {len(convs)} convs, refine = {settings.refine:g}"
+        )
+    if lmax:
+        faults += _degree_conflicts(nside, lmax)
+    elif nside < coarsening:
+        faults.append(
+            f"{len(widths)} widths, each at half the resolution, need nside {coarsening} or more, got {nside}"
+        )
+    return faults + (convs_conflicts(widths, convs) if convs else [])
+
+
+def _degree_conflicts(nside: int, lmax: Sequence[int]) -> list[str]:
+    if max(lmax) <= 2 * nside:
+        return []
+    return [f"maps of nside {nside} hold degrees up to {2 * nside}, lmax has {max(lmax)}"]
 
 
 def needs(settings: SphericalDigitsSettings) -> Need:

@@ -14,18 +14,10 @@ from typing import Any
 from geocnn.data.spherical_digits import SphericalDigits
 from geocnn.train.recipe import Recipe, Training
 from geocnn.train.recipes.digit_pages import draw, inputs, present
-from geocnn.train.recipes.sphere_networks import CLASSES, build_network, needs, subject
+from geocnn.train.recipes.sphere_networks import CLASSES, build_network, needs, network_conflicts, subject
 from geocnn.train.reporting import per_cent
 from geocnn.train.score import accuracy, classify
-from geocnn.train.settings import (
-    BELOW_ONE,
-    Range,
-    SurfaceSettings,
-    convs_conflicts,
-    other,
-    setting,
-    widths_conflicts,
-)
+from geocnn.train.settings import BELOW_ONE, Range, SurfaceSettings, other, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,23 +56,7 @@ class SphericalDigitsSettings(SurfaceSettings):
         return 4 * self.batch_size
 
     def conflicts(self) -> list[str]:
-        nside, levels, faults = self.nside, len(self.widths), widths_conflicts(self.widths)
-        if nside & (nside - 1):
-            faults.append(f"the setting nside is a power of two, got {nside}")
-        if self.lmax and (len(self.lmax) != levels or self.convs or self.refine):
-            faults.append(
-                "a harmonic network has one lmax per width, no convs and no refine (try --preset long): "
-                f"got {levels} widths, {len(self.lmax)} lmax, {len(self.convs)} convs, "
-                f"refine = {self.refine:g}"
-            )
-        if self.lmax and max(self.lmax) > 2 * nside:
-            faults.append(f"maps of nside {nside} hold degrees up to {2 * nside}, lmax has {max(self.lmax)}")
-        if not self.lmax and nside < 2 ** (levels - 1):
-            faults.append(
-                f"{levels} widths, each at half the resolution, need nside {2 ** (levels - 1)} or more, "
-                f"got {nside}"
-            )
-        return faults + (convs_conflicts(self.widths, self.convs) if self.convs else [])
+        return network_conflicts(self)
 
 
 ALL_DIGITS: dict[str, Any] = dict(
