@@ -326,8 +326,8 @@ def _unfinished(folder: Path) -> str:
             recipe = recipe_of(run / SETTINGS) or _recipe_by_settings(run / SETTINGS)
             command = f"geocnn train {recipe} --run {shlex.quote(str(run))} --resume"
             return (
-                f"there is no {MODEL} in {folder} yet: the run is not finished. It is still running, or it was "
-                f"interrupted; then continue it with {command}"
+                f"there is no {MODEL} in {folder} yet: the run is not finished. It is still running, or it "
+                f"was interrupted; then continue it with {command}"
             )
     return ""
 

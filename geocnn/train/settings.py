@@ -81,8 +81,8 @@ class LoopSettings:
     )
     check_every: int = setting(
         100,
-        "steps between validations, each with a checkpoint; in fact 0.75 to 1.5 times as many, so that the whole "
-        "training is cut into equal parts",
+        "steps between validations, each with a checkpoint; in fact 0.75 to 1.5 times as many, "
+        "so that they cut the training into equal parts",
         Range(1),
     )
     patience: int = setting(20, "stop after this many validations without a lower loss", Range(1))
