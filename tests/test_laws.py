@@ -1,5 +1,5 @@
-"""Every Surface obeys every law of tests/laws.py, in its own frames, in random frames, and in randomly
-flipped ones.
+"""Every Surface obeys every law of tests/laws.py and tests/laws_of_stencils.py, in its own frames, in random
+frames, and in randomly flipped ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from geocnn.geometry import (
 from geocnn.geometry.flat.cones import embed
 from geocnn.geometry.meshes.build import mesh
 from geocnn.geometry.spheres.icosahedron import Icosahedron
-from tests.laws import CONVERGENCE_LAWS, LAWS, LAWS_OF_SPHERE_AND_PLANE, Case, random_gauge
+from tests.laws import LAWS, LAWS_OF_SPHERE_AND_PLANE, Case, random_gauge
+from tests.laws_of_stencils import CONVERGENCE_LAWS, LAWS_OF_STENCILS
 from tests.shapes import Shape, beside, jittered_sphere, ring, sheet, twisted, without
 
 
@@ -276,7 +277,7 @@ def case_of(name: str) -> Case:
     return made[name]
 
 
-PAIRS = [(law, name) for law in LAWS for name in CASES]
+PAIRS = [(law, name) for law in (*LAWS, *LAWS_OF_STENCILS) for name in CASES]
 PAIRS += [(law, name) for law in LAWS_OF_SPHERE_AND_PLANE for name in OF_KNOWN_CURVATURE]
 
 
