@@ -300,8 +300,9 @@ def cache(
 
 
 def _recipe_of_model(model: Path, recipe: Path | None) -> Recipe:
-    """The recipe that a model names, or the one in a file. Code is loaded only from where the user says: a
-    model names its recipe, never the recipe's file.
+    """Return the recipe that a model names, or the one in a file.
+
+    Code is loaded only from where the user says: a model names its recipe, never the recipe's file.
     """
     model = model.parent if model.is_file() else model
     if not (model / MODEL).is_file():
@@ -320,7 +321,7 @@ def _no_model(folder: Path) -> str:
 
 
 def _unfinished(folder: Path) -> str:
-    """What to do about a run folder, or a training's folder in one, that has no model yet; or ""."""
+    """Say how to finish a run folder, or a training's folder in one, that has no model; or return ""."""
     for run in (folder, folder.parent):
         with contextlib.suppress(CheckpointError):
             recipe = recipe_of(run / SETTINGS) or _recipe_by_settings(run / SETTINGS)
@@ -333,7 +334,7 @@ def _unfinished(folder: Path) -> str:
 
 
 def _recipe_by_settings(file: Path) -> str:
-    """The recipe whose settings a file of an older version holds, which does not name it."""
+    """Return the recipe whose settings a file of an older version holds, which does not name it."""
     for recipe in RECIPES.values():
         with contextlib.suppress(CheckpointError):
             load_settings(type(recipe.default), file)

@@ -39,7 +39,7 @@ class Block:
         return self.start + self.dim * self.multiplicity
 
     def view(self, x: Tensor) -> Tensor:
-        """The block of x [..., D] as [..., dim, multiplicity]."""
+        """Return the block of x [..., D] as [..., dim, multiplicity]."""
         return x[..., self.start : self.stop].unflatten(-1, (self.dim, self.multiplicity))
 
 
@@ -95,7 +95,7 @@ class FieldType:
 
     @classmethod
     def of(cls, terms: list[tuple[int, Irrep]], group: Group) -> FieldType:
-        """The type with these (multiplicity, irrep) terms."""
+        """Return the type with these (multiplicity, irrep) terms."""
         result = object.__new__(cls)
         result._setup([(n, i) for n, i in terms if n > 0], group, None, terms)
         return result
@@ -146,7 +146,7 @@ class FieldType:
         return FieldType(other, self.group) + self
 
     def __mul__(self, copies: int) -> FieldType:
-        """The direct sum of so many copies of the type, t * 2 = t + t."""
+        """Return the direct sum of so many copies of the type, t * 2 = t + t."""
         try:
             count = operator.index(copies)
         except TypeError:
@@ -186,7 +186,7 @@ class FieldType:
         return tuple(dict.fromkeys(b.irrep for b in self.blocks))
 
     def multiplicity(self, irrep: Irrep | str) -> int:
-        """How often an irrep occurs, over all blocks. Raises FieldTypeError for one that the group lacks.
+        """Count an irrep in all blocks. Raises FieldTypeError for one that the group lacks.
 
         >>> FieldType("16x0 + 8x1 + 4x0").multiplicity("0")
         20
@@ -195,7 +195,7 @@ class FieldType:
         return sum(b.multiplicity for b in self.blocks if b.irrep == wanted)
 
     def slices(self) -> list[slice]:
-        """The channels of each block.
+        """Return the channels of each block.
 
         >>> FieldType("16x0 + 8x1").slices()
         [slice(0, 16, None), slice(16, 32, None)]
@@ -203,7 +203,7 @@ class FieldType:
         return [slice(b.start, b.stop) for b in self.blocks]
 
     def simplify(self) -> FieldType:
-        """The type whose neighbouring blocks of one irrep are joined; blocks are not sorted.
+        """Return the type whose neighbouring blocks of one irrep are joined; blocks are not sorted.
 
         Features keep their order of channels where a joined irrep has one component. Where it has two, the
         copies' first components come to stand before the second ones: `join` and `select` rearrange them.
@@ -227,8 +227,8 @@ class FieldType:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ) -> Tensor:
-        """Random features of this type, every component normal with variance 1; the last size is -1, which
-        stands for the channels.
+        """Draw random features of this type, every component normal with variance 1; the last size is -1,
+        which stands for the channels.
 
         >>> FieldType("16x0 + 8x1").randn(5, 100, -1).shape
         torch.Size([5, 100, 32])
@@ -242,12 +242,14 @@ class FieldType:
         return max(b.irrep.frequency for b in self.blocks)
 
     def is_invariant(self, irrep: Irrep | str) -> bool:
-        """Whether the group acts on the irrep as the identity: only there may a bias be added."""
+        """Return whether the group acts on the irrep as the identity: only there may a bias be added."""
         irrep = read_irrep(irrep, self.group)
         return irrep.frequency == 0 and irrep.parity != "o"
 
     def select(self, x: Tensor, irrep: Irrep | str) -> Tensor:
-        """All channels of one irrep, [..., dim, multiplicity]. Raises FieldTypeError where there are none."""
+        """Return all channels of one irrep, [..., dim, multiplicity]. Raises FieldTypeError where there are
+        none.
+        """
         irrep = read_irrep(irrep, self.group)
         views = [b.view(x) for b in self.blocks if b.irrep == irrep]
         if not views:
@@ -256,7 +258,7 @@ class FieldType:
         return views[0] if len(views) == 1 else torch.cat(views, -1)
 
     def join(self, parts: dict[Irrep, Tensor]) -> Tensor:
-        """The inverse of `select`: x [..., D] from {irrep: [..., dim, multiplicity]}."""
+        """Return the inverse of `select`: x [..., D] from {irrep: [..., dim, multiplicity]}."""
         used = dict.fromkeys(self.irreps, 0)
         runs = []
         for b in self.blocks:
@@ -266,7 +268,7 @@ class FieldType:
         return torch.cat(runs, -1)
 
     def check(self, x: Tensor) -> None:
-        """Raises FieldTypeError unless x is a tensor [..., N, D] with this type's D."""
+        """Raise FieldTypeError unless x is a tensor [..., N, D] with this type's D."""
         if not isinstance(x, Tensor):
             raise FieldTypeError(
                 f"features are a torch.Tensor, got a {type(x).__name__}; give torch.as_tensor(x), in the "
@@ -301,7 +303,7 @@ class FieldType:
         return torch.cat(parts, -1)
 
     def rho(self, angle: Tensor, flip: Tensor | None = None) -> Tensor:
-        """The matrices [..., D, D] of elements (angle, flip), [...] each (flip or None): act's reference."""
+        """Return the matrices [..., D, D] of elements (angle [...], flip [...] or None): act's reference."""
         self._check_flip(flip)
         matrix = angle.new_zeros(*angle.shape, self.dim, self.dim)
         for b in self.blocks:
@@ -318,7 +320,7 @@ class FieldType:
 
 
 def _act_block(b: Block, g: Group, x: Tensor, angle: Tensor, flip: Tensor | None) -> Tensor:
-    """One block x [..., N, dim, multiplicity]; geometry stays in its own dtype until the sine and cosine."""
+    """Act on one block x [..., N, dim, multiplicity]; angles keep their dtype up to sine and cosine."""
     n = b.irrep.frequency
     c, s = torch.cos(n * angle).to(x.dtype)[..., None], torch.sin(n * angle).to(x.dtype)[..., None]
     mirror = None if flip is None else 1 - 2 * flip.to(x)[..., None]

@@ -38,14 +38,14 @@ class RadialBasis(ABC):
 
     @abstractmethod
     def __call__(self, t: Tensor, frequency: int) -> Tensor:
-        """The functions of one angular frequency (of either sign) at t [...] from 0 to 1: [..., rings]."""
+        """Evaluate the functions of one angular frequency, of either sign, at t [...]: [..., rings]."""
 
     def pieces(self, frequency: int) -> int:
-        """How many equal pieces of [0, 1] the functions are smooth on: a quadrature takes each by itself."""
+        """Count equal pieces of [0, 1] on which the functions are smooth, for quadratures piece by piece."""
         return self.rings + 1
 
     def check(self, frequency: int) -> None:
-        """Raises FieldTypeError unless the functions have the right shape, and vanish where they must."""
+        """Raise FieldTypeError unless the functions have the right shape, and vanish where they must."""
         ends = torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
         values = self(ends, frequency)
         if values.shape != (2, self.rings):
@@ -119,7 +119,7 @@ class Gaussian(RadialBasis):
 
 
 def read_radial(rings: int | None, radial: RadialBasis | None) -> RadialBasis:
-    """The basis that `rings` or `radial` names: Cosine(3) where neither is given.
+    """Return the basis that `rings` or `radial` names: Cosine(3) where neither is given.
 
     Raises FieldTypeError where both are given and disagree, and for another value.
     """
@@ -151,7 +151,7 @@ def bessel_j(order: int, x: Tensor) -> Tensor:
 @cache
 @lasting()
 def bessel_zeros(order: int, count: int) -> tuple[float, ...]:
-    """The first positive zeros of J_order, by bisection.
+    """Return the first positive zeros of J_order, by bisection.
 
     >>> [round(z, 6) for z in bessel_zeros(0, 2)]
     [2.404826, 5.520078]

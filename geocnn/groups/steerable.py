@@ -39,7 +39,7 @@ class Moment:
 
 
 def moments(source: Irrep, group: Group, max_frequency: int) -> list[Moment]:
-    """All moments of a source irrep with |ℓ| up to `max_frequency`, each with the irrep it lands in.
+    """Return all moments of a source irrep with |ℓ| up to `max_frequency`, each with the irrep it lands in.
 
     >>> from geocnn.groups import SO2
     >>> [(m.frequency, str(m.target)) for m in moments(Irrep(1), SO2, 1)]
@@ -53,7 +53,8 @@ def moments(source: Irrep, group: Group, max_frequency: int) -> list[Moment]:
 
 
 def _landing(source: Irrep, group: Group, frequency: int, only_real: bool) -> list[Moment]:
-    """The moments of one ℓ: e^{iℓθ} z turns with frequency `total`, which the group knows as irrep `residue`.
+    """Return the moments of one ℓ: e^{iℓθ} z turns with frequency `total`, which the group knows as irrep
+    `residue`.
 
     A flip takes e^{iℓθ} z to its conjugate; for an odd source to minus that, so i e^{iℓθ} z to its conjugate.
     """
@@ -76,7 +77,7 @@ def _landing(source: Irrep, group: Group, frequency: int, only_real: bool) -> li
 
 
 def frequency_bound(source: list[Irrep], target: list[Irrep], group: Group, max_frequency: int | None) -> int:
-    """The largest |ℓ| a layer uses: irreps of SO(2) and O(2) bound it, finite groups need a limit."""
+    """Return the largest |ℓ| a layer uses: irreps of SO(2) and O(2) bound it, finite groups need a limit."""
     if group.is_finite:
         if max_frequency is None:
             raise FieldTypeError(
@@ -96,7 +97,7 @@ def _whole(max_frequency: int) -> int:
 def moments_between(
     source: list[Irrep], target: list[Irrep], group: Group, max_frequency: int | None = None
 ) -> list[Moment]:
-    """The moments of the source irreps that land in one of the target irreps."""
+    """Return the moments of the source irreps that land in one of the target irreps."""
     bound = frequency_bound(source, target, group, max_frequency)
     return [m for irrep in source for m in moments(irrep, group, bound) if m.target in target]
 
@@ -110,7 +111,7 @@ class AngularBasis:
     sine: Tensor
 
     def __call__(self, theta: Tensor) -> Tensor:
-        """The kernels at angles theta [...], as [..., B, d_out, d_in]."""
+        """Return the kernels at angles theta [...], as [..., B, d_out, d_in]."""
         phase = theta[..., None] * self.frequency
         return torch.cos(phase)[..., None, None] * self.cosine + torch.sin(phase)[..., None, None] * self.sine
 
@@ -118,7 +119,8 @@ class AngularBasis:
 def steerable_basis(
     source: Irrep, target: Irrep, group: Group, max_frequency: int | None = None
 ) -> AngularBasis:
-    """A basis of the angular parts of all steerable kernels from `source` to `target`: closed form, float64.
+    """Return a basis of the angular parts of all steerable kernels from `source` to `target`: closed form,
+    float64.
 
     Law: K(θ + φ) = rho_target(φ) K(θ) rho_source(φ)^-1, and K(−θ) likewise for the flip if there is one.
     Reference: Weiler & Cesa 2019, appendix F; the same space as `null_space_basis`.
@@ -147,7 +149,7 @@ def steerable_basis(
 
 
 def null_space_basis(source: Irrep, target: Irrep, group: Group, max_frequency: int) -> Tensor:
-    """The same space solved numerically, [B, 2L+1, d_out, d_in]: the reference of `steerable_basis`.
+    """Return the same space solved numerically, [B, 2L+1, d_out, d_in]: the reference of `steerable_basis`.
 
     Coefficients of 1, cos θ … cos Lθ, sin θ … sin Lθ, orthonormal rows. The constraint is imposed for
     generators: a rotation by 2π/N, or by one radian, whose multiples are dense in SO(2); and the flip.

@@ -200,7 +200,7 @@ def make_block(
     norm: Norm | None,
     act: Act,
 ) -> nn.Module:
-    """The block of that kind. Raises FieldTypeError for another kind."""
+    """Make a block of that kind. Raises FieldTypeError for another kind."""
     convolving = {"conv": ConvBlock, "residual": ResidualBlock, "bottleneck": BottleneckBlock}
     if kind == "pointwise":
         return PointwiseBlock(in_type, out_type, norm, act)

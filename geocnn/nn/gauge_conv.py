@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 def gather_reference(
     x: Tensor, stencil: Stencil, source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix
 ) -> Tensor:
-    """The formula, entry by entry: x [B, n_source, D] -> [B, n_target, D']. Slow; memory grows with entries.
+    """Evaluate the formula, entry by entry: x [B, n_source, D] -> [B, n_target, D'].
+
+    It is slow, and its memory grows with the number of entries.
 
     `mix` holds the learnt coefficients (`GaugeConv.mix`).
     """
@@ -127,11 +129,11 @@ class GaugeConv(nn.Module):
         return y.reshape(*x.shape[:-2], *y.shape[-2:])
 
     def mix(self) -> dict[tuple[Irrep, Irrep], Tensor]:
-        """For each (target, source) irrep the matrix that mixes the moments between them."""
+        """Return the matrix that mixes the moments between each (target, source) pair of irreps."""
         return mixing_matrices(self.weight, self.basis, self.in_type, self.out_type)
 
     def to_harmonic(self, radius: float, lmax: int) -> SO3Correlation:
-        """The same map on the sphere by harmonics, with the same parameters: see `geocnn.nn.twins`."""
+        """Return the same map on the sphere by harmonics, with the same parameters: see `geocnn.nn.twins`."""
         from geocnn.nn.twins import to_harmonic
 
         return to_harmonic(self, radius, lmax)

@@ -35,7 +35,7 @@ def spectral_pool(
     lmax: int | None = None,
     iterations: int | None = None,
 ) -> Tensor:
-    """Features x [..., n_points, D] read on another grid, without degrees above lmax; by default those stay
+    """Read features x [..., n_points, D] on another grid, without degrees above lmax; by default those stay
     that both grids carry accurately (on HEALPix up to 2 nside).
 
     Equivariant but for the quadrature of the first grid (`iterations` as in `analysis`). Raises as
@@ -51,8 +51,8 @@ def spectral_pool(
 
 
 def sphere_mean(x: Tensor, field_type: FieldType | str, grid: RingGrid) -> Tensor:
-    """The mean of functions on SO(3), [..., C]: of x [..., n_points, D] its C copies of frequency 0, over the
-    sphere.
+    """Return the means of functions on SO(3), [..., C]: over the sphere, of the C copies of frequency 0 in
+    x [..., n_points, D].
 
     >>> from geocnn.harmonics import gauss_legendre
     >>> sphere_mean(torch.ones(128, 4), "2x0 + 1x1", gauss_legendre(8, 16)).round(decimals=5)

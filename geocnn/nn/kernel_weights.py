@@ -25,8 +25,8 @@ from geocnn.ops.moments import MomentBasis
 def kernel_basis(
     in_type: FieldType, out_type: FieldType, radial: RadialBasis, max_frequency: int | None
 ) -> MomentBasis:
-    """The moments between two types. Raises FieldTypeError for types of different groups, where no moment
-    leads to an output irrep, and for a radial basis that does not vanish where it must.
+    """Return the moments between two types. Raises FieldTypeError for types of different groups, where no
+    moment leads to an output irrep, and for a radial basis that does not vanish where it must.
     """
     if in_type.group != out_type.group:
         raise FieldTypeError(
@@ -45,14 +45,14 @@ def kernel_basis(
 
 
 def fan_in(basis: MomentBasis, in_type: FieldType, target: Irrep) -> list[int]:
-    """How many numbers reach a target irrep from each source irrep: moments · rings · input copies."""
+    """Count the numbers that reach a target irrep from each source irrep: moments · rings · input copies."""
     return [
         len(basis.of(source, target)) * basis.rings * in_type.multiplicity(source) for source in basis.sources
     ]
 
 
 def kernel_weights(basis: MomentBasis, in_type: FieldType, out_type: FieldType) -> nn.ParameterDict:
-    """One parameter [parts, fan-in, copies] per output irrep, its values not set yet."""
+    """Return one parameter [parts, fan-in, copies] per output irrep, its values not set yet."""
     weight = nn.ParameterDict()
     for irrep in out_type.irreps:
         parts = 2 if has_complex_structure(irrep, in_type.group) else 1
@@ -81,7 +81,7 @@ def initialise(weight: nn.ParameterDict, basis: MomentBasis, in_type: FieldType,
 def mixing_matrices(
     weight: nn.ParameterDict, basis: MomentBasis, in_type: FieldType, out_type: FieldType
 ) -> dict[tuple[Irrep, Irrep], Tensor]:
-    """For each (target, source) irrep the matrix that mixes the moments between them.
+    """Return the matrix that mixes the moments between each (target, source) pair of irreps.
 
     Where complex numbers a + ib act on the target irrep, they stand in it as real 2 × 2 blocks:
     [2 · K, 2 · copies].
@@ -95,7 +95,7 @@ def mixing_matrices(
 
 
 def invariant_channels(field_type: FieldType) -> Tensor:
-    """The channels [K] int64 that no frame changes, the only ones a bias may be added to."""
+    """Return the channels [K] int64 that no frame changes, the only ones a bias may be added to."""
     channels = [
         channel
         for block in field_type.blocks
@@ -113,7 +113,7 @@ def with_bias(y: Tensor, bias: Tensor | None, channels: Tensor) -> Tensor:
 
 
 def _component_power(m: Moment, basis: MomentBasis) -> float:
-    """Mean square of one component of a moment of unit-variance input, Σ_rings ∫₀¹ R(t)² 2t dt · ½ or 1.
+    """Return a component's mean square in a moment of white input, Σ_rings ∫₀¹ R(t)² 2t dt · ½ or 1.
 
     The harmonic e^{iℓθ} of a real source has two components, of which each holds half the power unless ℓ = 0.
     """

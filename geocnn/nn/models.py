@@ -195,7 +195,7 @@ class SurfaceUNet(nn.Module):
 
 
 def _one_a_width(convs: Sequence[int], widths: list[FieldType]) -> list[int]:
-    """The number of convolutions of each level. Raises FieldTypeError unless there is one per width."""
+    """Return the convolutions of each level. Raises FieldTypeError unless there is one number per width."""
     if not widths:
         raise FieldTypeError("widths is empty; give the feature type of each level")
     if not isinstance(convs, Sequence) or len(convs) != len(widths):
@@ -206,12 +206,12 @@ def _one_a_width(convs: Sequence[int], widths: list[FieldType]) -> list[int]:
 
 
 def _chain(kind: BlockKind, types: list[FieldType], *options: Any) -> nn.ModuleList:
-    """A block from each type to the next."""
+    """Chain blocks, one from each type to the next."""
     return nn.ModuleList(make_block(kind, a, b, *options) for a, b in pairwise(types))
 
 
 def _check(x: Tensor, in_type: FieldType, hierarchy: Hierarchy, n_levels: int) -> None:
-    """Raises FieldTypeError unless x is a field of that type, and GeometryError unless the hierarchy has as
+    """Raise FieldTypeError unless x is a field of that type, and GeometryError unless the hierarchy has as
     many levels, and its finest as many points as x.
     """
     if not isinstance(hierarchy, Hierarchy):
@@ -232,7 +232,7 @@ def _check(x: Tensor, in_type: FieldType, hierarchy: Hierarchy, n_levels: int) -
 
 
 def _descend(x: Tensor, hierarchy: Hierarchy, within: nn.ModuleList, down: nn.ModuleList) -> list[Tensor]:
-    """The features of each level on the way down: blocks within it, then one to the next."""
+    """Return the features of each level on the way down: blocks within it, then one to the next."""
     levels = []
     for level, blocks in enumerate(within):
         for block in blocks.children():

@@ -21,7 +21,7 @@ its `out_type`, the type asked for. `Gated`, `NormNonlinearity` and `FourierNonl
 
 
 def make_act(act: Act, out_type: FieldType) -> Any:
-    """The nonlinearity that gives a type. Raises FieldTypeError unless it names that type and its input's."""
+    """Make the nonlinearity of a type. Raises FieldTypeError unless it names that type and its input's."""
     module = act(out_type)
     if not isinstance(getattr(module, "in_type", None), FieldType) or module.out_type != out_type:
         raise FieldTypeError(

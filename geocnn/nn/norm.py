@@ -16,7 +16,7 @@ Norm = Callable[[FieldType], nn.Module]
 
 
 def make_norm(norm: Norm | None, field_type: FieldType) -> nn.Module:
-    """The norm of a type; None makes a module that leaves features as they are."""
+    """Make the norm of a type; None makes a module that leaves features as they are."""
     return Unnormed() if norm is None else norm(field_type)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError
@@ -21,12 +22,12 @@ KINDS = ("mean", "mean and max", "attention")
 
 
 class Readout(nn.Module):
-    """The invariant channels of features at some levels, per surface: [..., surfaces, n_features].
+    """Reads the invariant channels of features at some levels, per surface: [..., surfaces, n_features].
 
-    `kind` "mean": weighted by area. "mean and max": the largest value of each channel beside it.
-    "attention": a mean whose weights are area times the exponential of a learnt linear function of the
-    channels; its weights start at 0, so it starts as the mean. `types[i]` is the feature type at level
-    i, None where that level is not read. Levels whose type has no invariant channel give none.
+    `kind` "mean" takes means weighted by area; "mean and max" adds the largest value of each channel;
+    "attention" weighs a mean by area times the exponential of a learnt linear function of the channels, whose
+    weights start at 0, so that it starts as the mean. `types[i]` is the feature type at level i, None where
+    that level is not read. Levels whose type has no invariant channel add nothing.
 
     Raises FieldTypeError for another kind, and where no level has an invariant channel.
 
@@ -42,12 +43,12 @@ class Readout(nn.Module):
         if kind not in KINDS:
             raise FieldTypeError(f"readout must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
         self.types, self.kind = list(types), kind
-        given = [t for t in self.types if t is not None]
-        self.scalar = Irrep(0, "e" if given[-1].group.flips else "")
+        used = [t for t in self.types if t is not None]
+        self.scalar = Irrep(0, "e" if used[-1].group.flips else "")
         copies = [0 if t is None else t.multiplicity(self.scalar) for t in self.types]
         if not any(copies):
             raise FieldTypeError(
-                f"the last width {given[-1]} has no invariant channel to read out; add some of {self.scalar}"
+                f"the last width {used[-1]} has no invariant channel to read out; add some of {self.scalar}"
             )
         self.levels = [level for level, n in enumerate(copies) if n]
         self.n_features = sum(copies) * (2 if kind == "mean and max" else 1)
@@ -55,12 +56,14 @@ class Readout(nn.Module):
         if kind == "attention":
             self.score.extend(nn.Parameter(torch.zeros(n)) for n in copies if n)
 
-    def forward(self, features: Sequence[Tensor], hierarchy: Hierarchy) -> Tensor:
+    def forward(
+        self, features: Sequence[Float[Tensor, "*batch _ _"]], hierarchy: Hierarchy
+    ) -> Float[Tensor, "*batch surfaces {self.n_features}"]:
         parts = []
         for number, level in enumerate(self.levels):
-            held = self.types[level]
-            assert held is not None
-            x = single_under_autocast(held.select(features[level], self.scalar).flatten(-2))
+            field_type = self.types[level]
+            assert field_type is not None
+            x = single_under_autocast(field_type.select(features[level], self.scalar).flatten(-2))
             if self.kind == "attention":
                 parts.append(_attended(x, x @ self.score[number].to(x.dtype), hierarchy, level))
                 continue
@@ -73,9 +76,10 @@ class Readout(nn.Module):
         return f"{self.kind} of {self.n_features} channels from levels {self.levels}"
 
 
-def surface_max(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
-    """The largest value of each channel on each surface of a batch: x [..., N, C] at a level ->
-    [..., surfaces, C]. Points without area do not count.
+def surface_max(
+    x: Float[Tensor, "*batch n c"], hierarchy: Hierarchy, level: int
+) -> Float[Tensor, "*batch {hierarchy.n_surfaces} c"]:
+    """Return the largest value of each channel at a level, per surface; points without area do not count.
 
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(2).hierarchy(levels=1); surface_max(torch.arange(48.0)[:, None], h, 0)
@@ -87,15 +91,17 @@ def surface_max(x: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
     return none.scatter_reduce(-2, surface, x, "amax")
 
 
-def _attended(x: Tensor, score: Tensor, hierarchy: Hierarchy, level: int) -> Tensor:
-    """Means of x [..., N, C] over each surface, weighted by area · exp(score [..., N])."""
-    # a constant changes no weight, and the largest exponential is 1
+def _attended(
+    x: Float[Tensor, "*batch n c"], score: Float[Tensor, "*batch n"], hierarchy: Hierarchy, level: int
+) -> Float[Tensor, "*batch surfaces c"]:
+    """Return the means of x over each surface, weighted by area · exp(score)."""
+    # the same summand in all scores changes no mean; it makes the largest exponential 1
     largest = surface_max(score.detach()[..., None], hierarchy, level)
     share = (score[..., None] - largest[..., _surface_of_points(hierarchy, level), :]).exp()
     return surface_mean(share * x, hierarchy, level) / surface_mean(share, hierarchy, level)
 
 
-def _surface_of_points(hierarchy: Hierarchy, level: int) -> Tensor:
+def _surface_of_points(hierarchy: Hierarchy, level: int) -> Int64[Tensor, " n"]:
     ptr = hierarchy.ptr[level]
     surfaces = torch.arange(hierarchy.n_surfaces, device=ptr.device)
     return torch.repeat_interleave(surfaces, ptr.diff(), output_size=len(hierarchy.areas[level]))

@@ -55,7 +55,7 @@ class _Path(NamedTuple):
 
 
 def _between_knots(n: int, order: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights for ∫₀¹ f(t) 2t dt of functions that are smooth between multiples of 1/n."""
+    """Return nodes and weights for ∫₀¹ f(t) 2t dt of functions that are smooth between multiples of 1/n."""
     t, weight = radial_quadrature(order)
     # its weights hold 2t dt
     nodes = (t + torch.arange(n)[:, None]).flatten() / n
@@ -140,7 +140,7 @@ class SO3Correlation(nn.Module):
     _profiles: Tensor
 
     def to_local(self) -> GaugeConv:
-        """The GaugeConv with this layer's parameters: see `geocnn.nn.twins`."""
+        """Return the GaugeConv with this layer's parameters: see `geocnn.nn.twins`."""
         from geocnn.nn.twins import to_local
 
         return to_local(self)
@@ -163,7 +163,7 @@ class SO3Correlation(nn.Module):
         return with_bias(y, self.bias, self._invariant)
 
     def _dense(self, x: Tensor, grid: RingGrid, out_grid: RingGrid) -> Tensor:
-        """The same, two to three times as fast on short rings."""
+        """Compute the same as `forward`, two to three times as fast on short rings."""
         self.in_type.check(x)
         batch = x.shape[:-2]
         parts = dense_analysis(x.reshape(-1, *x.shape[-2:]), self.in_type, grid, self.lmax)
@@ -172,7 +172,7 @@ class SO3Correlation(nn.Module):
         return y if len(batch) == 1 else y.unflatten(0, batch) if batch else y[0]
 
     def correlate(self, alm: Tensor) -> Tensor:
-        """Coefficients [..., copies, lmax + 1, 2 lmax + 1] of the input to those of the output."""
+        """Map the coefficients [..., copies, lmax + 1, 2 lmax + 1] of the input to those of the output."""
         parts = alm.split([self.in_type.multiplicity(i) for i in self.in_type.irreps], -3)
         inputs = []
         for irrep, part in zip(self.in_type.irreps, parts, strict=True):
@@ -230,7 +230,7 @@ class SO3Correlation(nn.Module):
         return first.new_zeros(self.lmax + 1, *copies, dtype=first.dtype.to_complex())
 
     def _moments(self, target: Irrep) -> dict[Irrep, list[Tensor]]:
-        """Of each source the weights of its moments, [parts, rings, copies, copies out]; free ones have the
+        """Return the weights of each source's moments, [parts, rings, copies, copies out]; free ones have the
         degree before that, and one ring.
         """
         sources = [source for source in self.basis.sources for _ in self.basis.of(source, target)]
@@ -259,7 +259,7 @@ class SO3Correlation(nn.Module):
         return torch.complex(real, imaginary)
 
     def _paths(self) -> list[_Path]:
-        """All ways from an input irrep, or its conjugate, to an output irrep."""
+        """Return all ways from an input irrep, or its conjugate, to an output irrep."""
         paths = []
         for target in self.out_type.irreps:
             for source in self.basis.sources:
@@ -278,7 +278,7 @@ class SO3Correlation(nn.Module):
 def _free(
     weight: nn.ParameterDict, basis: MomentBasis, in_type: FieldType, out_type: FieldType, lmax: int
 ) -> nn.ParameterDict:
-    """Weights per degree in place of those of one ring; white input of unit variance keeps its variance."""
+    """Make weights per degree in place of those of one ring; white input keeps its unit variance."""
     free = nn.ParameterDict()
     for irrep in out_type.irreps:
         power = 0

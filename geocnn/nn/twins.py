@@ -8,7 +8,7 @@ from geocnn.nn.so3_correlation import SO3Correlation
 
 
 def to_harmonic(layer: GaugeConv, radius: float, lmax: int) -> SO3Correlation:
-    """The same map on the sphere by harmonics of degree up to lmax, for stencils of that radius.
+    """Return the same map on the sphere by harmonics of degree up to lmax, for stencils of that radius.
 
     Harmonics know angles: `radius` is in radians, a stencil's radius divided by the sphere's. The twin has
     the layer's parameters, not copies, and the two agree as the grid is refined. Raises FieldTypeError for a
@@ -30,7 +30,7 @@ def to_harmonic(layer: GaugeConv, radius: float, lmax: int) -> SO3Correlation:
 
 
 def to_local(layer: SO3Correlation) -> GaugeConv:
-    """The GaugeConv with the layer's parameters, for stencils of the layer's radius.
+    """Return the GaugeConv with the layer's parameters, for stencils of the layer's radius.
 
     Raises FieldTypeError where the layer has free weights: no kernel on `rings` has them.
     """

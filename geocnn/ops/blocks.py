@@ -73,13 +73,13 @@ def _gathered(x: Tensor, member: Tensor, components: int) -> Tensor:
 
 
 def _batch_first(m: Tensor, b: int, n_target: int, n_rows: int) -> Tensor:
-    """Moments [tiles, k · rows, b · C] as [b, T, rows · C]."""
+    """Reorder moments [tiles, k · rows, b · C] to [b, T, rows · C]."""
     m = m.view(-1, n_rows, b, m.shape[-1] // b)[:n_target]
     return m.permute(2, 0, 1, 3).reshape(b, n_target, -1)
 
 
 def _batch_last(m: Tensor, tiles: int, k: int, n_rows: int) -> Tensor:
-    """The transpose of `_batch_first`, padded with zeros to whole tiles of k targets."""
+    """Return the transpose of `_batch_first`, padded with zeros to whole tiles of k targets."""
     b, t, _ = m.shape
     m = m.view(b, t, n_rows, -1).permute(1, 2, 0, 3).reshape(t, -1)
     if k * tiles != t:
@@ -137,7 +137,7 @@ def convolve_weight(
     slot: Tensor,
     plan: list[int],
 ) -> list[Tensor]:
-    """The derivative of ⟨g, convolve(x, W)⟩ by W: for each run Mᵀ g."""
+    """Return the derivative of ⟨g, convolve(x, W)⟩ by W: for each run Mᵀ g."""
     runs, u = _runs(plan), member.shape[1]
     channels = [field.shape[2] * u // a.shape[2] for field, a in zip(x, block, strict=True)]
     gradients = []
@@ -162,7 +162,7 @@ def convolve_transpose(
     slot: Tensor,
     plan: list[int],
 ) -> list[Tensor]:
-    """The derivative of ⟨g, convolve(x, W)⟩ by x: one [B, N, components · C] a source irrep."""
+    """Return the derivative of ⟨g, convolve(x, W)⟩ by x: one [B, N, components · C] per source irrep."""
     runs, (tiles, u), n_target = _runs(plan), member.shape, g.shape[1]
     k, n_source = -(-n_target // tiles), slot_ptr.shape[0] - 1
     result = []
@@ -192,7 +192,7 @@ def convolve_transpose(
 
 
 def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, b: int) -> Tensor:
-    """The transpose of `_gathered`: sums over each source's slots, [b, N, components · C]; no atomics."""
+    """Transpose `_gathered`: sum over each source's slots, [b, N, components · C], without atomics."""
     columns = spread.view(slot.shape[0], -1)
     ones = columns.new_ones(slot.shape[0])
     with warnings.catch_warnings():

@@ -37,7 +37,7 @@ from geocnn.ops.operators import (
 def gather(
     x: Tensor, stencil: Stencil, source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix
 ) -> Tensor:
-    """Moments of x [B, n_source, D], mixed: [B, n_target, D'].
+    """Gather the moments of x [B, n_source, D] and mix them: [B, n_target, D'].
 
     `mix` holds for each target irrep and source irrep the matrix its moments are mixed by (see
     `GaugeConv.mix`).
@@ -65,7 +65,7 @@ def gather(
 
 
 def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tensor:
-    """Σ_e w_e rho(g_e) x[source_e] / Σ_e w_e for x [B, n_source, D], as [B, n_target, D]; rows without
+    """Return Σ_e w_e rho(g_e) x[source_e] / Σ_e w_e for x [B, n_source, D], as [B, n_target, D]; rows without
     entries give 0.
     """
     x = single_under_autocast(x)
@@ -84,7 +84,7 @@ def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tens
 def _plan(
     source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix
 ) -> tuple[list[int], list[Tensor], int]:
-    """The runs of `convolve`, flattened; their weights; the number of output channels (irreps in order)."""
+    """Return the runs of `convolve`, flattened, their weights, and the number of output channels."""
     start, n_out = {}, 0
     for irrep in target.irreps:
         start[irrep] = n_out
@@ -99,7 +99,7 @@ def _plan(
 
 
 def _ordered(y: Tensor, target: FieldType) -> Tensor:
-    """Channels grouped by irrep, brought into the type's own order."""
+    """Bring channels that are grouped by irrep into the type's own order."""
     if len(target.irreps) == len(target.blocks):
         return y
     parts, start = {}, 0
@@ -111,8 +111,8 @@ def _ordered(y: Tensor, target: FieldType) -> Tensor:
 
 
 def check_input(x: Tensor, stencil: Stencil | None, source: FieldType) -> Stencil:
-    """The stencil. Raises FieldTypeError, GeometryError or GroupError unless x [..., n_source, D] can be
-    gathered over it.
+    """Return the stencil; raise FieldTypeError, GeometryError or GroupError unless it can gather from
+    x [..., n_source, D].
     """
     if not isinstance(stencil, Stencil):
         raise GeometryError(_instead_of_a_stencil(stencil))

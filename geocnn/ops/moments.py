@@ -48,7 +48,7 @@ class MomentBasis:
         return max([0, *(abs(m.frequency) for m in self.moments)])
 
     def of(self, source: Irrep, target: Irrep | None = None) -> list[Moment]:
-        """The moments of one source irrep, grouped by where they land (in order of first landing)."""
+        """Return the moments of one source irrep, grouped by where they land (in order of first landing)."""
         mine = [m for m in self.moments if m.source == source]
         order = list(dict.fromkeys(m.target for m in mine))
         return [m for t in order if target in (None, t) for m in mine if m.target == t]
@@ -67,7 +67,7 @@ class MomentBasis:
 
 
 def angular_kernel(m: Moment, group: Group, theta: Tensor) -> Tensor:
-    """The angular kernel of a moment at angles [E]: matrix · rotation(ℓθ), restricted to the source's
+    """Return the angular kernel of a moment at angles [E]: matrix · rotation(ℓθ), restricted to the source's
     components.
     """
     c, s = torch.cos(m.frequency * theta), torch.sin(m.frequency * theta)

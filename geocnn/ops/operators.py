@@ -55,7 +55,7 @@ class Blocks(NamedTuple):
 
 
 def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks:
-    """The stencil's operator, built when first asked for and kept with the stencil.
+    """Return the stencil's operator, built when first asked for and kept with the stencil.
 
     Raises GeometryError when it is first asked for while torch.compile or torch.export traces: its shape
     depends on the stencil's entries, which a trace does not know.
@@ -64,7 +64,7 @@ def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks
 
 
 def mean_operator(stencil: Stencil, field_type: FieldType, dtype: torch.dtype) -> Blocks:
-    """The operator of `transported_mean`, kept with the stencil as well."""
+    """Return the operator of `transported_mean`, kept with the stencil as well."""
     group = field_type.group
 
     def build() -> Blocks:
@@ -90,8 +90,8 @@ def _kept(stencil: Stencil, key: Hashable, build: Callable[[], Blocks]) -> Block
 
 
 def range_count(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> int:
-    """In how many ranges of targets the operator is formed: one up to OPERATOR_BYTES, else of RANGE_BYTES
-    each.
+    """Return the number of ranges of targets in which the operator is formed: one up to OPERATOR_BYTES, above
+    that ranges of RANGE_BYTES each.
     """
     row_bytes = sum(basis.n_rows(s) * irrep_dim(s, basis.group) for s in basis.sources) * dtype.itemsize
     size = stencil.n_entries * row_bytes
@@ -109,7 +109,7 @@ def target_range(stencil: Stencil, start: int, stop: int) -> Stencil:
 
 
 def build_operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks:
-    """The operator of a stencil, formed in the stencil's own precision and cast once."""
+    """Form the operator of a stencil in the stencil's own precision and cast it once."""
     return _assembled(stencil, (entry_coefficients(stencil, basis, s) for s in basis.sources), dtype)
 
 
@@ -130,9 +130,7 @@ def entry_coefficients(stencil: Stencil, basis: MomentBasis, source: Irrep) -> T
 
 
 def _assembled(stencil: Stencil, coefficients: Iterable[Tensor], dtype: torch.dtype) -> Blocks:
-    """Blocks with coefficient [E, rows, components] at (target, source), for each source irrep; equal pairs
-    are summed.
-    """
+    """Sum coefficients [E, rows, components] of equal (target, source) pairs, per source irrep."""
     key, entry = torch.unique(stencil.target * stencil.n_source + stencil.source, return_inverse=True)
     target = key // stencil.n_source
     k, slot_of, member = _tiles(key, stencil.n_target, stencil.n_source)
@@ -151,11 +149,11 @@ def _assembled(stencil: Stencil, coefficients: Iterable[Tensor], dtype: torch.dt
 
 
 def _tiles(pair: Tensor, n_target: int, n_source: int) -> tuple[int, Tensor, Tensor]:
-    """Targets a tile k; the slot of each (target, source) pair within its tile; the sources [tiles, U] of
-    each tile.
+    """Return k, the targets per tile, the slot of each (target, source) pair in its tile, and the sources of
+    each tile [tiles, U].
 
     k is the largest of 1, 2, 4, 8 whose tiles have at most TILE_GROWTH times the sources of a single target,
-    made smaller where fewer targets a tile make as few tiles: `ops.blocks` knows k by ⌈n_target / tiles⌉.
+    made smaller where fewer targets per tile make as few tiles: `ops.blocks` knows k by ⌈n_target / tiles⌉.
     """
     alone, chosen = 0, (1, pair, pair)
     for most in (1, 2, 4, 8):

@@ -1,4 +1,4 @@
-"""What happens at the end of every stretch of training. Imports Lightning: import it inside functions."""
+"""Callbacks at the end of every stretch. They import Lightning: import this file inside functions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class History(Logger):
-    """Keeps what is logged, a row per step. The checkpoint holds it: a resumed training neither loses rows
+    """Keeps what is logged, one row per step. The checkpoint holds it: a resumed training neither loses rows
     nor has them twice.
     """
 
@@ -111,8 +111,8 @@ class Checkpoints(Callback):
 
 
 class Progress(Callback):
-    """One bar for the whole training; where the output is no terminal, one line per validation, and per half
-    minute without one.
+    """One bar for the whole training; where the output is no terminal, it prints one line per
+    validation, and one per half minute without.
     """
 
     def __init__(self, console: Console, name: str, steps: int, pause: float = 30.0) -> None:

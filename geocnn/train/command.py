@@ -19,7 +19,7 @@ from geocnn.train.runs import train
 
 
 def train_command(recipe: Recipe) -> Callable[..., None]:
-    """A function whose signature has the recipe's settings as options, for typer to read."""
+    """Return a function whose signature has the recipe's settings as options, for typer to read."""
     import typer
     from rich.text import Text
 
@@ -107,7 +107,7 @@ def _setting_options(recipe: Recipe) -> dict[str, tuple[Any, Any]]:
 
 
 def _defaults(recipe: Recipe, name: str) -> str:
-    """The value of a setting in each preset, once if they agree."""
+    """Show the value of a setting in each preset, once if they agree."""
     shown = {preset: _show(getattr(settings, name)) for preset, settings in recipe.presets.items()}
     if len(set(shown.values())) == 1:
         return next(iter(shown.values()))
@@ -121,7 +121,7 @@ def _show(value: Any) -> str:
 
 
 def _parse(recipe: Recipe, name: str, value: Any) -> Any:
-    """A value from the command line; several parts are separated by commas."""
+    """Parse a value from the command line; several parts are separated by commas."""
     kind = get_type_hints(type(recipe.default))[name]
     if kind in (int, float, bool, str):
         return value

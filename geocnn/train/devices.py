@@ -44,7 +44,7 @@ def find_devices(devices: str) -> tuple[str, int | list[int]]:
 
 
 def check_machine(settings: LoopSettings, need: Need | None) -> None:
-    """Raises GeocnnError where this machine lacks the devices, the precision or the memory."""
+    """Raise GeocnnError where this machine lacks the devices, the precision or the memory."""
     accelerator, devices = find_devices(settings.devices)
     if accelerator == "cpu" and settings.precision == "16-mixed":
         raise GeocnnError("precision = '16-mixed' needs a GPU; use bf16-mixed or 32-true on CPU")
@@ -54,7 +54,7 @@ def check_machine(settings: LoopSettings, need: Need | None) -> None:
 
 
 def inference_device(devices: str) -> torch.device:
-    """The one device on which a trained network is evaluated."""
+    """Return the one device on which a trained network is evaluated."""
     accelerator, chosen = find_devices(devices)
     if accelerator == "cpu":
         return torch.device("cpu")
@@ -62,5 +62,5 @@ def inference_device(devices: str) -> torch.device:
 
 
 def is_main_process() -> bool:
-    """False in the processes that Lightning starts for further devices by running the same command."""
+    """Return whether this is not a process that Lightning started for a further device."""
     return int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("RANK", 0)) == 0

@@ -49,17 +49,17 @@ def write_record(value: Mapping[str, Any], file: Path, files: Sequence[Path] = (
 
 
 def save_weights(network: nn.Module, file: Path) -> None:
-    """The network's state dict as safetensors, in one step."""
+    """Write the network's state dict as safetensors, in one step."""
     save_state(weights_of(network), file)
 
 
 def save_state(state: Mapping[str, Tensor], file: Path) -> None:
-    """A state dict as safetensors, in one step, with its checksum."""
+    """Write a state dict as safetensors, in one step, with its checksum."""
     write_safetensors(dict(state), file, {"sha256": _state_checksum(state)})
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of the network's state dict, on the CPU."""
+    """Return a copy of the network's state dict, on the CPU."""
     return {
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in network.state_dict().items()
@@ -67,7 +67,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def save_model(network: nn.Module, model: dict[str, Any], folder: Path) -> None:
-    """model.safetensors and model.json as one step: all that `load_model` needs.
+    """Write model.safetensors and model.json in one step: all that `load_model` needs.
 
     model["format"] names the kind of model, model["network"] describes the network.
     """
@@ -80,7 +80,7 @@ def save_model(network: nn.Module, model: dict[str, Any], folder: Path) -> None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises CheckpointError if there is none."""
+    """Read a JSON object from a file. Raises CheckpointError if there is none."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -91,7 +91,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_record(file: Path, check_files: bool = True) -> dict[str, Any]:
-    """What `write_record` wrote, without checksums.
+    """Read what `write_record` wrote; leave out the checksums.
 
     Raises:
         CheckpointError: the file, or with `check_files` one that it has a checksum of, is missing, damaged or
@@ -111,7 +111,7 @@ def read_record(file: Path, check_files: bool = True) -> dict[str, Any]:
 
 
 def read_description(file: Path, check_files: bool = True) -> dict[str, Any]:
-    """A model.json. Raises CheckpointError as `read_record` does, with what to do."""
+    """Read a model.json. Raises CheckpointError as `read_record` does, and says what to do."""
     try:
         return read_record(file, check_files)
     except CheckpointError as error:
@@ -119,7 +119,7 @@ def read_description(file: Path, check_files: bool = True) -> dict[str, Any]:
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """A checkpoint of the loop (.ckpt). Raises CheckpointError if it is damaged or is none."""
+    """Read a checkpoint of the loop (.ckpt). Raises CheckpointError if it is damaged or is none."""
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
@@ -146,15 +146,16 @@ def load_weights(network: nn.Module, file: Path) -> None:
 
 
 def checkpoint_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The network's state dict in a checkpoint of the loop."""
+    """Return the network's state dict in a checkpoint of the loop."""
     return {name.removeprefix("network."): tensor for name, tensor in checkpoint["state_dict"].items()}
 
 
 def load_model(
     folder: Path, format: str, build: Callable[[dict[str, Any]], nn.Module]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network, in evaluation mode, and its model.json; `build` makes it from its description.
+    """Return a trained network, in evaluation mode, and its model.json.
 
+    `build` makes the network from its description.
     Instead of the folder a file of other weights in it may be named. Raises CheckpointError if the folder
     holds no model of that format, or a damaged one.
     """
@@ -175,7 +176,7 @@ def load_model(
 
 
 def file_checksum(file: Path) -> str:
-    """The SHA-256 of a file, as `sha256sum` prints it."""
+    """Compute the SHA-256 of a file, as `sha256sum` prints it."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -193,7 +194,7 @@ def _state_checksum(state: Mapping[str, Tensor]) -> str:
 
 
 def _read_state(file: Path) -> dict[str, Tensor]:
-    """Of a safetensors file; its checksum is looked at where it has one: files of other origin have none."""
+    """Read a safetensors file; compare its checksum where it has one: files of other origin have none."""
     from safetensors import SafetensorError, safe_open
 
     try:

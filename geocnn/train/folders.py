@@ -26,7 +26,7 @@ RUN_VARIABLE = "GEOCNN_RUN"
 def open_run(
     recipe: Recipe, preset: str, chosen: dict[str, Any], folder: Path | None, resume: bool
 ) -> tuple[Path, Any]:
-    """The folder and the settings of a run, new or resumed.
+    """Open a run, new or resumed; return its folder and its settings.
 
     Args:
         chosen: the settings given explicitly; they overrule the preset's.
@@ -69,7 +69,7 @@ def open_run(
 
 @contextmanager
 def handed_down(folder: Path) -> Iterator[None]:
-    """While this lasts, processes started by this one that run the same command work in the same folder."""
+    """Make processes that this one starts meanwhile, by the same command, work in the same folder."""
     os.environ[RUN_VARIABLE] = str(folder.resolve())
     try:
         yield

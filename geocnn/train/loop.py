@@ -240,10 +240,10 @@ def fit_each(
 
 
 def finished(folder: Path, console: Console | None = None) -> Outcome | None:
-    """The outcome of a training that came to its end in `folder`, or None.
+    """Return the outcome of a training that came to its end in `folder`, or None.
 
-    None too where what it wrote at its end is damaged, which `console` is told: it is written anew from the
-    checkpoint.
+    It is None too where a file that it wrote at its end is damaged: that is written anew from the checkpoint,
+    and `console` shows a warning.
     """
     if not (folder / RECORD).is_file():
         return None
@@ -256,7 +256,7 @@ def finished(folder: Path, console: Console | None = None) -> Outcome | None:
 
 
 def latest_checkpoint(folder: Path, network: nn.Module, console: Console) -> Path | None:
-    """The newest checkpoint of this network that is whole; says so if that is not the last one written.
+    """Find the newest whole checkpoint of this network; warn if that is not the last one written.
 
     Raises:
         CheckpointError: there are checkpoints but none of them is.
@@ -278,7 +278,7 @@ def latest_checkpoint(folder: Path, network: nn.Module, console: Console) -> Pat
 
 
 def _check_belongs(checkpoint: dict[str, Any], network: nn.Module, file: Path) -> None:
-    """Raises CheckpointError unless training can go on from it."""
+    """Raise CheckpointError unless training can go on from it."""
     states = (network.state_dict(), checkpoint_weights(checkpoint))
     ours, shapes = ({name: tensor.shape for name, tensor in state.items()} for state in states)
     if ours != shapes:

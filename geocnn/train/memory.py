@@ -1,7 +1,7 @@
-"""How much memory a training will need, from its settings alone: said before anything is computed.
+"""The memory that a training will need, estimated from its settings before anything is computed.
 
-Rough by a factor of two. It tells a run that fits from one that is far too large, which would end the process
-without a word.
+The estimate is right within a factor of two. It separates runs that fit from runs that are far too large,
+whose process the system would end without a message.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from geocnn.errors import GeocnnError
 # Measured on both recipes: peak resident memory of one step, over batch sizes 32 and 128, resolutions, widths
 # and radii.
 BYTES_PER_ENTRY = 350
-"""Of a stencil and of the operators made from it, while they are computed in float64."""
+"""Bytes per entry of a stencil and of the operators made from it, while they are computed in float64."""
 BYTES_PER_KEPT_ENTRY = 40
-"""Of a stencil that is kept in float32."""
+"""Bytes per entry of a stencil that stays in memory, in float32."""
 COPIES = 7
 """Tensors per layer of the size of its output, which wait for the backward pass."""
 BYTES_PER_WEIGHT = 24
@@ -31,8 +31,8 @@ BYTES_PER_PROCESS = 600_000_000
 
 
 class Layer(NamedTuple):
-    """Of a network, what its convolution makes: real components per point before and after, and the points
-    of one surface that it ends at.
+    """A convolution of a network: real components per point before and after it, and the number of points
+    of one surface that it leads to.
     """
 
     before: int
@@ -41,7 +41,7 @@ class Layer(NamedTuple):
 
 
 class Need(NamedTuple):
-    """Bytes of each process."""
+    """The memory of each process, in bytes."""
 
     weights: float
     features: float
@@ -51,7 +51,7 @@ class Need(NamedTuple):
 def estimate(
     layers: Sequence[Layer], rings: int, batch_size: int, inputs: float, entries: float = 0, kept: int = 0
 ) -> Need:
-    """What a training of these layers needs.
+    """Estimate what a training of these layers needs.
 
     Args:
         batch_size: surfaces in a step of one process.
@@ -69,7 +69,7 @@ def estimate(
 
 
 def check_memory(need: Need, processes: int, gpu: bool) -> None:
-    """Raises GeocnnError where the machine has less memory than the run needs."""
+    """Raise GeocnnError where the machine has less memory than the run needs."""
     if gpu:
         _check(Need(need.weights, need.features, 0), 0, torch.cuda.mem_get_info()[0], "this GPU")
         need = Need(0, 0, need.geometry)
@@ -99,7 +99,7 @@ def _check(need: Need, base: float, free: float, where: str) -> None:
 
 
 def available_memory() -> float:
-    """Bytes that this process may still take; infinite where the system does not say."""
+    """Return the bytes that this process may still take, infinite where the system does not say."""
     free = math.inf
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():

@@ -8,15 +8,18 @@ torchmetrics is slow to load.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Float64, Int64, Real
 from torch import Tensor
 from torchmetrics.aggregation import MeanMetric, MinMetric
 
 
-def share_right(answer: Tensor, truth: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The share of the weight on which the largest of answer [N, classes] is at truth [N]; float64, scalar.
+def share_right(
+    answer: Float[Tensor, "n classes"], truth: Int64[Tensor, " n"], weight: Real[Tensor, " n"] | None = None
+) -> Float64[Tensor, ""]:
+    """Return the share of the weight on which the largest entry of an answer's row is at the truth.
 
     Args:
-        weight: [N], none below zero, some above; None weighs all the same.
+        weight: none below zero, some above; None weighs all the same.
 
     >>> answer, truth = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])
     >>> float(share_right(answer, truth)), float(share_right(answer, truth, torch.tensor([3.0, 1.0])))
@@ -28,7 +31,7 @@ def share_right(answer: Tensor, truth: Tensor, weight: Tensor | None = None) -> 
 
 
 class Accuracy(MeanMetric):
-    """The share of all labels that are right: answer [N, classes], truth [N] int64, all weighing the same.
+    """The share of all labels that are right; all weigh the same.
 
     >>> metric = Accuracy()
     >>> metric.update(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
@@ -40,7 +43,9 @@ class Accuracy(MeanMetric):
         super().__init__()
         self.set_dtype(torch.float64)
 
-    def update(self, answer: Tensor, truth: Tensor) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def update(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, answer: Float[Tensor, "n classes"], truth: Int64[Tensor, " n"]
+    ) -> None:
         super().update((answer.argmax(-1) == truth).double())
 
 
@@ -53,7 +58,12 @@ class SurfaceAccuracy(MeanMetric):
         super().__init__()
         self.set_dtype(torch.float64)
 
-    def update(self, answer: Tensor, truth: Tensor, weight: Tensor | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def update(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        answer: Float[Tensor, "n classes"],
+        truth: Int64[Tensor, " n"],
+        weight: Real[Tensor, " n"] | None = None,
+    ) -> None:
         super().update(share_right(answer, truth, weight))
 
 
@@ -64,5 +74,10 @@ class WorstSurface(MinMetric):
         super().__init__()
         self.set_dtype(torch.float64)
 
-    def update(self, answer: Tensor, truth: Tensor, weight: Tensor | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def update(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        answer: Float[Tensor, "n classes"],
+        truth: Int64[Tensor, " n"],
+        weight: Real[Tensor, " n"] | None = None,
+    ) -> None:
         super().update(share_right(answer, truth, weight))

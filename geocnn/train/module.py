@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -21,8 +22,7 @@ class Learner(LightningModule):
     """Trains a network towards a lower loss of `score`: AdamW, linear warm-up, cosine to zero.
 
     Every example counts once, however many processes share the batches: a batch comes with the number of
-    examples in it, which weighs the means of `score`. A process without examples
-    gets one that counts 0 times.
+    examples in it, which weighs the means of `score`. A process without examples gets one of weight 0.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Learner(LightningModule):
         # Dropout draws from the global generator; seeded by stretch, a resumed run draws the same.
         torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch)
 
-    def training_step(self, share: tuple[Any, int], batch_index: int) -> Tensor:
+    def training_step(self, share: tuple[Any, int], batch_index: int) -> Float[Tensor, ""]:
         batch, examples = share
         loss, figures = self.score(self.network, batch)
         # gradients become means over processes: this makes them the mean over the batch
@@ -85,8 +85,8 @@ class Learner(LightningModule):
 class LearningRateFactor:
     """Step -> share of the peak learning rate: linear over the warm-up, then a cosine to 0 at `steps`.
 
-    A class, not a closure: LambdaLR stores a callable's attributes in the checkpoint, and these are plain
-    numbers.
+    This is a class, not a closure: LambdaLR stores a callable's attributes in the checkpoint, and these are
+    plain numbers.
 
     >>> factor = LearningRateFactor(100, 0.1)
     >>> [round(factor(step), 3) for step in (0, 9, 55, 100)]
@@ -201,13 +201,11 @@ class Examples(LightningDataModule):
 
 
 class _Batched(Dataset[Any]):
-    """A dataset indexed by whole batches, so that nothing is collated item by item; beside a batch stands how
-    many examples of it count.
+    """A dataset whose items are (whole batch, number of its examples that count): nothing is collated.
 
     A GeocnnError is returned in place of the batch, for the loop to raise: raised by a worker process, it
-    would reach the user as a traceback. A batch with values that mean no value becomes a BadValueError. Of
-    batches that the dataset makes on another device, where a look must wait for it, only the first is looked
-    at.
+    would reach the user as a traceback. A batch with values that mean no value becomes a BadValueError. If
+    the dataset makes batches on another device, only the first is checked: a check waits for the device.
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:

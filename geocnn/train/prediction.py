@@ -1,4 +1,4 @@
-"""What a trained network answers to a user's file or to test inputs, for any recipe."""
+"""Predictions: a trained network answers a user's file or test inputs, for any recipe."""
 
 from __future__ import annotations
 
@@ -71,8 +71,10 @@ def predict(recipe: Recipe, request: Request, console: Console) -> None:
 
 
 def measured(recipe: Recipe, model: Path) -> Subject:
-    """What `geocnn equivariance` measures of the network in a folder, or of a checkpoint beside its
-    model.json. Raises CheckpointError if there is none, GeocnnError if the recipe names no surface.
+    """Return what `geocnn equivariance` measures of the network in a folder, or of a checkpoint beside its
+    model.json.
+
+    Raises CheckpointError if there is none, GeocnnError if the recipe names no surface.
     """
     if recipe.subject is None:
         raise GeocnnError(f"the recipe '{recipe.name}' does not say on which surface to measure its networks")
@@ -80,7 +82,7 @@ def measured(recipe: Recipe, model: Path) -> Subject:
 
 
 def _examples(recipe: Recipe) -> Any:
-    """Inputs from the first test set of the default settings, for recipes that read no file."""
+    """Make the `inputs` of recipes that read no file: from the first test set of the default settings."""
 
     def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
         if request.file is not None:

@@ -1,4 +1,4 @@
-"""What a recipe is: data, a network, a score, metrics, and what to draw.
+"""A recipe is data, a network, a score, metrics, and functions that draw.
 
 Everything else is written once in this room, for every recipe: settings from the command line (`settings`),
 the run folder (`folders`), training, repeated seeds and baselines (`loop`, `runs`), tables, results.json and
@@ -151,8 +151,10 @@ class Recipe:
         return f"geocnn {self.name} 1"
 
     def load(self, folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-        """A trained network, in evaluation mode, and its model.json. Instead of the folder, a file of other
-        weights in it may be named. Raises CheckpointError if the folder holds no network of this recipe.
+        """Return a trained network, in evaluation mode, and its model.json.
+
+        Instead of the folder, a file of other weights in it may be named. Raises CheckpointError if the
+        folder holds no network of this recipe.
         """
         return load_model(folder, self.format, self.build)
 
@@ -163,7 +165,7 @@ class Recipe:
 
 
 def planned(recipe: Recipe, settings: RecipeSettings) -> list[Training]:
-    """The trainings of a run, each with all its seeds before the next."""
+    """List the trainings of a run, each with all its seeds before the next."""
 
     def named(folder: str, seed: int) -> str:
         own = settings.seeds == 1 or "{seed}" in folder
@@ -182,6 +184,6 @@ def planned(recipe: Recipe, settings: RecipeSettings) -> list[Training]:
 
 
 def main_training(trainings: Sequence[Training]) -> Training:
-    """The first training whose weights are not only the start of another: its network is the run's model."""
+    """Return the training whose network is the run's model: the first that is not the start of another."""
     starts = {training.start for training in trainings}
     return next(training for training in trainings if training.folder not in starts)

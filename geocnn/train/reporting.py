@@ -1,4 +1,4 @@
-"""What a run says at its end: pictures, results.json, the table of its networks, and the model card."""
+"""The report at a run's end: pictures, results.json, the table of its networks, and the model card."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Rows = dict[str, dict[str, list[float]]]
 
 
 def per_cent(value: float) -> str:
-    """
+    """Format a share in per cent.
+
     >>> per_cent(0.98765)
     '98.77 %'
     """
@@ -62,7 +63,7 @@ def headline_rows(run: Run) -> Rows:
 
 
 def described_networks(run: Run) -> dict[str, dict[str, Any]]:
-    """Of each training how it ended, and its metrics: numbers, or by column where columns have names."""
+    """Describe how each training ended, with its metrics: numbers, or by column where columns have names."""
     networks = {}
     for training in run.trainings:
         network, by_column = run.network(training), {}
@@ -86,7 +87,8 @@ def mean(values: Sequence[float]) -> float:
 
 
 def mean_and_range(values: Sequence[float], show: Callable[[float], str]) -> str:
-    """
+    """Format the mean of values, with their range where there are several.
+
     >>> mean_and_range([0.5, 1.0], str), mean_and_range([0.5], str)
     ('0.75 (0.5 to 1.0)', '0.5')
     """
@@ -96,7 +98,7 @@ def mean_and_range(values: Sequence[float], show: Callable[[float], str]) -> str
 
 
 def table_cells(run: Run, rows: Rows, networks: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The table of a run as text, its head first: a row per title, a column per test set."""
+    """Return the table of a run as text, its head first: one row per title, one column per test set."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     cells = [["network", *(column or first_metric(run) for column in columns), "parameters", "training"]]
     for title, row in rows.items():
@@ -121,7 +123,7 @@ def print_table(run: Run, rows: Rows, networks: dict[str, dict[str, Any]]) -> No
 
 
 def model_card(run: Run, rows: Rows, networks: dict[str, dict[str, Any]]) -> str:
-    """The model card, in Markdown: what the model is, how it was trained, how well it does, how to use it."""
+    """Write the model card, in Markdown: what the model is, how it was trained, how well it does, its use."""
     recipe, main = run.recipe, run.main
     cells = table_cells(run, rows, networks)
     cells.insert(1, ["---"] * len(cells[0]))

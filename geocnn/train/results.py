@@ -1,4 +1,4 @@
-"""What a run leaves behind: its metrics as a table, its results with all they depend on."""
+"""Files that a run leaves behind: its metrics as a table, its results with all that they depend on."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def write_results(
     started: float,
     folder: Path,
 ) -> None:
-    """results.json: these entries, with settings, seed, times, versions and machine; `started` is when this
-    session began, by time.perf_counter.
+    """Write results.json: these entries, with settings, seed, times, versions and machine; `started` is when
+    this session began, by time.perf_counter.
     """
     seconds = {
         "training": sum(outcome.seconds for outcome in outcomes.values()),
@@ -42,7 +42,7 @@ def write_results(
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The logged rows of a training. Raises CheckpointError if its metrics.csv is damaged."""
+    """Read the logged rows of a training. Raises CheckpointError if its metrics.csv is damaged."""
     file = folder / METRICS
     try:
         with file.open(newline="", encoding="utf-8") as stream:
@@ -52,12 +52,12 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def write_rows(rows: Sequence[Mapping[str, float]], file: Path) -> None:
-    """The logged rows of a training as CSV, in one step."""
+    """Write the logged rows of a training as CSV, in one step."""
     _write_table(sorted({name for row in rows for name in row}), rows, file)
 
 
 def write_metrics(trainings: Mapping[str, Sequence[Mapping[str, float]]], file: Path) -> None:
-    """One CSV of the rows of several trainings, the first column naming the training, in one step."""
+    """Write one CSV of the rows of several trainings in one step; its first column names the training."""
     columns = sorted(
         {name for rows in trainings.values() for row in rows for name in row} - {"step", "epoch"}
     )
@@ -78,7 +78,7 @@ def _write_table(columns: list[str], rows: Iterable[Mapping[str, Any]], file: Pa
 
 
 def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
+    """Return the versions on which a result depends."""
     import platform
     from importlib.metadata import version
 
@@ -96,6 +96,6 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What a time depends on."""
+    """Describe the machine, on which times depend."""
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     return {"cpu_count": os.cpu_count(), "torch_threads": torch.get_num_threads(), "gpus": gpus}

@@ -1,4 +1,4 @@
-"""A run of a recipe: rehearsed, trained, and what its networks answer to the test sets."""
+"""A run of a recipe: rehearse it, train its networks, and let them answer the test sets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run whose trainings have ended: what `Recipe.draw` and `Recipe.examine` are given."""
+    """A run whose trainings have ended: the argument of `Recipe.draw` and `Recipe.examine`."""
 
     recipe: Recipe
     settings: Any
@@ -53,7 +53,7 @@ class Run:
         return main_training(self.trainings)
 
     def network(self, training: Training) -> nn.Module:
-        """The trained network, in evaluation mode."""
+        """Load the trained network of one training, in evaluation mode."""
         return self.recipe.load(self.folder / training.folder)[0]
 
     def save(self, figure: Figure, name: str) -> None:

@@ -48,11 +48,11 @@ POSITIVE = Range(0, without_least=True)
 BELOW_ONE = Range(0, 1, without_most=True)
 
 Allowed = Range | tuple[str, ...] | None
-"""Of numbers, and of the numbers in a tuple, the range; of words, which there are."""
+"""The range of a number, or of each number in a tuple; the list of allowed words; None allows all."""
 
 
 def setting(default: Any, help: str, allowed: Allowed = None, may_change: bool = False) -> Any:
-    """A dataclass field with help; `may_change` marks what a resumed run may choose anew."""
+    """Make a dataclass field with help; `may_change` marks what a resumed run may choose anew."""
     return dataclasses.field(
         default=default, metadata={"help": help, "allowed": allowed, "may_change": may_change}
     )
@@ -60,7 +60,7 @@ def setting(default: Any, help: str, allowed: Allowed = None, may_change: bool =
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """What the training loop itself needs, whatever it trains.
+    """Settings that the training loop itself needs, whatever it trains.
 
     Raises GeocnnError naming every setting that has another type than its default, or is out of its range;
     and if there is none, all that do not go together (`conflicts`).
@@ -112,13 +112,13 @@ class LoopSettings:
             raise GeocnnError("; ".join(faults))
 
     def conflicts(self) -> list[str]:
-        """What is wrong with the settings together, each of which is in its range: one clause per fault."""
+        """Return one clause per fault in settings that are in range but do not go together."""
         return []
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeSettings(LoopSettings):
-    """What every recipe lets its user choose. A recipe derives its own settings from this class."""
+    """Settings of every recipe. A recipe derives its own settings from this class."""
 
     train_size: int = setting(1000, "training examples", Range(1))
     val_size: int = setting(100, "validation examples", Range(1))
@@ -141,7 +141,7 @@ class RecipeSettings(LoopSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SurfaceSettings(RecipeSettings):
-    """What recipes with a steerable network on surfaces let their user choose besides."""
+    """Further settings of recipes with a steerable network on surfaces."""
 
     widths: tuple[str, ...] = setting(("8x0 + 4x1", "16x0 + 8x1"), "feature types, one per level")
     convs: tuple[int, ...] = setting((0, 1), "convolutions of each level", Range(0, 100))
@@ -159,7 +159,7 @@ class SurfaceSettings(RecipeSettings):
 
 
 def other(base: type[LoopSettings], name: str, default: Any, help: str = "", allowed: Allowed = None) -> Any:
-    """The setting `name` of a base class with another default, and another help and range where given.
+    """Make the setting `name` of a base class with another default, and another help and range where given.
 
     >>> @dataclass(frozen=True, kw_only=True)
     ... class Long(LoopSettings):
@@ -173,7 +173,7 @@ def other(base: type[LoopSettings], name: str, default: Any, help: str = "", all
 
 
 def _fault(field: dataclasses.Field[Any], value: Any, kind: Any) -> str:
-    """What is wrong with the value of a setting by itself, or ""."""
+    """Describe the fault of a setting's value by itself, or return ""."""
     allowed, parts = field.metadata["allowed"], (value,)
     if isinstance(value, tuple) and get_args(kind):
         kind, parts = get_args(kind)[0], value
@@ -204,14 +204,15 @@ def save_settings(settings: LoopSettings, file: Path, recipe: str = "") -> None:
 
 
 def recipe_of(file: Path) -> str:
-    """The name of the recipe in a run's settings.json; "" in files of older versions. Raises
-    CheckpointError if the file is damaged.
+    """Return the name of the recipe in a run's settings.json; "" in files of older versions.
+
+    Raises CheckpointError if the file is damaged.
     """
     return str(read_record(file).get("recipe", ""))
 
 
 def tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows only lists where settings have tuples.
+    """Make tuples of the lists that JSON has in place of tuples.
 
     >>> tuples({"convs": [0, 1], "rings": 3})
     {'convs': (0, 1), 'rings': 3}
@@ -220,8 +221,9 @@ def tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_settings(kind: type[S], file: Path) -> S:
-    """The settings of a run, from `settings.json`. Raises CheckpointError if they are not of this kind, or
-    damaged.
+    """Read the settings of a run from `settings.json`.
+
+    Raises CheckpointError if they are not of this kind, or damaged.
     """
     try:
         values = tuples(read_record(file))
@@ -234,7 +236,7 @@ def load_settings(kind: type[S], file: Path) -> S:
 
 
 def resumed_settings(saved: S, chosen: dict[str, Any]) -> S:
-    """The saved settings with what was chosen anew, as far as that leaves the result alone.
+    """Return the saved settings with what was chosen anew, as far as that leaves the result alone.
 
     Raises:
         CheckpointError: a choice differs from the saved run's and is not one of those that may change.
@@ -254,7 +256,7 @@ def resumed_settings(saved: S, chosen: dict[str, Any]) -> S:
 
 
 def convs_conflicts(widths: Sequence[str], convs: Sequence[int]) -> list[str]:
-    """Unless there is one number of convolutions for each width."""
+    """Return a fault unless there is one number of convolutions per width."""
     if len(convs) == len(widths):
         return []
     return [
@@ -264,7 +266,7 @@ def convs_conflicts(widths: Sequence[str], convs: Sequence[int]) -> list[str]:
 
 
 def widths_conflicts(widths: Sequence[str]) -> list[str]:
-    """Where widths are not 1 to 30 feature types of SO(2), of a size and frequencies that a machine holds."""
+    """Return one clause per fault: widths are 1 to 30 feature types of SO(2) that a machine can hold."""
     if not 1 <= len(widths) <= 30:
         return [f"the setting widths has a feature type for each of 1 to 30 levels, got {len(widths)}"]
     conflicts = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def confusion(
     predicted: Tensor, truth: Tensor, classes: Sequence[str], title: str = "", weights: Tensor | None = None
 ) -> Figure:
-    """The confusion matrix: rows are the truth, columns the answer; counts, shaded by share of the row.
+    """Draw the confusion matrix of counts, shaded by share of the row; truth in rows, answers in columns.
 
     With weights (areas, say) [n] of the answers, each field tells the weight's share of its row in per cent.
     """

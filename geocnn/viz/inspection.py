@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def inspection(raw: RawMesh, diagnosis: Diagnosis, title: str = "") -> Figure:
-    """A mesh from two opposite sides: Gaussian curvature, frames (e₁ dark, e₂ light), in green a loop of the
-    holonomy group, and in red defects.
+    """Draw a mesh from two opposite sides: Gaussian curvature, frames (e₁ dark, e₂ light), in green a loop of
+    the holonomy group, and in red defects.
 
     Curvature, frames and the loop where a surface can be made of it; else its faces in grey.
     """
@@ -54,7 +54,7 @@ def inspection(raw: RawMesh, diagnosis: Diagnosis, title: str = "") -> Figure:
 
 
 def _curvature_colours(surface: Mesh | OneSidedMesh, figure: Figure) -> Tensor:
-    """A colour a face [F, 3], from the mean of its inner corners' angle defect over area; adds the scale."""
+    """Return one colour per face [F, 3], by its inner corners' mean defect over area; draw the scale."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -100,7 +100,7 @@ def _draw_frames(axis: Axes, surface: Mesh | OneSidedMesh, view: Tensor, most: i
 
 
 def _is_seen(points: Tensor, frames: Tensor, spacing: float) -> Tensor:
-    """Whether points turn to the viewer and none lies well before them, by squares of two spacings."""
+    """Return whether points turn to the viewer and none lies well before them, by squares of two spacings."""
     cell = ((points[:, :2] - points[:, :2].amin(0)) / (2 * spacing)).long()
     key = (cell[:, 0] * (cell[:, 1].max() + 1) + cell[:, 1]).unique(return_inverse=True)[1]
     front = torch.full_like(points[:, 2], -math.inf).scatter_reduce_(0, key, points[:, 2], "amax")[key]

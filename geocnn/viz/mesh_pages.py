@@ -24,7 +24,7 @@ def mesh_page(
     title: str = "",
     columns: int = 6,
 ) -> Figure:
-    """A page of triangle meshes, each face in the colour of its corners' label, with a legend.
+    """Draw a page of triangle meshes, each face in the colour of its corners' label, with a legend.
 
     Args:
         meshes: n pairs of vertices [N, 3] and faces [F, 3]; seen from far along −z, with +y up and +x on the

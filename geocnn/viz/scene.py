@@ -44,14 +44,14 @@ def arrows(points: Tensor, vectors: Tensor, normals: Tensor, colour: str, width:
 
 
 def polyline(points: Tensor, normals: Tensor, colour: str, width: float = 1.0) -> Lines:
-    """Lines through points [..., K, 3] in their order, with the normals [..., K, 3] there."""
+    """Draw lines through points [..., K, 3] in their order, with the normals [..., K, 3] there."""
     ends = torch.stack([points[..., :-1, :], points[..., 1:, :]], -2)
     return Lines(ends.reshape(-1, 2, 3), normals[..., :-1, :].reshape(-1, 3), colour, width)
 
 
 def subdivided(corners: Tensor, values: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Faces cut into n² alike: corners [F, 3, 3] -> [F · n², 3, 3], and values at the corners [F, 3], complex
-    perhaps, interpolated in the middle of each part [F · n²].
+    """Cut faces into n² alike: corners [F, 3, 3] -> [F · n², 3, 3], and values at the corners [F, 3],
+    complex perhaps, interpolated in the middle of each part [F · n²].
 
     >>> corners, values = torch.eye(3)[None], torch.tensor([[0.0, 3.0, 6.0]])
     >>> subdivided(corners, values, 1)[1], len(subdivided(corners, values, 4)[0])

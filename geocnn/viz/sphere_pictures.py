@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def orthographic(values: Tensor, centre: Tensor, size: int = 240) -> tuple[Tensor, Tensor]:
-    """A HEALPix map (ring order) seen from far outside, looking at `centre`; north is up, east on the right.
+    """Draw a HEALPix map (ring order), seen from far outside, around `centre`; north is up, east right.
 
     Args:
         values: [npix].
@@ -54,7 +54,7 @@ def sphere_page(
     title: str = "",
     columns: int = 4,
 ) -> Figure:
-    """A page of spheres, one HEALPix map each, turned to its centre, with graticule and north pole.
+    """Draw a page of spheres, one HEALPix map each, turned to its centre, with graticule and north pole.
 
     Args:
         maps: [n, npix], ring order.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def curves(trainings: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Training curves: loss (training faint, validation strong) and validation error over the steps.
+    """Draw training curves: loss (training faint, validation strong) and validation error over the steps.
 
     Args:
         trainings: name: rows with "step" and any of "train_loss", "val_loss", "val_accuracy".

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def mollweide(values: Tensor, title: str = "", nested: bool = False) -> Figure:
-    """The whole HEALPix map in Mollweide projection, east on the right, drawn by healpy (an optional extra).
+    """Draw the whole HEALPix map in Mollweide projection, east on the right, by healpy (an optional extra).
 
     Raises:
         GeocnnError: healpy is not installed.

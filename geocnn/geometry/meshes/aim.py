@@ -57,7 +57,7 @@ def aimed(
 
 
 def touching(t: Triangulation) -> Float64[Tensor, ""]:
-    """The angle in radians beside a path within which tracing may go through a vertex.
+    """Return the angle in radians beside a path within which tracing may go through a vertex.
 
     A path with no vertex that near needs no tracing: its geodesic leads to the goal. If faces are so narrow
     that unfolding rounds by more than CLOSE, this is π, so that all paths are traced.
@@ -66,7 +66,7 @@ def touching(t: Triangulation) -> Float64[Tensor, ""]:
 
 
 def _miss(t: Triangulation, end: Traced, goal: Int64[Tensor, " k"]) -> Float64[Tensor, " k"]:
-    """The distances of ends from their goals, infinite where the goal is no corner of the end's face."""
+    """Return the distances of ends from their goals, infinite where it is no corner of the end's face."""
     h = 3 * end.face.clamp_min(0)[:, None] + torch.arange(3, device=goal.device)
     distance = (end.place[:, None] - t.place[h]).abs()
     return torch.where(t.tail[h] == goal[:, None], distance, math.inf).amin(1)

@@ -341,7 +341,7 @@ def _not_farther(
     distance = nearest.place.abs() + sources.distance[nearest.source]
 
     def known(vertex: Tensor) -> Tensor:
-        """The distances of vertices from the windows' bases, infinite where no sighting is known."""
+        """Return the distances of vertices from the windows' bases, infinite where no sighting is known."""
         pair = owner * n + vertex
         at = torch.searchsorted(key, pair).clamp_max(len(key) - 1)
         d = torch.where(key[at] == pair, distance[at], math.inf)

@@ -128,5 +128,5 @@ def _differences(
 
 
 def _is_widespread(terms: Float64[Tensor, " k"]) -> bool:
-    """Whether a sum has many terms that count: it is EVIDENCE times the root of their sum of squares."""
+    """Return whether many terms of a sum count: it is EVIDENCE times the root of their sum of squares."""
     return bool(terms.sum().abs() > EVIDENCE * terms.square().sum().sqrt())

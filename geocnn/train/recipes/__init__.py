@@ -23,17 +23,17 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (spherical_digit
 
 
 def recipe_names() -> list[str]:
-    """The names of the package's recipes and of installed ones."""
+    """Return the names of the package's recipes and of installed ones."""
     return [*RECIPES, *sorted({point.name for point in entry_points(group=GROUP)} - set(RECIPES))]
 
 
 def is_recipe_file(name: str) -> bool:
-    """Whether this is the path of a recipe's file rather than the name of a recipe."""
+    """Return whether this is the path of a recipe's file rather than the name of a recipe."""
     return name.endswith(".py")
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name, or the one in the file of that path, which is run.
+    """Find the recipe of that name, or run the file of that path, which holds one.
 
     Raises:
         RecipeError: there is none, or its file fails or holds none.
@@ -58,8 +58,8 @@ def find_recipe(name: str) -> Recipe:
 
 
 def _recipe_in(file: Path) -> Recipe:
-    """As Python runs a script, the file may import what lies beside it. Its module stays known: dataclasses
-    look for it.
+    """Run a recipe's file. As a script does, it may import what lies beside it. Its module stays in
+    sys.modules: dataclasses look for it there.
     """
     if not file.is_file():
         raise RecipeError(f"there is no recipe file {file}")

@@ -98,7 +98,7 @@ def data(settings: BodyPartsSettings, name: str) -> Batches:
 
 
 def geometry(settings: BodyPartsSettings) -> dict[str, Any]:
-    """What the networks' hierarchies are built with: the options of `Surface.hierarchy`."""
+    """Return the options of `Surface.hierarchy` with which the networks' hierarchies are built."""
     return {"levels": len(settings.widths), "radius": settings.radius, "kind": settings.stencil}
 
 
@@ -115,7 +115,7 @@ def examine(run: Run) -> dict[str, Any]:
 
 
 def subject(network: nn.Module, model: dict[str, Any]) -> Subject:
-    """The network on the first test body. Finer meshes take minutes and are tried only on request.
+    """Put the network on the first test body. Finer meshes take minutes and are tried only on request.
 
     Raises GeocnnError for the network of areas alone.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from geocnn.data.spherical_digits import SphericalDigits, digit_features
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def draw(run: Run) -> None:
-    """The confusion of rotated digits by the network that learnt upright ones, and some of these digits."""
+    """Draw the confusion of rotated digits by the network of upright ones, and some of these digits."""
     from geocnn import viz
 
     digits = run.data("test rotated")
@@ -38,7 +39,7 @@ def draw(run: Run) -> None:
     run.save(_sphere_page(digits, answers), "spheres.png")
 
 
-def _sphere_page(digits: SphericalDigits, answers: Tensor, n: int = 12) -> Figure:
+def _sphere_page(digits: SphericalDigits, answers: Int64[Tensor, " m"], n: int = 12) -> Figure:
     from geocnn import viz
 
     assert digits.rotations is not None
@@ -47,7 +48,7 @@ def _sphere_page(digits: SphericalDigits, answers: Tensor, n: int = 12) -> Figur
     return viz.sphere_page(
         digits.maps(range(n)),
         [f"{t}, read as {a}" for t, a in zip(truth, read, strict=True)],
-        # R n0 with n0 = +x: where the digit's centre went.
+        # the digit's centre lies at R n0 with n0 = +x
         centres=digits.rotations[:n, :, 0],
         wrong=[t != a for t, a in zip(truth, read, strict=True)],
         title="Digits turned at random on the sphere, read by a network that only learnt upright ones",
@@ -58,7 +59,7 @@ def _sphere_page(digits: SphericalDigits, answers: Tensor, n: int = 12) -> Figur
 
 
 def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
-    """A user's maps, or rotated test digits at the network's resolution; shown are (maps, true labels).
+    """Read a user's maps, or take rotated test digits of the network's resolution; `shown` is (maps, labels).
 
     Raises:
         MapError: the file holds no maps, or maps of another nside than the network's, or values that are not
@@ -86,7 +87,7 @@ def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
 
 
 def present(prediction: Prediction) -> None:
-    """A table of labels and probabilities as CSV and on the console, and a picture of the first maps."""
+    """Write a table of labels and probabilities as CSV, print it, and draw the first maps."""
     maps, truth = prediction.inputs.shown
     probabilities = torch.cat(prediction.outputs).softmax(-1)
     labels = [CLASSES[k] for k in probabilities.argmax(-1).tolist()]
@@ -101,8 +102,8 @@ def present(prediction: Prediction) -> None:
         prediction.save(picture(maps[:16], titles[:16]), f"{stem}-predictions.png")
 
 
-def picture(maps: Tensor, titles: list[str]) -> Figure:
-    """Each map seen from where its values are, on average (from +x where they balance)."""
+def picture(maps: Float[Tensor, "m npix"], titles: list[str]) -> Figure:
+    """Draw each map seen from where its values are, on average (from +x where they balance)."""
     from geocnn import viz
 
     points = healpix(check_map(maps)).points
@@ -112,7 +113,9 @@ def picture(maps: Tensor, titles: list[str]) -> Figure:
     return viz.sphere_page(maps, titles, centres=centres)
 
 
-def _write_table(labels: list[str], probabilities: Tensor, truth: list[str] | None, file: Path) -> None:
+def _write_table(
+    labels: list[str], probabilities: Float[Tensor, "m classes"], truth: list[str] | None, file: Path
+) -> None:
     with replacing(file) as new, new.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["map", *(["truth"] if truth else []), "label", *(f"p({name})" for name in CLASSES)])
@@ -122,7 +125,11 @@ def _write_table(labels: list[str], probabilities: Tensor, truth: list[str] | No
 
 
 def _print_table(
-    labels: list[str], probabilities: Tensor, truth: list[str] | None, console: Console, at_most: int = 20
+    labels: list[str],
+    probabilities: Float[Tensor, "m classes"],
+    truth: list[str] | None,
+    console: Console,
+    at_most: int = 20,
 ) -> None:
     from rich.table import Table
 

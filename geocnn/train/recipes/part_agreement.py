@@ -1,4 +1,4 @@
-"""How far the answers of the recipe body-parts stay the same for the same body."""
+"""Measure how far the answers of the recipe body-parts stay the same for the same body."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def agreement(run: Run, meshes: Sequence[Mesh], geometry: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """How far the answers of the run's model stay the same when a body is turned in space, its vertices and
-    faces are numbered differently, or all its frames are turned at random. Prints them as a table.
+    """Measure how far the answers of the run's model stay the same; also print that as a table.
 
-    Everything is computed again from the changed mesh. For each change: "labels", the share of the area with
-    the same label (mean over bodies), and "probabilities", the largest difference.
+    A body is turned in space, its vertices and faces are numbered differently, or all its frames are turned
+    at random. Everything is computed again from the changed mesh. For each change: "labels", the share of
+    the area with the same label (mean over bodies), and "probabilities", the largest difference.
     """
     settings = run.settings
     generator = torch.Generator().manual_seed(settings.seed)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +32,7 @@ class PartsNetwork(nn.Module):
 
     Args:
         widths, convs, dropout, rings: as in BodyPartsSettings.
-        blind: it is given the invariant features only. With widths of frequency 0 only, nothing in it
+        blind: it takes the invariant features only. With widths of frequency 0 only, nothing in it
             depends on a direction.
     """
 
@@ -44,7 +45,7 @@ class PartsNetwork(nn.Module):
         logits = f"{len(PARTS)}x0"
         self.unet = SurfaceUNet(taken, widths, logits, convs=convs, rings=rings, dropout=dropout)
 
-    def forward(self, data: SurfaceData) -> Tensor:
+    def forward(self, data: SurfaceData) -> Float[Tensor, "n parts"]:
         x = FEATURES.select(data.x, _SCALAR).squeeze(-2) if self.blind else data.x
         return self.unet(x, data.hierarchy)
 
@@ -63,7 +64,7 @@ class AreaNetwork(nn.Module):
             nn.Linear(hidden, len(PARTS)),
         )
 
-    def forward(self, data: SurfaceData) -> Tensor:
+    def forward(self, data: SurfaceData) -> Float[Tensor, "n parts"]:
         return self.layers(data.local_areas)
 
 
@@ -71,7 +72,7 @@ _SCALAR = Irrep(0, "")
 
 
 def build_network(description: dict[str, Any]) -> nn.Module:
-    """The untrained network of a description: its "kind", "parts" or "area", and its arguments."""
+    """Build the untrained network of a description: its "kind", "parts" or "area", and its arguments."""
     arguments = tuples(description)
     return PartsNetwork(**arguments) if arguments.pop("kind") == "parts" else AreaNetwork(**arguments)
 
@@ -86,7 +87,7 @@ def parts_description(settings: BodyPartsSettings) -> dict[str, Any]:
 
 
 def blind_description(settings: BodyPartsSettings) -> dict[str, Any]:
-    """The network of `parts_description` with invariant channels only, as many as give it as many weights."""
+    """Describe the network of `parts_description` with invariant channels only and as many weights."""
     seeing = parts_description(settings)
     channels = [sum(n for n, _ in FieldType(width).terms) for width in settings.widths]
 
@@ -102,7 +103,7 @@ def blind_description(settings: BodyPartsSettings) -> dict[str, Any]:
 
 
 def needs(settings: BodyPartsSettings) -> Need:
-    """The memory of one process, for bodies of 3,000 vertices."""
+    """Estimate the memory of one process, for bodies of 3,000 vertices."""
     points = [3000 / 4**level for level in range(len(settings.widths))]
     dims = [FieldType(width).dim for width in settings.widths]
     layers = []
@@ -117,8 +118,8 @@ def needs(settings: BodyPartsSettings) -> Need:
     return estimate(layers, settings.rings, batch_size, 3000 * FEATURES.dim, entries, bodies)
 
 
-def score(network: nn.Module, data: SurfaceData) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy and accuracy, weighted by area within each body, every body counting the same."""
+def score(network: nn.Module, data: SurfaceData) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    """Return cross-entropy and accuracy, weighted by area within a body; all bodies count the same."""
     assert data.y is not None
     logits, share = network(data).float(), shares(data)
     n = int(data.batch[-1]) + 1
@@ -127,5 +128,5 @@ def score(network: nn.Module, data: SurfaceData) -> tuple[Tensor, dict[str, Tens
 
 
 def answer(network: nn.Module, data: SurfaceData) -> Answer:
-    """Probabilities [N, 8], rows sum to 1; the labels [N], and the vertices' areas [N] as weights."""
+    """Return probabilities [N, 8], whose rows sum to 1, the labels [N], and the areas [N] as weights."""
     return network(data).float().softmax(-1), data.y, data.areas

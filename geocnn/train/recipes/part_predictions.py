@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from geocnn.data.bodies import PARTS, Body, bodies
@@ -40,7 +41,7 @@ FEWEST, MOST = 500, 20_000
 
 
 def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
-    """A user's mesh, or test bodies; shown are (vertices, faces, surface), or the test bodies by number.
+    """Read a user's mesh, or take test bodies; `shown` is (vertices, faces, surface), or {number: body}.
 
     Raises:
         GeometryError: the file holds no mesh the network can read; see `check_size` too.
@@ -68,9 +69,10 @@ def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
 
 
 def present(prediction: Prediction) -> None:
-    """For `name.ply` (or another mesh) `name.parts.ply` has its vertices and faces as they are, a `label`
-    (uchar, place in PARTS) and a colour per vertex; `name.parts.png` shows it from front and back. For test
-    bodies there is a page with truth and answer.
+    """Write the answers as a mesh and a picture; for test bodies, draw a page with truth and answer.
+
+    For `name.ply` (or another mesh) `name.parts.ply` has its vertices and faces as they are, a `label`
+    (uchar, place in PARTS) and a colour per vertex; `name.parts.png` shows it from front and back.
     """
     if prediction.request.file is None:
         _present_examples(prediction)
@@ -79,7 +81,7 @@ def present(prediction: Prediction) -> None:
 
 
 def check_size(surface: Mesh) -> str:
-    """What is odd about the size of a user's mesh, or "".
+    """Describe what is odd about the size of a user's mesh, or return "".
 
     Raises:
         GeometryError: its number of vertices is so far from a body's that kernels hold next to nothing, or a
@@ -136,7 +138,7 @@ def _present_examples(prediction: Prediction) -> None:
 
 
 def draw(run: Run, chosen: Sequence[Body]) -> None:
-    """The confusion of parts by area, and some test bodies with truth and answer."""
+    """Draw the confusion of parts by area, and some test bodies with truth and answer."""
     from geocnn import viz
 
     tests = run.data("test")
@@ -152,16 +154,16 @@ def draw(run: Run, chosen: Sequence[Body]) -> None:
     run.save(_page(chosen, answers, right), "bodies.png")
 
 
-def area_right(answer: Tensor, surface: SurfaceData) -> float:
-    """The share of the surface's area on which answer [N] is the surface's own label."""
+def area_right(answer: Int64[Tensor, " n"], surface: SurfaceData) -> float:
+    """Return the share of the surface's area on which the answer is the surface's own label."""
     areas = surface.areas.double()
     return float(((answer == surface.y) * areas).sum() / areas.sum())
 
 
 def _page(
-    chosen: Sequence[Body], answers: Sequence[Tensor], right: Sequence[float], columns: int = 6
+    chosen: Sequence[Body], answers: Sequence[Int64[Tensor, " _"]], right: Sequence[float], columns: int = 6
 ) -> Figure:
-    """One or two whole rows of bodies, spread over all: the truth, and the answer in the row below it."""
+    """Draw one or two whole rows of bodies, spread over all: the truth, and below it the answer."""
     from geocnn import viz
 
     columns = min(columns, len(chosen))
@@ -177,10 +179,10 @@ def _page(
     return viz.mesh_page(meshes, labels, PARTS, titles, title, columns)
 
 
-def upright(points: Tensor) -> Tensor:
-    """The points [N, 3] turned so that their longest axis is +y and their shortest is z, for pictures.
+def upright(points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    """Turn points so that their longest axis is +y and their shortest is z, for pictures.
 
-    Which end is up and which side is front is kept as far as the coordinates tell: +y or +z as up.
+    Which end is up and which side is front stays as far as the coordinates show it: +y or +z as up.
     """
     centred = points - points.mean(0)
     _, axes = torch.linalg.eigh(centred.mT @ centred)
@@ -191,20 +193,25 @@ def upright(points: Tensor) -> Tensor:
 
 
 def check_libraries() -> None:
-    """Raises GeocnnError where a library is missing that meshes need beyond the core."""
+    """Raise GeocnnError where a library is missing that meshes need beyond the core."""
     for module in ("torch_geometric", "scipy"):
         if importlib.util.find_spec(module) is None:
             raise GeocnnError(f"body-parts needs {module}: pip install 'geocnn[mesh]'")
 
 
-def _colours() -> Tensor:
-    """[8, 3] uint8, those of the pictures."""
+def _colours() -> UInt8[Tensor, "parts 3"]:
+    """Return the colours of the pictures, one per part."""
     from geocnn.viz import LABEL_COLOURS
 
     return torch.tensor([list(bytes.fromhex(colour[1:])) for colour in LABEL_COLOURS], dtype=torch.uint8)
 
 
-def _print_shares(share: Tensor, probabilities: Tensor, areas: Tensor, console: Console) -> None:
+def _print_shares(
+    share: Float[Tensor, " parts"],
+    probabilities: Float[Tensor, "n parts"],
+    areas: Float64[Tensor, " n"],
+    console: Console,
+) -> None:
     from rich.table import Table
 
     table = Table("label", "part", "share of the area", "mean probability there")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -27,22 +28,22 @@ AREA = 1.673
 """m²: the mean area of the training bodies (they have 1.07 to 2.42), to which every surface is scaled."""
 
 
-def standard_mesh(vertices: Tensor, faces: Tensor) -> Mesh:
-    """The mesh scaled to AREA. Raises GeometryError as `two_sided` does."""
+def standard_mesh(vertices: Float[Tensor, "v 3"], faces: Int64[Tensor, "f 3"]) -> Mesh:
+    """Scale a mesh to AREA. Raises GeometryError as `two_sided` does."""
     surface = two_sided(vertices, faces)
     return two_sided(vertices.double() * math.sqrt(AREA / float(surface.areas.sum())), faces)
 
 
-def two_sided(vertices: Tensor, faces: Tensor) -> Mesh:
-    """Their mesh. Raises GeometryError as `mesh` does, and where the surface has only one side."""
+def two_sided(vertices: Float[Tensor, "v 3"], faces: Int64[Tensor, "f 3"]) -> Mesh:
+    """Return the mesh of the faces. Raises GeometryError as `mesh` does, and where it has only one side."""
     surface = mesh(vertices, faces)
     if not isinstance(surface, Mesh):
         raise GeometryError("the surface has only one side, like a Möbius band: a body has two")
     return surface
 
 
-def local_areas(surface: Mesh) -> Tensor:
-    """[N, 2] float32: the logarithms of a vertex's area and of its neighbours' mean area, over the mean."""
+def local_areas(surface: Mesh) -> Float32[Tensor, "n 2"]:
+    """Return the logarithms of a vertex's area and of its neighbours' mean area, over the mean area."""
     own, n = surface.areas / surface.areas.mean(), surface.n_points
     a, b = surface.faces.flatten(), surface.faces.roll(-1, 1).flatten()
     # each edge from both its ends, once
@@ -54,12 +55,12 @@ def local_areas(surface: Mesh) -> Tensor:
 
 def prepared(
     meshes: Sequence[Mesh],
-    labels: Sequence[Tensor] | None,
+    labels: Sequence[Int64[Tensor, " _"]] | None,
     geometry: dict[str, Any],
     processes: int,
     console: Console | None,
 ) -> list[SurfaceData]:
-    """The meshes with all that the networks take. Raises GeometryError as `prepare` does."""
+    """Prepare the meshes with all that the networks take. Raises GeometryError as `prepare` does."""
     from geocnn.data.surface_data import prepare
 
     cores = os.cpu_count() or 1
@@ -88,8 +89,8 @@ def batch(surfaces: Sequence[SurfaceData]) -> SurfaceData:
     return Batch.from_data_list(list(surfaces))  # pyright: ignore[reportArgumentType, reportReturnType]
 
 
-def shares(data: SurfaceData) -> Tensor:
-    """Of each vertex of a batch the share [N] in its body's area; over each body they sum to 1."""
+def shares(data: SurfaceData) -> Float[Tensor, " n"]:
+    """Return the share of each vertex of a batch in its body's area; over each body they sum to 1."""
     areas = data.areas.double()  # sums of thousands of terms in a row
     total = areas.new_zeros(int(data.batch[-1]) + 1).index_add_(0, data.batch, areas)
     return (areas / total[data.batch]).to(data.areas.dtype)

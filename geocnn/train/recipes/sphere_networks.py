@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from geocnn.errors import GeocnnError
@@ -61,7 +62,7 @@ class SphereNetwork(nn.Module):
         # nested order: neighbours lie close in memory, and the layers are a fifth faster
         self.register_buffer("pixel", nested_to_ring(nside, torch.arange(npix(nside))), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b npix 1"]) -> Float[Tensor, "b classes"]:
         weight = next(self.parameters())
         areas = self.hierarchy.areas[0]
         if (areas.device, areas.dtype) != (weight.device, weight.dtype):
@@ -85,7 +86,7 @@ class HarmonicNetwork(nn.Module):
 
     Args:
         nside, widths, lmax, dropout, rings, radius: as in SphericalDigitsSettings.
-        finer: times as many rings, and samples of the fibre; the weights are the same.
+        finer: the factor of further rings and samples on the fibre; the weights are the same.
 
     Raises GeocnnError where lmax is more than 2 nside.
     """
@@ -112,7 +113,7 @@ class HarmonicNetwork(nn.Module):
         )  # fmt: skip
         self.grids = [gauss_legendre(math.ceil(finer * 1.25 * (l + 1))) for l in (lmax[0], *lmax)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b npix 1"]) -> Float[Tensor, "b classes"]:
         # what one Jacobi iteration leaves of the quadrature's error is far below what the pixels blur
         sky = healpix_grid(nside_of(x.shape[-2]))
         first = spectral_pool(x, "1x0", sky, self.grids[0], self.lmax[0], iterations=1)
@@ -149,14 +150,15 @@ class PlanarNetwork(nn.Module):
         ]
         self.layers = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64 * (size // 16) ** 2, len(CLASSES)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "b npix 1"]) -> Float[Tensor, "b classes"]:
         picture = (x.squeeze(-1)[:, self.pixel] * self.weight).sum(-1)
         return self.layers(picture.unsqueeze(1))
 
 
 def at_any_nside(network: nn.Module, description: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    """A harmonic or planar network in float64 as a function of maps of every resolution. On finer maps the
-    harmonic one works on grids as much finer.
+    """Return a harmonic or planar network in float64 as a function of maps of every resolution.
+
+    On finer maps the harmonic one works on grids as much finer.
     """
 
     @cache
@@ -172,7 +174,7 @@ def at_any_nside(network: nn.Module, description: dict[str, Any]) -> Callable[[T
 
 
 def build_network(description: dict[str, Any]) -> nn.Module:
-    """The untrained network of a description: its "kind", "sphere", "harmonic" or "planar", and its
+    """Build the untrained network of a description: its "kind", "sphere", "harmonic" or "planar", and its
     arguments.
     """
     arguments = tuples(description)
@@ -207,7 +209,7 @@ def _degree_conflicts(nside: int, lmax: Sequence[int]) -> list[str]:
 
 
 def needs(settings: SphericalDigitsSettings) -> Need:
-    """The memory of one process."""
+    """Estimate the memory of one process."""
     dims = [1, *(FieldType(width).dim for width in settings.widths)]
     pixels = npix(settings.nside)
     batch_size = min(settings.batch_size, settings.train_size)
@@ -217,7 +219,7 @@ def needs(settings: SphericalDigitsSettings) -> Need:
             for (before, after), l in zip(pairwise(dims), settings.lmax, strict=True)
         ]
         return estimate(layers, settings.rings, batch_size, pixels)
-    # an oversampled hierarchy has four points for one
+    # an oversampled hierarchy has four times the points
     points = [(4 if settings.refine else 1) * pixels / 4**level for level in range(len(settings.widths))]
     layers = []
     for level, (before, after) in enumerate(pairwise(dims)):
@@ -229,8 +231,8 @@ def needs(settings: SphericalDigitsSettings) -> Need:
 
 
 def subject(network: nn.Module, model: dict[str, Any]) -> Subject:
-    """The network on HEALPix at half its resolution and at its own; the harmonic one at its own and twice
-    that. It and the baseline take maps, not frames.
+    """Put the network on HEALPix at half its resolution and at its own, the harmonic one at its own and twice
+    that. The harmonic one and the baseline take maps, not frames.
     """
     described, nside = model["network"], model["network"]["nside"]
     if not isinstance(network, SphereNetwork):

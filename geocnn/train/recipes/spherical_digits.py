@@ -93,7 +93,7 @@ def trainings(settings: SphericalDigitsSettings) -> list[Training]:
 
 
 def _refined(training: Training, settings: SphericalDigitsSettings) -> tuple[Training, Training]:
-    """The training, and one on an oversampled hierarchy that goes on from its weights."""
+    """Return the training, and one on an oversampled hierarchy that starts from its weights."""
     coarse = replace(training, folder=f"{training.folder}-coarse", title=f"{training.title}, before refining")
     fine = {**training.description, "oversample": True}
     slower = {"epochs": settings.refine, "learning_rate": settings.learning_rate / 2}
