@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int64, Shaped
+from jaxtyping import Bool, Float64, Int64, Shaped
 from torch import Tensor
 
 
@@ -95,12 +94,3 @@ class Placed(NamedTuple):
     def take(self, index: Shaped[Tensor, "*n"]) -> Placed:
         """Return some of the points, chosen by ids or by a mask."""
         return Placed(*(None if t is None else t[index] for t in self))  # type: ignore[arg-type]
-
-
-def blocks(points: Float[Tensor, "k d"], size: int) -> Iterator[tuple[int, Float[Tensor, "block d"]]]:
-    """Yield blocks of at most `size` points, each with the place of its first; if there are none, one empty.
-
-    >>> [(k, len(block)) for k, block in blocks(torch.zeros(5, 2), 3)]
-    [(0, 3), (3, 2)]
-    """
-    return zip(range(0, max(1, len(points)), size), points.split(size), strict=True)

@@ -17,7 +17,8 @@ from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.geometry.core.results import Disc, Exp, Log, Placed, blocks
+from geocnn.geometry.core.near import near_pairs
+from geocnn.geometry.core.results import Disc, Exp, Log, Placed
 from geocnn.geometry.core.surface import Surface
 from geocnn.groups.planar import Element, act, compose, inverse, smallest_group
 
@@ -164,17 +165,16 @@ class Cone(Surface):
         """Pair base with the points of each disc; around the apex several geodesics to a point make pairs."""
         q, most = self._polar(self.points), math.floor(math.pi / self.angle) + 1
         turns = torch.arange(-most, most + 1, device=base.points.device, dtype=torch.float64)
-        unrolled = q.phi[:, None] + turns * self.angle
-        pairs = []
-        size = max(1, 4_000_000 // unrolled.numel())
-        for k, block in blocks(base.points, size):
-            p = self._polar(block)
-            apart = unrolled - p.phi[:, None, None]
-            gap = torch.polar(q.r, apart.movedim(-1, 0)).movedim(0, -1) - p.r[:, None, None]
+        p, pairs = self._polar(base.points), []
+        # the embedding keeps lengths, so points are no farther apart in space than along the cone
+        near = near_pairs(base.points, self.points, radius * (1 + 1e-9))
+        for target, source in zip(*(ids.split(4_000_000 // len(turns)) for ids in near), strict=True):
+            apart = (q.phi[source] - p.phi[target])[:, None] + turns * self.angle
+            gap = torch.polar(q.r[source][:, None].expand_as(apart), apart) - p.r[target][:, None]
             visible = apart.abs() < math.pi * (1 - AT_APEX)
-            target, source, turn = (visible & (gap.abs() <= radius * (1 + 1e-12))).nonzero(as_tuple=True)
-            pairs.append((target + k, source, turns[turn]))
-        target, source, turn = (torch.cat(p) for p in zip(*pairs, strict=True))
+            pair, turn = (visible & (gap.abs() <= radius * (1 + 1e-12))).nonzero(as_tuple=True)
+            pairs.append((target[pair], source[pair], turns[turn]))
+        target, source, turn = (torch.cat(ids) for ids in zip(*pairs, strict=True))
         at, there = base.take(target), _Polar(q.r[source], q.phi[source] + turn * self.angle)
         reached = torch.ones_like(turn, dtype=torch.bool)
         log = self._along(at, self.placed.take(source), self._polar(at.points), there, turn, reached)

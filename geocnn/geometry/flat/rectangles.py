@@ -10,6 +10,7 @@ mirrored   glued      Klein bottle    (x, height − 1 − y): crossing them tur
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import Connection
-from geocnn.geometry.core.results import Disc, Exp, Log, Placed, blocks
+from geocnn.geometry.core.near import logs_of, near_pairs
+from geocnn.geometry.core.results import Disc, Exp, Log, Placed
 from geocnn.geometry.core.surface import Surface
 from geocnn.groups.planar import REFLECTION, TRIVIAL, Element, compose
 
@@ -162,14 +164,33 @@ class Flat(Surface):
                 f"a log disc of radius {radius} overlaps itself on a surface that closes after "
                 f"{min(around):g}; use kind='exp' or a radius up to {min(around) / 2:g}"
             )
-        pairs = []
-        for k, block in blocks(base.points, 1024):
-            v, _ = self._difference(block[:, None], self.points)
-            target, source = (v.norm(dim=-1) <= radius * (1 + 1e-12)).nonzero(as_tuple=True)
-            pairs.append((target + k, source))
-        target, source = (torch.cat(p) for p in zip(*pairs, strict=True))
-        log = self._log(base.take(target), self.placed.take(source))
+        radius = radius * (1 + 1e-12)
+        image, of = self._images(base.points, radius)
+        pair, source = near_pairs(image, self.points, radius)
+        # two images of a base may be equally far away
+        key = torch.unique(of[pair] * self.n_points + source)
+        target, source = key // self.n_points, key % self.n_points
+        log = logs_of(self, base, (target, source))
         return Disc(target, source, log, torch.ones_like(log.angle))
+
+    def _images(
+        self, points: Float64[Tensor, "k 2"], radius: float
+    ) -> tuple[Float64[Tensor, "m 2"], Int64[Tensor, " m"]]:
+        """Return the points and their copies beyond glued sides, as far as the radius reaches from there.
+
+        Also return which point each is a copy of.
+        """
+        size, of = self._size, torch.arange(len(points), device=points.device)
+        turns = [(-1, 0, 1) if glued else (0,) for glued in self.glued]
+        images = []
+        for x, y in itertools.product(*turns):
+            shift = size * points.new_tensor([x, y])
+            own = torch.stack([points[:, 0], size[1] - 1 - points[:, 1]], 1)
+            image = (own if self.mirrored and x else points) + shift
+            near = ((image + 0.5 > -radius) & (image + 0.5 < size + radius)).all(1)
+            images.append((image[near], of[near]))
+        image, of = (torch.cat(parts) for parts in zip(*images, strict=True))
+        return image, of
 
     def connection(self) -> Connection:
         """Connect each cell with those to the right and below, which exp finds.

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import Connection, pairs_once
+from geocnn.geometry.core.near import logs_of, near_pairs
 from geocnn.geometry.core.radius import check_radius
-from geocnn.geometry.core.results import Disc, Exp, Log, Placed, blocks
+from geocnn.geometry.core.results import Disc, Exp, Log, Placed
 from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.geometry.spheres.pixels import (
@@ -138,14 +139,10 @@ class Sphere(Surface):
                 "kind='exp'"
             )
         # 5e-13 is the rounding of a dot product, so that points exactly at the radius stay in
-        least, here = math.cos(radius / self.radius) - 5e-13, self.directions
-        pairs = [
-            torch.stack(((block @ here.T) >= least).nonzero(as_tuple=True))
-            + torch.tensor([[k], [0]], device=block.device)
-            for k, block in blocks(base.points / self.radius, 1024)
-        ]
-        target, source = torch.cat(pairs, 1)
-        log = self._log(base.take(target), self.placed.take(source))
+        # a millionth, squared, is far above rounding, so that points exactly at the radius stay in
+        chord = math.hypot(2 * math.sin(radius / self.radius / 2), 1e-6)
+        target, source = near_pairs(base.points / self.radius, self.directions, chord)
+        log = logs_of(self, base, (target, source))
         return Disc(target, source, log, _sinc(log.vectors.norm(dim=-1) / self.radius))
 
     def connection(self) -> Connection:
