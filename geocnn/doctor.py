@@ -16,6 +16,7 @@ from geocnn.geometry.doctor.repairs import REPAIRS, Plan, RepairReport, plan, re
 from geocnn.geometry.doctor.verdict import mending
 from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
 from geocnn.geometry.loops.holonomy_groups import HolonomyGroup
+from geocnn.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +74,7 @@ def show_cache(clear: bool, console: Console) -> None:
     entries = cache_entries()
     console.print(f"the cache is {cache_folder()}", soft_wrap=True)
     if clear:
-        console.print(f"removed {len(removed)} files, {_size(_total(removed))}")
+        console.print(f"removed {counted(len(removed), 'file')}, {_size(_total(removed))}")
     table = Table("state", "files", "size")
     for state in dict.fromkeys(entry.state for entry in entries):
         group = [entry for entry in entries if entry.state == state]
@@ -173,9 +174,12 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
     sides = "two sides" if d.orientable else "one side somewhere: genus counts cross-caps there"
     wound = "wound alike" if d.consistently_wound else "not wound alike"
     facts = [
-        ("size", f"{d.n_vertices} vertices, {d.n_edges} edges, {d.n_faces} triangles"),
+        (
+            "size",
+            ", ".join(map(counted, (d.n_vertices, d.n_edges, d.n_faces), ("vertex", "edge", "triangle"))),
+        ),
         ("components", str(d.components)),
-        ("boundary", f"{d.boundary_loops} loops, {d.boundary_edges} edges"),
+        ("boundary", f"{counted(d.boundary_loops, 'loop')}, {counted(d.boundary_edges, 'edge')}"),
         ("topology", f"Euler characteristic {d.euler}, genus {', '.join(handles) or 'unknown'}"),
         ("orientation", f"{sides}, {wound}"),
     ]

@@ -144,5 +144,5 @@ def test_the_cache_is_listed_and_cleared(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert f"stale: {half}" in said and f"foreign: {tmp_path / 'notes.txt'}" in said
     assert run("cache", "--clear") == 0
-    assert "removed 1 files, 4 B" in capsys.readouterr().out
+    assert "removed 1 file, 4 B" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -28,6 +28,7 @@ FLOORS = {
     "files": -1,
     "lasting": -1,
     "console": -1,
+    "wording": -1,
     "groups": 0,
     "geometry": 1,
     "harmonics": 2,

@@ -106,14 +106,25 @@ class SurfaceData(Data):
         super().apply(func, *args)
         stored = self._store.get("hierarchy")
         if stored is not None and (not args or "hierarchy" in args):
-            hierarchies = [stored] if isinstance(stored, Hierarchy) else stored
-            device = func(hierarchies[0].areas[0][:0]).device
-            hierarchies = [h.to(device) for h in hierarchies]
-            self._store["hierarchy"] = hierarchies[0] if isinstance(stored, Hierarchy) else hierarchies
-            own = vars(self)
-            if "_joined" in own:
-                own["_joined"] = own["_joined"].to(device)
+            first = stored if isinstance(stored, Hierarchy) else stored[0]
+            self._place(func(first.areas[0][:0]).device)
         return self
+
+    def to(self, device: int | str, *args: str, non_blocking: bool = False) -> SurfaceData:
+        """Move tensors and geometry to a device, as PyG moves tensors."""
+        if not args or "hierarchy" in args:
+            self._place(device, non_blocking)
+        return super().to(device, *args, non_blocking=non_blocking)  # pyright: ignore[reportReturnType]
+
+    def _place(self, device: torch.device | int | str, non_blocking: bool = False) -> None:
+        """Move the geometry; what lies on the device already stays."""
+        stored, own = self._store.get("hierarchy"), vars(self)
+        if isinstance(stored, Hierarchy):
+            self._store["hierarchy"] = stored.to(device, non_blocking=non_blocking)
+        elif stored is not None:
+            self._store["hierarchy"] = [h.to(device, non_blocking=non_blocking) for h in stored]
+        if "_joined" in own:
+            own["_joined"] = own["_joined"].to(device, non_blocking=non_blocking)
 
     def pin_memory(self, *args: str) -> SurfaceData:
         """Pin tensors and geometry; PyG's loaders call this for `pin_memory=True`."""

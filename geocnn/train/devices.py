@@ -9,6 +9,7 @@ import torch
 from geocnn.errors import GeocnnError
 from geocnn.train.memory import Need, check_memory
 from geocnn.train.settings import LoopSettings
+from geocnn.wording import counted
 
 
 def find_devices(devices: str) -> tuple[str, int | list[int]]:
@@ -28,14 +29,14 @@ def find_devices(devices: str) -> tuple[str, int | list[int]]:
     if devices.isdecimal() and int(devices) > 0:
         if 0 < gpus < int(devices):
             raise GeocnnError(
-                f"devices = '{devices}', but this machine has {gpus} CUDA GPUs; use auto or cpu"
+                f"devices = '{devices}', but this machine has {counted(gpus, 'CUDA GPU')}; use auto or cpu"
             )
         return ("gpu" if gpus else "cpu"), int(devices)
     if devices.startswith("gpu:") and all(part.isdecimal() for part in devices[4:].split(",")):
         chosen = sorted({int(part) for part in devices[4:].split(",")})
         if max(chosen) >= gpus:
             raise GeocnnError(
-                f"devices = '{devices}', but this machine has {gpus} CUDA GPUs; use auto or cpu"
+                f"devices = '{devices}', but this machine has {counted(gpus, 'CUDA GPU')}; use auto or cpu"
             )
         return "gpu", chosen
     raise GeocnnError(

@@ -246,6 +246,28 @@ def test_a_loader_pins_the_geometry_too(monkeypatch):
         assert not h.is_pinned()
 
 
+def test_geometry_is_moved_as_tensors_are(monkeypatch):
+    """`non_blocking` reaches the geometry too, of one surface and of a batch."""
+    moves = []
+    move = torch.Tensor.to
+
+    def to(t: torch.Tensor, device=None, dtype=None, non_blocking=False, **options):
+        moves.append(non_blocking)
+        return move(t, device, dtype, non_blocking, **options)
+
+    h = geometry.icosphere(1).hierarchy(levels=2)
+    one = SurfaceData(x=torch.zeros(42, 3), areas=h.areas[0], hierarchy=h)
+    joined = next(iter(DataLoader([one, one], batch_size=2)))
+    assert joined.hierarchy.n_surfaces == 2
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    for data in (one.clone(), joined):
+        moves.clear()
+        moved = data.to("meta", non_blocking=True)
+        # tensors that are there already are not moved again
+        assert moves[0] and moves.count(True) > 10
+        assert moved.x.is_meta and moved.hierarchy.areas[0].is_meta
+
+
 def test_meshes_come_in_any_iterable_and_not_in_none():
     egg = mesh(*jittered_sphere(60))
     (data,) = prepare(iter([egg]), iter([torch.zeros(60)]), levels=1, radius=1.0, kind="log")

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 import geocnn.geometry as geometry
 from geocnn.cli import main
 from geocnn.data.bodies import PARTS, Body
-from geocnn.errors import GeocnnError
+from geocnn.errors import GeocnnError, GeometryError
 from geocnn.geometry.io import load_triangles, save_ply
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 
@@ -35,7 +35,7 @@ from geocnn.train.recipes.part_networks import (
     score,
 )
 from geocnn.train.recipes.part_predictions import check_size, upright
-from geocnn.train.recipes.part_surfaces import AREA, batch, prepared, standard_mesh
+from geocnn.train.recipes.part_surfaces import AREA, Batches, batch, prepared, standard_mesh
 
 TINY = [
     "--train-size=4", "--val-size=2", "--test-size=2", "--epochs=3", "--batch-size=2", "--check-every=2",
@@ -299,3 +299,8 @@ def test_upright_is_a_rotation_that_keeps_up_up():
         assert torch.linalg.lstsq(points - points.mean(0), found).solution.det() > 0
         top = int(body.vertices[:, 1].argmax())
         assert found[top, 1] > 0
+
+
+def test_a_batch_of_no_surfaces_is_refused():
+    with pytest.raises(GeometryError, match="name one or more"):
+        Batches([]).__getitems__([])

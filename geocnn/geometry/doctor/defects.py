@@ -20,6 +20,7 @@ from geocnn.geometry.doctor import faults
 from geocnn.geometry.doctor.outside import inside_out
 from geocnn.geometry.io import RawMesh
 from geocnn.geometry.io.raw import listed
+from geocnn.wording import counted
 
 Ids = Int64[Tensor, " k"] | Int64[Tensor, "k 2"]
 """Ids of elements; edges are given by both ends."""
@@ -322,8 +323,7 @@ class Defect:
     def what(self) -> str:
         """Describe the defect and list its first eight elements."""
         about, k = self.about, len(self.ids)
-        plural = {"vertex": "vertices"}.get(about.element, f"{about.element}s")
-        count = f"{k} {about.element if k == 1 else plural}: " if k else ""
+        count = f"{counted(k, about.element)}: " if k else ""
         shown = f" ({listed(self.ids)})" if k else ""
         return f"{count}{about.what}{shown}"
 

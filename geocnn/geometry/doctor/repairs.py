@@ -18,6 +18,7 @@ from geocnn.geometry.doctor.ears import cut_by_ears
 from geocnn.geometry.doctor.parting import parted
 from geocnn.geometry.io import RawMesh
 from geocnn.geometry.io.raw import Attributes
+from geocnn.wording import counted
 
 
 class Step(NamedTuple):
@@ -125,8 +126,8 @@ def _triangulate(raw: RawMesh) -> Step:
     corner = cut_by_ears(raw)
     pieces = torch.bincount(raw.face_map)
     cut, few = pieces[pieces > 1], len(raw.skipped)
-    what = f"cut {len(cut)} polygons into {int(cut.sum())} triangles"
-    what += f", left out {few} faces of fewer than three corners" if few else ""
+    what = f"cut {counted(len(cut), 'polygon')} into {counted(int(cut.sum()), 'triangle')}"
+    what += f", left out {counted(few, 'face')} of fewer than three corners" if few else ""
     mesh = _taken(raw, raw.faces.flatten()[corner], torch.arange(len(raw.vertices)), corner=corner)
     mesh = replace(mesh, face_map=_all(raw), skipped=raw.skipped[:0])
     return Step(mesh, torch.arange(len(raw.vertices)), _all(raw), _every(raw), len(cut) + few, what)
@@ -134,7 +135,9 @@ def _triangulate(raw: RawMesh) -> Step:
 
 def _range(raw: RawMesh) -> Step:
     lost = faults.out_of_range(raw.faces, len(raw.vertices))
-    return _without(raw, faces=lost, what=f"dropped {len(lost)} faces of vertices that do not exist")
+    return _without(
+        raw, faces=lost, what=f"dropped {counted(len(lost), 'face')} of vertices that do not exist"
+    )
 
 
 def _nan(raw: RawMesh) -> Step:
@@ -145,7 +148,8 @@ def _nan(raw: RawMesh) -> Step:
     lost = torch.zeros(len(raw.faces), dtype=torch.bool)
     lost[present[0][bad[raw.faces[present]]]] = True
     faces = lost.nonzero()[:, 0]
-    what = f"dropped {len(vertices)} vertices with NaN or infinity and {len(faces)} faces there"
+    dropped = counted(len(vertices), "vertex"), counted(len(faces), "face")
+    what = "dropped {} with NaN or infinity and {} there".format(*dropped)
     return _without(raw, faces=faces, vertices=vertices, what=what)
 
 
@@ -153,14 +157,16 @@ def _merge(raw: RawMesh) -> Step:
     first = faults.first_in_place(raw.vertices)
     mesh, vertex_map, source, torn = _united(raw, first)
     merged = len(raw.vertices) - len(source)
-    what = f"merged {merged} vertices with another in the same place{torn}"
+    what = f"merged {counted(merged, 'vertex')} with another in the same place{torn}"
     return Step(mesh, vertex_map, _all(raw), source, merged, what)
 
 
 def _duplicates(raw: RawMesh) -> Step:
     e = Examined(raw)
     again = e.proper[~torch.isin(e.proper, e.sound.ids)]
-    return _without(raw, faces=again, what=f"dropped {len(again)} faces whose corners an earlier face has")
+    return _without(
+        raw, faces=again, what=f"dropped {counted(len(again), 'face')} whose corners an earlier face has"
+    )
 
 
 def _degenerate(raw: RawMesh) -> Step:
@@ -186,12 +192,13 @@ def _degenerate(raw: RawMesh) -> Step:
 
 def _description(repeated: int, flat: int, done: dict[str, int], moved: float) -> str:
     """Describe what was done to faces with a vertex at two corners and to those without area."""
-    what = f"dropped {repeated} faces with a vertex at two corners, mended {flat} without area"
+    what = f"dropped {counted(repeated, 'face')} with a vertex at two corners, mended {flat} without area"
     if not flat:
         return what
     return (
-        f"{what}: {done['collapsed']} edges collapsed, {done['flipped']} flipped, {done['left out']} faces "
-        f"at the boundary left out, {done['nudged']} vertices nudged; none moved by more than {moved:.2g}"
+        f"{what}: {counted(done['collapsed'], 'edge')} collapsed, {done['flipped']} flipped, "
+        f"{counted(done['left out'], 'face')} at the boundary left out, "
+        f"{counted(done['nudged'], 'vertex')} nudged; none moved by more than {moved:.2g}"
     )
 
 
@@ -215,7 +222,8 @@ def _split(raw: RawMesh) -> Step:
     faces[e.proper] = faces[first].gather(1, place)
     source = torch.cat([torch.arange(n), corner[others]])
     what = (
-        f"gave {len(others)} fans of faces vertices of their own, at {len(corner[others].unique())} vertices"
+        f"gave vertices of their own to {len(others)} of the fans of faces at "
+        f"{counted(len(corner[others].unique()), 'vertex')}"
     )
     return Step(_taken(raw, faces, source), _every(raw), _all(raw), source, len(others), what)
 
@@ -233,7 +241,7 @@ def _orient(raw: RawMesh) -> Step:
         for name in attributes.keys() & {"normal", "normals"}:
             attributes[name] = np.where(_beside(flips, attributes[name]), -attributes[name], attributes[name])
     k = int(flips.sum())
-    return Step(mesh, _every(raw), _all(raw), _every(raw), k, f"flipped {k} faces")
+    return Step(mesh, _every(raw), _all(raw), _every(raw), k, f"flipped {counted(k, 'face')}")
 
 
 def _beside(flips: Bool[Tensor, " f"], values: np.ndarray) -> np.ndarray:
@@ -243,7 +251,7 @@ def _beside(flips: Bool[Tensor, " f"], values: np.ndarray) -> np.ndarray:
 
 def _unreferenced(raw: RawMesh) -> Step:
     lost = Examined(raw).unreferenced
-    return _without(raw, vertices=lost, what=f"dropped {len(lost)} vertices of no face")
+    return _without(raw, vertices=lost, what=f"dropped {counted(len(lost), 'vertex')} of no face")
 
 
 REPAIRS: dict[str, Callable[[RawMesh], Step]] = {

@@ -7,6 +7,7 @@ from jaxtyping import Int64
 
 from geocnn.geometry.io.raw import Attributes, damaged, listed
 from geocnn.geometry.io.text import Words, lists, refuse_broken_ids, within
+from geocnn.wording import counted
 
 Properties = list[tuple[str, str, str | None]]
 """The name and type of each property of an element, and the type of its length if it is a list.
@@ -27,11 +28,15 @@ def text_rows(words: Words, elements: list[FileElement], ids: tuple[str, ...]) -
     widths = words.widths[words.widths > 0]
     declared = sum(count for _, count, _ in elements)
     if len(widths) < declared:
-        raise damaged(f"it ends after {len(widths)} lines of its elements, its header declares {declared}")
+        raise damaged(
+            f"it ends after {counted(len(widths), 'line')} of its elements, its header declares {declared}"
+        )
     ends, first, attributes = widths.cumsum(), 0, {}
     if len(widths) > declared:
         line = words.line(int(ends[declared - 1])) if declared else words.first
-        raise damaged(f"it has {len(widths)} lines of elements, its header declares {declared}", line)
+        raise damaged(
+            f"it has {counted(len(widths), 'line')} of elements, its header declares {declared}", line
+        )
     for element, count, properties in elements:
         stop = ends[first : first + count]
         at = stop - widths[first : first + count]

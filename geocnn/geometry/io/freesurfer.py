@@ -9,6 +9,7 @@ import numpy as np
 from geocnn.errors import GeometryError
 from geocnn.geometry.io.libraries import library, reading_with
 from geocnn.geometry.io.raw import Attributes, Polygons, damaged
+from geocnn.wording import counted
 
 SURFACE, VALUES = b"\xff\xff\xfe", b"\xff\xff\xff"
 """Surfaces and values begin with these three bytes; their names may have any suffix."""
@@ -27,7 +28,8 @@ def read_freesurfer(content: bytes, path: Path) -> Polygons:
     head = content.find(b"\n", content.find(b"\n") + 1) + 1
     n, m = _counts(content, head, 2) if head else (-1, -1)
     if n < 0 or m < 0 or head + 8 + 12 * (n + m) > len(content):
-        raise damaged(f"it declares {n} vertices and {m} faces, which its {len(content)} bytes do not hold")
+        size = f"{counted(n, 'vertex')} and {counted(m, 'face')}"
+        raise damaged(f"it declares {size}, which its {len(content)} bytes do not hold")
     freesurfer = library("nibabel.freesurfer")
     with reading_with("nibabel"):
         vertices, faces, volume = freesurfer.read_geometry(str(path), read_metadata=True)
@@ -59,7 +61,7 @@ def freesurfer_values(content: bytes, path: Path) -> tuple[Attributes, dict[int,
 def _annotation(content: bytes, path: Path) -> tuple[Attributes, dict[int, str]]:
     count = _counts(content, 0, 1)[0]
     if not 0 <= 8 * count < len(content):
-        raise damaged(f"it declares {count} vertices, which its {len(content)} bytes do not hold")
+        raise damaged(f"it declares {counted(count, 'vertex')}, which its {len(content)} bytes do not hold")
     if (np.frombuffer(content, ">i4", 2 * count, 4)[::2] != np.arange(count)).any():
         raise damaged("its vertices are not numbered in a row")
     with reading_with("nibabel"):
@@ -70,7 +72,7 @@ def _annotation(content: bytes, path: Path) -> tuple[Attributes, dict[int, str]]
         named = known[at] == marks
         spelt = {k: name.decode("utf-8", "replace") for k, name in enumerate(names)}
     if (lost := ~named & (marks != 0)).any():
-        raise damaged(f"{lost.sum()} vertices are of regions that its table does not have")
+        raise damaged(f"{counted(lost.sum(), 'vertex')} of regions that its table does not have")
     return {"annot": np.where(named, at, -1)}, spelt
 
 

@@ -13,6 +13,7 @@ from geocnn.geometry.io.elements import FileElement, binary_rows
 from geocnn.geometry.io.obj import np_text
 from geocnn.geometry.io.raw import Polygons, RawMesh, damaged
 from geocnn.geometry.io.text import Words, lists, refuse_broken_ids, table, within, without_comments
+from geocnn.wording import counted
 
 KEYWORD = re.compile(rb"\s*(?:((?:ST)?C?N?|N?C?(?:ST)?)OFF(?![A-Za-z_])[ \t]*(BINARY[^\n]*\n)?|(?=\d))")
 """The keyword may be missing. Its prefix says what follows the coordinates of vertices."""
@@ -81,7 +82,9 @@ def _by_lines(words: Words, n: int, m: int) -> _Layout:
     """Read one line per vertex, then one line per face."""
     lines = words.widths.nonzero()[0]
     if len(lines) != n + m:
-        raise damaged(f"{n} vertices and {m} faces need a line each, it has {len(lines)}")
+        raise damaged(
+            f"{counted(n, 'vertex')} and {counted(m, 'face')} need a line each, it has {len(lines)}"
+        )
     ends = words.widths.cumsum()[lines]
     starts = ends - words.widths[lines]
     lengths, corners, after = lists(words, starts[n:], ends[n:])

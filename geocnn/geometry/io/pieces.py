@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64, Real
 
 from geocnn.geometry.io.raw import Attributes, Polygons
+from geocnn.wording import counted
 
 
 def joined(pieces: Sequence[Polygons]) -> Polygons:
@@ -63,5 +64,5 @@ def cut_strips(
     odd = (first - begin[first]) % 2 == 1
     triangles = np.stack([np.where(odd, c, a), b, np.where(odd, a, c)], 1)
     double = (a == b) | (b == c) | (a == c)
-    left_out = [f"{double.sum()} triangles of strips with a vertex twice"] if double.any() else []
+    left_out = [f"{counted(double.sum(), 'triangle')} of strips with a vertex twice"] if double.any() else []
     return triangles[~double], strip[first][~double], left_out

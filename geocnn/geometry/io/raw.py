@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.wording import counted
 
 Attributes = dict[str, np.ndarray]
 """Values by name, as numpy arrays, for files hold types of numbers that torch cannot compute with."""
@@ -55,7 +56,8 @@ class RawMesh:
     def __repr__(self) -> str:
         names = [*self.vertex_attributes, *self.face_attributes, *self.corner_attributes]
         attributes = f", with {', '.join(names)}" if names else ""
-        return f"RawMesh({len(self.vertices)} vertices, {len(self.faces)} triangles{attributes})"
+        size = f"{counted(len(self.vertices), 'vertex')}, {counted(len(self.faces), 'triangle')}"
+        return f"RawMesh({size}{attributes})"
 
 
 @dataclass

@@ -18,7 +18,9 @@ COMPRESSORS = (None, ZLIB, LZMA)
 """VTK's names for the compressors of Python's standard library."""
 
 MOST_DEFLATED = 1032
-"""One byte deflated by zlib becomes at most so many bytes (RFC 1951)."""
+"""One byte deflated by zlib becomes at most so many bytes (RFC 1951). More of lzma are refused as an
+attack on memory: it compresses a block of 32 KiB, which VTK writes, to no less than a 250th.
+"""
 
 MOST_LZMA = 2**28
 """lzma may use so many bytes of working memory; its strongest setting takes a quarter of it."""
@@ -53,8 +55,10 @@ def decoded(text: bytes) -> bytes:
 
 def inflated(content: bytes, size: int, compressor: str = ZLIB) -> bytes:
     """Inflate bytes with a zlib or gzip header, or of lzma; they must become `size` bytes."""
-    if compressor == ZLIB and size > MOST_DEFLATED * (len(content) + 1):
-        raise damaged(f"{len(content)} deflated bytes cannot become {size}")
+    if size > MOST_DEFLATED * (len(content) + 1):
+        raise damaged(
+            f"{len(content)} deflated bytes would become {size}, more than {MOST_DEFLATED} times as many"
+        )
     stream = lzma.LZMADecompressor(memlimit=MOST_LZMA) if compressor == LZMA else zlib.decompressobj(47)
     try:
         data = stream.decompress(content, size + 1)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from geocnn import safe
 from geocnn.errors import GeometryError
+from geocnn.geometry.core.extras import extra
 from geocnn.geometry.core.half_edges import components
 from geocnn.groups.field_type import FieldType
 
@@ -208,8 +209,7 @@ def cotangent_laplacian(points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 
     >>> cotangent_laplacian(triangle, torch.tensor([[0, 1, 2]])).toarray().tolist()
     [[1.0, -0.5, -0.5], [-0.5, 0.5, 0.0], [-0.5, 0.0, 0.5]]
     """
-    from scipy.sparse import coo_array
-
+    sparse = extra("scipy.sparse", "the Laplacian of a mesh")
     _check(points, faces)
     _, cotangent, _ = _corners(points, faces)
     a, b = faces.roll(-1, 1).flatten(), faces.roll(1, 1).flatten()
@@ -217,7 +217,7 @@ def cotangent_laplacian(points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 
     value = torch.cat([half, half, -half, -half]).cpu().numpy()
     row, column = torch.cat([a, b, a, b]).cpu().numpy(), torch.cat([a, b, b, a]).cpu().numpy()
     # conversion adds entries of one index and stores zeros
-    return coo_array((value, (row, column)), shape=(len(points), len(points))).tocsc()
+    return sparse.coo_array((value, (row, column)), shape=(len(points), len(points))).tocsc()
 
 
 def laplacian_modes(points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"], count: int = 128) -> Modes:

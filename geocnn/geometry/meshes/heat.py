@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
-from geocnn.errors import GeometryError
+from geocnn.geometry.core.extras import extra
 from geocnn.geometry.core.half_edges import components
 from geocnn.geometry.meshes.triangulation import Triangulation
 from geocnn.groups.planar import wrapped
@@ -44,13 +44,8 @@ _FACTORISED: WeakKeyDictionary[Triangulation, dict[int, Component]] = WeakKeyDic
 
 def heat_solver(vertices: Float64[Tensor, "v 3"], faces: Int64[Tensor, "f 3"]) -> MeshVectorHeatSolver:
     """Factorise the solver of a mesh. Raises GeometryError if potpourri3d is not installed."""
-    try:
-        from potpourri3d import MeshVectorHeatSolver
-    except ImportError as missing:
-        raise GeometryError(
-            "the vector heat method needs potpourri3d: pip install 'geocnn[mesh]'"
-        ) from missing
-    return MeshVectorHeatSolver(vertices.cpu().numpy(), faces.cpu().numpy())
+    library = extra("potpourri3d", "the vector heat method")
+    return library.MeshVectorHeatSolver(vertices.cpu().numpy(), faces.cpu().numpy())
 
 
 def parts(t: Triangulation) -> Int64[Tensor, " v"]:

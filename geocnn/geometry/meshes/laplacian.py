@@ -9,6 +9,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.core.extras import extra
 from geocnn.geometry.core.half_edges import preceding
 from geocnn.geometry.meshes.build import check_mesh
 from geocnn.geometry.meshes.heat import drawn_axes, heat_solver, parts
@@ -29,10 +30,11 @@ class ConnectionLaplacian(NamedTuple):
 
     def to_scipy(self):
         """Return (matrix, mass) as a SciPy csr_array, which stores entries of 0 too, and a NumPy array."""
-        from scipy.sparse import coo_array
-
+        sparse = extra("scipy.sparse", "a SciPy matrix")
         value, index = self.matrix.values().cpu().numpy(), self.matrix.indices().cpu().numpy()
-        return coo_array((value, tuple(index)), shape=self.matrix.shape).tocsr(), self.mass.cpu().numpy()
+        return sparse.coo_array(
+            (value, tuple(index)), shape=self.matrix.shape
+        ).tocsr(), self.mass.cpu().numpy()
 
 
 def connection_laplacian(mesh: Mesh | OneSidedMesh, frequency: int = 1) -> ConnectionLaplacian:

@@ -29,6 +29,7 @@ from geocnn.geometry.meshes.trace import Traced, corner_directions, trace_from_f
 from geocnn.geometry.meshes.triangulation import Triangulation, triangulate
 from geocnn.geometry.meshes.unfold import Unfolded, unfold
 from geocnn.groups.planar import SO2, Element, compose, inverse, wrapped
+from geocnn.wording import counted
 
 MOST_EDGES = 1e6
 """Greatest length of a traced geodesic, in mean edges; its end is then wrong by about 1e-10 edges."""
@@ -282,7 +283,7 @@ class Mesh(Surface):
 def described(surface: Surface, n_faces: int, n_vertices: int) -> str:
     """Describe a mesh, or a coarser level of one, in one line."""
     of = "" if surface.n_points == n_vertices else f" of {n_vertices} vertices"
-    size = f"{n_faces} faces, area {float(surface.areas.sum()):.4g}, spacing {surface.spacing:.4g}"
+    size = f"{counted(n_faces, 'face')}, area {float(surface.areas.sum()):.4g}, spacing {surface.spacing:.4g}"
     return f"{type(surface).__name__}({surface.n_points} points{of}, {size})"
 
 

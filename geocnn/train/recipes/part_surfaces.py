@@ -84,6 +84,9 @@ class Batches(Dataset["SurfaceData"]):
 
 
 def batch(surfaces: Sequence[SurfaceData]) -> SurfaceData:
+    """Join surfaces to one batch. Raises GeometryError where there are none."""
+    if not surfaces:
+        raise GeometryError("a batch of no surfaces was asked for; name one or more")
     from torch_geometric.data import Batch
 
     return Batch.from_data_list(list(surfaces))  # pyright: ignore[reportArgumentType, reportReturnType]

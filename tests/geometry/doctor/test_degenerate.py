@@ -89,7 +89,7 @@ def test_a_short_edge_is_collapsed_into_the_first_of_its_ends():
     assert (len(mended.vertices), len(mended.faces)) == (8, 12)
     assert torch.equal(mended.vertices, cube()[0]) and report.moved == pytest.approx(1e-12, rel=1e-3)
     assert report.vertex_map[-1] < 8 and report.face_map[-2:].tolist() == [-1, -1]
-    assert "1 edges collapsed, 0 flipped" in report.changes[0][2]
+    assert "1 edge collapsed, 0 flipped" in report.changes[0][2]
 
 
 def test_where_collapsing_would_change_the_topology_a_corner_is_nudged():

@@ -13,6 +13,7 @@ from geocnn.errors import GeometryError
 from geocnn.geometry import diagnose, load, mesh, raw_mesh, read_mesh, repair
 from geocnn.geometry.doctor.repairs import REPAIRS, plan
 from geocnn.geometry.io import RawMesh
+from geocnn.wording import counted
 from tests.geometry import broken
 from tests.shapes import beside, cube, ring, sheet, tetrahedron
 
@@ -211,7 +212,7 @@ def test_polygons_are_cut_within_their_outline(outline, turn):
         # none overlaps another: each counts forwards, and together they are the polygon
         assert bool((areas * (1 if points is flat else -1) > 0).all())
         assert float(areas.abs().sum()) == pytest.approx(twice, rel=1e-12)
-        assert report.changes[0][2] == f"cut 1 polygons into {len(outline) - 2} triangles"
+        assert report.changes[0][2] == f"cut 1 polygon into {counted(len(outline) - 2, 'triangle')}"
 
 
 def test_values_of_polygons_corners_follow():

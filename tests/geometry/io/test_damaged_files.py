@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import re
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.io import load_triangles, raw_mesh, read_mesh, read_vertex_values, write_mesh
+from geocnn.geometry.io.xml import LZMA, MOST_DEFLATED, inflated
 from tests.geometry.io.test_files_of_tools import LINES, LOOSE, POINTS, SIDES, TETRAHEDRON, off
 from tests.geometry.io.test_io import PLY, POSITIONS, write
 from tests.geometry.io.test_raw_mesh import contents
@@ -137,3 +139,12 @@ def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path):
     assert (tmp_path / "bomb.npz").stat().st_size < 1_000_000
     with pytest.raises(GeometryError, match="unpack"):
         read_mesh(tmp_path / "bomb.npz")
+
+
+def test_lzma_is_inflated_up_to_the_limit_of_zlib():
+    block = bytes(2**15)
+    assert inflated(lzma.compress(block), len(block), LZMA) == block
+    bomb = lzma.compress(bytes(2**20))
+    assert len(bomb) < 2**20 / MOST_DEFLATED
+    with pytest.raises(GeometryError, match="1032 times as many"):
+        inflated(bomb, 2**20, LZMA)

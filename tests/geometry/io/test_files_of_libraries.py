@@ -159,7 +159,7 @@ def test_an_annotation_of_regions_without_a_name_is_refused(tmp_path):
     )
     content = (tmp_path / "lh.annot").read_bytes()
     changed = content[:8] + struct.pack(">i", 77) + content[12:]
-    with pytest.raises(GeometryError, match="1 vertices are of regions"):
+    with pytest.raises(GeometryError, match="1 vertex of regions"):
         read_vertex_values(write(tmp_path, "b.annot", changed))
 
 

@@ -256,7 +256,7 @@ def test_npz_cut_or_changed_is_refused(tmp_path):
         ("a.off", "OFF 7 2 0\n" + POSITIONS + "3 0 1 2\n3 0 1 -1\n", "vertices: 1;"),
         ("a.off", "OFF 7 2 0\n" + POSITIONS + "3 0 1 2\n3 0 1\n", "cut off: 1;"),
         ("a.off", "OFF 7 2 0\n" + POSITIONS + "3 0 1 2\nnan 0 1 2\n", "cut off: 1;"),
-        ("a.off", "OFF 7 1 0\n" + POSITIONS + "3 0 1 2\n3 0 1 3\n", "7 vertices and 1 faces.*it has 9"),
+        ("a.off", "OFF 7 1 0\n" + POSITIONS + "3 0 1 2\n3 0 1 3\n", "7 vertices and 1 face .*it has 9"),
         ("a.off", "4OFF 7 1 0\n", "begin with OFF"),
         ("a.ply", PLY + POSITIONS + "3 0 1 2\n3 0 1 7\n", "vertices: 1;"),
         ("a.ply", PLY + POSITIONS + "3 0 1 2\n3 0 1\n", "cut off: 1;"),

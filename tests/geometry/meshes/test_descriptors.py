@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 import torch
@@ -149,3 +150,9 @@ def test_misuse_is_a_typed_error():
         vertex_normals(mesh.points, mesh.frames[:12], mesh.faces)
     with pytest.raises(GeometryError, match="at least one mode is needed, got count=0"):
         laplacian_modes(mesh.points, mesh.faces, 0)
+
+
+def test_a_missing_scipy_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
+    with pytest.raises(GeometryError, match=r"needs scipy: pip install 'geocnn\[mesh\]'"):
+        shape_features(ellipsoid(1))
