@@ -85,7 +85,7 @@ app.add_typer(training, name="train")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command `geocnn`; `arguments` default to the process's own."""
+    """Run the command `geocnn`; `arguments` default to the process's own."""
     spell_on_output()
     try:
         try:

@@ -45,7 +45,7 @@ class _Path(NamedTuple):
     moment: int
 
     def profile(self, lmax: int, radial: RadialBasis, radius: float | None) -> Tensor:
-        """[lmax + 1, rings]: (2/R²) ∫ R_ring(r/R) d^l_mn(r) r dr; of free weights 1 where l ≥ |m|, |n|."""
+        """Return [lmax + 1, rings]: (2/R²) ∫ R_ring(r/R) d^l_mn(r) r dr; free: 1 where l ≥ |m|, |n|."""
         m, n = self.target.frequency, self.source.frequency * (-1 if self.conjugated else 1)
         if radius is None:
             return (torch.arange(lmax + 1) >= max(m, abs(n))).double()[:, None]
@@ -187,8 +187,9 @@ class SO3Correlation(nn.Module):
         return outputs.reshape(*batch, *outputs.shape[1:])
 
     def matrices(self) -> Tensor:
-        """[lmax + 1, rows, copies out] complex. The rows are the copies of each input irrep and, but for
-        frequency 0, their conjugates.
+        """Return the complex weights [lmax + 1, rows, copies out] per degree.
+
+        The rows are the copies of each input irrep and, but for frequency 0, their conjugates.
         """
         paths = {(p.target, p.source, p.conjugated): p for p in self._path}
         columns = []
@@ -203,7 +204,7 @@ class SO3Correlation(nn.Module):
         return torch.cat(columns, 2)
 
     def real_matrices(self) -> Tensor:
-        """[lmax + 1, D_out, D_in]: `matrices` between real functions, the parts of `dense_analysis`."""
+        """Return `matrices` between real functions, [lmax + 1, D_out, D_in], as `dense_analysis` has them."""
         sources, targets = {}, {}
         copies = [self.in_type.multiplicity(irrep) for irrep in self.in_type.irreps]
         counts = [c * (1 + (i.frequency > 0)) for c, i in zip(copies, self.in_type.irreps, strict=True)]

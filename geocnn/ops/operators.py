@@ -114,8 +114,9 @@ def build_operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> 
 
 
 def entry_coefficients(stencil: Stencil, basis: MomentBasis, source: Irrep) -> Tensor:
-    """[E, rows, source components]: w R_ring(r/R) · angular kernel · transporter, rows as in
-    `MomentBasis.runs`.
+    """Return w R_ring(r/R) · angular kernel · transporter, [E, rows, source components].
+
+    The rows are those of `MomentBasis.runs`.
     """
     transporter = rho(source, basis.group, stencil.angle, stencil.flip)
     t = stencil.r / stencil.radius
