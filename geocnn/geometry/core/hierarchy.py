@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.core.defaults import FEWEST, Kind
 from geocnn.geometry.core.placement import Movable
 from geocnn.geometry.core.stencil import Stencil, load_tensors, save_tensors
 from geocnn.groups.planar import Group
@@ -155,32 +157,15 @@ class Hierarchy(Movable):
 
 def build(
     surface: Surface,
-    levels: int,
+    levels: int | None,
     radius: float,
-    kind: Literal["exp", "log"],
+    kind: Kind,
     samples: tuple[int, int] | None,
     boundary: Boundary,
     oversample: bool,
 ) -> Hierarchy:
-    """The hierarchy of `Surface.hierarchy`. Raises GeometryError for less than one level or too many to
-    halve.
-    """
-    try:
-        levels = operator.index(levels)
-    except TypeError:
-        raise GeometryError(f"levels is a whole number, at least one, got {levels!r}") from None
-    if levels < 1:
-        raise GeometryError(f"a hierarchy has at least one level, got {levels}")
-    widest, most = radius * 2 ** (levels - 1), surface.conjugate
-    if widest > most * (1 + 1e-9):
-        raise GeometryError(
-            f"the radius {radius:.6g} doubles with every level, to {widest:.4g} at level {levels - 1}, and "
-            f"all geodesics meet again after {most:.4g}; give at most {most / 2 ** (levels - 1):.4g}, or "
-            "fewer levels"
-        )
-    surfaces = [surface]
-    for _ in range(levels - 1):
-        surfaces.append(surfaces[-1].coarser())
+    """Build the hierarchy of `Surface.hierarchy`."""
+    surfaces = resolutions(surface, levels, radius)
     points = [surface, *surfaces[:-1]] if oversample else surfaces
 
     def gathered(level: int, source: Surface, target: Surface) -> Stencil:
@@ -199,6 +184,53 @@ def build(
         [torch.tensor([0, p.n_points], device=p.points.device) for p in points],
         [None, *(s.interpolation(p) for p, s in pairwise(surfaces))] if oversample else [],
     )
+
+
+def resolutions(surface: Surface, levels: int | None, radius: float) -> list[Surface]:
+    """Return the surface at each level of a hierarchy whose finest level has kernels of this radius.
+
+    Without `levels` there are as many as `Surface.hierarchy` says. Raises GeometryError for fewer than one
+    level and for more than fit.
+
+    >>> from geocnn.geometry import plane
+    >>> [s.shape for s in resolutions(plane((28, 36)), None, 2.5)]
+    [(28, 36), (14, 18), (7, 9)]
+    """
+    wanted = math.inf if levels is None else _at_least_one(levels)
+    surfaces = [surface]
+    while len(surfaces) < wanted:
+        try:
+            coarser = _coarser(surfaces[-1], radius, len(surfaces))
+        except GeometryError as fault:
+            if levels is None:
+                break
+            fit = "1 level fits" if len(surfaces) == 1 else f"{len(surfaces)} levels fit"
+            raise GeometryError(f"{fault}; {fit} this surface, got levels={levels}") from fault
+        if levels is None and coarser.n_points < FEWEST:
+            break
+        surfaces.append(coarser)
+    return surfaces
+
+
+def _at_least_one(levels: int) -> int:
+    try:
+        levels = operator.index(levels)
+    except TypeError:
+        raise GeometryError(f"levels is a whole number, at least one, got {levels!r}") from None
+    if levels < 1:
+        raise GeometryError(f"a hierarchy has at least one level, got {levels}")
+    return levels
+
+
+def _coarser(surface: Surface, radius: float, level: int) -> Surface:
+    """Return the surface of the next level, number `level`; `radius` is that of level 0."""
+    widest, most = radius * 2**level, surface.conjugate
+    if widest > most * (1 + 1e-9):
+        raise GeometryError(
+            f"the radius {radius:.6g} doubles with every level, to {widest:.4g} at level {level}, and all "
+            f"geodesics meet again after {most:.4g}; give at most {most / 2**level:.4g}, or fewer levels"
+        )
+    return surface.coarser()
 
 
 def _still(n: int, like: Tensor) -> tuple[Tensor, None]:

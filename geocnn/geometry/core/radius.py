@@ -8,12 +8,10 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from geocnn.errors import GeometryError, RadiusWarning
+from geocnn.geometry.core.defaults import SPACINGS, default_radius
 
 if TYPE_CHECKING:
     from geocnn.geometry.core.surface import Surface
-
-USUAL = 2.5
-"""The default radius of a kernel, in point spacings."""
 
 NARROW, NOTHING = 1.0, 0.1
 """In spacings: below the first, most discs hold only their own point; below the second, all do."""
@@ -62,11 +60,11 @@ def doubt(surface: Surface, radius: float, everywhere: bool = True) -> Doubt | N
     start = f"radius {radius:.6g} is {spacings:.3g} times the point spacing, {spacing:.4g}"
     unit = "radians" if conjugate == math.pi else "the surface's own units"
     usual = (
-        f"give it in {unit}, about {USUAL * spacing:.4g}, which is {USUAL:g} times the spacing, or bring the "
+        f"give it in {unit}, about {default_radius(surface):.4g}, which is {SPACINGS:g} times the spacing, or bring the "
         "surface to another scale"
     )
     # a surface of few points has long spacings
-    if radius > conjugate * (1 + 1e-9) or (radius > extent * (1 + 1e-9) and spacings > USUAL):
+    if radius > conjugate * (1 + 1e-9) or (radius > extent * (1 + 1e-9) and spacings > SPACINGS):
         return Doubt(f"{start}, and longer than the whole surface, {extent:.4g}; {usual}", True)
     if spacings < NOTHING:
         return Doubt(f"{start}: no point would see another; {usual}", True)
@@ -103,6 +101,6 @@ def check_entries(surface: Surface, radius: float, targets: int, samples: tuple[
     if targets * each > MOST_ENTRIES:
         raise GeometryError(
             f"a stencil of radius {radius:.6g}, {spacings:.3g} times the point spacing, would have about "
-            f"{targets * each:.2g} entries; give a radius of about {USUAL * surface.spacing:.4g}, or fewer "
+            f"{targets * each:.2g} entries; give a radius of about {default_radius(surface):.4g}, or fewer "
             + ("targets" if samples is None else "samples or targets")
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.core.defaults import Kind
 from geocnn.geometry.core.radius import check_entries, check_samples
 from geocnn.geometry.core.results import Placed
 from geocnn.geometry.core.stencil import Stencil
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def disc_stencil(
     surface: Surface,
     radius: float,
-    kind: Literal["exp", "log"],
+    kind: Kind,
     samples: tuple[int, int] | None,
     base: Placed,
 ) -> Stencil:

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry.core.connection import Connection, pairs_once
+from geocnn.geometry.core.defaults import KIND, Kind, default_radius
 from geocnn.geometry.core.inputs import base_vectors, ids_below, read_gauge, real_numbers
 from geocnn.geometry.core.placement import Device, mapped
-from geocnn.geometry.core.radius import USUAL, check_radius, check_unit, doubt
+from geocnn.geometry.core.radius import check_radius, check_unit, doubt
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.core.sampling import (
     disc_stencil,
@@ -269,16 +270,18 @@ class Surface(ABC):
 
     def stencil(
         self,
-        radius: float,
-        kind: Literal["exp", "log"] = "exp",
+        radius: float | None = None,
+        kind: Kind = KIND,
         samples: tuple[int, int] | None = None,
         targets: ArrayLike | Tensor | Surface | None = None,
         boundary: Boundary = "zero",
     ) -> Stencil:
-        """Where a layer gathers from: every target's disc of the given radius (surface units).
+        """Return the stencil a layer gathers by: for every target, the disc of a radius (surface units).
 
-        kind "exp": a polar grid of `samples` = (rings, angles) tangent vectors, by default at most one point
-        spacing apart, interpolated where they land. kind "log": the points within the radius where they lie.
+        kind "exp" (the default): a polar grid of `samples` = (rings, angles) tangent vectors, by default at
+        most one point spacing apart, interpolated where they land. kind "log": the points within the radius
+        where they lie; it has a tenth of the entries, and rotations of the surface disturb the answer of a
+        network several times as much (`core/defaults.py`). `radius`: by default 2.5 point spacings.
         `targets`: ids, or another point set of the same surface (a coarser level); by default the points
         themselves. `boundary`: beyond an edge the feature is zero, or weights are renormalised.
 
@@ -292,19 +295,19 @@ class Surface(ABC):
         >>> st.n_target, st.n_entries // (2 * 7 * 192)
         (192, 4)
         """
-        radius = check_radius(radius)
+        radius = default_radius(self) if radius is None else check_radius(radius)
         check_unit(self, radius, everywhere=targets is None)
         return self._stencil(radius, kind, samples, targets, boundary)
 
     def _stencil(
         self,
         radius: float,
-        kind: Literal["exp", "log"],
+        kind: Kind,
         samples: tuple[int, int] | None,
         targets: ArrayLike | Tensor | Surface | None,
         boundary: Boundary,
     ) -> Stencil:
-        """`stencil`, whatever the radius beside the point spacing: that of a coarse level may be odd."""
+        """Return the stencil of a valid radius; beside a coarse level's point spacing it may be unusual."""
         if boundary not in ("zero", "normalise"):
             raise GeometryError(f"boundary must be 'zero' or 'normalise', got {boundary!r}")
         placed, joined = self._targets(targets)
@@ -348,31 +351,35 @@ class Surface(ABC):
 
     def hierarchy(
         self,
-        levels: int = 3,
+        levels: int | None = None,
         radius: float | None = None,
-        kind: Literal["exp", "log"] = "exp",
+        kind: Kind = KIND,
         samples: tuple[int, int] | None = None,
         boundary: Boundary = "zero",
         oversample: bool = False,
     ) -> Hierarchy:
-        """Levels of halved resolution with stencils within and between them; the radius doubles with each
-        level.
+        """Return levels of halved resolution with stencils within and between them; radii double per level.
 
-        `radius` is that of the finest level, by default 2.5 point spacings. Coarser levels are in their own
-        frames. With `oversample` the radii stay, and each level but the finest has four times the points:
-        what a convolution gives is interpolated to them before nonlinearities act. These widen its band, and
-        on points as few as suffice for the convolution they would alias (Karras et al. 2021, section 3). The
+        `levels`: by default the resolution is halved while the next level has at least 40 points, twice as
+        many as a kernel of 2.5 spacings holds, so that two layers there see the whole surface; while it can
+        be halved (an odd grid cannot); and while the doubled radius fits. `radius` is that of the finest
+        level, by default 2.5 point spacings. `kind` and `samples` are those of `stencil`. Coarser levels are
+        in their own frames. `core/defaults.py` gives the reasons of the defaults.
+
+        With `oversample` the radii stay, and each level but the finest has four times the points: what a
+        convolution gives is interpolated to them before nonlinearities act. These widen its band, and on
+        points as few as suffice for the convolution they would alias (Karras et al. 2021, section 3). The
         same weights serve both; rotations disturb the answer less, and it takes longer.
 
-        Raises GeometryError for fewer than one level or more than the grid can be halved to, and raises and
-        warns as `stencil` does.
+        Raises GeometryError for fewer than one level and for more than fit, and says how many do; and raises
+        and warns as `stencil` does.
 
         >>> import geocnn.geometry as geometry
-        >>> [st.n_target for st in geometry.icosphere(2).hierarchy(levels=3).stencils]
-        [162, 42, 12]
+        >>> [st.n_target for st in geometry.icosphere(3).hierarchy().stencils]
+        [642, 162, 42]
         """
         from geocnn.geometry.core.hierarchy import build
 
-        radius = USUAL * self.spacing if radius is None else check_radius(radius)
+        radius = default_radius(self) if radius is None else check_radius(radius)
         check_unit(self, radius)
         return build(self, levels, radius, kind, samples, boundary, oversample)
