@@ -10,7 +10,7 @@ source that one or more entries join.
 The time to build a stencil is the least of 3; that of one layer of 16x0 + 8x1 in float32 is the least of 9,
 on one thread. The machine was busy with other work, so times are only indicative.
 
-python benchmarks/kinds.py      prints, and writes benchmarks/kinds.csv (about 2 minutes, 1 GB)
+python benchmarks/kinds.py      prints, and writes benchmarks/kinds.csv (about 3 minutes of CPU, 1 GB)
 """
 
 from __future__ import annotations

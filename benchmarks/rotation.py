@@ -40,7 +40,7 @@ def measure(nside: int, interpolation: str) -> dict[str, object]:
         return x
 
     start = time.perf_counter()
-    stencil = healpix(nside, interpolation=interpolation).stencil(RADIUS, samples=SAMPLES)
+    stencil = healpix(nside, interpolation=interpolation).stencil(RADIUS, "exp", SAMPLES)
     random = torch.Generator().manual_seed(0)
     error = rotation_error(network, stencil, "1x0", "1x0", DEGREE, random)
     return {

@@ -41,7 +41,7 @@ surfaces = {
 print(f"{'surface':20}{'points':>8}{'area mean of the output':>26}{'change under random frames':>30}")
 for name, (surface, centre, width, radius) in surfaces.items():
     x = bump(surface.points, centre, width)
-    stencil = surface.stencil(radius)
+    stencil = surface.stencil(radius, kind="exp")
     y = network(x, stencil)
     turned = network(x, stencil.turn_frames(2 * torch.pi * torch.rand(surface.n_points, dtype=torch.float64)))
     mean = (surface.areas @ y[:, 0] / surface.areas.sum()).item()

@@ -214,7 +214,7 @@ def main() -> None:
         print(f"  harmonic, oversampling {oversampling}   {field:.1e}  {scalars:.2f}")
     nside = 16
     while nside <= finest:
-        stencil = healpix(nside, interpolation="cubic").stencil(math.pi / 16, samples=(3, 12))
+        stencil = healpix(nside, interpolation="cubic").stencil(math.pi / 16, "exp", (3, 12))
         field, scalars = both(lambda in_type, st=stencil: Local(in_type, st), alm, rotation)
         print(f"  local, nside {nside:3}           {field:.1e}  {scalars:.2f}")
         nside *= 2

@@ -34,7 +34,7 @@ def network(x, stencil):
 figure = Figure(figsize=(7.6, 5.0), layout="constrained")
 
 for row, nside in zip(figure.subplots(2, 3), (16, 32), strict=True):
-    stencil, grid = healpix(nside).stencil(RADIUS, samples=(3, 12)), healpix_grid(nside)
+    stencil, grid = healpix(nside).stencil(RADIUS, "exp", (3, 12)), healpix_grid(nside)
     error = rotation_error(network, stencil, "1x0", "1x0", DEGREE, random)
     print(f"nside {nside}: {100 * error.mean:.2f} % mean of 8 rotations, {100 * error.max:.2f} % at most")
 

@@ -24,6 +24,8 @@ from geocnn.console import progress, terminal_console
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry import Hierarchy, Mesh, OneSidedMesh, Stencil, Surface
 from geocnn.geometry.cache import cached_features, cached_hierarchy, is_cached
+from geocnn.geometry.core.defaults import default_radius
+from geocnn.geometry.core.hierarchy import resolutions
 from geocnn.geometry.core.radius import check_radius, doubt
 from geocnn.geometry.core.values import check_values
 from geocnn.groups.planar import Group
@@ -162,7 +164,7 @@ def prepare(
             A quiet one, `rich.console.Console(quiet=True)`, shows nothing.
         dtype: dtype of features, areas and stencils; the cache has them in float64.
         options: arguments of `Surface.hierarchy`. Give a radius: meshes of different radii cannot share a
-            batch.
+            batch. All meshes get the same number of levels, by default that of the mesh of the fewest points.
 
     Raises:
         GeometryError: no features or hierarchy can be computed for a mesh, which is named by its number; or
@@ -177,6 +179,7 @@ def prepare(
     meshes = _checked_meshes(meshes)
     labels = None if labels is None else _checked_labels(meshes, labels)
     _check_units(meshes, options)
+    options = _with_levels(meshes, options)
     missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, **options)]
     together = f", {processes} at a time" if min(processes, len(missing)) > 1 else ""
     task = f"geometry of meshes{together} (once: it is cached)"
@@ -236,6 +239,15 @@ def _check_units(meshes: Sequence[Mesh], options: dict[str, Any]) -> None:
         k, first = next(iter(doubts.items()))
         others = f" (and {len(doubts) - 1} other meshes)" if len(doubts) > 1 else ""
         warnings.warn(f"mesh {k}{others}: {first.message}", RadiusWarning, stacklevel=3)
+
+
+def _with_levels(meshes: Sequence[Mesh], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with a number of levels for all meshes, by default that of the smallest."""
+    if options.get("levels") is not None:
+        return options
+    smallest = min(meshes, key=len)
+    radius = options.get("radius") or default_radius(smallest)
+    return options | {"levels": len(resolutions(smallest, None, radius))}
 
 
 def _load(mesh: Mesh, labels: Tensor | None, dtype: torch.dtype, options: dict[str, Any]) -> SurfaceData:

@@ -20,6 +20,7 @@ from geocnn.equivariance.measuring import find, first_weight
 from geocnn.equivariance.symmetries import SYMMETRIES, as_picture
 from geocnn.equivariance.trials import Setup
 from geocnn.errors import FieldTypeError, GeocnnError, GeometryError
+from geocnn.geometry.core.defaults import default_radius
 from geocnn.geometry.core.surface import Surface
 from geocnn.groups.field_type import FieldType
 from geocnn.harmonics.grid import RingGrid
@@ -204,7 +205,7 @@ def _default_build(model: Any, surface: Surface) -> Callable[[Surface], Where] |
         return lambda s: _grids(model, s)
     if isinstance(model, HarmonicBlock | SO3Correlation):
         return _grid
-    radius = 2.5 * surface.spacing
+    radius = default_radius(surface)
     rings = surface.default_samples(radius)[0]
 
     def samples(s: Surface) -> tuple[int, int]:
@@ -212,8 +213,8 @@ def _default_build(model: Any, surface: Surface) -> Callable[[Surface], Where] |
 
     if isinstance(model, SurfaceEncoder | SurfaceUNet):
         n = len(model.within)
-        return lambda s: s.hierarchy(levels=n, radius=radius, samples=samples(s))
-    return lambda s: s.stencil(radius, samples=samples(s))
+        return lambda s: s.hierarchy(n, radius, "exp", samples(s))
+    return lambda s: s.stencil(radius, "exp", samples(s))
 
 
 def _grid(surface: Surface) -> RingGrid:

@@ -53,6 +53,13 @@ def assert_same(a, b):
         assert one.dtype == other.dtype and torch.equal(one, other)
 
 
+def test_without_levels_all_meshes_get_those_of_the_smallest():
+    """Levels of 162 and 40 points suit the first two; the third has 42, too few to halve."""
+    options = {"radius": 0.6, "kind": "log"}
+    for meshes, n in ((eggs()[:2], 2), (eggs(), 1)):
+        assert [data.hierarchy.n_levels for data in prepare(meshes, **options)] == [n] * len(meshes)
+
+
 def test_a_surface_carries_what_was_computed_from_it():
     meshes = eggs()
     for data, own, y in zip(

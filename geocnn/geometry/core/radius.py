@@ -60,8 +60,8 @@ def doubt(surface: Surface, radius: float, everywhere: bool = True) -> Doubt | N
     start = f"radius {radius:.6g} is {spacings:.3g} times the point spacing, {spacing:.4g}"
     unit = "radians" if conjugate == math.pi else "the surface's own units"
     usual = (
-        f"give it in {unit}, about {default_radius(surface):.4g}, which is {SPACINGS:g} times the spacing, or bring the "
-        "surface to another scale"
+        f"give it in {unit}, about {default_radius(surface):.4g}, which is {SPACINGS:g} times the spacing, "
+        "or bring the surface to another scale"
     )
     # a surface of few points has long spacings
     if radius > conjugate * (1 + 1e-9) or (radius > extent * (1 + 1e-9) and spacings > SPACINGS):

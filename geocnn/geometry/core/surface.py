@@ -280,8 +280,8 @@ class Surface(ABC):
 
         kind "exp" (the default): a polar grid of `samples` = (rings, angles) tangent vectors, by default at
         most one point spacing apart, interpolated where they land. kind "log": the points within the radius
-        where they lie; it has a tenth of the entries, and rotations of the surface disturb the answer of a
-        network several times as much (`core/defaults.py`). `radius`: by default 2.5 point spacings.
+        where they lie; it has about an eighth of the entries, and rotations of the surface disturb the answer
+        of a network several times as much (`core/defaults.py`). `radius`: by default 2.5 point spacings.
         `targets`: ids, or another point set of the same surface (a coarser level); by default the points
         themselves. `boundary`: beyond an edge the feature is zero, or weights are renormalised.
 
