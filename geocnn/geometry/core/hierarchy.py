@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Bool, Float, Int64, Real
 from torch import Tensor
 
 from geocnn.errors import GeometryError
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Hierarchy(Movable):
-    """Level 0 is the finest. stencils[i]: within level i; down[i]: level i to i+1; up[i]: level i+1 to i.
+    """The levels of a network on one surface or on a batch of several; level 0 is the finest.
 
-    areas[i] [N_i] are the points' areas; ptr[i] [surfaces + 1] says which points belong to which surface of a
-    batch. Where readings[i] is given, what stencils[i] gathers lies on fewer points than the level has, and
-    it reads that at the level's points, before anything nonlinear acts (`Surface.hierarchy`, oversample).
+    stencils[i] gathers within level i, down[i] from level i to i+1, up[i] from level i+1 to i. areas[i] holds
+    the areas of the points; the points from ptr[i][k] to ptr[i][k+1] belong to surface k of the batch. Where
+    readings[i] is given, what stencils[i] gathers lies on fewer points than the level has; readings[i] reads
+    it at the level's points, before anything nonlinear acts (`oversample` of `Surface.hierarchy`).
 
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(4).hierarchy(levels=2)
@@ -41,8 +43,8 @@ class Hierarchy(Movable):
     stencils: list[Stencil]
     down: list[Stencil]
     up: list[Stencil]
-    areas: list[Tensor]
-    ptr: list[Tensor]
+    areas: list[Float[Tensor, " n"]]
+    ptr: list[Int64[Tensor, " surfaces_and_one"]]
     readings: list[Stencil | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -64,27 +66,28 @@ class Hierarchy(Movable):
 
     @property
     def group(self) -> Group:
-        """The smallest group that holds all transporters."""
+        """Return the smallest group that holds all transporters."""
         joined = self.stencils[0].group
         for s in [*self.stencils, *self.down, *self.up, *self.readings]:
             joined = joined if s is None else joined.join(s.group)
         return joined
 
-    def turn_frames(self, alpha: Sequence[Tensor], flip: Sequence[Tensor] | None = None) -> Hierarchy:
-        """The same hierarchy in another gauge: one tensor of angles [N_i] in radians (and of flips [N_i]) a
-        level.
+    def turn_frames(
+        self, alpha: Sequence[Real[Tensor, " _"]], flip: Sequence[Bool[Tensor, " _"]] | None = None
+    ) -> Hierarchy:
+        """Return the same hierarchy in another gauge.
 
-        Raises GeometryError when the number of levels or a level's number of points does not fit.
+        Per level, give one tensor of angles [N_i] in radians (and one of flips [N_i], bool). Raises
+        GeometryError where the number of levels or a level's number of points does not fit.
         """
         for name, given in (("angles", alpha), ("flips", flip)):
             if given is not None and len(given) != self.n_levels:
                 raise GeometryError(
-                    f"one tensor of {name} a level is needed: {self.n_levels}, got {len(given)}"
+                    f"one tensor of {name} per level is required: {self.n_levels}, got {len(given)}"
                 )
-        f = [None] * self.n_levels if flip is None else list(flip)
-        pairs = range(self.n_levels - 1)
-        gauges = list(zip(alpha, f, strict=True))
-        # the points between a stencil and its reading keep their frames: nobody sees them
+        flips = [None] * self.n_levels if flip is None else list(flip)
+        gauges = list(zip(alpha, flips, strict=True))
+        # the points between a stencil and its reading keep their frames: no layer's answer lies there
         return replace(
             self,
             stencils=[
@@ -95,13 +98,13 @@ class Hierarchy(Movable):
                 None if r is None else r.turn_frames(*_still(r.n_source, a), a, b)
                 for r, (a, b) in zip(self.readings, gauges, strict=True)
             ],
-            down=[self.down[i].turn_frames(alpha[i], f[i], alpha[i + 1], f[i + 1]) for i in pairs],
-            up=[self.up[i].turn_frames(alpha[i + 1], f[i + 1], alpha[i], f[i]) for i in pairs],
+            down=[s.turn_frames(*a, *b) for s, (a, b) in zip(self.down, pairwise(gauges), strict=True)],
+            up=[s.turn_frames(*b, *a) for s, (a, b) in zip(self.up, pairwise(gauges), strict=True)],
         )
 
     @staticmethod
     def cat(hierarchies: Sequence[Hierarchy]) -> Hierarchy:
-        """Several surfaces side by side, which may differ in their numbers of points.
+        """Return one hierarchy for several surfaces side by side; their numbers of points may differ.
 
         Raises GeometryError for an empty list, for different numbers of levels or radii, and where only some
         are oversampled.
@@ -127,7 +130,7 @@ class Hierarchy(Movable):
         """Write to a safetensors file, whole or not at all."""
         groups = {"stencils": self.stencils, "down": self.down, "up": self.up, "readings": self.readings}
         named = {
-            f"{kind}.{i}": s for kind, found in groups.items() for i, s in enumerate(found) if s is not None
+            f"{name}.{i}": s for name, group in groups.items() for i, s in enumerate(group) if s is not None
         }
         tensors = {f"{name}.{part}": t for name, s in named.items() for part, t in s.tensors().items()}
         for i, (areas, ptr) in enumerate(zip(self.areas, self.ptr, strict=True)):
@@ -234,7 +237,7 @@ def _coarser(surface: Surface, radius: float, level: int) -> Surface:
 
 
 def _still(n: int, like: Tensor) -> tuple[Tensor, None]:
-    """The gauge that turns none of n frames."""
+    """Return the gauge that turns none of n frames."""
     return like.new_zeros(n), None
 
 

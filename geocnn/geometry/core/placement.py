@@ -1,4 +1,4 @@
-"""Where values of geometry lie: moved from device to device as torch moves modules."""
+"""Values of geometry move from device to device and are cast as tensors and modules are."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Movable:
         dtype: torch.dtype | None = None,
         non_blocking: bool = False,
     ) -> Self:
-        """A copy on another device or in another floating dtype, or in those of a tensor; this is where
-        geometry is cast, once.
+        """Return a copy on another device or in another floating dtype, or in those of a tensor.
 
-        A stencil where nothing changes is itself, so that its operators are kept. Raises GeometryError for a
+        Geometry is computed in float64 and cast here, once. Where nothing changes, the same object is
+        returned, so that a stencil keeps its operators. Raises GeometryError for a
         dtype that is not a floating one.
         """
         device, dtype = destination(device, dtype)
@@ -50,8 +50,10 @@ class Movable:
         return self.to(dtype=torch.float64)
 
     def pin_memory(self) -> Self:
-        """A copy in page-locked memory, from which `to(device, non_blocking=True)` copies to a GPU while the
-        program goes on. A DataLoader with `pin_memory=True` calls it. It needs a GPU, as for tensors.
+        """Return a copy in page-locked memory; only with a GPU, as for tensors.
+
+        From there `to(device, non_blocking=True)` copies to a GPU while the program goes on. A DataLoader
+        with `pin_memory=True` calls this.
         """
         return mapped(self, Tensor.pin_memory)
 
@@ -62,7 +64,7 @@ class Movable:
 def destination(
     device: Device | torch.dtype | Tensor | None, dtype: torch.dtype | None
 ) -> tuple[Device | None, torch.dtype | None]:
-    """The device and the dtype of `to(device, dtype)`, `to(dtype)` or `to(tensor)`.
+    """Return the device and the dtype meant by `to(device, dtype)`, `to(dtype)` or `to(tensor)`.
 
     >>> destination(torch.float32, None), destination(torch.zeros(1), None)
     ((None, torch.float32), (device(type='cpu'), torch.float32))
@@ -75,9 +77,10 @@ def destination(
 
 
 def mapped(value: T, change: Callable[[Tensor], Tensor]) -> T:
-    """A value with all its tensors changed, in tuples, lists and dataclasses too. What occurs in it twice is
-    changed once, and still occurs twice; a dataclass or a tuple in which nothing changes stays the
-    same object.
+    """Return a value with all its tensors changed, in tuples, lists and dataclasses too.
+
+    What occurs in it twice is changed once, and still occurs twice. A dataclass or a tuple in which nothing
+    changes stays the same object.
     """
     return _mapped(value, change, {})
 
@@ -103,7 +106,7 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor], changed: dict[int, A
 
 
 def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a Movable, or of a list of such, with names of where they lie.
+    """Yield the tensors of a Movable, or of a list of them, named by their fields and places.
 
     >>> from geocnn.geometry import healpix
     >>> from geocnn.geometry.core.placement import named_tensors

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -26,11 +27,11 @@ from geocnn.lasting import keep_normal
 
 @dataclass(frozen=True, eq=False)
 class Stencil(Movable):
-    """A CSR gather with polar coordinates, weights and transporters; E entries, T targets.
+    """The entries by which targets gather, in rows per target (CSR), in polar coordinates with transporters.
 
-    row_ptr [T+1] int64, source [E] int64, r [E] in the surface's units, theta [E] and angle [E] in radians,
-    weight [E] (a full disc sums to 1), flip [E] bool or None. `samples` is (rings, angles) of the polar grid
-    an `exp` stencil was drawn on, None where points are met where they lie.
+    r is in the surface's units, theta and angle are in radians; the weights of a full disc sum to 1. flip is
+    None where no transporter mirrors. `samples` is (rings, angles) of the polar grid of an `exp` stencil, and
+    None where points are taken where they lie.
 
     >>> import geocnn.geometry as geometry
     >>> st = geometry.torus((8, 8)).stencil(radius=2.5)
@@ -38,13 +39,13 @@ class Stencil(Movable):
     (64, 64, 1.0)
     """
 
-    row_ptr: Tensor
-    source: Tensor
-    r: Tensor
-    theta: Tensor
-    weight: Tensor
-    angle: Tensor
-    flip: Tensor | None
+    row_ptr: Int64[Tensor, " targets_and_one"]
+    source: Int64[Tensor, " e"]
+    r: Float[Tensor, " e"]
+    theta: Float[Tensor, " e"]
+    weight: Float[Tensor, " e"]
+    angle: Float[Tensor, " e"]
+    flip: Bool[Tensor, " e"] | None
     radius: float
     n_source: int
     group: Group
@@ -70,8 +71,8 @@ class Stencil(Movable):
         return self.r.device
 
     @property
-    def target(self) -> Tensor:
-        """The target of each entry, [E] int64."""
+    def target(self) -> Int64[Tensor, " e"]:
+        """Return the target of each entry."""
         counts = self.row_ptr.diff()
         return torch.repeat_interleave(torch.arange(self.n_target, device=self.device), counts)
 
@@ -93,7 +94,7 @@ class Stencil(Movable):
         target_alpha: ArrayLike | Tensor | None = None,
         target_flip: ArrayLike | Tensor | None = None,
     ) -> Stencil:
-        """The same stencil in another gauge: frames turned by alpha [n_source], then mirrored where `flip`.
+        """Return the same stencil, its frames turned by alpha [n_source] radians, then mirrored where `flip`.
 
         Within one point set sources and targets turn together. Between two sets give the targets' own
         `target_alpha` [n_target] (and `target_flip`). Law: θ' = θ − α_t, angle' = angle + α_s − α_t.
@@ -123,7 +124,7 @@ class Stencil(Movable):
 
     @staticmethod
     def cat(stencils: Sequence[Stencil]) -> Stencil:
-        """One stencil for several surfaces side by side; points are numbered on.
+        """Return one stencil for several surfaces side by side; the points of each come after the last one's.
 
         Its `samples` are the fewest rings and the fewest angles among them, which is what bounds a layer's
         frequency. Raises GeometryError for an empty list or different radii.
@@ -166,11 +167,11 @@ class Stencil(Movable):
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors by name, for saving."""
+        """Return the tensors by name, for saving."""
         return {name: t for name in _TENSORS if (t := getattr(self, name)) is not None}
 
     def metadata(self) -> dict[str, object]:
-        """Everything else, as JSON-ready values."""
+        """Return everything else, as values that JSON can hold."""
         return {
             "radius": self.radius,
             "n_source": self.n_source,
@@ -180,7 +181,7 @@ class Stencil(Movable):
 
     @staticmethod
     def from_parts(tensors: dict[str, Tensor], metadata: dict) -> Stencil:
-        """The inverse of `tensors` and `metadata`."""
+        """Return the stencil of these `tensors` and `metadata`."""
         samples = metadata["samples"]
         return Stencil(
             **{name: tensors.get(name) for name in _TENSORS},  # type: ignore[arg-type]
@@ -204,9 +205,11 @@ class Stencil(Movable):
 _TENSORS = ("row_ptr", "source", "r", "theta", "weight", "angle", "flip")
 
 
-def gauge_change(alpha: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The element by which components change when a frame is turned by alpha and then mirrored (e₂ ↦ −e₂)
-    where `flip`.
+def gauge_change(
+    alpha: Float[Tensor, "*k"], flip: Bool[Tensor, "*k"] | None
+) -> tuple[Float[Tensor, "*k"], Bool[Tensor, "*k"] | None]:
+    """Return the element by which components change when frames are turned by alpha, then mirrored (e₂ ↦ −e₂)
+    where `flip`:
 
     z ↦ e^{−iα} z, then z̄ where flipped, that is z ↦ e^{iα} z̄.
     """
@@ -214,14 +217,15 @@ def gauge_change(alpha: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor | N
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -> None:
-    """A safetensors file that appears whole or not at all."""
+    """Write a safetensors file, whole or not at all."""
     stored = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     write_safetensors(stored, path, {"geocnn": json.dumps(metadata)})
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
-    """The tensors and metadata of a file written by `save_tensors`. Raises GeometryError if it holds another
-    kind.
+    """Return the tensors and metadata of a file that `save_tensors` wrote.
+
+    Raises GeometryError where the file is damaged or holds another kind of value.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -152,9 +152,9 @@ def test_to_casts_every_level():
 
 def test_bad_input_is_a_typed_error():
     h = healpix(2).hierarchy(levels=2)
-    with pytest.raises(GeometryError, match="tensor of angles a level is needed: 2, got 1"):
+    with pytest.raises(GeometryError, match="tensor of angles per level is required: 2, got 1"):
         h.turn_frames([torch.zeros(48)])
-    with pytest.raises(GeometryError, match="tensor of flips a level"):
+    with pytest.raises(GeometryError, match="tensor of flips per level"):
         h.turn_frames([torch.zeros(48), torch.zeros(12)], [torch.zeros(48, dtype=torch.bool)])
     with pytest.raises(GeometryError, match=r"\[1, 2\] levels"):
         Hierarchy.cat([h, healpix(2).hierarchy(levels=1)])
