@@ -31,7 +31,8 @@ from geocnn.geometry.spheres.surfaces import great_circle_transport, sphere_fram
 from geocnn.groups import SO2
 from geocnn.groups.irrep import has_complex_structure
 from geocnn.nn import GaugeConv
-from geocnn.ops.operators import entry_coefficients, operator
+from geocnn.ops.coefficients import entries_of, moment_coefficients
+from geocnn.ops.operators import operator
 
 ROOT = Path(__file__).resolve().parents[1]
 POINTS, ENTRIES, REPEATS = 10_000, 32, 5
@@ -165,7 +166,8 @@ def main() -> None:
     x = torch.randn(POINTS, layer.in_type.dim, requires_grad=True)
     g = torch.randn(POINTS, layer.out_type.dim)
     blocks = operator(stencil, layer.basis, x.dtype)
-    coefficients = [entry_coefficients(stencil, layer.basis, s).float() for s in layer.basis.sources]
+    entries = moment_coefficients(entries_of(stencil), layer.basis)
+    coefficients = [c[..., :-1].movedim(-1, 0).float().contiguous() for c in entries]
     matrices = [csr_matrices(stencil, c) for c in coefficients]
     weights = list(layer.parameters())
     forms = {
@@ -174,9 +176,9 @@ def main() -> None:
         "edge moments": lambda: per_edge(layer, stencil, coefficients, x, mix_last=True),
         "CSR": lambda: csr(layer, stencil, matrices, x),
     }
-    held = [*blocks.block, *blocks.index, *coefficients, stencil.source, *weights]
+    held = [*blocks.tensors, *coefficients, stencil.source, *weights]
     constant = {
-        "GaugeConv": sum(t.nbytes for t in [*blocks.block, *blocks.index]),
+        "GaugeConv": sum(t.nbytes for t in blocks.tensors),
         "CSR": sum(t.values().nbytes + t.col_indices().nbytes for pair in matrices for t in pair),
     }
 

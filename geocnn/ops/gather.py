@@ -9,8 +9,6 @@ irrep. `ops.operators` makes the operator that takes x to M, `ops.blocks` multip
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -25,12 +23,11 @@ from geocnn.lasting import lasting
 from geocnn.ops.blocks import convolve
 from geocnn.ops.moments import Mix, MomentBasis
 from geocnn.ops.operators import (
-    Blocks,
+    Operator,
     build_operator,
     mean_operator,
     operator,
-    range_count,
-    target_range,
+    ranges,
 )
 
 
@@ -46,22 +43,20 @@ def gather(
     fields = [source.select(x, irrep).flatten(-2) for irrep in basis.sources]
     plan, weights, n_out = _plan(source, target, basis, mix)
 
-    def product(o: Blocks) -> Tensor:
-        return convolve(fields, weights, o.block, *o.index, o.n_target, n_out, plan)
+    def product(o: Operator) -> Tensor:
+        return convolve(fields, weights, o.block, *o.index, n_out, plan)
 
-    if (ranges := range_count(stencil, basis, x.dtype)) == 1:
+    if (parts := ranges(stencil, basis, x.dtype)) is None:
         return _ordered(product(operator(stencil, basis, x.dtype)), target)
 
-    def part(start: int, stop: int) -> Tensor:
+    def of_range(part: Stencil) -> Tensor:
         with lasting():
-            ready = build_operator(target_range(stencil, start, stop), basis, x.dtype)
+            ready = build_operator(part, basis, x.dtype)
         return product(ready)
 
     # checkpointed: autograd would otherwise keep the operators of all ranges until the backward pass
-    step = math.ceil(stencil.n_target / ranges)
-    starts = range(0, stencil.n_target, step)
-    parts = [checkpoint(part, i, i + step, use_reentrant=False, preserve_rng_state=False) for i in starts]
-    return _ordered(torch.cat(parts, 1), target)
+    y = [checkpoint(of_range, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    return _ordered(torch.cat(y, 1), target)
 
 
 def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tensor:
@@ -77,7 +72,7 @@ def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tens
         weights.append(torch.eye(copies, dtype=x.dtype, device=x.device))
         n_out += dim * copies
     fields = [field_type.select(x, irrep).flatten(-2) for irrep in field_type.irreps]
-    y = convolve(fields, weights, ready.block, *ready.index, ready.n_target, n_out, plan)
+    y = convolve(fields, weights, ready.block, *ready.index, n_out, plan)
     return _ordered(y, field_type)
 
 

@@ -1,19 +1,17 @@
-"""The operator of a stencil: made once per layer kind, kept with the stencil, bounded in size.
+"""The operator of a stencil takes the features of all source points to the moments of all target points.
 
-An operator takes the features of all source points to the moments of all target points. Its entries are
-
-    w_e R_ring(r_e/R) · angular kernel(θ_e) · rho(g_e)
-
-(`entry_coefficients`), summed over the entries e that join the same target and source, and arranged in tiles
-of neighbouring targets (`Blocks`), which `ops.blocks` multiplies with.
+Its numbers (`ops.coefficients`) are summed over the entries that join the same target and source, and
+arranged in the cells of the stencil's tiling (`ops.tiles`), as `ops.blocks` multiplies with them. The tiling
+and the operators of all layer kinds are made once and kept with the stencil (`ops.kept`). An operator above
+OPERATOR_BYTES is formed anew at every call, one range of targets after another.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,40 +19,53 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
-from geocnn.groups.irrep import Irrep, irrep_dim, rho
+from geocnn.groups.irrep import irrep_dim
 from geocnn.lasting import lasting
-from geocnn.ops.moments import MomentBasis, angular_kernel
+from geocnn.ops.coefficients import Entries, carried_coefficients, entries_of, moment_coefficients
+from geocnn.ops.kept import keep
+from geocnn.ops.moments import MomentBasis
+from geocnn.ops.tiles import Cells, Tiling, tiling
 
-# An operator above this size is built in pieces at every call, and not kept.
 OPERATOR_BYTES = 2**30
-# Such a piece: on a CPU, memory that is used again and again rather than fetched anew (measured 2.5 times
-# faster than pieces of 2**30, and a third of the memory); a GPU wants enough work for one launch.
-RANGE_BYTES = {"cpu": 2**24, "cuda": 2**28}
-# A tile of more targets saves launches and loads, but multiplies more zeros; 1.5 to 2 measured alike on two
-# CPU cores.
-TILE_GROWTH = 1.75
+"""An operator above this size is formed in ranges of targets at every call, and not kept."""
+
+RANGE_BYTES = {"cpu": 2**26, "cuda": 2**28}
+"""The size of such a range: each costs some 20 calls, and a CPU uses its memory again for the next."""
+
+CHUNK = 2**16
+"""So many entries are evaluated together: their numbers stay in a core's cache."""
+
+Coefficients = Callable[[Entries], list[Tensor]]
+T = TypeVar("T")
 
 
-class Blocks(NamedTuple):
-    """A stencil's operator as plain tensors.
+class Operator(NamedTuple):
+    """A stencil's operator as plain tensors: those of `Tiling`, and a block per class and source irrep.
 
-    member [tiles, U]: the sources of each tile (padding repeats one of them with coefficient 0); block: a
-    tensor [tiles, k · rows, U · components] for each source irrep, k = ⌈N' / tiles⌉ for N' targets;
-    slot_ptr [N+1], slot [tiles · U] int32: where each source occurs, the transpose of `member`.
+    The blocks of a class [tiles, k · rows, U · components] follow those of the class before.
     """
 
-    member: Tensor
+    block: list[Tensor]
+    member: list[Tensor]
     slot_ptr: Tensor
     slot: Tensor
-    block: list[Tensor]
-    n_target: int
+    place: Tensor | None
+    count: list[int]
+    k: int
 
     @property
-    def index(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.member, self.slot_ptr, self.slot
+    def index(self) -> tuple[list[Tensor], Tensor, Tensor, Tensor | None, list[int], int]:
+        """Return what `ops.blocks` takes beside the blocks."""
+        return self.member, self.slot_ptr, self.slot, self.place, self.count, self.k
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors."""
+        others = (self.slot_ptr, self.slot, *([] if self.place is None else [self.place]))
+        return [*self.block, *self.member, *others]
 
 
-def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks:
+def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Operator:
     """Return the stencil's operator, built when first asked for and kept with the stencil.
 
     Raises GeometryError when it is first asked for while torch.compile or torch.export traces: its shape
@@ -63,42 +74,45 @@ def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks
     return _kept(stencil, (basis, dtype), lambda: build_operator(stencil, basis, dtype))
 
 
-def mean_operator(stencil: Stencil, field_type: FieldType, dtype: torch.dtype) -> Blocks:
+def mean_operator(stencil: Stencil, field_type: FieldType, dtype: torch.dtype) -> Operator:
     """Return the operator of `transported_mean`, kept with the stencil as well."""
-    group = field_type.group
 
-    def build() -> Blocks:
+    def build() -> Operator:
         total = stencil.weight.new_zeros(stencil.n_target).index_add_(0, stencil.target, stencil.weight)
         share = stencil.weight / torch.where(total == 0, torch.ones_like(total), total)[stencil.target]
-        carried = (
-            rho(i, group, stencil.angle, stencil.flip) * share[:, None, None] for i in field_type.irreps
-        )
-        return _assembled(stencil, carried, dtype)
+        entries = entries_of(replace(stencil, weight=share))
+        return _formed(_tiling(stencil), entries, lambda e: carried_coefficients(e, field_type), dtype)
 
-    return _kept(stencil, (group, field_type.irreps, dtype), build)
+    return _kept(stencil, (field_type.group, field_type.irreps, dtype), build)
 
 
-def _kept(stencil: Stencil, key: Hashable, build: Callable[[], Blocks]) -> Blocks:
-    if key not in stencil.operators:
-        if torch.compiler.is_compiling():
-            raise GeometryError(
-                "this stencil's operator is not built yet: run the layer once on it, then compile or export"
-            )
-        with lasting():
-            stencil.operators[key] = build()
-    return stencil.operators[key]
+def build_operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Operator:
+    """Form the operator of a stencil in the stencil's own precision and cast it once."""
+    return _formed(_tiling(stencil), entries_of(stencil), lambda e: moment_coefficients(e, basis), dtype)
 
 
-def range_count(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> int:
-    """Return the number of ranges of targets in which the operator is formed: one up to OPERATOR_BYTES, above
-    that ranges of RANGE_BYTES each.
+def operator_bytes(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> int:
+    """Return the size of the operator that would be allocated, without forming it."""
+    numbers = sum(basis.n_rows(s) * irrep_dim(s, basis.group) for s in basis.sources)
+    return _tiling(stencil).n_cells * numbers * dtype.itemsize
+
+
+def ranges(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> list[Stencil] | None:
+    """Return the stencil in ranges of targets if its operator is too large to keep, else None.
+
+    The parts share the stencil's memory, and are kept, since each keeps its tiling.
     """
-    row_bytes = sum(basis.n_rows(s) * irrep_dim(s, basis.group) for s in basis.sources) * dtype.itemsize
-    size = stencil.n_entries * row_bytes
-    return 1 if size <= OPERATOR_BYTES else math.ceil(size / RANGE_BYTES.get(stencil.device.type, 2**28))
+    size = operator_bytes(stencil, basis, dtype)
+    if size <= OPERATOR_BYTES:
+        return None
+    n = math.ceil(size / RANGE_BYTES.get(stencil.device.type, 2**28))
+    step = math.ceil(stencil.n_target / n)
+    starts = range(0, stencil.n_target, step)
+    return _kept(stencil, ("ranges", step), lambda: [target_range(stencil, i, i + step) for i in starts])
 
 
 def target_range(stencil: Stencil, start: int, stop: int) -> Stencil:
+    """Return the stencil of some successive targets, a view."""
     row_ptr = stencil.row_ptr[start : stop + 1]
     first, last = int(row_ptr[0]), int(row_ptr[-1])
     entries = {
@@ -108,70 +122,49 @@ def target_range(stencil: Stencil, start: int, stop: int) -> Stencil:
     return replace(stencil, row_ptr=row_ptr - first, **entries)
 
 
-def build_operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Blocks:
-    """Form the operator of a stencil in the stencil's own precision and cast it once."""
-    return _assembled(stencil, (entry_coefficients(stencil, basis, s) for s in basis.sources), dtype)
+def _tiling(stencil: Stencil) -> Tiling:
+    return _kept(stencil, "tiling", lambda: tiling(stencil))
 
 
-def entry_coefficients(stencil: Stencil, basis: MomentBasis, source: Irrep) -> Tensor:
-    """Return w R_ring(r/R) · angular kernel · transporter, [E, rows, source components].
-
-    The rows are those of `MomentBasis.runs`.
-    """
-    transporter = rho(source, basis.group, stencil.angle, stencil.flip)
-    t = stencil.r / stencil.radius
-    rows = []
-    for target, _, _, _ in basis.runs(source):
-        kernels = []
-        for m in basis.of(source, target):
-            angular = angular_kernel(m, basis.group, stencil.theta) @ transporter
-            kernels.append(torch.einsum("er,eij->eirj", basis.radial(t, m.frequency), angular))
-        rows.append(torch.stack(kernels, 2).flatten(1, 3))
-    return torch.cat(rows, 1) * stencil.weight[:, None, None]
+def _kept(stencil: Stencil, key: Hashable, build: Callable[[], T]) -> T:
+    if key not in stencil.operators:
+        if torch.compiler.is_compiling():
+            raise GeometryError(
+                "this stencil's operator is not built yet: run the layer once on it, then compile or export"
+            )
+        with lasting():
+            keep(stencil, key, build())
+    return stencil.operators[key]
 
 
-def _assembled(stencil: Stencil, coefficients: Iterable[Tensor], dtype: torch.dtype) -> Blocks:
-    """Sum coefficients [E, rows, components] of equal (target, source) pairs, per source irrep."""
-    key, entry = torch.unique(stencil.target * stencil.n_source + stencil.source, return_inverse=True)
-    target = key // stencil.n_source
-    k, slot_of, member = _tiles(key, stencil.n_target, stencil.n_source)
-    tiles, u = member.shape
+def _formed(t: Tiling, entries: Entries, coefficients: Coefficients, dtype: torch.dtype) -> Operator:
+    """Sum the coefficients of each cell's entries, and arrange the cells."""
     blocks = []
-    for coefficient in coefficients:
-        _, rows, d = coefficient.shape
-        summed = coefficient.new_zeros(len(key), rows, d).index_add_(0, entry, coefficient).to(dtype)
-        block = summed.new_zeros(tiles, k, rows, u, d)
-        block[target // k, target % k, :, slot_of] = summed
-        blocks.append(block.view(tiles, k * rows, u * d))
-    counts = torch.bincount(member.flatten(), minlength=stencil.n_source)
-    slot_ptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    order = torch.argsort(member.flatten(), stable=True)
-    return Blocks(member, slot_ptr.to(torch.int32), order.to(torch.int32), blocks, stencil.n_target)
+    for member, cells in zip(t.member, t.cells, strict=True):
+        (tiles, u), own = member.shape, []
+        step = max(1, CHUNK // (t.k * u))
+        for start in range(0, tiles, step):
+            n = min(step, tiles - start)
+            chunk = _summed(cells, start * t.k * u, (start + n) * t.k * u, entries, coefficients)
+            for s, c in enumerate(chunk):
+                rows, d, _ = c.shape
+                if start == 0:
+                    own.append(c.new_empty(tiles, t.k, rows, u, d, dtype=dtype))
+                own[s][start : start + n] = c.view(rows, d, n, t.k, u).permute(2, 3, 0, 4, 1)
+        blocks += [a.view(tiles, a.shape[1] * a.shape[2], -1) for a in own]
+    return Operator(blocks, t.member, t.slot_ptr, t.slot, t.place, t.count, t.k)
 
 
-def _tiles(pair: Tensor, n_target: int, n_source: int) -> tuple[int, Tensor, Tensor]:
-    """Return k, the targets per tile, the slot of each (target, source) pair in its tile, and the sources of
-    each tile [tiles, U].
-
-    k is the largest of 1, 2, 4, 8 whose tiles have at most TILE_GROWTH times the sources of a single target,
-    made smaller where fewer targets per tile make as few tiles: `ops.blocks` knows k by ⌈n_target / tiles⌉.
-    """
-    alone, chosen = 0, (1, pair, pair)
-    for most in (1, 2, 4, 8):
-        k = math.ceil(n_target / math.ceil(n_target / most))
-        tiles = math.ceil(n_target / k)
-        key, slot_of = torch.unique(pair // n_source // k * n_source + pair % n_source, return_inverse=True)
-        tile, source = key // n_source, key % n_source
-        counts = torch.bincount(tile, minlength=tiles)
-        u = max(1, int(counts.max()))
-        if k > 1 and u > TILE_GROWTH * alone:
-            break
-        alone = alone or u
-        rank = torch.arange(len(key), device=key.device) - (counts.cumsum(0) - counts)[tile]
-        # padding repeats a source of the tile itself, so that nothing from elsewhere, a NaN say, can enter
-        first = torch.zeros_like(counts)
-        first[tile[rank == 0]] = source[rank == 0]
-        member = first[:, None].repeat(1, u)
-        member[tile, rank] = source
-        chosen = k, rank[slot_of], member
-    return chosen
+def _summed(
+    cells: Cells, start: int, stop: int, entries: Entries, coefficients: Coefficients
+) -> list[Tensor]:
+    """Return the sums over the entries of each of some cells, [rows, components, cells], per source irrep."""
+    if cells.ptr is None:
+        return coefficients(entries.take(cells.entry[start:stop]))
+    ptr = cells.ptr[start : stop + 1]
+    entry = cells.entry[int(ptr[0]) : int(ptr[-1])]
+    cell = torch.repeat_interleave(ptr.diff())
+    return [
+        c.new_zeros(*c.shape[:2], stop - start).scatter_add_(2, cell.expand_as(c), c)
+        for c in coefficients(entries.take(entry))
+    ]
