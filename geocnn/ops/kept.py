@@ -39,7 +39,7 @@ def keep(stencil: Stencil, key: Hashable, value: Any) -> None:
 def kept_bytes() -> int:
     """Return the bytes of all operators and tilings that are kept with stencils.
 
-    >>> import geocnn.geometry as geometry
+    >>> import torch, geocnn.geometry as geometry
     >>> from geocnn.nn import GaugeConv
     >>> forget(); stencil = geometry.healpix(2).stencil(1.0)
     >>> y = GaugeConv("1x0", "1x0")(torch.zeros(48, 1), stencil); kept_bytes() > 0
