@@ -73,7 +73,7 @@ class Hierarchy(Movable):
         return joined
 
     def turn_frames(
-        self, alpha: Sequence[Real[Tensor, " _"]], flip: Sequence[Bool[Tensor, " _"]] | None = None
+        self, alpha: Sequence[Real[Tensor, " _"]], flip: Sequence[Bool[Tensor, " _"] | None] | None = None
     ) -> Hierarchy:
         """Return the same hierarchy in another gauge.
 
