@@ -52,8 +52,13 @@ class RadialBasis(ABC):
             raise FieldTypeError(
                 f"{self} gives values of shape {list(values.shape)} at 2 distances; give [2, {self.rings}]"
             )
+        if not bool(values.isfinite().all()):
+            raise FieldTypeError(
+                f"{self} is {values.tolist()} at t = 0 and 1 for angular frequency {frequency}; "
+                "give finite values"
+            )
         for place, at in enumerate([0, 1]):
-            if (at == 1 or frequency != 0) and bool((values[place].abs() > 1e-6).any()):
+            if (at == 1 or frequency != 0) and not bool((values[place].abs() <= 1e-6).all()):
                 raise FieldTypeError(
                     f"{self} is {values[place].tolist()} at t = {at} for angular frequency {frequency}; a "
                     "kernel is 0 at its radius, and at the centre unless the frequency is 0"

@@ -113,3 +113,14 @@ class Faulty(RadialBasis):
 def test_a_faulty_basis_is_refused(fault, message):
     with pytest.raises(FieldTypeError, match=message):
         Faulty(2, fault).check(1)
+
+
+def test_a_basis_that_is_not_finite_is_refused():
+    @dataclass(frozen=True)
+    class ThinPlate(RadialBasis):
+        def __call__(self, t, frequency):
+            t = t[..., None]
+            return (t ** torch.arange(2, 2 * self.rings + 2, 2)) * torch.log(t)
+
+    with pytest.raises(FieldTypeError, match="give finite values"):
+        ThinPlate(2).check(0)
