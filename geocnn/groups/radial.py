@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 
 import torch
@@ -46,6 +46,12 @@ class RadialBasis(ABC):
 
     def check(self, frequency: int) -> None:
         """Raise FieldTypeError unless the functions have the right shape, and vanish where they must."""
+        known = {f.name for f in fields(self)}
+        if others := [n for n in vars(self) if n not in known and not hasattr(type(self), n)]:
+            raise FieldTypeError(
+                f"{type(self).__name__} has {', '.join(others)} beside its dataclass fields, so bases that "
+                "differ there would compare equal; declare them as fields of a @dataclass(frozen=True)"
+            )
         ends = torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
         values = self(ends, frequency)
         if values.shape != (2, self.rings):

@@ -124,3 +124,14 @@ def test_a_basis_that_is_not_finite_is_refused():
 
     with pytest.raises(FieldTypeError, match="give finite values"):
         ThinPlate(2).check(0)
+
+
+def test_a_basis_with_attributes_beside_its_fields_is_refused():
+    class Power(Cosine):
+        def __init__(self, rings, power):
+            super().__init__(rings)
+            object.__setattr__(self, "power", power)
+
+    assert Power(2, 1) == Power(2, 4), "they would share operators"
+    with pytest.raises(FieldTypeError, match="power beside its dataclass fields"):
+        Power(2, 1).check(0)

@@ -17,8 +17,6 @@ from geocnn.groups import (
     FieldType,
     Group,
     Irrep,
-    cyclic,
-    dihedral,
     irrep_dim,
     irreps,
     null_space_basis,
@@ -27,9 +25,8 @@ from geocnn.groups import (
 from geocnn.groups.irrep import has_complex_structure
 from geocnn.groups.radial import Cosine
 from geocnn.groups.steerable import moments, moments_between
+from tests.groups.every_irrep import FINITE, GROUPS
 
-FINITE = [TRIVIAL, REFLECTION, *map(cyclic, range(2, 9)), *map(dihedral, range(2, 7))]
-GROUPS = [*FINITE, SO2, O2]
 BAND_LIMIT = 5  # of finite groups; more than half of every N here, so that frequencies wrap round
 PAIRS = [(g, i, o) for g in GROUPS for i in irreps(g, 4) for o in irreps(g, 4)]
 
