@@ -19,6 +19,10 @@ class GeometryError(GeocnnError):
     """Points, frames, resolutions or stencils do not fit what was asked for."""
 
 
+class ResolutionError(GeometryError):
+    """A surface has no coarser level: its resolution cannot be halved."""
+
+
 class RadiusWarning(UserWarning):
     """A radius is unusually short or long compared with the point spacing; it may be in another unit."""
 

@@ -180,11 +180,17 @@ def bowl(n: int) -> Shape:
     return points[used], faces
 
 
-def of_the_page() -> Case:
-    """The surface that docs/own-surface.md shows how to write."""
+def names_of_the_page() -> dict[str, Any]:
+    """Run the code of docs/own-surface.md."""
     page = (Path(__file__).resolve().parents[1] / "docs" / "own-surface.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     exec(page.split("```python\n")[1].partition("```")[0], names)
+    return names
+
+
+def of_the_page() -> Case:
+    """The surface that docs/own-surface.md shows how to write."""
+    names = names_of_the_page()
     half_axes = torch.tensor([1.0, 1.1, 1.3], dtype=torch.float64)
     a, b, c = half_axes.tolist()
     # by Carlson's integral, DLMF 19.33.1
@@ -279,6 +285,12 @@ def case_of(name: str) -> Case:
 
 PAIRS = [(law, name) for law in (*LAWS, *LAWS_OF_STENCILS) for name in CASES]
 PAIRS += [(law, name) for law in LAWS_OF_SPHERE_AND_PLANE for name in OF_KNOWN_CURVATURE]
+
+
+def test_levels_of_the_pages_surface_end_where_its_discs_would_overlap():
+    """Its log discs reach 2.5 π / 2.5² = 1.26, and the default radius is 1.0 here."""
+    surface = names_of_the_page()["ellipsoid"](torch.tensor([1.0, 1.0, 2.5]).double(), icosphere(2))
+    assert surface.hierarchy(kind="log").n_levels == 1
 
 
 @pytest.mark.parametrize("gauge", ["own frames", "random frames", "random flips"])

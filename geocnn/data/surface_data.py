@@ -24,7 +24,7 @@ from geocnn.console import progress, terminal_console
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry import Hierarchy, Mesh, OneSidedMesh, Stencil, Surface
 from geocnn.geometry.cache import cached_features, cached_hierarchy, is_cached
-from geocnn.geometry.core.defaults import default_radius
+from geocnn.geometry.core.defaults import KIND, default_radius
 from geocnn.geometry.core.hierarchy import resolutions
 from geocnn.geometry.core.radius import check_radius, doubt
 from geocnn.geometry.core.values import check_values
@@ -247,7 +247,7 @@ def _with_levels(meshes: Sequence[Mesh], options: dict[str, Any]) -> dict[str, A
         return options
     smallest = min(meshes, key=len)
     radius = options.get("radius") or default_radius(smallest)
-    return options | {"levels": len(resolutions(smallest, None, radius))}
+    return options | {"levels": len(resolutions(smallest, None, radius, options.get("kind", KIND)))}
 
 
 def _load(mesh: Mesh, labels: Tensor | None, dtype: torch.dtype, options: dict[str, Any]) -> SurfaceData:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Real
 from torch import Tensor
 
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, ResolutionError
 from geocnn.geometry.core.defaults import FEWEST, Kind
 from geocnn.geometry.core.placement import Movable
 from geocnn.geometry.core.stencil import Stencil, load_tensors, save_tensors
@@ -168,7 +168,7 @@ def build(
     oversample: bool,
 ) -> Hierarchy:
     """Build the hierarchy of `Surface.hierarchy`."""
-    surfaces = resolutions(surface, levels, radius)
+    surfaces = resolutions(surface, levels, radius, kind)
     points = [surface, *surfaces[:-1]] if oversample else surfaces
 
     def gathered(level: int, source: Surface, target: Surface) -> Stencil:
@@ -189,30 +189,39 @@ def build(
     )
 
 
-def resolutions(surface: Surface, levels: int | None, radius: float) -> list[Surface]:
-    """Return the surface at each level of a hierarchy whose finest level has kernels of this radius.
+def resolutions(surface: Surface, levels: int | None, radius: float, kind: Kind) -> list[Surface]:
+    """Return the surface at each level of a hierarchy whose finest level has kernels of this radius and kind.
 
     Without `levels` there are as many as `Surface.hierarchy` says. Raises GeometryError for fewer than one
     level and for more than fit.
 
     >>> from geocnn.geometry import plane
-    >>> [s.shape for s in resolutions(plane((28, 36)), None, 2.5)]
+    >>> [s.shape for s in resolutions(plane((28, 36)), None, 2.5, "exp")]
     [(28, 36), (14, 18), (7, 9)]
     """
     wanted = math.inf if levels is None else _at_least_one(levels)
-    surfaces = [surface]
+    if kind == "log":
+        surface._check_disc(radius)
+    surfaces, fault = [surface], None
     while len(surfaces) < wanted:
+        if levels is None and not _fits(surface, radius * 2 ** len(surfaces), kind):
+            break
         try:
-            coarser = _coarser(surfaces[-1], radius, len(surfaces))
-        except GeometryError as fault:
-            if levels is None:
-                break
-            fit = "1 level fits" if len(surfaces) == 1 else f"{len(surfaces)} levels fit"
-            raise GeometryError(f"{fault}; {fit} this surface, got levels={levels}") from fault
+            coarser = surfaces[-1].coarser()
+        except ResolutionError as error:
+            fault = error
+            break
         if levels is None and coarser.n_points < FEWEST:
             break
         surfaces.append(coarser)
-    return surfaces
+    if levels is None:
+        return surfaces
+    fit = next((k for k in range(1, len(surfaces)) if not _fits(surface, radius * 2**k, kind)), len(surfaces))
+    if fit == levels:
+        return surfaces
+    many = "1 level fits" if fit == 1 else f"{fit} levels fit"
+    why = fault if fit == len(surfaces) else _too_wide(surface, radius, kind, fit, len(surfaces))
+    raise GeometryError(f"{why}; {many} this surface, got levels={levels}") from fault
 
 
 def _at_least_one(levels: int) -> int:
@@ -225,15 +234,33 @@ def _at_least_one(levels: int) -> int:
     return levels
 
 
-def _coarser(surface: Surface, radius: float, level: int) -> Surface:
-    """Return the surface of the next level, number `level`; `radius` is that of level 0."""
-    widest, most = radius * 2**level, surface.conjugate
-    if widest > most * (1 + 1e-9):
-        raise GeometryError(
-            f"the radius {radius:.6g} doubles with every level, to {widest:.4g} at level {level}, and all "
-            f"geodesics meet again after {most:.4g}; give at most {most / 2**level:.4g}, or fewer levels"
-        )
-    return surface.coarser()
+def _fits(surface: Surface, radius: float, kind: Kind) -> bool:
+    """Return whether kernels of this radius do not overlap themselves on the surface."""
+    if radius > surface.conjugate * (1 + 1e-9):
+        return False
+    try:
+        if kind == "log":
+            surface._check_disc(radius)
+    except GeometryError:
+        return False
+    return True
+
+
+def _too_wide(surface: Surface, radius: float, kind: Kind, level: int, levels: int) -> str:
+    """Say that the radius does not fit at a level, and which radius would allow all the levels there are."""
+    least, most = 0.0, radius * 2**level
+    for _ in range(48):
+        middle = (least + most) / 2
+        least, most = (middle, most) if _fits(surface, middle, kind) else (least, middle)
+    advice = least / 2 ** (levels - 1)
+    # four digits, rounded down
+    digit = 10.0 ** (math.floor(math.log10(advice)) - 3)
+    advice = math.floor(advice * (1 + 1e-9) / digit) * digit
+    return (
+        f"the radius {radius:.6g} doubles with every level, to {radius * 2**level:.4g} at level {level}, and "
+        f"kernels of kind {kind!r} overlap themselves here beyond {least:.4g}; give at most {advice:.4g} for "
+        f"{levels} levels, or fewer levels"
+    )
 
 
 def _still(n: int, like: Tensor) -> tuple[Tensor, None]:

@@ -108,13 +108,20 @@ class Surface(ABC):
 
     @abstractmethod
     def _disc(self, base: Placed, radius: float) -> Disc:
-        """Return all pairs (base, point of the surface) no farther apart than the radius."""
+        """Return all pairs (base, point of the surface) no farther apart than the radius.
+
+        Raises GeometryError for a radius so large that discs overlap themselves, wherever they lie.
+        """
+
+    def _check_disc(self, radius: float) -> None:
+        """Raise GeometryError where `_disc` does; one disc shows it for all."""
+        self._disc(self.placed.take(self._ids([0], "base")), radius)
 
     @abstractmethod
     def coarser(self) -> Surface:
         """Return the same surface at half the resolution, in its own (unturned) frames.
 
-        Raises GeometryError where the resolution cannot be halved.
+        Raises ResolutionError where the resolution cannot be halved.
         """
 
     @property
@@ -362,9 +369,10 @@ class Surface(ABC):
 
         `levels`: by default the resolution is halved while the next level has at least 40 points, twice as
         many as a kernel of 2.5 spacings holds, so that two layers there see the whole surface; while it can
-        be halved (an odd grid cannot); and while the doubled radius fits. `radius` is that of the finest
-        level, by default 2.5 point spacings. `kind` and `samples` are those of `stencil`. Coarser levels are
-        in their own frames. `core/defaults.py` gives the reasons of the defaults.
+        be halved (an odd grid cannot); and while a kernel of the doubled radius does not overlap itself.
+        `radius` is that of the finest level, by default 2.5 point spacings. `kind` and `samples` are those of
+        `stencil`. Coarser levels are in their own frames. `core/defaults.py` gives the reasons of the
+        defaults.
 
         With `oversample` the radii stay, and each level but the finest has four times the points: what a
         convolution gives is interpolated to them before nonlinearities act. These widen its band, and on

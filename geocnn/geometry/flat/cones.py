@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, ResolutionError
 from geocnn.geometry.core.near import near_pairs
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed
 from geocnn.geometry.core.surface import Surface
@@ -191,7 +191,7 @@ class Cone(Surface):
 
     def coarser(self) -> Cone:
         if self.rings % 2:
-            raise GeometryError(f"{self.rings} rings cannot be halved; use an even number or fewer levels")
+            raise ResolutionError(f"{self.rings} rings cannot be halved; use an even number or fewer levels")
         return _cone(self.angle, self.rings // 2, 2 * self.step)
 
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, ResolutionError
 from geocnn.geometry.core.connection import Connection
 from geocnn.geometry.core.near import logs_of, near_pairs
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed
@@ -222,7 +222,9 @@ class Flat(Surface):
     def coarser(self) -> Flat:
         h, w = self.shape
         if h % 2 or w % 2:
-            raise GeometryError(f"a grid of {h} x {w} cells cannot be halved; use even sides or fewer levels")
+            raise ResolutionError(
+                f"a grid of {h} x {w} cells cannot be halved; use even sides or fewer levels"
+            )
         return _flat((h // 2, w // 2), self.glued, self.mirrored, 2 * self.step)
 
     def finer(self) -> Flat:

@@ -145,7 +145,7 @@ class OneSidedMesh(Quotient):
     def coarser(self) -> OneSidedMesh:
         """Keep a quarter of the points, as `Mesh.coarser` does.
 
-        Raises GeometryError for a level of fewer than four points.
+        Raises ResolutionError for a level of fewer than four points.
         """
         t, n = self.triangulation, len(self.triangulation.vertices) // 2
         usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]

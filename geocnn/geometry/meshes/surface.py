@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, ResolutionError
 from geocnn.geometry.core.connection import Connection, pairs_once
 from geocnn.geometry.core.half_edges import components
 from geocnn.geometry.core.inputs import base_vectors
@@ -199,6 +199,9 @@ class Mesh(Surface):
                 return pair.gather(1, which[:, None])[:, 0], which, paths, reached
             n_before, radius = len(key), 2 * radius
 
+    def _check_disc(self, radius: float) -> None:
+        """Accept every radius, for a disc holds each vertex once, at the end of its shortest path."""
+
     def _disc(self, base: Placed, radius: float) -> Disc:
         t, start = self.triangulation, vertex_of(base)
         paths = unfold(t, start, radius)
@@ -269,8 +272,8 @@ class Mesh(Surface):
     def coarser(self) -> Mesh:
         """Keep a quarter of the points, spread evenly, on the same triangles; at least one per component.
 
-        The area of each vertex goes to the points that the vertex reads. Raises GeometryError for a level of
-        fewer than four points.
+        The area of each vertex goes to the points that the vertex reads. Raises ResolutionError for a level
+        of fewer than four points.
         """
         t = self.triangulation
         usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
@@ -293,10 +296,10 @@ def thinned(
     """Choose a quarter of the vertices by `farthest_points`, and at least one per component; `part` names the
     component of each vertex.
 
-    Raises GeometryError for fewer than four vertices.
+    Raises ResolutionError for fewer than four vertices.
     """
     if len(vertex) < 4:
-        raise GeometryError(
+        raise ResolutionError(
             f"a level of {len(vertex)} points cannot be thinned to a quarter; ask for fewer levels"
         )
     # a component without a point could not be read

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, ResolutionError
 from geocnn.geometry.core.connection import pairs_once
 from geocnn.geometry.spheres.surfaces import Sphere, scaled, sphere_at
 
@@ -94,7 +94,7 @@ class Rings:
 
     def coarser(self) -> Sphere:
         if len(self.theta) < 4 or self.n_lon < 6:
-            raise GeometryError(
+            raise ResolutionError(
                 f"{len(self.theta)} rings of {self.n_lon} points cannot be halved; ask for fewer levels or a "
                 "finer start"
             )

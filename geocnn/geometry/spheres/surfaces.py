@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from geocnn.errors import GeometryError
+from geocnn.errors import GeometryError, ResolutionError
 from geocnn.geometry.core.connection import Connection, pairs_once
 from geocnn.geometry.core.near import logs_of, near_pairs
 from geocnn.geometry.core.radius import check_radius
@@ -45,7 +45,7 @@ class Grid(Protocol):
         ...
 
     def coarser(self) -> Sphere:
-        """Return the unit sphere of half the resolution; raise GeometryError at the coarsest."""
+        """Return the unit sphere of half the resolution; raise ResolutionError at the coarsest."""
         ...
 
     def finer(self) -> Sphere:
@@ -234,7 +234,7 @@ class HealpixGrid:
 
     def coarser(self) -> Sphere:
         if self.nside == 1:
-            raise GeometryError(
+            raise ResolutionError(
                 "nside 1 is the coarsest HEALPix sphere; ask for fewer levels or a finer start"
             )
         return healpix(self.nside // 2, self.nested, self.interpolation)  # type: ignore[arg-type]
@@ -299,7 +299,7 @@ class IcosphereGrid:
 
     def coarser(self) -> Sphere:
         if self.solid.level == 0:
-            raise GeometryError("level 0 is the coarsest icosphere; ask for fewer levels or a finer start")
+            raise ResolutionError("level 0 is the coarsest icosphere; ask for fewer levels or a finer start")
         return icosphere(self.solid.level - 1)
 
     def finer(self) -> Sphere:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from geocnn.errors import GeometryError
-from geocnn.geometry import Stencil, cone, healpix, icosphere, mesh, mobius_strip, plane, projective_plane
+from geocnn.geometry import (
+    Stencil,
+    cone,
+    healpix,
+    icosphere,
+    mesh,
+    mobius_strip,
+    plane,
+    projective_plane,
+    torus,
+)
 from geocnn.geometry.core.defaults import FEWEST, SPACINGS
 from geocnn.geometry.core.hierarchy import resolutions
 from tests.shapes import jittered_sphere
@@ -44,13 +56,13 @@ def test_what_is_left_out_is_an_exp_kernel_of_two_and_a_half_spacings():
 @pytest.mark.parametrize("name", SURFACES)
 def test_the_number_of_points_chooses_the_levels(name):
     surface, expected = SURFACES[name]
-    assert [s.n_points for s in resolutions(surface, None, SPACINGS * surface.spacing)] == expected
+    assert [s.n_points for s in resolutions(surface, None, SPACINGS * surface.spacing, "exp")] == expected
     assert all(n >= FEWEST for n in expected[1:])
 
 
 def test_a_wide_kernel_gets_fewer_levels():
     """Radius 1 doubles to 2 and then to 4, which is more than π, where all geodesics meet again."""
-    assert len(resolutions(healpix(8), None, 1.0)) == 2
+    assert len(resolutions(healpix(8), None, 1.0, "exp")) == 2
 
 
 @pytest.mark.parametrize(
@@ -75,6 +87,52 @@ def test_too_many_levels_are_refused_by_the_number_that_fits(surface, why, most)
 def test_too_wide_a_kernel_names_the_levels_that_fit_it():
     with pytest.raises(GeometryError, match=r"to 4 at level 2.*; 2 levels fit this surface, got levels=3"):
         healpix(8).hierarchy(levels=3, radius=1.0)
+
+
+@pytest.mark.parametrize("surface", [torus((20, 8)), torus((16, 64)), mobius_strip((32, 8))], ids=repr)
+def test_log_discs_that_would_overlap_themselves_end_the_levels(surface):
+    """A torus of circumference 8 has log discs up to radius 4, so one of 2.5 cannot be doubled."""
+    h = surface.hierarchy(kind="log")
+    deeper = h.n_levels + 1
+    assert all(st.n_target >= FEWEST for st in h.stencils[1:])
+    with pytest.raises(GeometryError, match=f"{h.n_levels} levels? fits? this surface, got levels={deeper}"):
+        surface.hierarchy(levels=deeper, radius=2.5 * surface.spacing, kind="log")
+
+
+@pytest.mark.parametrize(
+    ("surface", "kind", "levels"),
+    [
+        (healpix(16), "exp", 3),
+        (healpix(16), "log", 5),
+        (healpix(8, radius=6371.0), "log", 4),
+        (icosphere(4), "exp", 4),
+        (torus((16, 16)), "log", 4),
+        (projective_plane(8), "log", 3),
+    ],
+    ids=repr,
+)
+def test_the_radius_that_is_advised_allows_all_the_levels(surface, kind, levels):
+    wide = 0.9 * surface.conjugate if surface.conjugate < 9e9 else 7.0 * surface.spacing
+    with pytest.raises(GeometryError, match="overlap themselves") as refusal:
+        resolutions(surface, levels, wide, kind)
+    advised = float(re.search(r"give at most (\S+) for (\d+) levels", str(refusal.value))[1])
+    assert len(resolutions(surface, levels, advised, kind)) == levels
+    with pytest.raises(GeometryError, match="overlap themselves"):
+        resolutions(surface, levels, 1.001 * advised, kind)
+
+
+def test_advice_counts_the_levels_that_exist():
+    with pytest.raises(GeometryError, match=r"for 4 levels, or fewer levels; 2 levels fit .* levels=9"):
+        healpix(8).hierarchy(levels=9, radius=1.0)
+
+
+def test_an_error_other_than_no_coarser_level_is_not_the_end_of_the_levels(monkeypatch):
+    def broken(self):
+        raise GeometryError("a fault")
+
+    monkeypatch.setattr(type(icosphere(3)), "coarser", broken)
+    with pytest.raises(GeometryError, match=r"^a fault$"):
+        icosphere(3).hierarchy()
 
 
 def test_samples_belong_to_the_kind_exp():
