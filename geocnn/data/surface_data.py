@@ -27,6 +27,7 @@ from geocnn.geometry.cache import cached_features, cached_hierarchy, is_cached
 from geocnn.geometry.core.defaults import KIND, default_radius
 from geocnn.geometry.core.hierarchy import resolutions
 from geocnn.geometry.core.radius import check_radius, doubt
+from geocnn.geometry.core.shifts import Shifts
 from geocnn.geometry.core.values import check_values
 from geocnn.groups.planar import Group
 
@@ -141,7 +142,7 @@ class SurfaceData(Data):
 
 
 # `torch.load` may construct these, so that data sets saved by PyG load without other pickled objects
-torch.serialization.add_safe_globals([SurfaceData, Hierarchy, Stencil, Group])
+torch.serialization.add_safe_globals([SurfaceData, Hierarchy, Stencil, Shifts, Group])
 
 
 def prepare(

@@ -48,15 +48,18 @@ class OnSurface(nn.Module):
     def forward(self, *x: Tensor) -> Tensor:
         return self.module(*x, *self._geometry)
 
-    def _settle(self) -> None:
-        """Makes the geometry of the buffers. Those of what occurs in it twice become one again."""
+    def _settle(self, moved: bool = True) -> None:
+        """Make the geometry of the buffers, which were moved, or else have other values.
+
+        Those of what occurs in it twice become one again.
+        """
         # of several names of one tensor the first
         names = {id(tensor): name for name, tensor in reversed([*named_tensors(self._geometry, "geometry")])}
 
         def placed(tensor: Tensor) -> Tensor:
             return self.get_buffer(names[id(tensor)]) if id(tensor) in names else tensor
 
-        self._geometry = mapped(self._geometry, placed)
+        self._geometry = mapped(self._geometry, placed, moved)
         self._buffers.update(named_tensors(self._geometry, "geometry"))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OnSurface:
@@ -71,10 +74,11 @@ class OnSurface(nn.Module):
 
     def _load_from_state_dict(self, *args: Any) -> None:
         # loading writes into the tensors, which may be the caller's; operators made of them are outdated
-        for name, tensor in list(self.named_buffers(recurse=False)):
+        before = dict(self.named_buffers(recurse=False))
+        for name, tensor in before.items():
             self._buffers[name] = tensor.clone()
         super()._load_from_state_dict(*args)
-        self._settle()
+        self._settle(moved=all(torch.equal(self.get_buffer(name), old) for name, old in before.items()))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -7,7 +7,8 @@ same sum as a sparse matrix. For one sample and one source irrep:
 
     X [tiles, U · components, C] = x[member]       M [T, rows, C] = block @ X       y += M[run] @ weight[run]
 
-Tiles of about equal U form a class, which is one array; targets are numbered class by class.
+Tiles of about equal U form a class, which is one array; targets are numbered class by class. Tiles that a
+symmetry of the surface takes to each other share one block: their sources stand side by side as columns.
 
 The map is linear in x and in the weights, so with a cotangent g it is one trilinear form ⟨g, F(x, W)⟩. Its
 three derivatives, `convolve`, `convolve_transpose` and `convolve_weight`, are each other's gradients, to any
@@ -23,8 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Moments of one piece, in numbers: about what a core's cache holds; a GPU wants enough work for one launch.
-PIECE = {"cpu": 2**18, "cuda": 2**26}
+from geocnn.ops.pieces import TileClass, pieces, tile_classes
 
 
 class RowRun(NamedTuple):
@@ -61,84 +61,24 @@ def _runs(plan: Sequence[int]) -> list[RowRun]:
     return [RowRun(*plan[i : i + 7]) for i in range(0, len(plan), 7)]
 
 
-class TileClass(NamedTuple):
-    """A class of tiles: member [tiles, U], a block per source irrep, and where its targets and slots lie."""
-
-    member: Tensor
-    block: Sequence[Tensor]
-    targets: slice
-    slots: slice
-    k: int
-
-    def targets_of(self, tile: slice) -> slice:
-        """Return where the targets of some tiles lie; the last tile may be cut short."""
-        first = self.targets.start
-        return slice(first + tile.start * self.k, min(first + tile.stop * self.k, self.targets.stop))
-
-    def pieces(self, b: int, per_target: int) -> Iterator[tuple[slice, slice, slice]]:
-        """Yield slices of the batch, of tiles, and of the targets of these tiles, of bounded work."""
-        tiles, device = self.member.shape[0], self.member.device
-        for batch in _pieces(b, self.k * tiles * per_target, device):
-            for tile in _pieces(tiles, (batch.stop - batch.start) * self.k * per_target, device):
-                yield batch, tile, self.targets_of(tile)
-
-
-def _classes(
-    block: Sequence[Tensor], member: Sequence[Tensor], count: Sequence[int], k: int
-) -> Iterator[TileClass]:
-    n, target, slot = len(block) // len(member), 0, 0
-    for c, (own, targets) in enumerate(zip(member, count, strict=True)):
-        yield TileClass(
-            own,
-            block[c * n : (c + 1) * n],
-            slice(target, target + targets),
-            slice(slot, slot + own.numel()),
-            k,
-        )
-        target, slot = target + targets, slot + own.numel()
-
-
-def _pieces(n: int, per_item: int, device: torch.device) -> Iterator[slice]:
-    step = max(1, PIECE.get(device.type, 2**26) // max(1, per_item))
-    return (slice(i, min(i + step, n)) for i in range(0, n, step))
-
-
-def _gathered(x: Tensor, member: Tensor, components: int) -> Tensor:
-    """x [b, N, components · C] at the members of some tiles, as [tiles, U · components, b · C]."""
-    result = x[:, member]
-    b, tiles, u, _ = result.shape
-    result = result.view(b, tiles, u * components, -1)
-    return result[0] if b == 1 else result.permute(1, 2, 0, 3).reshape(tiles, u * components, -1)
-
-
-def _batch_first(m: Tensor, b: int, n_target: int, n_rows: int) -> Tensor:
-    """Reorder moments [tiles, k · rows, b · C] to [b, T, rows · C]."""
-    m = m.view(-1, n_rows, b, m.shape[-1] // b)[:n_target]
-    return m.permute(2, 0, 1, 3).reshape(b, n_target, -1)
-
-
-def _batch_last(m: Tensor, tiles: int, k: int, n_rows: int) -> Tensor:
-    """Return the transpose of `_batch_first`, padded with zeros to whole tiles of k targets."""
-    b, t, _ = m.shape
-    m = m.view(b, t, n_rows, -1).permute(1, 2, 0, 3).reshape(t, -1)
-    if k * tiles != t:
-        m = torch.nn.functional.pad(m, (0, 0, 0, k * tiles - t))
-    return m.view(tiles, k * n_rows, -1)
-
-
 def _moment_pieces(
-    x: Sequence[Tensor], block: Sequence[Tensor], member: Sequence[Tensor], count: Sequence[int], k: int
+    x: Sequence[Tensor],
+    block: Sequence[Tensor],
+    member: Sequence[Tensor],
+    count: Sequence[int],
+    k: Sequence[int],
 ) -> Iterator[tuple[int, slice, slice, Tensor]]:
     """Yield (source irrep, batch slice, target slice, moments [b, t, rows · C]) for all pieces."""
-    for tiles in _classes(block, member, count, k):
-        u = tiles.member.shape[1]
+    for tiles in tile_classes(block, member, count, k):
         for s, (field, a) in enumerate(zip(x, tiles.block, strict=True)):
-            components, n_rows = a.shape[2] // u, a.shape[1] // k
+            components, n_rows = a.shape[2] // tiles.member.shape[1], a.shape[1] // tiles.k
             channels = field.shape[2] // components
-            for batch, tile, target in tiles.pieces(field.shape[0], n_rows * channels):
-                moments = torch.bmm(a[tile], _gathered(field[batch], tiles.member[tile], components))
-                b, t = batch.stop - batch.start, target.stop - target.start
-                yield s, batch, target, _batch_first(moments, b, t, n_rows)
+            work, field = n_rows * channels, field.contiguous()
+            for batch in pieces(field.shape[0], tiles.k * tiles.member.shape[0] * work, field.device):
+                b = batch.stop - batch.start
+                for piece in tiles.pieces(b * work):
+                    moments = torch.bmm(a[piece.shape], piece.gathered(field[batch], components))
+                    yield s, batch, piece.target, piece.by_target(moments, b, n_rows)
 
 
 @torch.library.custom_op("geocnn::convolve", mutates_args=())
@@ -151,15 +91,15 @@ def convolve(
     slot: Tensor,
     place: Tensor | None,
     count: list[int],
-    k: int,
+    k: list[int],
     n_out: int,
     plan: list[int],
 ) -> Tensor:
     """y [B, targets, n_out] from x, one [B, N, components · C] per source irrep, one weight matrix per run
     of `plan`.
 
-    `count` says how many targets each class of tiles has, and `place` [targets] where each target lies among
-    those of all classes, None if in order; a tile has k targets.
+    `k` says how many targets a tile of each class has, `count` how many all its tiles have, and `place`
+    [targets] where each target lies among those of all classes, None if in order.
     """
     runs = _runs(plan)
     y = x[0].new_zeros(x[0].shape[0], sum(count), n_out)
@@ -181,12 +121,12 @@ def convolve_weight(
     slot: Tensor,
     place: Tensor | None,
     count: list[int],
-    k: int,
+    k: list[int],
     plan: list[int],
 ) -> list[Tensor]:
     """Return the derivative of ⟨g, convolve(x, W)⟩ by W: for each run Mᵀ g."""
     runs, channels = _runs(plan), _channels(x, block, member)
-    g, gradients = _by_class(g, place), []
+    g, gradients = _by_class(g, place, count), []
     for run in runs:
         both = run.dim if run.is_complex else 1
         gradients.append(g.new_zeros(both * run.count * channels[run.source], both * run.width))
@@ -208,19 +148,20 @@ def convolve_transpose(
     slot: Tensor,
     place: Tensor | None,
     count: list[int],
-    k: int,
+    k: list[int],
     plan: list[int],
 ) -> list[Tensor]:
     """Return the derivative of ⟨g, convolve(x, W)⟩ by x: one [B, N, components · C] per source irrep."""
-    runs, result, g = _runs(plan), [], _by_class(g, place)
+    runs, result, g = _runs(plan), [], _by_class(g, place, count)
     for s in range(len(block) // len(member)):
         mine = [(run, w) for run, w in zip(runs, weight, strict=True) if run.source == s]
         run, w = mine[0]
         channels = w.shape[0] // run.count // (run.dim if run.is_complex else 1)
         components = block[s].shape[2] // member[0].shape[1]
         back = g.new_empty(g.shape[0], slot_ptr.shape[0] - 1, components * channels)
-        for batch in _pieces(g.shape[0], slot.shape[0] * components * channels, g.device):
-            spread = _spread(g[batch], mine, s, _classes(block, member, count, k), slot.shape[0], channels)
+        n_slots = sum(own.numel() for own in member)
+        for batch in pieces(g.shape[0], n_slots * components * channels, g.device):
+            spread = _spread(g[batch], mine, s, tile_classes(block, member, count, k), n_slots, channels)
             back[batch] = _collected(spread, slot_ptr, slot, components, batch.stop - batch.start)
         result.append(back)
     return result
@@ -237,39 +178,37 @@ def _spread(
     """Return what each slot contributes to its source, [slots, components · b · C], for one source irrep."""
     b, spread = g.shape[0], None
     for tiles in classes:
-        a, (n_tiles, u), k = tiles.block[s], tiles.member.shape, tiles.k
-        components, n_rows = a.shape[2] // u, a.shape[1] // k
+        a, u = tiles.block[s], tiles.member.shape[1]
+        components, n_rows = a.shape[2] // u, a.shape[1] // tiles.k
         if spread is None:
             spread = g.new_empty(n_slots, components * b * channels)
-        own = spread[tiles.slots].view(n_tiles, u * components, b * channels)
-        for tile in _pieces(n_tiles, b * k * n_rows * channels, g.device):
-            target = tiles.targets_of(tile)
-            m = g.new_zeros(b, target.stop - target.start, n_rows * channels)
+        own = spread[tiles.slots].view(len(a), tiles.copies, u * components, b, channels)
+        for piece in tiles.pieces(b * n_rows * channels):
+            m = g.new_zeros(b, piece.target.stop - piece.target.start, n_rows * channels)
             for run, w in mine:
                 for columns, out in run.pieces(channels):
-                    m[..., columns] = g[:, target, out] @ w.T
-            moments = _batch_last(m, tile.stop - tile.start, k, n_rows)
-            torch.bmm(a[tile].transpose(1, 2), moments, out=own[tile])
+                    m[..., columns] = g[:, piece.target, out] @ w.T
+            piece.spread(a, piece.by_tile(m, n_rows), own)
     assert spread is not None
     return spread
 
 
 def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, b: int) -> Tensor:
     """Transpose `_gathered`: sum over each source's slots, [b, N, components · C], without atomics."""
-    ones = spread.new_ones(slot.shape[0])
+    ones, n_slots = spread.new_ones(slot.shape[0]), spread.shape[0]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         matrix = torch.sparse_csr_tensor(
-            slot_ptr, slot, ones, (slot_ptr.shape[0] - 1, slot.shape[0]), check_invariants=False
+            slot_ptr, slot, ones, (slot_ptr.shape[0] - 1, n_slots), check_invariants=False
         )
     total = matrix @ spread
     n = total.shape[0]
     return total.view(n, components, b, -1).permute(2, 0, 1, 3).reshape(b, n, -1)
 
 
-def _by_class(g: Tensor, place: Tensor | None) -> Tensor:
-    """Bring targets from the stencil's order into that of the classes."""
-    return g if place is None else g.index_select(1, torch.argsort(place))
+def _by_class(g: Tensor, place: Tensor | None, count: Sequence[int]) -> Tensor:
+    """Bring targets from the stencil's order into that of the classes; those that stand for none get 0."""
+    return g if place is None else g.new_zeros(g.shape[0], sum(count), g.shape[2]).index_copy_(1, place, g)
 
 
 def _channels(x: Sequence[Tensor], block: Sequence[Tensor], member: Sequence[Tensor]) -> list[int]:
@@ -280,7 +219,8 @@ def _channels(x: Sequence[Tensor], block: Sequence[Tensor], member: Sequence[Ten
 
 @convolve.register_fake
 def _(x, weight, block, member, slot_ptr, slot, place, count, k, n_out, plan):
-    return x[0].new_empty(x[0].shape[0], sum(count), n_out)
+    targets = sum(count) if place is None else place.shape[0]
+    return x[0].new_empty(x[0].shape[0], targets, n_out)
 
 
 @convolve_weight.register_fake

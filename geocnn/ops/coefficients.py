@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from geocnn.geometry.core.stencil import Stencil
@@ -33,15 +33,17 @@ class Entries(NamedTuple):
     angle: Float[Tensor, " e"]
     flip: Bool[Tensor, " e"] | None
 
-    def take(self, index: Tensor) -> Entries:
-        """Return the entries with these places."""
-        return Entries(*(None if f is None else f[index] for f in self))  # type: ignore[arg-type]
 
-
-def entries_of(stencil: Stencil) -> Entries:
-    """Return all entries, and after them one of weight 0 at the centre, which stands for none."""
-    fields = (stencil.r / stencil.radius, stencil.theta, stencil.weight, stencil.angle, stencil.flip)
-    return Entries(*(None if f is None else torch.cat([f, f.new_zeros(1)]) for f in fields))  # type: ignore[arg-type]
+def entries_at(stencil: Stencil, weight: Float[Tensor, " entries"], index: Int64[Tensor, " e"]) -> Entries:
+    """Return some entries, given the weights of all; −1 stands for one of weight 0."""
+    there = index >= 0
+    if stencil.n_entries == 0:
+        zero = weight.new_zeros(len(index))
+        return Entries(zero, zero, zero, zero, None)
+    i = index.clamp_min(0)
+    flip = None if stencil.flip is None else stencil.flip[i]
+    t = stencil.r[i] / stencil.radius
+    return Entries(t, stencil.theta[i], torch.where(there, weight[i], 0), stencil.angle[i], flip)
 
 
 def moment_coefficients(e: Entries, basis: MomentBasis) -> list[Float[Tensor, "rows components e"]]:

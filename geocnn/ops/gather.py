@@ -9,8 +9,11 @@ irrep. `ops.operators` makes the operator that takes x to M, `ops.blocks` multip
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 from torch.utils.checkpoint import checkpoint
 
 from geocnn.errors import GeometryError, GroupError
@@ -19,16 +22,10 @@ from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.core.surface import Surface
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import has_complex_structure, irrep_dim
-from geocnn.lasting import lasting
 from geocnn.ops.blocks import convolve
 from geocnn.ops.moments import Mix, MomentBasis
-from geocnn.ops.operators import (
-    Operator,
-    build_operator,
-    mean_operator,
-    operator,
-    ranges,
-)
+from geocnn.ops.operators import mean_operator, operator, place_of_targets, range_operator, ranges
+from geocnn.ops.tiles import Range
 
 
 def gather(
@@ -43,20 +40,34 @@ def gather(
     fields = [source.select(x, irrep).flatten(-2) for irrep in basis.sources]
     plan, weights, n_out = _plan(source, target, basis, mix)
 
-    def product(o: Operator) -> Tensor:
-        return convolve(fields, weights, o.block, *o.index, n_out, plan)
-
     if (parts := ranges(stencil, basis, x.dtype)) is None:
-        return _ordered(product(operator(stencil, basis, x.dtype)), target)
+        o = operator(stencil, basis, x.dtype)
+        return _ordered(convolve(fields, weights, o.block, *o.index, n_out, plan), target)
 
-    def of_range(part: Stencil) -> Tensor:
-        with lasting():
-            ready = build_operator(part, basis, x.dtype)
-        return product(ready)
+    def of_range(part: Range, *own: Tensor) -> Tensor:
+        o = range_operator(stencil, part, basis, x.dtype)
+        return convolve(list(own), weights, o.block, *o.index, n_out, plan)
 
+    near = [_near(field, parts) for field in fields]
     # checkpointed: autograd would otherwise keep the operators of all ranges until the backward pass
-    y = [checkpoint(of_range, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
-    return _ordered(torch.cat(y, 1), target)
+    y = torch.cat(
+        [
+            checkpoint(of_range, part, *own, use_reentrant=False, preserve_rng_state=False)
+            for part, *own in zip(parts, *near, strict=True)
+        ],
+        1,
+    )
+    order = place_of_targets(stencil)
+    return _ordered(y if order is None else y.index_select(1, order), target)
+
+
+def _near(field: Tensor, parts: list[Range]) -> Sequence[Tensor]:
+    """Return the field [B, N, n] at the sources of each range."""
+    rows = field.transpose(0, 1).flatten(1)
+    # its gradient is summed in a fixed order, unlike that of an indexed tensor
+    near = embedding(torch.cat([part.source for part in parts]), rows)
+    near = near.view(-1, *field.transpose(0, 1).shape[1:]).transpose(0, 1)
+    return near.split([len(part.source) for part in parts], 1)
 
 
 def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tensor:

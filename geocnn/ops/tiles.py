@@ -2,18 +2,21 @@
 
 Neighbouring targets share most of their sources, so k successive targets form a tile. An operator has a cell
 for each target of a tile and each of its U sources, its slots. Tiles with about as many sources form a class:
-one wide tile among many narrow ones does not widen these.
+one wide tile among many narrow ones does not widen these. Tiles that a shift of the surface takes to each
+other share their cells.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
+from geocnn.geometry.core.shifts import Shifts
 from geocnn.geometry.core.stencil import Stencil
 
 TILE_GROWTH = 1.5
@@ -26,41 +29,69 @@ LEAST_SAVED = 0.1
 
 
 class Cells(NamedTuple):
-    """The cells of one class, [tiles, k, U]; the entries of cell i are entry[ptr[i]:ptr[i + 1]].
+    """The cells of one class, [shapes, k, U]; the entries of cell i are entry[ptr[i]:ptr[i + 1]].
 
-    `ptr` is None where each cell has one entry or none: then `entry` names it, E (one too many) for none.
+    `ptr` is None where each cell has one entry or none: then `entry` names it, −1 for none.
     """
 
     entry: Int64[Tensor, " entries"]
     ptr: Int64[Tensor, " cells_1"] | None
 
 
-class Tiling(NamedTuple):
-    """Tiles of k targets in classes: member [tiles, U] holds the sources of each tile.
+class Index(NamedTuple):
+    """Tiles in classes, of k targets each: member [tiles, U] holds the sources of each tile.
 
     Padding repeats a source of the tile itself, so that nothing from elsewhere, a NaN say, can enter.
     slot_ptr [N + 1] and slot say where each source occurs among all classes' members. `count` is the number
     of targets per class; `place` says where each target lies among those of all classes, None if in order.
     """
 
-    k: int
     member: list[Int64[Tensor, "tiles u"]]
-    cells: list[Cells]
     slot_ptr: Int32[Tensor, " n_1"]
     slot: Int32[Tensor, " slots"]
-    count: list[int]
     place: Int64[Tensor, " n"] | None
+    count: list[int]
+    k: list[int]
+
+
+class Tiling(NamedTuple):
+    """The tiles of a stencil and the cells of their operators.
+
+    Where the stencil has shifts, only the entries of one target of each orbit have cells, and each cell
+    serves so many `copies` of its tile.
+    """
+
+    index: Index
+    cells: list[Cells]
+    copies: int
 
     @property
     def n_cells(self) -> int:
         """Return the number of cells: so many blocks of numbers an operator has, padding included."""
-        return sum(self.k * member.numel() for member in self.member)
+        cells = zip(self.index.k, self.index.member, strict=True)
+        return sum(k * member.numel() for k, member in cells) // self.copies
 
 
 def tiling(stencil: Stencil) -> Tiling:
     """Return the tiling of a stencil."""
-    n, n_source = stencil.n_target, stencil.n_source
-    key, pair_of = torch.unique(stencil.target * n_source + stencil.source, return_inverse=True)
+    if stencil.shifts is None:
+        return _tiling(stencil.target, stencil.source, stencil.n_target, stencil.n_source)
+    shifts = stencil.shifts.to(stencil.device)
+    first = shifts.target.flatten(1)[:, 0]
+    counts = stencil.row_ptr.diff()[first]
+    target = torch.repeat_interleave(counts)
+    rank = torch.arange(len(target), device=target.device) - (counts.cumsum(0) - counts)[target]
+    entry = stencil.row_ptr[first][target] + rank
+    one = _tiling(target, stencil.source[entry], len(first), stencil.n_source)
+    cells = [Cells(torch.where(own.entry < 0, -1, entry[own.entry]), own.ptr) for own in one.cells]
+    return Tiling(_shifted(one.index, shifts, stencil), cells, shifts.copies)
+
+
+def _tiling(
+    target: Int64[Tensor, " entries"], source: Int64[Tensor, " entries"], n: int, n_source: int
+) -> Tiling:
+    """Return the tiling of n targets; entries are in the order of their targets."""
+    key, pair_of = torch.unique(target * n_source + source, return_inverse=True)
     target, source = key // n_source, key % n_source
     k, tile_key, slot_of = _tiles(target, source, n, n_source)
     tile, member_source = tile_key // n_source, tile_key % n_source
@@ -84,17 +115,75 @@ def tiling(stencil: Stencil) -> Tiling:
         place[own] = torch.arange(start, start + len(own), device=own.device)
         counts.append(len(own))
         start += len(own)
-    every = torch.cat([member.flatten() for member in members])
-    occurrences = torch.bincount(every, minlength=n_source)
-    return Tiling(
-        k,
+    index = Index(
         members,
-        cells,
+        *slots(members, n_source),
+        None if len(members) == 1 else place,
+        counts,
+        [k] * len(members),
+    )
+    return Tiling(index, cells, 1)
+
+
+def slots(
+    member: Sequence[Int64[Tensor, "tiles _"]], n_source: int
+) -> tuple[Int32[Tensor, " n_1"], Int32[Tensor, " slots"]]:
+    """Return where each source occurs among all members, as rows per source (CSR)."""
+    every = torch.cat([own.flatten() for own in member])
+    occurrences = torch.bincount(every, minlength=n_source)
+    return (
         torch.cat([occurrences.new_zeros(1), occurrences.cumsum(0)]).to(torch.int32),
         torch.argsort(every, stable=True).to(torch.int32),
-        counts,
-        None if len(members) == 1 else place,
     )
+
+
+class Range(NamedTuple):
+    """Some tiles of one class: their sources' ids, which `index` numbers, and their cells."""
+
+    source: Int64[Tensor, " n"]
+    index: Index
+    cells: list[Cells]
+
+
+def tile_ranges(t: Tiling, most: int) -> list[Range]:
+    """Return all tiles in ranges of at most so many cells, in order."""
+    result = []
+    for member, cells, count, k in zip(t.index.member, t.cells, t.index.count, t.index.k, strict=True):
+        per_shape = k * member.shape[1]
+        step = max(1, most // per_shape)
+        for start in range(0, member.shape[0] // t.copies, step):
+            source, own = torch.unique(
+                member[start * t.copies : (start + step) * t.copies], return_inverse=True
+            )
+            targets = min(k * len(own), count - k * start * t.copies)
+            index = Index([own], *slots([own], len(source)), None, [targets], [k])
+            result.append(Range(source, index, [_cell_range(cells, start * per_shape, step * per_shape)]))
+    return result
+
+
+def _cell_range(cells: Cells, start: int, n: int) -> Cells:
+    if cells.ptr is None:
+        return Cells(cells.entry[start : start + n], None)
+    return Cells(cells.entry, cells.ptr[start : start + n + 1])
+
+
+def _shifted(one: Index, shifts: Shifts, stencil: Stencil) -> Index:
+    """Return the tiles of one target per orbit, and after each its copies under the shifts."""
+    copies, n = shifts.copies, len(shifts.target)
+    member = [shifts.moved(own).movedim(-1, 1).flatten(0, 1) for own in one.member]
+    # the place of the first copy of each target, then one tile farther for each copy
+    place = torch.arange(n, device=stencil.device) if one.place is None else one.place
+    first, step, before, after = torch.empty_like(place), torch.empty_like(place), 0, 0
+    for own, k, count in zip(one.member, one.k, one.count, strict=True):
+        mine = (place >= before) & (place < before + count)
+        tile, rank = (place[mine] - before) // k, (place[mine] - before) % k
+        first[mine], step[mine] = after + tile * copies * k + rank, k
+        before, after = before + count, after + len(own) * copies * k
+    moved = torch.empty(stencil.n_target, dtype=torch.int64, device=stencil.device)
+    copy = torch.arange(copies, device=stencil.device)
+    moved[shifts.target.flatten(1)] = first[:, None] + copy * step[:, None]
+    count = [k * len(own) for k, own in zip(one.k, member, strict=True)]
+    return Index(member, *slots(member, stencil.n_source), moved, count, one.k)
 
 
 def _tiles(
@@ -164,7 +253,7 @@ def _cells(cell: Int64[Tensor, " entries"], n: int) -> Cells:
     mine = (cell >= 0).nonzero()[:, 0]
     counts = torch.bincount(cell[mine], minlength=n)
     if len(mine) == 0 or int(counts.max()) <= 1:
-        entry = torch.full((n,), len(cell), device=cell.device)
+        entry = torch.full((n,), -1, device=cell.device)
         entry[cell[mine]] = mine
         return Cells(entry, None)
     return Cells(mine[cell[mine].argsort(stable=True)], torch.cat([counts.new_zeros(1), counts.cumsum(0)]))

@@ -139,7 +139,8 @@ def test_anchor_error_falls_with_the_number_of_angles(random):
 def test_points_met_where_they_lie_need_no_anchor(random):
     x = torch.randn(192, 1, dtype=torch.float64, generator=random)
     error = anchor_error(Layers("1x0", "1x1"), x, healpix(4), lambda s: s.stencil(0.6, kind="log"), random)
-    assert error.max == 0
+    # turned frames share no operator: sums of some 30 products in another order
+    assert error.max < 1e-14
 
 
 # Rotation: bilinear interpolation is of second order, cubic of fourth; bounds are the project's goals.

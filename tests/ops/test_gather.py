@@ -15,6 +15,7 @@ from torch import nn
 import geocnn.ops.blocks as blocks
 import geocnn.ops.gather as gather_module
 import geocnn.ops.operators as operators
+import geocnn.ops.pieces as pieces
 from geocnn.errors import GeometryError
 from geocnn.geometry import Stencil, healpix, icosphere, plane, torus
 from geocnn.groups import FieldType
@@ -23,7 +24,7 @@ from geocnn.nn import GaugeConv
 from geocnn.nn.gauge_conv import gather_reference
 from geocnn.ops.gather import gather, transported_mean
 from geocnn.ops.moments import MomentBasis
-from geocnn.ops.operators import build_operator
+from geocnn.ops.operators import operator
 from tests.laws import random_gauge
 from tests.ops.by_hand import random_stencil
 
@@ -122,11 +123,11 @@ def test_gradients_are_the_references(group):
 def test_neither_pieces_nor_ragged_tiles_change_the_answer(monkeypatch, n, piece):
     """Tiles of several targets that do not divide their number, cut into pieces that do not either."""
     stencil, layer = random_stencil("SO2", n, 4, most=12), layer_of("SO2")
-    o = build_operator(stencil, layer.basis, torch.float64)
-    assert o.member[0].shape[0] < n, "tiles hold one target each: the test would be empty"
+    o = operator(stencil, layer.basis, torch.float64)
+    assert o.index.member[0].shape[0] < n, "tiles hold one target each: the test would be empty"
     x = random_field(layer, stencil, 3).requires_grad_()
     expected = torch.autograd.grad(reference(layer, x, stencil).square().sum(), [x, *layer.parameters()])
-    monkeypatch.setitem(blocks.PIECE, "cpu", piece)
+    monkeypatch.setitem(pieces.PIECE, "cpu", piece)
     y = fast(layer, x, stencil)
     torch.testing.assert_close(y, reference(layer, x, stencil), **CLOSE)
     found = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])

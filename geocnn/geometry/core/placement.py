@@ -76,31 +76,36 @@ def destination(
     return device, dtype
 
 
-def mapped(value: T, change: Callable[[Tensor], Tensor]) -> T:
+def mapped(value: T, change: Callable[[Tensor], Tensor], moves: bool = True) -> T:
     """Return a value with all its tensors changed, in tuples, lists and dataclasses too.
 
     What occurs in it twice is changed once, and still occurs twice. A dataclass or a tuple in which nothing
-    changes stays the same object.
+    changes stays the same object. Fields that are no arguments of a dataclass are lost; but where `change`
+    only moves and casts, those stay whose metadata say "follows".
     """
-    return _mapped(value, change, {})
+    return _mapped(value, change, moves, {})
 
 
-def _mapped(value: Any, change: Callable[[Tensor], Tensor], changed: dict[int, Any]) -> Any:
+def _mapped(value: Any, change: Callable[[Tensor], Tensor], moves: bool, changed: dict[int, Any]) -> Any:
     if id(value) in changed:
         return changed[id(value)]
     new = value
     if isinstance(value, Tensor):
         new = change(value)
     elif isinstance(value, list):
-        new = [_mapped(part, change, changed) for part in value]
+        new = [_mapped(part, change, moves, changed) for part in value]
     elif isinstance(value, tuple):
-        parts = [_mapped(part, change, changed) for part in value]
+        parts = [_mapped(part, change, moves, changed) for part in value]
         if any(part is not old for part, old in zip(parts, value, strict=True)):
             new = type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     elif is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: _mapped(getattr(value, f.name), change, changed) for f in fields(value) if f.init}
-        if any(part is not getattr(value, name) for name, part in parts.items()):
+        own = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
+        parts = {name: _mapped(part, change, moves, changed) for name, part in own.items()}
+        if any(part is not own[name] for name, part in parts.items()):
             new = replace(value, **parts)
+            for f in fields(value):
+                if moves and "follows" in f.metadata:
+                    object.__setattr__(new, f.name, getattr(value, f.name))
     changed[id(value)] = new
     return new
 

@@ -21,6 +21,7 @@ from geocnn.errors import GeometryError
 from geocnn.files import write_safetensors
 from geocnn.geometry.core.inputs import read_gauge
 from geocnn.geometry.core.placement import Movable, mapped
+from geocnn.geometry.core.shifts import Shifts
 from geocnn.groups.planar import Group, compose, group, inverse
 from geocnn.lasting import keep_normal
 
@@ -50,6 +51,10 @@ class Stencil(Movable):
     n_source: int
     group: Group
     samples: tuple[int, int] | None = None
+    shifts: Shifts | None = field(default=None, init=False, repr=False, metadata={"follows": True})
+    """Shifts of the surface that leave this stencil as it is; a stencil with other entries has none."""
+    parts: tuple[Stencil, ...] = field(default=(), init=False, repr=False)
+    """The stencils that `cat` set side by side, whose operators serve this one too; never saved."""
     operators: dict = field(default_factory=dict, init=False, repr=False)
     """Gather operators derived from this stencil, kept by `ops.operators`; never saved, and no copy inherits
     them.
@@ -85,7 +90,13 @@ class Stencil(Movable):
 
     def __reduce__(self):
         names = (*_TENSORS, "radius", "n_source", "group", "samples")
-        return Stencil, tuple(getattr(self, name) for name in names)
+        return Stencil, tuple(getattr(self, name) for name in names), {"shifts": self.shifts}
+
+    def with_shifts(self, shifts: Shifts | None) -> Stencil:
+        """Return the same stencil, which these shifts of its surface leave as it is."""
+        new = replace(self)
+        object.__setattr__(new, "shifts", shifts)
+        return new
 
     def turn_frames(
         self,
@@ -126,8 +137,9 @@ class Stencil(Movable):
     def cat(stencils: Sequence[Stencil]) -> Stencil:
         """Return one stencil for several surfaces side by side; the points of each come after the last one's.
 
-        Its `samples` are the fewest rings and the fewest angles among them, which is what bounds a layer's
-        frequency. Raises GeometryError for an empty list or different radii.
+        One stencil alone is returned itself. `samples` are the fewest rings and the fewest angles among them,
+        which is what bounds a layer's frequency. Operators are made and kept for each of the stencils, and
+        serve every batch that it is part of. Raises GeometryError for an empty list or different radii.
         """
         if not stencils:
             raise GeometryError("nothing to concatenate: give at least one stencil")
@@ -137,6 +149,8 @@ class Stencil(Movable):
                 f"stencils of different radii {sorted(radii)} cannot share a layer's kernel; "
                 "give the same radius to all (and scale the surfaces to one size first)"
             )
+        if len(stencils) == 1:
+            return stencils[0]
         entries = torch.tensor([0, *(s.n_entries for s in stencils)]).cumsum(0).tolist()
         sources = torch.tensor([0, *(s.n_source for s in stencils)]).cumsum(0).tolist()
         row_ptr = [
@@ -152,7 +166,7 @@ class Stencil(Movable):
                 [torch.zeros_like(s.source, dtype=torch.bool) if s.flip is None else s.flip for s in stencils]
             )
         samples = [s.samples for s in stencils if s.samples is not None]
-        return Stencil(
+        joint = Stencil(
             row_ptr=torch.cat(row_ptr),
             source=torch.cat([s.source + k for s, k in zip(stencils, sources, strict=False)]),
             flip=flip,
@@ -165,10 +179,15 @@ class Stencil(Movable):
                 for name in ("r", "theta", "weight", "angle")
             },
         )
+        object.__setattr__(joint, "parts", tuple(part for s in stencils for part in s.parts or (s,)))
+        return joint
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name, for saving."""
-        return {name: t for name in _TENSORS if (t := getattr(self, name)) is not None}
+        tensors = {name: t for name in _TENSORS if (t := getattr(self, name)) is not None}
+        if self.shifts is not None:
+            tensors |= {"shifts.target": self.shifts.target, "shifts.source": self.shifts.source}
+        return tensors
 
     def metadata(self) -> dict[str, object]:
         """Return everything else, as values that JSON can hold."""
@@ -183,13 +202,16 @@ class Stencil(Movable):
     def from_parts(tensors: dict[str, Tensor], metadata: dict) -> Stencil:
         """Return the stencil of these `tensors` and `metadata`."""
         samples = metadata["samples"]
-        return Stencil(
+        stencil = Stencil(
             **{name: tensors.get(name) for name in _TENSORS},  # type: ignore[arg-type]
             radius=metadata["radius"],
             n_source=metadata["n_source"],
             group=group(metadata["group"]),
             samples=None if samples is None else (samples[0], samples[1]),
         )
+        if "shifts.target" not in tensors:
+            return stencil
+        return stencil.with_shifts(Shifts(tensors["shifts.target"], tensors["shifts.source"]))
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file (no pickle), whole or not at all."""

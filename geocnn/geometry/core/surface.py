@@ -30,6 +30,7 @@ from geocnn.geometry.core.sampling import (
     renormalised,
     without_empty,
 )
+from geocnn.geometry.core.shifts import shifts_of
 from geocnn.geometry.core.stencil import Stencil, gauge_change
 from geocnn.groups.planar import Group, compose
 from geocnn.lasting import keep_normal
@@ -323,7 +324,12 @@ class Surface(ABC):
         stencil = disc_stencil(self, radius, kind, samples, placed)
         stencil = replace(stencil, group=joined)
         stencil = without_empty(stencil) if self._pads else stencil
-        return renormalised(stencil) if boundary == "normalise" else stencil
+        stencil = renormalised(stencil) if boundary == "normalise" else stencil
+        return stencil.with_shifts(shifts_of(self, targets))
+
+    def _orbits(self) -> Int64[Tensor, "d ..."] | None:
+        """Return all points as `Shifts` orders them, along with their frames; None without any shifts."""
+        return None
 
     def _targets(self, targets: ArrayLike | Tensor | Surface | None) -> tuple[Placed, Group]:
         """Return the targets in their gauge, and the group that transporters to them live in."""
@@ -354,7 +360,7 @@ class Surface(ABC):
         (4, 16)
         """
         base, joined = self._targets(targets)
-        return interpolation(self, base, joined)
+        return interpolation(self, base, joined).with_shifts(shifts_of(self, targets))
 
     def hierarchy(
         self,

@@ -212,6 +212,12 @@ class Flat(Surface):
     def _curvature(self) -> Float64[Tensor, " n"]:
         return torch.zeros_like(self.areas)
 
+    def _orbits(self) -> Int64[Tensor, "d ..."] | None:
+        if self.mirrored or not any(self.glued):
+            return None
+        points = torch.arange(self.n_points, device=self.points.device).view(self.shape)
+        return points[None] if all(self.glued) else points if self.glued[0] else points.T
+
     def is_same_as(self, other: Surface) -> bool:
         return (
             isinstance(other, Flat)

@@ -103,6 +103,9 @@ class Rings:
     def finer(self) -> Sphere:
         return ring_grid(2 * len(self.theta), 2 * self.n_lon, self.kind)
 
+    def orbits(self) -> Int64[Tensor, "d n"]:
+        return torch.arange(len(self.theta) * self.n_lon).view(-1, self.n_lon)
+
 
 def gauss_legendre_rings(n: int) -> tuple[Float64[Tensor, " {n}"], Float64[Tensor, " {n}"]]:
     """Return symmetric colatitudes and weights (sum 2) of n rings, by Newton's iteration (Tricomi's start).

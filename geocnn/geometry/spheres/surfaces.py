@@ -25,6 +25,7 @@ from geocnn.geometry.spheres.pixels import (
     check_nside,
     cubic_weights,
     neighbours,
+    nested_to_ring,
     npix,
     pixel_to_vector,
 )
@@ -50,6 +51,10 @@ class Grid(Protocol):
 
     def finer(self) -> Sphere:
         """Return the unit sphere of twice the resolution; raise GeometryError where there is none."""
+        ...
+
+    def orbits(self) -> Int64[Tensor, "d n"] | None:
+        """Return the points that successive equal turns about the axis take to each other, or None."""
         ...
 
 
@@ -152,6 +157,10 @@ class Sphere(Surface):
     def _curvature(self) -> Float64[Tensor, " n"]:
         return torch.full_like(self.areas, self.radius**-2)
 
+    def _orbits(self) -> Int64[Tensor, "d ..."] | None:
+        orbits = self.grid.orbits()
+        return None if orbits is None else orbits.to(self.points.device)
+
     def coarser(self) -> Sphere:
         return scaled(self.grid.coarser(), self.radius)
 
@@ -242,6 +251,11 @@ class HealpixGrid:
     def finer(self) -> Sphere:
         return healpix(2 * self.nside, self.nested, self.interpolation)  # type: ignore[arg-type]
 
+    def orbits(self) -> Int64[Tensor, "d n"]:
+        # three belts of four base pixels each, which a quarter turn takes to each other
+        nested = torch.arange(npix(self.nside)).view(3, 4, -1).transpose(1, 2).reshape(-1, 4)
+        return nested if self.nested else nested_to_ring(self.nside, nested)
+
 
 def healpix(
     nside: int,
@@ -304,3 +318,6 @@ class IcosphereGrid:
 
     def finer(self) -> Sphere:
         return icosphere(self.solid.level + 1)
+
+    def orbits(self) -> None:
+        return None
