@@ -9,8 +9,12 @@ import torch
 from jaxtyping import Complex128, Float64, Int64
 from torch import Tensor
 
+from geocnn.geometry.meshes.farthest import Discs, Near
 from geocnn.geometry.meshes.triangulation import Triangulation
-from geocnn.geometry.meshes.unfold import Unfolded, unfold
+from geocnn.geometry.meshes.unfold import unfold
+
+FEW = 200_000
+"""Up to this sum of k³, over discs of k rings, it is quicker to unfold all of them at once."""
 
 
 class Reading(NamedTuple):
@@ -25,36 +29,36 @@ class Reading(NamedTuple):
     angle: Float64[Tensor, "v s"]
 
 
-def farthest_points(
-    points: Float64[Tensor, "n 3"], near: Unfolded, vertex: Int64[Tensor, " n"], n: int
-) -> Int64[Tensor, " m"]:
-    """Choose n points, each the farthest from those chosen before it (Gonzalez 1985); return their positions.
+def discs_between(t: Triangulation, vertex: Int64[Tensor, " n"], reach: float, copies: int = 1) -> Discs:
+    """Return the geodesic discs between the points `vertex`, for `farthest_points`.
 
-    Distances are geodesic as far as `near` knows them (it is unfolded from all points, whose vertices are
-    `vertex`). Points that are near to no chosen one come first; among these, distance through space decides.
-    The first is the farthest from the centroid, so the choice does not depend on the order of points. The n
-    steps are sequential and cost N each.
+    They are unfolded where they are asked for; all at once, up to `reach`, if that takes little time. If the
+    triangulation is a cover of several copies, the points are in the first, and distances lead to any copy.
     """
-    place = torch.full((int(near.vertex.max()) + 1,), -1, dtype=torch.int64, device=points.device)
-    place[vertex] = torch.arange(len(vertex), device=points.device)
-    known = place[near.vertex] >= 0
-    base, other, r = near.base[known], place[near.vertex[known]], near.vector[known].abs()
-    ptr = torch.cat([base.new_zeros(1), torch.bincount(base, minlength=len(points)).cumsum(0)]).tolist()
-    size = float((points.amax(0) - points.amin(0)).norm())
-    # points without a known geodesic count as farther than all others
-    distance = torch.full((len(points),), math.inf, dtype=points.dtype, device=points.device)
-    through_space = (points - points.mean(0)).norm(dim=-1)
-    apart = through_space + 10 * size
-    chosen: list[int] = []
-    for _ in range(min(n, len(points))):
-        k = int(apart.argmax())
-        chosen.append(k)
-        here = (points - points[k]).norm(dim=-1)
-        through_space = here if len(chosen) == 1 else torch.minimum(through_space, here)
-        row = slice(ptr[k], ptr[k + 1])
-        distance.scatter_reduce_(0, other[row], r[row], "amin")
-        apart = torch.where(distance.isinf(), through_space + 10 * size, distance)
-    return torch.tensor(sorted(chosen), dtype=torch.int64, device=points.device)
+    below = len(t.vertices) // copies
+    place = torch.full((below,), -1, dtype=torch.int64, device=vertex.device)
+    place[vertex] = torch.arange(len(vertex), device=vertex.device)
+
+    def unfolded(k: Int64[Tensor, " k"], radius: float) -> Near:
+        paths = unfold(t, vertex[k], radius)
+        other = place[paths.vertex % below]
+        known = other >= 0
+        return paths.base[known], other[known], paths.vector[known].abs()
+
+    rings = reach / float(t.length.mean())
+    if len(vertex) * rings**3 > FEW:
+        return unfolded
+    base, other, r = unfolded(torch.arange(len(vertex), device=vertex.device), reach)
+    counts = torch.bincount(base, minlength=len(vertex))
+    first = counts.cumsum(0) - counts
+
+    def known(k: Int64[Tensor, " k"], radius: float) -> Near:
+        row = torch.repeat_interleave(counts[k])
+        at = torch.arange(len(row), device=row.device) - (counts[k].cumsum(0) - counts[k] - first[k])[row]
+        near = r[at] <= radius
+        return row[near], other[at[near]], r[at[near]]
+
+    return known
 
 
 def read_from(t: Triangulation, vertex: Int64[Tensor, " n"], radius: float) -> Reading:

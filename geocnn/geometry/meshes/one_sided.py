@@ -23,7 +23,6 @@ from geocnn.geometry.meshes.face_points import check_face_points
 from geocnn.geometry.meshes.heat import log_by_heat
 from geocnn.geometry.meshes.surface import Mesh, described, level, log_between, thinned, vertex_of
 from geocnn.geometry.meshes.triangulation import Triangulation
-from geocnn.geometry.meshes.unfold import unfold
 from geocnn.groups.planar import O2, compose
 
 
@@ -150,8 +149,7 @@ class OneSidedMesh(Quotient):
         t, n = self.triangulation, len(self.triangulation.vertices) // 2
         usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
         part = components(2 * n, t.tail % n, t.faces.roll(-1, 1).reshape(-1) % n)
-        near = unfold(t, usable, 2.5 * self.spacing)
-        chosen = thinned(t, usable, part, near._replace(vertex=near.vertex % n))
+        chosen = thinned(t, usable, part, 2.5 * self.spacing, copies=2)
         return one_sided(level(t, torch.cat([chosen, chosen + n]), 2 * self.spacing))
 
 

@@ -22,9 +22,10 @@ from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.meshes.edges import across_edges, along_edges, halves
 from geocnn.geometry.meshes.face_points import check_face_points, in_plane
+from geocnn.geometry.meshes.farthest import farthest_points
 from geocnn.geometry.meshes.heat import log_by_heat
 from geocnn.geometry.meshes.jacobian import exp_jacobian
-from geocnn.geometry.meshes.levels import Reading, farthest_points, read_from
+from geocnn.geometry.meshes.levels import Reading, discs_between, read_from
 from geocnn.geometry.meshes.trace import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.meshes.triangulation import Triangulation, triangulate
 from geocnn.geometry.meshes.unfold import Unfolded, unfold
@@ -278,9 +279,7 @@ class Mesh(Surface):
         t = self.triangulation
         usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
         part = components(len(t.vertices), t.tail, t.faces.roll(-1, 1).reshape(-1))
-        # a quarter of the points leaves no point farther than this from all of them
-        near = unfold(t, usable, 2.5 * self.spacing)
-        return level(t, thinned(t, usable, part, near), 2 * self.spacing)
+        return level(t, thinned(t, usable, part, 2.5 * self.spacing), 2 * self.spacing)
 
 
 def described(surface: Surface, n_faces: int, n_vertices: int) -> str:
@@ -291,12 +290,17 @@ def described(surface: Surface, n_faces: int, n_vertices: int) -> str:
 
 
 def thinned(
-    t: Triangulation, vertex: Int64[Tensor, " n"], part: Int64[Tensor, " v"], near: Unfolded
+    t: Triangulation,
+    vertex: Int64[Tensor, " n"],
+    part: Int64[Tensor, " v"],
+    reach: float,
+    copies: int = 1,
 ) -> Int64[Tensor, " m"]:
     """Choose a quarter of the vertices by `farthest_points`, and at least one per component; `part` names the
     component of each vertex.
 
-    Raises ResolutionError for fewer than four vertices.
+    On even meshes a quarter of the points leaves no point farther than `reach` from all of them. Raises
+    ResolutionError for fewer than four vertices.
     """
     if len(vertex) < 4:
         raise ResolutionError(
@@ -304,7 +308,7 @@ def thinned(
         )
     # a component without a point could not be read
     n = max(len(vertex) // 4, len(torch.unique(part[vertex])))
-    return vertex[farthest_points(t.vertices[vertex], near, vertex, n)]
+    return vertex[farthest_points(t.vertices[vertex], discs_between(t, vertex, reach, copies), reach, n)]
 
 
 def vertex_of(base: Placed) -> Int64[Tensor, " k"]:
