@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 HEAT_TIMES = (0.005, 0.02, 0.08, 0.32)
 """Times of `shape_features` over the surface's area: heat spreads by 2√t, 0.14 to 1.13 of the area's root."""
 
+MOST_NEIGHBOURS = 64
+"""The shape operator looks at so many neighbours of a neighbour; vertices of real meshes seldom have more."""
+
 
 class Modes(NamedTuple):
     """Eigenfunctions of the Laplacian, −Δφ = λφ, of each component of a mesh.
@@ -144,9 +147,10 @@ def shape_operator(
 
     Its eigenvalues are the principal curvatures, +1/R on a sphere seen from outside. A quadric z = b·x + ½
     x·Q·x over the frame's plane is fitted by least squares to the vertex and its neighbours' neighbours
-    (Cazals and Pouget 2005, degree 2). Nearer points have a greater weight, points that face away a smaller
-    one. The result converges on irregular meshes too, with at least first order in the edge length; averages
-    over faces (Rusinkiewicz 2004) do not.
+    (Cazals and Pouget 2005, degree 2). Of the neighbours of a neighbour that has very many, MOST_NEIGHBOURS
+    are taken, evenly spaced around it, so cost is proportional to the number of edges. Nearer points have a
+    greater weight, points that face away a smaller one. The result converges on irregular meshes too, with at
+    least first order in the edge length; averages over faces (Rusinkiewicz 2004) do not.
 
     Raises GeometryError for shapes or dtypes that do not fit.
 
@@ -155,7 +159,7 @@ def shape_operator(
     torch.Size([3, 2, 2])
     """
     normal, n = vertex_normals(points, frames, faces), len(points)
-    i, j = _two_rings(faces, n)
+    i, j = _two_rings(points, frames, faces)
     offset = points[j] - points[i]
     # cos⁸ of half the angle between normals: almost 0 for points on the other side of a finger
     square, facing = offset.square().sum(-1), ((1 + (normal[i] * normal[j]).sum(-1)) / 2).clamp_min(0) ** 4
@@ -166,7 +170,7 @@ def shape_operator(
     x, y = flat[:, 0].unbind(1)
     # Q₁₁, √2 Q₁₂, Q₂₂: their norm does not change when the frame turns
     terms = torch.stack([x, y, x * x / 2, x * y / math.sqrt(2), y * y / 2], 1)
-    gram = _mean(i, terms[:, :, None] * terms[:, None], weight, n)
+    gram = _mean_products(i, terms, weight, n)
     right = _mean(i, terms * height, weight, n)
     # selects the smallest solution where neighbours are too few for five terms; elsewhere an error of 1e-9
     ridge = 1e-9 * torch.eye(5, dtype=points.dtype, device=points.device)
@@ -291,17 +295,26 @@ def _lowest(stiffness, areas, count: int):
     """Return eigenvalues [K] and vectors [n, K], orthonormal under areas [n], of one component, in NumPy."""
     import numpy as np
     from scipy.linalg import eigh
-    from scipy.sparse import diags_array
-    from scipy.sparse.linalg import eigsh
+    from scipy.sparse import diags_array, eye_array
+    from scipy.sparse.linalg import LinearOperator, eigsh, splu
 
     scale, n = areas**-0.5, len(areas)
     symmetric = diags_array(scale) @ stiffness @ diags_array(scale)
-    if n <= 4 * count:  # Lanczos needs 2 · count vectors and would take longer
+    if n <= 4 * count:  # Lanczos would take longer
         values, vectors = eigh(symmetric.toarray(), subset_by_index=(0, min(count, n - 1)))
     else:
-        # a shift below 0 makes the matrix definite; the first vector must be orthogonal to no eigenspace
-        first = np.random.default_rng(0).standard_normal(n)
-        values, vectors = eigsh(symmetric.tocsc(), count + 1, sigma=-1 / areas.sum(), v0=first)
+        # a shift below 0 makes the matrix definite, so it is factorised without pivots, in a symmetric order
+        shift = 1 / areas.sum()
+        factors = splu(
+            (symmetric + shift * eye_array(n)).tocsc(),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+        inverse = LinearOperator((n, n), matvec=factors.solve, dtype=symmetric.dtype)
+        # the first vector must be orthogonal to no eigenspace; 1.6 vectors per mode took the least time
+        first, size = np.random.default_rng(0).standard_normal(n), count + 1 + max(20, 6 * count // 10)
+        values, vectors = eigsh(symmetric, count + 1, sigma=-shift, OPinv=inverse, ncv=size, v0=first)
         order = values.argsort()
         values, vectors = values[order], vectors[:, order]
     if n > count:  # the last may be one of several equal ones, up to rounding; different ones differ by more
@@ -320,17 +333,31 @@ def _corners(
     return torch.atan2(across, along), along / across, across / 2
 
 
-def _two_rings(faces: Int64[Tensor, "f 3"], n: int) -> tuple[Int64[Tensor, " p"], Int64[Tensor, " p"]]:
-    """Return all pairs (vertex, another vertex one or two edges away), sorted."""
-    a, b = faces.flatten(), faces.roll(-1, 1).flatten()
+def _two_rings(
+    points: Float64[Tensor, "n 3"], frames: Float64[Tensor, "n 2 3"], faces: Int64[Tensor, "f 3"]
+) -> tuple[Int64[Tensor, " p"], Int64[Tensor, " p"]]:
+    """Return the pairs (vertex, another vertex one or two edges away), sorted.
+
+    By way of a vertex with many neighbours only MOST_NEIGHBOURS pairs lead on, evenly spaced around it.
+    """
+    a, b, n = faces.flatten(), faces.roll(-1, 1).flatten(), len(points)
     near = torch.cat([a * n + b, b * n + a]).unique()
     i, j = near // n, near % n
     count = torch.bincount(i, minlength=n)
-    # from each j to all its neighbours: pair number `at` of those that start at j
-    steps = count[j]
+    first = count.cumsum(0) - count
+    x, y = (frames[i] @ (points[j] - points[i])[..., None])[..., 0].unbind(1)
+    around = torch.atan2(y, x).argsort(stable=True)
+    around = around[i[around].argsort(stable=True)]
+    place = torch.empty_like(around)
+    place[around] = torch.arange(len(around), device=faces.device)
+    # place of i among the neighbours of j
+    back = place[torch.searchsorted(near, j * n + i)] - first[j]
+    steps = count[j].clamp_max(MOST_NEIGHBOURS)
     via = torch.repeat_interleave(steps)
     at = torch.arange(len(via), device=faces.device) - (steps.cumsum(0) - steps)[via]
-    k = j[(count.cumsum(0) - count)[j][via] + at]
+    total, steps = count[j][via], steps[via]
+    at = (back[via] + (at * total + steps // 2) // steps) % total
+    k = j[around[first[j][via] + at]]
     both = torch.cat([near, i[via] * n + k]).unique()
     i, j = both // n, both % n
     return i[i != j], j[i != j]
@@ -348,6 +375,16 @@ def _mean(index: Tensor, values: Tensor, weight: Tensor, n: int) -> Tensor:
     total = _sum(index, weight, n)
     total = torch.where(total > 0, total, torch.ones_like(total)).view(-1, *rest)
     return _sum(index, values * weight.view(-1, *rest), n) / total
+
+
+def _mean_products(index: Tensor, terms: Tensor, weight: Tensor, n: int) -> Tensor:
+    """Average the outer products of terms [P, T] with the same index, by weight: [n, T, T]."""
+    summed = terms.new_zeros(n, terms.shape[1], terms.shape[1])
+    # products take far more memory than anything else here
+    for i, x, w in zip(*(y.split(1 << 18) for y in (index, terms, weight)), strict=True):
+        summed.index_add_(0, i, x[:, :, None] * x[:, None] * w[:, None, None])
+    total = _sum(index, weight, n)
+    return summed / torch.where(total > 0, total, torch.ones_like(total))[:, None, None]
 
 
 def _check(points: Tensor, faces: Tensor, frames: Tensor | None = None) -> None:

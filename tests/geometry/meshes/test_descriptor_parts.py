@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.linalg import eigh
 
+from geocnn.geometry.meshes import descriptors
 from geocnn.geometry.meshes.descriptors import (
     cotangent_laplacian,
     diffuse,
@@ -21,6 +22,7 @@ from geocnn.geometry.meshes.descriptors import (
 )
 from tests.geometry.meshes.framed_meshes import (
     BUMPY,
+    Mesh,
     ellipsoid,
     framed,
     root_mean_square,
@@ -93,6 +95,37 @@ def test_few_faces_are_enough():
     three = 3 * torch.eye(2, dtype=torch.float64).expand(4, 2, 2)
     torch.testing.assert_close(shape_operator(*mesh[:3]).abs(), three, rtol=0, atol=1e-6)
     assert all(shape_features(m)[0].isfinite().all() for m in (corner, mesh, framed(flat, faces)))
+
+
+def double_cone(n: int, order: torch.Tensor | None = None) -> Mesh:
+    """A double cone whose two apexes, the last vertices, have n edges each; `order` numbers the rim anew."""
+    order, turn = torch.arange(n) if order is None else order, torch.arange(n).double() * (2 * math.pi / n)
+    rim = torch.zeros(n, 3, dtype=torch.float64)
+    rim[order] = torch.stack([turn.cos(), turn.sin(), 0 * turn], 1)
+    apexes = torch.tensor([[0, 0, 0.5], [0, 0, -0.5]], dtype=torch.float64)
+    here, there = order, order.roll(-1)
+    upper = torch.stack([here, there, torch.full_like(here, n)], 1)
+    lower = torch.stack([there, here, torch.full_like(here, n + 1)], 1)
+    return framed(torch.cat([rim, apexes]), torch.cat([upper, lower]))
+
+
+def test_cost_is_proportional_to_the_neighbours_of_a_vertex():
+    pairs = [len(descriptors._two_rings(*double_cone(n)[:3])[0]) / n for n in (200, 400, 2000)]
+    # a rim vertex sees 64 others by way of the apexes, and about ten more pairs belong to it
+    assert all(70 < each < 80 for each in pairs), pairs
+
+
+def test_around_a_vertex_of_many_neighbours_some_show_the_curvature_that_all_show(monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    mesh, order = double_cone(300), torch.randperm(300, generator=g)
+    few, mixed = shape_operator(*mesh[:3]), shape_operator(*double_cone(300, order)[:3])
+    # the operators of the rim vertices agree in their own frames, whatever the numbers of the vertices
+    invariant = lambda s: torch.linalg.eigvalsh(s)  # noqa: E731
+    torch.testing.assert_close(invariant(mixed)[order], invariant(few)[:300], rtol=0, atol=1e-9)
+    monkeypatch.setattr(descriptors, "MOST_NEIGHBOURS", 300)
+    every = shape_operator(*mesh[:3])
+    # 64 of 300 places around the rim are 0.1 apart; the fit weighs them by a bell 1.4 wide
+    torch.testing.assert_close(few, every, rtol=0.03, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------- heat
