@@ -26,7 +26,7 @@ from geocnn.nn import GaugeConv
 ROOT = Path(__file__).resolve().parents[1]
 SPACINGS, TYPE = 2.5, "16x0 + 8x1"
 REPEAT_S, REPEATS = 3.0, 10
-"""A task is repeated, from its preparation on, while all runs together take less than this, and not oftener."""
+"""A task is repeated, from its preparation on, while all runs take less than this together; not oftener."""
 
 Kind = Literal["exp", "log"]
 Task = Callable[[], Any]
