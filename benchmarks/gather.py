@@ -31,7 +31,7 @@ from geocnn.geometry.spheres.surfaces import great_circle_transport, sphere_fram
 from geocnn.groups import SO2
 from geocnn.groups.irrep import has_complex_structure
 from geocnn.nn import GaugeConv
-from geocnn.ops.coefficients import entries_of, moment_coefficients
+from geocnn.ops.coefficients import entries_at, moment_coefficients
 from geocnn.ops.operators import operator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -166,8 +166,8 @@ def main() -> None:
     x = torch.randn(POINTS, layer.in_type.dim, requires_grad=True)
     g = torch.randn(POINTS, layer.out_type.dim)
     blocks = operator(stencil, layer.basis, x.dtype)
-    entries = moment_coefficients(entries_of(stencil), layer.basis)
-    coefficients = [c[..., :-1].movedim(-1, 0).float().contiguous() for c in entries]
+    every = entries_at(stencil, stencil.weight, torch.arange(stencil.n_entries))
+    coefficients = [c.movedim(-1, 0).float().contiguous() for c in moment_coefficients(every, layer.basis)]
     matrices = [csr_matrices(stencil, c) for c in coefficients]
     weights = list(layer.parameters())
     forms = {
