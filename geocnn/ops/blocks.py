@@ -8,7 +8,8 @@ same sum as a sparse matrix. For one sample and one source irrep:
     X [tiles, U · components, C] = x[member]       M [T, rows, C] = block @ X       y += M[run] @ weight[run]
 
 Tiles of about equal U form a class, which is one array; targets are numbered class by class. Tiles that a
-symmetry of the surface takes to each other share one block: their sources stand side by side as columns.
+symmetry of the surface takes to each other share one block. Samples stand side by side as columns, and where
+they are few, tiles that share a block do as well.
 
 The map is linear in x and in the weights, so with a cotangent g it is one trilinear form ⟨g, F(x, W)⟩. Its
 three derivatives, `convolve`, `convolve_transpose` and `convolve_weight`, are each other's gradients, to any
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geocnn.ops.pieces import TileClass, pieces, tile_classes
+from geocnn.ops.pieces import Piece, TileClass, batches, tile_classes
 
 
 class RowRun(NamedTuple):
@@ -62,23 +63,20 @@ def _runs(plan: Sequence[int]) -> list[RowRun]:
 
 
 def _moment_pieces(
-    x: Sequence[Tensor],
-    block: Sequence[Tensor],
-    member: Sequence[Tensor],
-    count: Sequence[int],
-    k: Sequence[int],
-) -> Iterator[tuple[int, slice, slice, Tensor]]:
-    """Yield (source irrep, batch slice, target slice, moments [b, t, rows · C]) for all pieces."""
-    for tiles in tile_classes(block, member, count, k):
-        for s, (field, a) in enumerate(zip(x, tiles.block, strict=True)):
-            components, n_rows = a.shape[2] // tiles.member.shape[1], a.shape[1] // tiles.k
-            channels = field.shape[2] // components
-            work, field = n_rows * channels, field.contiguous()
-            for batch in pieces(field.shape[0], tiles.k * tiles.member.shape[0] * work, field.device):
-                b = batch.stop - batch.start
-                for piece in tiles.pieces(b * work):
-                    moments = torch.bmm(a[piece.shape], piece.gathered(field[batch], components))
-                    yield s, batch, piece.target, piece.by_target(moments, b, n_rows)
+    x: Sequence[Tensor], block: Sequence[Tensor], member: Sequence[Tensor], k: Sequence[int]
+) -> Iterator[tuple[int, slice, Piece, Tensor]]:
+    """Yield (source irrep, samples, piece, moments [shapes, copies, k, b, rows · C]) for all pieces."""
+    for s, field in enumerate(x):
+        components, n_rows = block[s].shape[2] // member[0].shape[1], block[s].shape[1] // k[0]
+        channels = field.shape[2] // components
+        n_targets = _n_targets(member, k)
+        for batch in batches(field.shape[0], n_targets * n_rows * channels, channels, field.device):
+            b = batch.stop - batch.start
+            inner = field[batch].unflatten(2, (components, channels)).permute(1, 2, 0, 3).contiguous()
+            for tiles in tile_classes(block, member, k):
+                for piece in tiles.pieces(b, channels, n_rows):
+                    moments = torch.bmm(tiles.block[s][piece.shape], piece.gathered(inner))
+                    yield s, batch, piece, piece.by_target(moments, b)
 
 
 @torch.library.custom_op("geocnn::convolve", mutates_args=())
@@ -90,7 +88,6 @@ def convolve(
     slot_ptr: Tensor,
     slot: Tensor,
     place: Tensor | None,
-    count: list[int],
     k: list[int],
     n_out: int,
     plan: list[int],
@@ -98,16 +95,17 @@ def convolve(
     """y [B, targets, n_out] from x, one [B, N, components · C] per source irrep, one weight matrix per run
     of `plan`.
 
-    `k` says how many targets a tile of each class has, `count` how many all its tiles have, and `place`
-    [targets] where each target lies among those of all classes, None if in order.
+    `k` says how many targets a tile of each class has, and `place` [targets] where each target lies among
+    those of all tiles, None if in order.
     """
-    runs = _runs(plan)
-    y = x[0].new_zeros(x[0].shape[0], sum(count), n_out)
-    for s, batch, target, m in _moment_pieces(x, block, member, count, k):
+    runs, channels = _runs(plan), _channels(x, block, member)
+    y = x[0].new_zeros(x[0].shape[0], _n_targets(member, k), n_out)
+    for s, batch, piece, m in _moment_pieces(x, block, member, k):
+        into = piece.targets(y[batch].transpose(0, 1))
         for run, w in zip(runs, weight, strict=True):
             if run.source == s:
-                for columns, out in run.pieces(w.shape[0] // run.count // (run.dim if run.is_complex else 1)):
-                    y[batch, target, out] += m[..., columns] @ w
+                for columns, out in run.pieces(channels[s]):
+                    into[..., out] += m[..., columns] @ w
     return y if place is None else y.index_select(1, place)
 
 
@@ -120,21 +118,21 @@ def convolve_weight(
     slot_ptr: Tensor,
     slot: Tensor,
     place: Tensor | None,
-    count: list[int],
     k: list[int],
     plan: list[int],
 ) -> list[Tensor]:
     """Return the derivative of ⟨g, convolve(x, W)⟩ by W: for each run Mᵀ g."""
     runs, channels = _runs(plan), _channels(x, block, member)
-    g, gradients = _by_class(g, place, count), []
+    g, gradients = _by_tile(g, place, member, k), []
     for run in runs:
         both = run.dim if run.is_complex else 1
         gradients.append(g.new_zeros(both * run.count * channels[run.source], both * run.width))
-    for s, batch, target, m in _moment_pieces(x, block, member, count, k):
+    for s, batch, piece, m in _moment_pieces(x, block, member, k):
+        m, back = m.flatten(0, 3), piece.targets(g[batch].transpose(0, 1)).flatten(0, 3)
         for run, w in zip(runs, gradients, strict=True):
             if run.source == s:
                 for columns, out in run.pieces(channels[s]):
-                    w += torch.einsum("btk,bto->ko", m[..., columns], g[batch, target, out])
+                    w.addmm_(m[:, columns].T, back[:, out])
     return gradients
 
 
@@ -147,50 +145,41 @@ def convolve_transpose(
     slot_ptr: Tensor,
     slot: Tensor,
     place: Tensor | None,
-    count: list[int],
     k: list[int],
     plan: list[int],
 ) -> list[Tensor]:
     """Return the derivative of ⟨g, convolve(x, W)⟩ by x: one [B, N, components · C] per source irrep."""
-    runs, result, g = _runs(plan), [], _by_class(g, place, count)
+    runs, result, g = _runs(plan), [], _by_tile(g, place, member, k)
+    n_slots, n_source = sum(own.numel() for own in member), slot_ptr.shape[0] - 1
     for s in range(len(block) // len(member)):
         mine = [(run, w) for run, w in zip(runs, weight, strict=True) if run.source == s]
         run, w = mine[0]
         channels = w.shape[0] // run.count // (run.dim if run.is_complex else 1)
         components = block[s].shape[2] // member[0].shape[1]
-        back = g.new_empty(g.shape[0], slot_ptr.shape[0] - 1, components * channels)
-        n_slots = sum(own.numel() for own in member)
-        for batch in pieces(g.shape[0], n_slots * components * channels, g.device):
-            spread = _spread(g[batch], mine, s, tile_classes(block, member, count, k), n_slots, channels)
-            back[batch] = _collected(spread, slot_ptr, slot, components, batch.stop - batch.start)
+        back = g.new_empty(g.shape[0], n_source, components * channels)
+        for batch in batches(g.shape[0], n_slots * components * channels, channels, g.device):
+            inner, b = g[batch].transpose(0, 1), batch.stop - batch.start
+            spread = g.new_empty(n_slots, components * b * channels)
+            for tiles in tile_classes(block, member, k):
+                _spread(inner, mine, tiles, s, channels, spread)
+            back[batch] = _collected(spread, slot_ptr, slot, components, b)
         result.append(back)
     return result
 
 
 def _spread(
-    g: Tensor,
-    mine: list[tuple[RowRun, Tensor]],
-    s: int,
-    classes: Iterator[TileClass],
-    n_slots: int,
-    channels: int,
-) -> Tensor:
-    """Return what each slot contributes to its source, [slots, components · b · C], for one source irrep."""
-    b, spread = g.shape[0], None
-    for tiles in classes:
-        a, u = tiles.block[s], tiles.member.shape[1]
-        components, n_rows = a.shape[2] // u, a.shape[1] // tiles.k
-        if spread is None:
-            spread = g.new_empty(n_slots, components * b * channels)
-        own = spread[tiles.slots].view(len(a), tiles.copies, u * components, b, channels)
-        for piece in tiles.pieces(b * n_rows * channels):
-            m = g.new_zeros(b, piece.target.stop - piece.target.start, n_rows * channels)
-            for run, w in mine:
-                for columns, out in run.pieces(channels):
-                    m[..., columns] = g[:, piece.target, out] @ w.T
-            piece.spread(a, piece.by_tile(m, n_rows), own)
-    assert spread is not None
-    return spread
+    g: Tensor, mine: list[tuple[RowRun, Tensor]], tiles: TileClass, s: int, channels: int, spread: Tensor
+) -> None:
+    """Write what each slot of a class contributes to its source, [slots, components · b · C]."""
+    b, block = g.shape[1], tiles.block[s]
+    n_rows = block.shape[1] // tiles.k
+    for piece in tiles.pieces(b, channels, n_rows):
+        back = piece.targets(g).flatten(0, 3)
+        m = back.new_zeros(len(back), n_rows * channels)
+        for run, w in mine:
+            for columns, out in run.pieces(channels):
+                torch.mm(back[:, out], w.T, out=m[:, columns])
+        piece.spread(block, piece.by_tile(m, b, n_rows), spread)
 
 
 def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, b: int) -> Tensor:
@@ -206,9 +195,16 @@ def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, 
     return total.view(n, components, b, -1).permute(2, 0, 1, 3).reshape(b, n, -1)
 
 
-def _by_class(g: Tensor, place: Tensor | None, count: Sequence[int]) -> Tensor:
-    """Bring targets from the stencil's order into that of the classes; those that stand for none get 0."""
-    return g if place is None else g.new_zeros(g.shape[0], sum(count), g.shape[2]).index_copy_(1, place, g)
+def _n_targets(member: Sequence[Tensor], k: Sequence[int]) -> int:
+    """Return the number of targets of all tiles, those included that stand for none."""
+    return sum(each * len(own) for each, own in zip(k, member, strict=True))
+
+
+def _by_tile(g: Tensor, place: Tensor | None, member: Sequence[Tensor], k: Sequence[int]) -> Tensor:
+    """Bring targets from the stencil's order into that of the tiles; those that stand for none get 0."""
+    if place is None:
+        return g
+    return g.new_zeros(g.shape[0], _n_targets(member, k), g.shape[2]).index_copy_(1, place, g)
 
 
 def _channels(x: Sequence[Tensor], block: Sequence[Tensor], member: Sequence[Tensor]) -> list[int]:
@@ -218,13 +214,13 @@ def _channels(x: Sequence[Tensor], block: Sequence[Tensor], member: Sequence[Ten
 
 
 @convolve.register_fake
-def _(x, weight, block, member, slot_ptr, slot, place, count, k, n_out, plan):
-    targets = sum(count) if place is None else place.shape[0]
+def _(x, weight, block, member, slot_ptr, slot, place, k, n_out, plan):
+    targets = _n_targets(member, k) if place is None else place.shape[0]
     return x[0].new_empty(x[0].shape[0], targets, n_out)
 
 
 @convolve_weight.register_fake
-def _(x, g, block, member, slot_ptr, slot, place, count, k, plan):
+def _(x, g, block, member, slot_ptr, slot, place, k, plan):
     channels, shapes = _channels(x, block, member), []
     for run in _runs(plan):
         both = run.dim if run.is_complex else 1
@@ -233,7 +229,7 @@ def _(x, g, block, member, slot_ptr, slot, place, count, k, plan):
 
 
 @convolve_transpose.register_fake
-def _(g, weight, block, member, slot_ptr, slot, place, count, k, plan):
+def _(g, weight, block, member, slot_ptr, slot, place, k, plan):
     result = []
     for s in range(len(block) // len(member)):
         run, w = next((r, w) for r, w in zip(_runs(plan), weight, strict=True) if r.source == s)
@@ -244,26 +240,26 @@ def _(g, weight, block, member, slot_ptr, slot, place, count, k, plan):
 
 
 def _keep(ctx, x, weight, g, index, plan) -> None:
-    block, member, slot_ptr, slot, place, count, k = index
+    block, member, slot_ptr, slot, place, k = index
     ctx.sizes = len(x), len(weight), len(g), len(block), len(member)
-    ctx.plan, ctx.targets = plan, (count, k)
+    ctx.plan, ctx.k = plan, k
     ctx.save_for_backward(*x, *weight, *g, *block, *member, slot_ptr, slot, place)
 
 
 def _kept(ctx):
-    """Return x, weight, [g], and (block, member, slot_ptr, slot, place, count, k), as `_keep` kept them."""
+    """Return x, weight, [g], and (block, member, slot_ptr, slot, place, k), as `_keep` kept them."""
     parts, start, saved = [], 0, list(ctx.saved_tensors)
     for size in ctx.sizes:
         parts.append(saved[start : start + size])
         start += size
     x, weight, g, block, member = parts
-    return x, weight, g, (block, member, *saved[start:], *ctx.targets)
+    return x, weight, g, (block, member, *saved[start:], ctx.k)
 
 
 def _no_gradients(index) -> tuple:
     """Return the gradients by an operator: none."""
     block, member, *_ = index
-    return [None] * len(block), [None] * len(member), None, None, None, None, None
+    return [None] * len(block), [None] * len(member), None, None, None, None
 
 
 def _setup_convolve(ctx, inputs, output) -> None:

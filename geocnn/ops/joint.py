@@ -32,25 +32,19 @@ def joint(tilings: Sequence[Tiling], n_source: Sequence[int]) -> Joint:
     before = [sum(n_source[:p]) for p in range(len(tilings))]
     target: list[list[int]] = [[0] * len(t.index.member) for t in tilings]
     slot: list[list[Tensor]] = [list(t.index.member) for t in tilings]
-    member, count, n_slots = [], [], 0
+    member, first, n_slots = [], 0, 0
     for group in made_of:
-        u, first = max(tilings[p].index.member[c].shape[1] for p, c in group), sum(count)
-        wide = []
+        u, wide = max(tilings[p].index.member[c].shape[1] for p, c in group), []
         for p, c in group:
-            index, tiles = tilings[p].index, len(tilings[p].index.member[c])
-            wide.append(_wider(index.member[c], u) + before[p])
-            number = torch.arange(n_slots, n_slots + tiles * u, device=wide[0].device)
-            slot[p][c] = number.view(tiles, u)[:, : index.member[c].shape[1]]
+            own, k = tilings[p].index.member[c], tilings[p].index.k[c]
+            wide.append(_wider(own, u) + before[p])
+            number = torch.arange(n_slots, n_slots + len(own) * u, device=own.device)
+            slot[p][c] = number.view(len(own), u)[:, : own.shape[1]]
             target[p][c] = first
-            n_slots += tiles * u
-            # but for the last one, a part's last tile counts whole
-            last, first = first + index.count[c], first + index.k[c] * tiles
+            n_slots, first = n_slots + len(own) * u, first + k * len(own)
         member.append(torch.cat(wide))
-        count.append(last - sum(count))
-    k = [tilings[group[0][0]].index.k[group[0][1]] for group in made_of]
-    place = _places(tilings, target)
-    in_order = len(place) == sum(count) and bool((place.diff() == 1).all())
-    return Joint(Index(member, *_slots(tilings, slot), None if in_order else place, count, k), made_of)
+    ks = [tilings[group[0][0]].index.k[group[0][1]] for group in made_of]
+    return Joint(Index(member, *_slots(tilings, slot), _places(tilings, target), ks), made_of)
 
 
 def joint_blocks(whole: Joint, blocks: Sequence[Sequence[Tensor]]) -> list[Tensor]:
@@ -113,12 +107,13 @@ def _places(tilings: Sequence[Tiling], target: list[list[int]]) -> Int64[Tensor,
         index, before = t.index, 0
         place = index.place
         if place is None:
-            place = torch.arange(sum(index.count), device=index.slot.device)
+            n = index.k[0] * len(index.member[0])
+            place = torch.arange(n, device=index.slot.device)
         moved = torch.empty_like(place)
-        for count, first in zip(index.count, start, strict=True):
-            mine = (place >= before) & (place < before + count)
+        for own, k, first in zip(index.member, index.k, start, strict=True):
+            mine = (place >= before) & (place < before + k * len(own))
             moved[mine] = place[mine] + (first - before)
-            before += count
+            before += k * len(own)
         places.append(moved)
     return torch.cat(places)
 

@@ -11,6 +11,9 @@ from torch import Tensor
 PIECE = {"cpu": 2**18, "cuda": 2**26}
 """Moments of one piece, in numbers: what a core's cache holds, and what is worth a launch on a GPU."""
 
+COLUMNS = {"cpu": 64, "cuda": 2**12}
+"""A product with fewer columns runs below its speed; with more of them a piece holds fewer tiles."""
+
 
 class TileClass(NamedTuple):
     """A class of tiles of k targets each: member [tiles, U], a block per source irrep, and where its targets
@@ -26,84 +29,83 @@ class TileClass(NamedTuple):
     k: int
 
     @property
+    def shapes(self) -> int:
+        return self.block[0].shape[0]
+
+    @property
     def copies(self) -> int:
-        return self.member.shape[0] // self.block[0].shape[0]
+        return self.member.shape[0] // self.shapes
 
-    def pieces(self, work: int) -> Iterator[Piece]:
-        """Yield pieces of the class of bounded work, which is given per target."""
-        shapes, device = self.member.shape[0] // self.copies, self.member.device
-        for shape in pieces(shapes, self.copies * self.k * work, device):
-            for copy in pieces(self.copies, (shape.stop - shape.start) * self.k * work, device):
-                yield self._piece(shape, copy)
-
-    def _piece(self, shape: slice, copy: slice) -> Piece:
-        """Return the piece of some shapes and copies: of one shape, or with all copies."""
-        member = self.member.view(-1, self.copies, self.member.shape[1])[shape, copy]
-        start = self.targets.start + (shape.start * self.copies + copy.start) * self.k
-        # the last tile may be cut short
-        stop = min(start + member.shape[0] * member.shape[1] * self.k, self.targets.stop)
-        return Piece(member, shape, copy, slice(start, stop), self.k)
+    def pieces(self, b: int, channels: int, n_rows: int) -> Iterator[Piece]:
+        """Yield pieces of bounded work: moments of so many rows, channels and samples per target."""
+        work, device = self.k * n_rows * b * channels, self.member.device
+        # copies stand side by side as columns where these are few
+        beside = self.copies if 2 * b * channels <= COLUMNS.get(device.type, 2**12) else 1
+        member = self.member.view(self.shapes, self.copies, -1)
+        for shape in pieces(self.shapes, beside * work, device):
+            for copy in pieces(self.copies, (shape.stop - shape.start) * work, device):
+                yield Piece(member[shape, copy], shape, copy, self)
 
 
 class Piece(NamedTuple):
-    """Some tiles of a class, with their members [shapes, copies, U] and their targets."""
+    """Some tiles of a class: its members [shapes, copies, U], and which shapes and copies these are."""
 
     member: Tensor
     shape: slice
     copy: slice
-    target: slice
-    k: int
+    tiles: TileClass
 
-    def gathered(self, x: Tensor, components: int) -> Tensor:
-        """Return x [b, N, components · C] at the members, as [shapes, U · components, b · copies · C]."""
-        shapes, copies, u = self.member.shape
+    def targets(self, y: Tensor) -> Tensor:
+        """Return y [all targets, b, n] at the targets, a view [shapes, copies, k, b, n]."""
+        tiles = self.tiles
+        return y[tiles.targets].unflatten(0, (tiles.shapes, tiles.copies, tiles.k))[self.shape, self.copy]
+
+    def gathered(self, x: Tensor) -> Tensor:
+        """Return x [N, components, b, C] at the members, as [shapes, U · components, copies · b · C]."""
+        (shapes, copies, u), components = self.member.shape, x.shape[1]
         if copies == 1:
-            result = x[:, self.member[:, 0]].view(x.shape[0], shapes, u * components, 1, -1)
-        else:
-            part = torch.arange(components, device=x.device)[:, None]
-            row = (self.member.transpose(1, 2)[:, :, None] * components + part).contiguous()
-            result = x.view(x.shape[0], x.shape[1] * components, -1)[:, row]
-            result = result.view(x.shape[0], shapes, u * components, copies, -1)
-        return result.permute(1, 2, 0, 3, 4).reshape(shapes, u * components, -1)
+            return x.flatten(1).index_select(0, self.member.flatten()).view(shapes, u * components, -1)
+        part = torch.arange(components, device=x.device)[:, None]
+        row = self.member.transpose(1, 2)[:, :, None] * components + part
+        return x.flatten(0, 1).flatten(1).index_select(0, row.flatten()).view(shapes, u * components, -1)
 
-    def by_target(self, m: Tensor, b: int, n_rows: int) -> Tensor:
-        """Reorder moments [shapes, k · rows, b · copies · C] to [b, targets, rows · C]."""
+    def by_target(self, m: Tensor, b: int) -> Tensor:
+        """Reorder moments [shapes, k · rows, copies · b · C] to [shapes, copies, k, b, rows · C]."""
         shapes, copies, _ = self.member.shape
-        m = m.view(shapes, self.k, n_rows, b, copies, -1).permute(3, 0, 4, 1, 2, 5)
-        return m.reshape(b, shapes * copies * self.k, -1)[:, : self.target.stop - self.target.start]
+        m = m.view(shapes, self.tiles.k, -1, copies, b, m.shape[2] // (copies * b))
+        return m.permute(0, 3, 1, 4, 2, 5).flatten(4)
 
-    def by_tile(self, m: Tensor, n_rows: int) -> Tensor:
-        """Return the transpose of `by_target`, padded with zeros to whole tiles of k targets."""
-        (shapes, copies, _), (b, t, _) = self.member.shape, m.shape
-        if (missing := shapes * copies * self.k - t) > 0:
-            m = torch.nn.functional.pad(m, (0, 0, 0, missing))
-        m = m.view(b, shapes, copies, self.k, n_rows, -1).permute(1, 3, 4, 0, 2, 5)
-        return m.reshape(shapes, self.k * n_rows, -1)
+    def by_tile(self, m: Tensor, b: int, n_rows: int) -> Tensor:
+        """Return the transpose of `by_target`, for m [shapes · copies · k · b, rows · C]."""
+        (shapes, copies, _), k = self.member.shape, self.tiles.k
+        m = m.view(shapes, copies, k, b, n_rows, -1).permute(0, 2, 4, 1, 3, 5)
+        return m.reshape(shapes, k * n_rows, -1)
 
-    def spread(self, block: Tensor, m: Tensor, out: Tensor) -> None:
-        """Write blockᵀ m to out [all shapes, all copies, U · components, b, C], m as by `by_tile`."""
-        back, out = block[self.shape].transpose(1, 2), out[self.shape, self.copy]
-        if out.shape[1] == 1:
-            torch.bmm(back, m, out=out.view(*back.shape[:2], -1))
+    def spread(self, block: Tensor, m: Tensor, spread: Tensor) -> None:
+        """Write blockᵀ m to the slots [all slots, components · b · C]; m is as `by_tile` returns it."""
+        back, (shapes, copies, _) = block[self.shape].transpose(1, 2), self.member.shape
+        own = spread[self.tiles.slots].view(self.tiles.shapes, self.tiles.copies, back.shape[1], -1)
+        own = own[self.shape, self.copy]
+        if copies == 1:
+            torch.bmm(back, m, out=own[:, 0])
         else:
-            _, copies, rows, b, c = out.shape
-            out.copy_((back @ m).view(-1, rows, b, copies, c).permute(0, 3, 1, 2, 4))
+            own.copy_((back @ m).view(shapes, back.shape[1], copies, -1).transpose(1, 2))
 
 
-def tile_classes(
-    block: Sequence[Tensor], member: Sequence[Tensor], count: Sequence[int], k: Sequence[int]
-) -> Iterator[TileClass]:
+def tile_classes(block: Sequence[Tensor], member: Sequence[Tensor], k: Sequence[int]) -> Iterator[TileClass]:
     """Return the classes of an operator; their blocks and members lie one after another."""
     n, target, slot = len(block) // len(member), 0, 0
-    for c, (own, targets) in enumerate(zip(member, count, strict=True)):
-        yield TileClass(
-            own,
-            block[c * n : (c + 1) * n],
-            slice(target, target + targets),
-            slice(slot, slot + own.numel()),
-            k[c],
-        )
-        target, slot = target + targets, slot + own.numel()
+    for c, own in enumerate(member):
+        targets, slots = slice(target, target + k[c] * len(own)), slice(slot, slot + own.numel())
+        yield TileClass(own, block[c * n : (c + 1) * n], targets, slots, k[c])
+        target, slot = targets.stop, slots.stop
+
+
+def batches(n: int, per_sample: int, channels: int, device: torch.device) -> Iterator[slice]:
+    """Cut n samples into parts of bounded work, but of enough columns."""
+    least = -(-COLUMNS.get(device.type, 2**12) // channels)
+    step = max(least, PIECE.get(device.type, 2**26) // max(1, per_sample))
+    return (slice(i, min(i + step, n)) for i in range(0, n, step))
 
 
 def pieces(n: int, per_item: int, device: torch.device) -> Iterator[slice]:

@@ -42,15 +42,14 @@ class Index(NamedTuple):
     """Tiles in classes, of k targets each: member [tiles, U] holds the sources of each tile.
 
     Padding repeats a source of the tile itself, so that nothing from elsewhere, a NaN say, can enter.
-    slot_ptr [N + 1] and slot say where each source occurs among all classes' members. `count` is the number
-    of targets per class; `place` says where each target lies among those of all classes, None if in order.
+    slot_ptr [N + 1] and slot say where each source occurs among all classes' members. `place` says where each
+    target lies among those of all tiles, None if in order; some of these may stand for none.
     """
 
     member: list[Int64[Tensor, "tiles u"]]
     slot_ptr: Int32[Tensor, " n_1"]
     slot: Int32[Tensor, " slots"]
     place: Int64[Tensor, " n"] | None
-    count: list[int]
     k: list[int]
 
 
@@ -97,7 +96,7 @@ def _tiling(
     tile, member_source = tile_key // n_source, tile_key % n_source
     width = torch.bincount(tile, minlength=math.ceil(n / k))
     rank = torch.arange(len(tile_key), device=tile.device) - (width.cumsum(0) - width)[tile]
-    members, cells, counts = [], [], []
+    members, cells = [], []
     place, start = torch.empty(n, dtype=torch.int64, device=tile.device), 0
     bounds = class_bounds(width)
     class_of = torch.bucketize(width.clamp_min(1), torch.tensor(bounds, device=width.device))
@@ -111,17 +110,11 @@ def _tiling(
         cell = torch.where(at < 0, -1, (at * k + target % k) * u + rank[slot_of])
         cells.append(_cells(cell[pair_of], len(tiles) * k * u))
         own = (tiles[:, None] * k + torch.arange(k, device=tiles.device)).flatten()
-        own = own[own < n]
-        place[own] = torch.arange(start, start + len(own), device=own.device)
-        counts.append(len(own))
+        number = torch.arange(start, start + len(own), device=own.device)
+        place[own[own < n]] = number[own < n]
         start += len(own)
-    index = Index(
-        members,
-        *slots(members, n_source),
-        None if len(members) == 1 else place,
-        counts,
-        [k] * len(members),
-    )
+    in_order = len(members) == 1 and n == start
+    index = Index(members, *slots(members, n_source), None if in_order else place, [k] * len(members))
     return Tiling(index, cells, 1)
 
 
@@ -148,15 +141,14 @@ class Range(NamedTuple):
 def tile_ranges(t: Tiling, most: int) -> list[Range]:
     """Return all tiles in ranges of at most so many cells, in order."""
     result = []
-    for member, cells, count, k in zip(t.index.member, t.cells, t.index.count, t.index.k, strict=True):
+    for member, cells, k in zip(t.index.member, t.cells, t.index.k, strict=True):
         per_shape = k * member.shape[1]
         step = max(1, most // per_shape)
         for start in range(0, member.shape[0] // t.copies, step):
             source, own = torch.unique(
                 member[start * t.copies : (start + step) * t.copies], return_inverse=True
             )
-            targets = min(k * len(own), count - k * start * t.copies)
-            index = Index([own], *slots([own], len(source)), None, [targets], [k])
+            index = Index([own], *slots([own], len(source)), None, [k])
             result.append(Range(source, index, [_cell_range(cells, start * per_shape, step * per_shape)]))
     return result
 
@@ -174,16 +166,15 @@ def _shifted(one: Index, shifts: Shifts, stencil: Stencil) -> Index:
     # the place of the first copy of each target, then one tile farther for each copy
     place = torch.arange(n, device=stencil.device) if one.place is None else one.place
     first, step, before, after = torch.empty_like(place), torch.empty_like(place), 0, 0
-    for own, k, count in zip(one.member, one.k, one.count, strict=True):
-        mine = (place >= before) & (place < before + count)
+    for own, k in zip(one.member, one.k, strict=True):
+        mine = (place >= before) & (place < before + k * len(own))
         tile, rank = (place[mine] - before) // k, (place[mine] - before) % k
         first[mine], step[mine] = after + tile * copies * k + rank, k
-        before, after = before + count, after + len(own) * copies * k
+        before, after = before + k * len(own), after + len(own) * copies * k
     moved = torch.empty(stencil.n_target, dtype=torch.int64, device=stencil.device)
     copy = torch.arange(copies, device=stencil.device)
     moved[shifts.target.flatten(1)] = first[:, None] + copy * step[:, None]
-    count = [k * len(own) for k, own in zip(one.k, member, strict=True)]
-    return Index(member, *slots(member, stencil.n_source), moved, count, one.k)
+    return Index(member, *slots(member, stencil.n_source), moved, one.k)
 
 
 def _tiles(

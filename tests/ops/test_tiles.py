@@ -28,13 +28,15 @@ def stencil_of(widths: list[int], n_source: int, seed: int = 0) -> Stencil:
 def places(t):
     """(target, source, entry) of every cell with an entry, by the tiling alone."""
     index = t.index
-    order = torch.arange(sum(index.count)) if index.place is None else index.place.argsort()
+    n = sum(k * len(own) for k, own in zip(index.k, index.member, strict=True))
+    order = torch.full((n,), -1)
+    places = torch.arange(n) if index.place is None else index.place
+    order[places] = torch.arange(len(places))
     found, start = [], 0
-    for member, cells, count, k in zip(index.member, t.cells, index.count, index.k, strict=True):
+    for member, cells, k in zip(index.member, t.cells, index.k, strict=True):
         tiles, u = member.shape
-        target = torch.full((tiles * k,), -1)
-        target[:count] = order[start : start + count]
-        start += count
+        target = order[start : start + tiles * k]
+        start += tiles * k
         n = tiles * k * u
         ptr = cells.ptr if cells.ptr is not None else torch.arange(n + 1)
         cell = torch.repeat_interleave(torch.arange(n), ptr.diff())
