@@ -91,6 +91,6 @@ class Placed(NamedTuple):
     flipped: Bool[Tensor, "*k"] | None
     vertex: Int64[Tensor, "*k"] | None = None
 
-    def take(self, index: Shaped[Tensor, "*n"]) -> Placed:
-        """Return some of the points, chosen by ids or by a mask."""
+    def take(self, index: Shaped[Tensor, "*n"] | slice) -> Placed:
+        """Return some of the points, chosen by ids, a mask or a slice."""
         return Placed(*(None if t is None else t[index] for t in self))  # type: ignore[arg-type]

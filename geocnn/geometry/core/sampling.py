@@ -20,6 +20,12 @@ from geocnn.groups.planar import Group, compose
 if TYPE_CHECKING:
     from geocnn.geometry.core.surface import Surface
 
+MOST_SOURCES = 2_000_000
+"""Sources of samples that are interpolated at once, in about 250 MB."""
+
+DISCS = 1 << 14
+"""Discs that are computed before they become entries of a stencil, which take less memory."""
+
 
 def disc_stencil(
     surface: Surface,
@@ -62,9 +68,9 @@ def exp_stencil(surface: Surface, radius: float, samples: tuple[int, int], base:
     # Geodesics are traced in the axes and expressed in the frames afterwards, so samples are the same to the
     # last bit in every gauge. On a seam, where interpolation may jump, rounding would choose the side.
     base = base._replace(frames=base.axes)
-    parts, flips = [], []
-    # 5e5 samples at a time take about 1 GB of intermediate geometry with 16 sources per sample
-    for chunk in torch.arange(n, device=device).split(max(1, 500_000 // k)):
+    each = max(16, surface._exp(base.take(slice(1)), vectors[:1]).source.shape[1])
+    parts, size = [], max(1, MOST_SOURCES // (k * each))
+    for chunk in torch.arange(n, device=device).split(size):
         at = base.take(chunk.repeat_interleave(k))
         unturned = at._replace(anchor=torch.zeros_like(at.anchor), flipped=None)
         e = surface._exp(unturned, vectors.repeat(len(chunk), 1))
@@ -72,42 +78,56 @@ def exp_stencil(surface: Surface, radius: float, samples: tuple[int, int], base:
         gauge = at.anchor[:, None], None if at.flipped is None else at.flipped[:, None]
         theta, _ = compose(gauge, (grid.repeat(len(chunk))[:, None], None))
         angle, flip = compose(gauge, (e.angle, e.flip))
-        parts.append((e.source, theta.expand_as(w), w, angle))
-        if flip is not None:
-            flips.append(flip.expand_as(w).flatten())
-    source, theta, w, angle = (torch.cat(p) for p in zip(*parts, strict=True))
-    s = source.shape[1]
-    return Stencil(
-        row_ptr=torch.arange(n + 1, device=device) * (k * s),
-        source=source.flatten(),
-        r=r.repeat(n).repeat_interleave(s),
-        theta=theta.flatten(),
-        weight=w.flatten(),
-        angle=angle.flatten(),
-        flip=torch.cat(flips) if flips else None,
-        radius=radius,
-        n_source=surface.n_points,
-        group=surface.group,
-        samples=samples,
-    )
+        columns = e.source, r.repeat(len(chunk))[:, None], theta, w, angle, flip
+        entries = [None if x is None else x.expand_as(w).flatten() for x in columns]
+        counts = torch.full_like(chunk, k * w.shape[1])
+        if surface._pads:
+            used = entries[3] != 0
+            counts = used.view(len(chunk), -1).sum(1)
+            entries = [None if x is None else x[used] for x in entries]
+        parts.append([counts, *entries])
+    return _assembled(surface, radius, parts, samples)
 
 
 def log_stencil(surface: Surface, radius: float, base: Placed) -> Stencil:
     """Collect the points of the surface within the radius of each of `base`, at their log coordinates."""
-    target, source, l, jacobian = surface._disc(base, radius)
-    r = l.vectors.norm(dim=-1)
-    counts = torch.bincount(target, minlength=len(base.points))
+    parts, n = [], len(base.points)
+    # each call may sort all points of the surface, so there are at most eight
+    for chunk in torch.arange(n, device=base.points.device).split(max(DISCS, n // 8 + 1)):
+        target, source, l, jacobian = surface._disc(base.take(chunk), radius)
+        r, theta = l.vectors.norm(dim=-1), torch.atan2(l.vectors[:, 1], l.vectors[:, 0])
+        weight = surface.areas[source] / (jacobian * math.pi * radius**2)
+        counts = torch.bincount(target, minlength=len(chunk))
+        parts.append([counts, source, r, theta, weight, l.angle, l.flip])
+    return _assembled(surface, radius, parts)
+
+
+def _assembled(
+    surface: Surface, radius: float, parts: list[list[Tensor | None]], samples: tuple[int, int] | None = None
+) -> Stencil:
+    """Return the stencil of parts (entries per target, source, r, theta, weight, angle, flip), which are
+    emptied, so that memory holds only one column twice.
+    """
+
+    def column() -> Tensor | None:
+        first = [part.pop(0) for part in parts]
+        return None if first[0] is None else torch.cat(first)  # type: ignore[arg-type]
+
+    counts, source, r, theta, weight, angle, flip = (column() for _ in range(7))
+    assert counts is not None and source is not None and r is not None
+    assert theta is not None and weight is not None and angle is not None
     return Stencil(
         row_ptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
         source=source,
         r=r,
-        theta=torch.atan2(l.vectors[:, 1], l.vectors[:, 0]),
-        weight=surface.areas[source] / (jacobian * math.pi * radius**2),
-        angle=l.angle,
-        flip=l.flip,
+        theta=theta,
+        weight=weight,
+        angle=angle,
+        flip=flip,
         radius=radius,
         n_source=surface.n_points,
         group=surface.group,
+        samples=samples,
     )
 
 

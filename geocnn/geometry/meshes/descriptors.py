@@ -311,7 +311,7 @@ def _lowest(stiffness, areas, count: int):
             diag_pivot_thresh=0.0,
             options={"SymmetricMode": True},
         )
-        inverse = LinearOperator((n, n), matvec=factors.solve, dtype=symmetric.dtype)
+        inverse = LinearOperator((n, n), matvec=factors.solve, dtype=symmetric.dtype)  # type: ignore
         # the first vector must be orthogonal to no eigenspace; 1.6 vectors per mode took the least time
         first, size = np.random.default_rng(0).standard_normal(n), count + 1 + max(20, 6 * count // 10)
         values, vectors = eigsh(symmetric, count + 1, sigma=-shift, OPinv=inverse, ncv=size, v0=first)
