@@ -33,6 +33,7 @@ from geocnn.nn.kernel_weights import (
 )
 from geocnn.ops.gather import check_input, gather
 from geocnn.ops.moments import Mix, MomentBasis, angular_kernel
+from geocnn.ops.plan import Plan
 
 if TYPE_CHECKING:
     from geocnn.nn.so3_correlation import SO3Correlation
@@ -108,6 +109,7 @@ class GaugeConv(nn.Module):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.basis = kernel_basis(self.in_type, self.out_type, read_radial(rings, radial), max_frequency)
+        self._plan = Plan(self.in_type, self.out_type, self.basis)
         self.weight = kernel_weights(self.basis, self.in_type, self.out_type)
         channels = invariant_channels(self.out_type)
         self.bias = nn.Parameter(torch.zeros(len(channels))) if bias and len(channels) else None
@@ -124,7 +126,7 @@ class GaugeConv(nn.Module):
 
     def forward(self, x: Tensor, stencil: Stencil | None = None) -> Tensor:
         stencil = self._checked(x, stencil)
-        y = gather(x.reshape(-1, *x.shape[-2:]), stencil, self.in_type, self.out_type, self.basis, self.mix())
+        y = gather(x.reshape(-1, *x.shape[-2:]), stencil, self._plan, self.mix())
         y = with_bias(y, self.bias, self._invariant)
         return y.reshape(*x.shape[:-2], *y.shape[-2:])
 

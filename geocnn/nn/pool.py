@@ -11,7 +11,8 @@ from geocnn.geometry.core.hierarchy import Hierarchy
 from geocnn.geometry.core.quadrature import weighted_sums
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
-from geocnn.ops.gather import check_input, single_under_autocast, transported_mean
+from geocnn.ops.gather import check_input, mean, single_under_autocast
+from geocnn.ops.plan import mean_plan
 
 
 class Pool(nn.Module):
@@ -36,12 +37,13 @@ class Pool(nn.Module):
     def __init__(self, field_type: FieldType | str):
         super().__init__()
         self.in_type = self.out_type = FieldType(field_type)
+        self._plan = mean_plan(self.in_type)
 
     def forward(
         self, x: Float[Tensor, "*batch n_source d"], stencil: Stencil
     ) -> Float[Tensor, "*batch n_target d"]:
         check_input(x, stencil, self.in_type)
-        y = transported_mean(x.reshape(-1, *x.shape[-2:]), stencil, self.in_type)
+        y = mean(x.reshape(-1, *x.shape[-2:]), stencil, self._plan)
         return y.reshape(*x.shape[:-2], stencil.n_target, self.in_type.dim)
 
     def extra_repr(self) -> str:

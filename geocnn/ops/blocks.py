@@ -58,7 +58,8 @@ class RowRun(NamedTuple):
         return slice((self.start + first) * channels, (self.start + first + rows) * channels)
 
 
-def _runs(plan: Sequence[int]) -> list[RowRun]:
+def runs_of(plan: Sequence[int]) -> list[RowRun]:
+    """Return the runs of a plan, which lists the fields of each one after another."""
     return [RowRun(*plan[i : i + 7]) for i in range(0, len(plan), 7)]
 
 
@@ -69,8 +70,8 @@ def _moment_pieces(
     for s, field in enumerate(x):
         components, n_rows = block[s].shape[2] // member[0].shape[1], block[s].shape[1] // k[0]
         channels = field.shape[2] // components
-        n_targets = _n_targets(member, k)
-        for batch in batches(field.shape[0], n_targets * n_rows * channels, channels, field.device):
+        n_all = n_targets(member, k)
+        for batch in batches(field.shape[0], n_all * n_rows * channels, channels, field.device):
             b = batch.stop - batch.start
             inner = field[batch].unflatten(2, (components, channels)).permute(1, 2, 0, 3).contiguous()
             for tiles in tile_classes(block, member, k):
@@ -79,18 +80,17 @@ def _moment_pieces(
                     yield s, batch, piece, piece.by_target(moments, b)
 
 
-@torch.library.custom_op("geocnn::convolve", mutates_args=())
 def convolve(
-    x: list[Tensor],
-    weight: list[Tensor],
-    block: list[Tensor],
-    member: list[Tensor],
+    x: Sequence[Tensor],
+    weight: Sequence[Tensor],
+    block: Sequence[Tensor],
+    member: Sequence[Tensor],
     slot_ptr: Tensor,
     slot: Tensor,
     place: Tensor | None,
-    k: list[int],
+    k: Sequence[int],
     n_out: int,
-    plan: list[int],
+    plan: Sequence[int],
 ) -> Tensor:
     """y [B, targets, n_out] from x, one [B, N, components · C] per source irrep, one weight matrix per run
     of `plan`.
@@ -98,8 +98,8 @@ def convolve(
     `k` says how many targets a tile of each class has, and `place` [targets] where each target lies among
     those of all tiles, None if in order.
     """
-    runs, channels = _runs(plan), _channels(x, block, member)
-    y = x[0].new_zeros(x[0].shape[0], _n_targets(member, k), n_out)
+    runs, channels = runs_of(plan), _channels(x, block, member)
+    y = x[0].new_zeros(x[0].shape[0], n_targets(member, k), n_out)
     for s, batch, piece, m in _moment_pieces(x, block, member, k):
         into = piece.targets(y[batch].transpose(0, 1))
         for run, w in zip(runs, weight, strict=True):
@@ -109,20 +109,19 @@ def convolve(
     return y if place is None else y.index_select(1, place)
 
 
-@torch.library.custom_op("geocnn::convolve_weight", mutates_args=())
 def convolve_weight(
-    x: list[Tensor],
+    x: Sequence[Tensor],
     g: Tensor,
-    block: list[Tensor],
-    member: list[Tensor],
+    block: Sequence[Tensor],
+    member: Sequence[Tensor],
     slot_ptr: Tensor,
     slot: Tensor,
     place: Tensor | None,
-    k: list[int],
-    plan: list[int],
+    k: Sequence[int],
+    plan: Sequence[int],
 ) -> list[Tensor]:
     """Return the derivative of ⟨g, convolve(x, W)⟩ by W: for each run Mᵀ g."""
-    runs, channels = _runs(plan), _channels(x, block, member)
+    runs, channels = runs_of(plan), _channels(x, block, member)
     g, gradients = _by_tile(g, place, member, k), []
     for run in runs:
         both = run.dim if run.is_complex else 1
@@ -136,20 +135,19 @@ def convolve_weight(
     return gradients
 
 
-@torch.library.custom_op("geocnn::convolve_transpose", mutates_args=())
 def convolve_transpose(
     g: Tensor,
-    weight: list[Tensor],
-    block: list[Tensor],
-    member: list[Tensor],
+    weight: Sequence[Tensor],
+    block: Sequence[Tensor],
+    member: Sequence[Tensor],
     slot_ptr: Tensor,
     slot: Tensor,
     place: Tensor | None,
-    k: list[int],
-    plan: list[int],
+    k: Sequence[int],
+    plan: Sequence[int],
 ) -> list[Tensor]:
     """Return the derivative of ⟨g, convolve(x, W)⟩ by x: one [B, N, components · C] per source irrep."""
-    runs, result, g = _runs(plan), [], _by_tile(g, place, member, k)
+    runs, result, g = runs_of(plan), [], _by_tile(g, place, member, k)
     n_slots, n_source = sum(own.numel() for own in member), slot_ptr.shape[0] - 1
     for s in range(len(block) // len(member)):
         mine = [(run, w) for run, w in zip(runs, weight, strict=True) if run.source == s]
@@ -195,7 +193,7 @@ def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, 
     return total.view(n, components, b, -1).permute(2, 0, 1, 3).reshape(b, n, -1)
 
 
-def _n_targets(member: Sequence[Tensor], k: Sequence[int]) -> int:
+def n_targets(member: Sequence[Tensor], k: Sequence[int]) -> int:
     """Return the number of targets of all tiles, those included that stand for none."""
     return sum(each * len(own) for each, own in zip(k, member, strict=True))
 
@@ -204,108 +202,10 @@ def _by_tile(g: Tensor, place: Tensor | None, member: Sequence[Tensor], k: Seque
     """Bring targets from the stencil's order into that of the tiles; those that stand for none get 0."""
     if place is None:
         return g
-    return g.new_zeros(g.shape[0], _n_targets(member, k), g.shape[2]).index_copy_(1, place, g)
+    return g.new_zeros(g.shape[0], n_targets(member, k), g.shape[2]).index_copy_(1, place, g)
 
 
 def _channels(x: Sequence[Tensor], block: Sequence[Tensor], member: Sequence[Tensor]) -> list[int]:
     """Return the copies of each source irrep; blocks of the first class tell their components."""
     u = member[0].shape[1]
     return [field.shape[2] * u // a.shape[2] for field, a in zip(x, block, strict=False)]
-
-
-@convolve.register_fake
-def _(x, weight, block, member, slot_ptr, slot, place, k, n_out, plan):
-    targets = _n_targets(member, k) if place is None else place.shape[0]
-    return x[0].new_empty(x[0].shape[0], targets, n_out)
-
-
-@convolve_weight.register_fake
-def _(x, g, block, member, slot_ptr, slot, place, k, plan):
-    channels, shapes = _channels(x, block, member), []
-    for run in _runs(plan):
-        both = run.dim if run.is_complex else 1
-        shapes.append((both * run.count * channels[run.source], both * run.width))
-    return [g.new_empty(shape) for shape in shapes]
-
-
-@convolve_transpose.register_fake
-def _(g, weight, block, member, slot_ptr, slot, place, k, plan):
-    result = []
-    for s in range(len(block) // len(member)):
-        run, w = next((r, w) for r, w in zip(_runs(plan), weight, strict=True) if r.source == s)
-        channels = w.shape[0] // run.count // (run.dim if run.is_complex else 1)
-        components = block[s].shape[2] // member[0].shape[1]
-        result.append(g.new_empty(g.shape[0], slot_ptr.shape[0] - 1, components * channels))
-    return result
-
-
-def _keep(ctx, x, weight, g, index, plan) -> None:
-    block, member, slot_ptr, slot, place, k = index
-    ctx.sizes = len(x), len(weight), len(g), len(block), len(member)
-    ctx.plan, ctx.k = plan, k
-    ctx.save_for_backward(*x, *weight, *g, *block, *member, slot_ptr, slot, place)
-
-
-def _kept(ctx):
-    """Return x, weight, [g], and (block, member, slot_ptr, slot, place, k), as `_keep` kept them."""
-    parts, start, saved = [], 0, list(ctx.saved_tensors)
-    for size in ctx.sizes:
-        parts.append(saved[start : start + size])
-        start += size
-    x, weight, g, block, member = parts
-    return x, weight, g, (block, member, *saved[start:], ctx.k)
-
-
-def _no_gradients(index) -> tuple:
-    """Return the gradients by an operator: none."""
-    block, member, *_ = index
-    return [None] * len(block), [None] * len(member), None, None, None, None
-
-
-def _setup_convolve(ctx, inputs, output) -> None:
-    x, weight, *index, _, plan = inputs
-    _keep(ctx, x, weight, [], index, plan)
-
-
-def _backward_convolve(ctx, g: Tensor):
-    x, weight, _, index = _kept(ctx)
-    needs = ctx.needs_input_grad
-    dx = convolve_transpose(g.contiguous(), weight, *index, ctx.plan) if _any(needs[0]) else [None] * len(x)
-    dw = convolve_weight(x, g.contiguous(), *index, ctx.plan) if _any(needs[1]) else [None] * len(weight)
-    return dx, dw, *_no_gradients(index), None, None
-
-
-def _setup_weight(ctx, inputs, output) -> None:
-    x, g, *index, plan = inputs
-    _keep(ctx, x, [], [g], index, plan)
-
-
-def _backward_weight(ctx, dw: list[Tensor]):
-    x, _, (g,), index = _kept(ctx)
-    dx = convolve_transpose(g, list(dw), *index, ctx.plan)
-    dg = convolve(x, list(dw), *index, g.shape[2], ctx.plan)
-    return dx, dg, *_no_gradients(index), None
-
-
-def _setup_transpose(ctx, inputs, output) -> None:
-    g, weight, *index, plan = inputs
-    _keep(ctx, [], weight, [g], index, plan)
-
-
-def _backward_transpose(ctx, dx: list[Tensor]):
-    _, weight, (g,), index = _kept(ctx)
-    dg = convolve(list(dx), weight, *index, g.shape[2], ctx.plan)
-    dw = convolve_weight(list(dx), g, *index, ctx.plan)
-    return dg, dw, *_no_gradients(index), None
-
-
-def _any(needed) -> bool:
-    return any(needed) if isinstance(needed, (list, tuple)) else bool(needed)
-
-
-convolve.register_autograd(_backward_convolve, setup_context=_setup_convolve)
-convolve_weight.register_autograd(_backward_weight, setup_context=_setup_weight)
-convolve_transpose.register_autograd(_backward_transpose, setup_context=_setup_transpose)
-for _device in ("cpu", "cuda"):
-    # sums over hundreds of terms lose a half-precision result's last digits, and equivariance with them
-    convolve.register_autocast(_device, torch.float32)

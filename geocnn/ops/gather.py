@@ -9,111 +9,41 @@ irrep. `ops.operators` makes the operator that takes x to M, `ops.blocks` multip
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
-from torch.utils.checkpoint import checkpoint
 
 from geocnn.errors import GeometryError, GroupError
 from geocnn.geometry.core.hierarchy import Hierarchy
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.core.surface import Surface
 from geocnn.groups.field_type import FieldType
-from geocnn.groups.irrep import has_complex_structure, irrep_dim
-from geocnn.ops.blocks import convolve
-from geocnn.ops.moments import Mix, MomentBasis
-from geocnn.ops.operators import mean_operator, operator, place_of_targets, range_operator, ranges
-from geocnn.ops.tiles import Range
+from geocnn.ops.moments import Mix
+from geocnn.ops.plan import Plan, mean_plan
+from geocnn.ops.product import Product
 
 
-def gather(
-    x: Tensor, stencil: Stencil, source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix
-) -> Tensor:
+def gather(x: Tensor, stencil: Stencil, plan: Plan, mix: Mix) -> Tensor:
     """Gather the moments of x [B, n_source, D] and mix them: [B, n_target, D'].
 
     `mix` holds for each target irrep and source irrep the matrix its moments are mixed by (see
     `GaugeConv.mix`).
     """
     x = single_under_autocast(x)
-    fields = [source.select(x, irrep).flatten(-2) for irrep in basis.sources]
-    plan, weights, n_out = _plan(source, target, basis, mix)
-
-    if (parts := ranges(stencil, basis, x.dtype)) is None:
-        o = operator(stencil, basis, x.dtype)
-        return _ordered(convolve(fields, weights, o.block, *o.index, n_out, plan), target)
-
-    def of_range(part: Range, *own: Tensor) -> Tensor:
-        o = range_operator(stencil, part, basis, x.dtype)
-        return convolve(list(own), weights, o.block, *o.index, n_out, plan)
-
-    near = [_near(field, parts) for field in fields]
-    # checkpointed: autograd would otherwise keep the operators of all ranges until the backward pass
-    y = torch.cat(
-        [
-            checkpoint(of_range, part, *own, use_reentrant=False, preserve_rng_state=False)
-            for part, *own in zip(parts, *near, strict=True)
-        ],
-        1,
-    )
-    order = place_of_targets(stencil)
-    return _ordered(y if order is None else y.index_select(1, order), target)
-
-
-def _near(field: Tensor, parts: list[Range]) -> Sequence[Tensor]:
-    """Return the field [B, N, n] at the sources of each range."""
-    rows = field.transpose(0, 1).flatten(1)
-    # its gradient is summed in a fixed order, unlike that of an indexed tensor
-    near = embedding(torch.cat([part.source for part in parts]), rows)
-    near = near.view(-1, *field.transpose(0, 1).shape[1:]).transpose(0, 1)
-    return near.split([len(part.source) for part in parts], 1)
+    return Product(stencil, plan)(x, [w.to(x.dtype) for w in plan.matrices(mix)])
 
 
 def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tensor:
     """Return Σ_e w_e rho(g_e) x[source_e] / Σ_e w_e for x [B, n_source, D], as [B, n_target, D]; rows without
     entries give 0.
     """
+    return mean(x, stencil, mean_plan(field_type))
+
+
+def mean(x: Tensor, stencil: Stencil, plan: Plan) -> Tensor:
+    """Return the `transported_mean` of a plan."""
     x = single_under_autocast(x)
-    group, ready = field_type.group, mean_operator(stencil, field_type, x.dtype)
-    plan, weights, n_out = [], [], 0
-    for i, irrep in enumerate(field_type.irreps):
-        dim, copies = irrep_dim(irrep, group), field_type.multiplicity(irrep)
-        plan += [i, 0, dim, 1, 0, n_out, copies]
-        weights.append(torch.eye(copies, dtype=x.dtype, device=x.device))
-        n_out += dim * copies
-    fields = [field_type.select(x, irrep).flatten(-2) for irrep in field_type.irreps]
-    y = convolve(fields, weights, ready.block, *ready.index, n_out, plan)
-    return _ordered(y, field_type)
-
-
-def _plan(
-    source: FieldType, target: FieldType, basis: MomentBasis, mix: Mix
-) -> tuple[list[int], list[Tensor], int]:
-    """Return the runs of `convolve`, flattened, their weights, and the number of output channels."""
-    start, n_out = {}, 0
-    for irrep in target.irreps:
-        start[irrep] = n_out
-        n_out += irrep_dim(irrep, target.group) * target.multiplicity(irrep)
-    plan, weights = [], []
-    for i, irrep in enumerate(basis.sources):
-        for landing, dim, count, row in basis.runs(irrep):
-            is_complex = has_complex_structure(landing, target.group)
-            plan += [i, row, dim, count, int(is_complex), start[landing], target.multiplicity(landing)]
-            weights.append(mix[landing, irrep])
-    return plan, weights, n_out
-
-
-def _ordered(y: Tensor, target: FieldType) -> Tensor:
-    """Bring channels that are grouped by irrep into the type's own order."""
-    if len(target.irreps) == len(target.blocks):
-        return y
-    parts, start = {}, 0
-    for irrep in target.irreps:
-        shape = irrep_dim(irrep, target.group), target.multiplicity(irrep)
-        parts[irrep] = y[..., start : start + shape[0] * shape[1]].unflatten(-1, shape)
-        start += shape[0] * shape[1]
-    return target.join(parts)
+    widths = [plan.source.multiplicity(irrep) for irrep in plan.sources]
+    return Product(stencil, plan)(x, [torch.eye(n, dtype=x.dtype, device=x.device) for n in widths])
 
 
 def check_input(x: Tensor, stencil: Stencil | None, source: FieldType) -> Stencil:

@@ -6,25 +6,28 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import warnings
 
 import pytest
 import torch
 from torch import nn
 
-import geocnn.ops.blocks as blocks
-import geocnn.ops.gather as gather_module
 import geocnn.ops.operators as operators
 import geocnn.ops.pieces as pieces
-from geocnn.errors import GeometryError
+import geocnn.ops.plan as plan_module
+import geocnn.ops.product as product
+from geocnn.errors import FieldTypeError, GeometryError
 from geocnn.geometry import Stencil, healpix, icosphere, plane, torus
 from geocnn.groups import FieldType
-from geocnn.groups.radial import Cosine
+from geocnn.groups.radial import Cosine, Gaussian
 from geocnn.nn import GaugeConv
 from geocnn.nn.gauge_conv import gather_reference
 from geocnn.ops.gather import gather, transported_mean
 from geocnn.ops.moments import MomentBasis
 from geocnn.ops.operators import operator
+from geocnn.ops.plan import mean_plan, plan_of
+from geocnn.ops.product import Product
 from tests.laws import random_gauge
 from tests.ops.by_hand import random_stencil
 
@@ -57,7 +60,7 @@ def reference(layer: GaugeConv, x: torch.Tensor, stencil: Stencil) -> torch.Tens
 
 
 def fast(layer: GaugeConv, x: torch.Tensor, stencil: Stencil) -> torch.Tensor:
-    return gather(x, stencil, layer.in_type, layer.out_type, layer.basis, layer.mix())
+    return gather(x, stencil, layer._plan, layer.mix())
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -213,47 +216,45 @@ def small():
     return stencil, layer, x
 
 
-def arguments(stencil: Stencil, layer: GaugeConv, x: torch.Tensor):
-    o = operators.operator(stencil, layer.basis, x.dtype)
-    plan, weights, n_out = gather_module._plan(layer.in_type, layer.out_type, layer.basis, layer.mix())
-    fields = [layer.in_type.select(x, i).flatten(-2).detach() for i in layer.basis.sources]
-    return o, plan, [w.detach() for w in weights], n_out, fields
+def factors(stencil: Stencil, layer: GaugeConv, x: torch.Tensor):
+    mix = [w.detach().requires_grad_() for w in layer._plan.matrices(layer.mix())]
+    return Product(stencil, layer._plan), x.detach().requires_grad_(), mix
 
 
 def test_opcheck(small):
     stencil, layer, x = small
-    o, plan, weights, n_out, fields = arguments(stencil, layer, x)
-    for t in (*fields, *weights):
-        t.requires_grad_()
-    g = torch.randn(2, 5, n_out, dtype=torch.float64, requires_grad=True)
+    p, x, mix = factors(stencil, layer, x)
+    g = torch.randn(2, 5, layer.out_type.dim, dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.library.opcheck(blocks.convolve, (fields, weights, o.block, *o.index, n_out, plan))
-        torch.library.opcheck(blocks.convolve_weight, (fields, g, o.block, *o.index, plan))
-        torch.library.opcheck(blocks.convolve_transpose, (g, weights, o.block, *o.index, plan))
+        torch.library.opcheck(product.gather, (x, mix, *p.where))
+        x, mix = x.detach(), [w.detach() for w in mix]
+        torch.library.opcheck(product.gather_transpose, (g, mix, *p.where))
+        torch.library.opcheck(product.gather_mix, (x, g, *p.where))
 
 
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
 def test_derivatives_are_those_of_finite_differences(small, check):
-    stencil, layer, x = small
-    o, plan, weights, n_out, fields = arguments(stencil, layer, x)
-    n = len(fields)
-
-    def f(*tensors):
-        return blocks.convolve(list(tensors[:n]), list(tensors[n:]), o.block, *o.index, n_out, plan)
-
-    assert check(f, tuple(t.requires_grad_() for t in (*fields, *weights)))
+    p, x, mix = factors(*small)
+    forward = "check_forward_ad" if check is torch.autograd.gradcheck else "check_fwd_over_rev"
+    assert check(lambda x, *mix: p(x, mix), (x, *mix), **{forward: True})
 
 
-def test_compiles_as_one_graph_with_the_stencil_as_an_argument():
-    layer, surface = layer_of("SO2").float(), icosphere(1)
-    x = torch.randn(2, 42, layer.in_type.dim, requires_grad=True)
+@pytest.mark.parametrize("ranged", [False, True])
+def test_compiles_as_one_graph_for_stencils_of_any_size(monkeypatch, ranged):
+    layer = layer_of("SO2").float()
+    torch.compiler.reset()
     # aot_eager traces forward and backward as any backend's graph is traced, and needs no C++ compiler
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    for radius in (1.2, 0.9):
-        stencil = surface.stencil(radius, samples=(2, 13)).to(dtype=torch.float32)
+    if ranged:
+        in_ranges(monkeypatch, 2**17)
+    for number, surface in enumerate((icosphere(1), healpix(2), icosphere(0))):
+        stencil = surface.stencil(1.2, samples=(2, 13)).to(dtype=torch.float32)
+        x = torch.randn(2, surface.n_points, layer.in_type.dim, requires_grad=True)
+        with torch.compiler.set_stance("fail_on_recompile" if number > 1 else "default"):
+            y = compiled(x, stencil)
+        assert "tiling" in stencil.operators, "the operator was not kept with its stencil"
         expected = layer(x, stencil)
-        y = compiled(x, stencil)
         torch.testing.assert_close(y, expected, rtol=0, atol=0)
         ours, theirs = (
             torch.autograd.grad(z.square().sum(), [x, *layer.parameters()]) for z in (y, expected)
@@ -263,16 +264,23 @@ def test_compiles_as_one_graph_with_the_stencil_as_an_argument():
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_tracing_an_operator_not_yet_built_says_what_to_do():
-    layer, stencil = (
-        layer_of("SO2").float(),
-        icosphere(0).stencil(1.3, samples=(2, 13)).to(dtype=torch.float32),
-    )
-    x = torch.randn(12, layer.in_type.dim)
-    with pytest.raises(Exception, match="run the layer once on it, then compile"):
-        torch.compile(layer, fullgraph=True, backend="eager")(x, stencil)
-    with pytest.raises(GeometryError, match="run the layer once on it, then compile or export"):
-        torch.export.export(Held(layer, stencil), (x,), strict=False)
+def test_a_plan_is_known_by_its_name():
+    for group in TYPES:
+        plan = layer_of(group)._plan
+        assert plan_of(plan.name) == plan
+        assert pickle.loads(pickle.dumps(plan)) == plan
+    with pytest.raises(FieldTypeError, match="no plan of a layer is called"):
+        plan_of("1x0 -> 1x0")
+    with pytest.raises(FieldTypeError, match="import elsewhere first"):
+        plan_of("1x0 -> 1x0, up to 0, elsewhere.Mine{'rings': 3}")
+
+
+def test_other_processes_read_the_name_of_a_plan(monkeypatch):
+    plans = [layer_of(group)._plan for group in TYPES]
+    plans += [GaugeConv("1x0", "2x1", radial=Gaussian(2, width=0.5))._plan, mean_plan(FieldType("O2: 1x0o"))]
+    monkeypatch.setattr(plan_module, "_plans", {})
+    for plan in plans:
+        assert plan_of(plan.name) is not plan and plan_of(plan.name) == plan
 
 
 class Held(nn.Module):
@@ -284,18 +292,6 @@ class Held(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layer(x, self.stencil)
-
-
-def test_exports_with_its_stencil(tmp_path):
-    layer, stencil = (
-        layer_of("SO2").float(),
-        icosphere(0).stencil(1.3, samples=(2, 13)).to(dtype=torch.float32),
-    )
-    held, x = Held(layer, stencil), torch.randn(2, 12, layer.in_type.dim)
-    expected = held(x)
-    torch.export.save(torch.export.export(held, (x,), strict=False), tmp_path / "held.pt2")
-    loaded = torch.export.load(tmp_path / "held.pt2").module()
-    torch.testing.assert_close(loaded(x), expected, rtol=0, atol=0)
 
 
 def test_layer_and_stencil_copy_after_use():
@@ -363,10 +359,7 @@ def test_activation_memory_does_not_grow_with_the_neighbourhood():
         stencil = surface.stencil(spacings * surface.spacing).to(dtype=torch.float32)
         x = torch.randn(4, surface.n_points, layer.in_type.dim, requires_grad=True)
         layer(x, stencil)
-        o = operators.operator(stencil, layer.basis, torch.float32)
-        constant = sum(t.untyped_storage().nbytes() for t in o.tensors)
-        found.append(saved_bytes(lambda x=x, s=stencil: layer(x, s)) - constant)
-        # the fields of each irrep, side by side: x once more; and the weights
+        found.append(saved_bytes(lambda x=x, s=stencil: layer(x, s)))
         assert found[-1] <= 2 * x.nbytes + 8 * sum(p.nbytes for p in layer.parameters())
     assert found[0] == found[1]
 

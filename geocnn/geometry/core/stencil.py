@@ -21,6 +21,7 @@ from geocnn.errors import GeometryError
 from geocnn.files import write_safetensors
 from geocnn.geometry.core.inputs import read_gauge
 from geocnn.geometry.core.placement import Movable, mapped
+from geocnn.geometry.core.recognised import remember
 from geocnn.geometry.core.shifts import Shifts
 from geocnn.groups.planar import Group, compose, group, inverse
 from geocnn.lasting import keep_normal
@@ -62,6 +63,13 @@ class Stencil(Movable):
 
     def __post_init__(self) -> None:
         keep_normal(self)
+        if not torch.compiler.is_compiling():
+            remember(self)
+
+    @property
+    def places(self) -> tuple[Tensor | None, ...]:
+        """Return the tensors, in the order of the fields."""
+        return tuple(getattr(self, name) for name in _TENSORS)
 
     @property
     def n_target(self) -> int:

@@ -1,0 +1,337 @@
+"""The product of a stencil's operator with features, as PyTorch's transforms see it.
+
+With a cotangent g the product is one form ⟨g, F(x, W)⟩, linear in g, in x and in the matrices W. Its three
+derivatives are custom operators, `gather`, `gather_transpose` and `gather_mix`. Compilers and exporters see
+nothing inside: these are given the tensors of the stencil and the name of the plan, and find or make the
+stencil's operator when they run. So no graph depends on how a stencil is tiled.
+
+Outside of compilers, `Product` wraps them for reverse and forward derivatives of any order and for `vmap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from geocnn.geometry.core.recognised import recognised
+from geocnn.geometry.core.stencil import Stencil
+from geocnn.ops.blocks import convolve, convolve_transpose, convolve_weight
+from geocnn.ops.operators import (
+    Operator,
+    mean_operator,
+    operator,
+    place_of_targets,
+    range_operator,
+    ranges,
+)
+from geocnn.ops.plan import Plan, plan_of
+from geocnn.ops.tiles import Range
+
+
+class Product(NamedTuple):
+    """The product over a stencil by a plan: x [B, n_source, D], matrices -> [B, n_target, D']."""
+
+    stencil: Stencil
+    plan: Plan
+
+    def __call__(self, x: Tensor, mix: Sequence[Tensor]) -> Tensor:
+        if torch.compiler.is_compiling():
+            return gather(x, list(mix), *self.where)
+        return _Gather.apply(_Over(self.where), x, *mix)
+
+    @property
+    def where(self) -> tuple:
+        """Return what the custom operators take beside the factors of the form."""
+        s = self.stencil
+        return *s.places, s.radius, s.n_source, self.plan.name
+
+    def terms(self, dtype: torch.dtype) -> Iterator[Term]:
+        """Yield the operator; where it is too large, those of ranges of targets, one after another."""
+        basis = self.plan.basis
+        if basis is None:
+            yield Term(mean_operator(self.stencil, self.plan.source, dtype), None, None)
+        elif not (parts := self._ranges(dtype)):
+            yield Term(operator(self.stencil, basis, dtype), None, None)
+        else:
+            start = 0
+            for part in parts:
+                targets = slice(start, start + sum(part.index.count))
+                yield Term(range_operator(self.stencil, part, basis, dtype), part.source, targets)
+                start = targets.stop
+
+    def joined(self, y: list[Tensor], dtype: torch.dtype) -> Tensor:
+        """Return the results of all terms, [B, n_target, n], in the stencil's order."""
+        if not self._ranges(dtype):
+            return y[0]
+        whole, order = torch.cat(y, 1), place_of_targets(self.stencil)
+        return whole if order is None else whole.index_select(1, order)
+
+    def parted(self, g: Tensor) -> Tensor:
+        """Return the transpose of `joined`, in the order of the terms' targets."""
+        parts = self._ranges(g.dtype)
+        if not parts or (order := place_of_targets(self.stencil)) is None:
+            return g
+        count = sum(sum(part.index.count) for part in parts)
+        return g.new_zeros(g.shape[0], count, g.shape[2]).index_copy_(1, order, g)
+
+    def _ranges(self, dtype: torch.dtype) -> list[Range]:
+        basis = self.plan.basis
+        return [] if basis is None else ranges(self.stencil, basis, dtype) or []
+
+
+class Term(NamedTuple):
+    """An operator from some sources to some targets, None for all."""
+
+    operator: Operator
+    source: Tensor | None
+    targets: slice | None
+
+    def read(self, fields: list[Tensor]) -> list[Tensor]:
+        return fields if self.source is None else [field.index_select(1, self.source) for field in fields]
+
+
+# The operators, each linear in two factors of the form. The name of the plan stands for what is no tensor.
+
+WHERE = (
+    "Tensor row_ptr, Tensor source, Tensor r, Tensor theta, Tensor weight, Tensor angle, Tensor? flip, "
+    "float radius, SymInt n_source, str plan"
+)
+
+
+def _product(where: Sequence[Any]) -> Product:
+    """Return the product that `Product.where` describes."""
+    *tensors, radius, n_source, name = where
+    plan = plan_of(name)
+
+    def make(*own: Tensor) -> Stencil:
+        return Stencil(*own, radius=radius, n_source=n_source, group=plan.source.group)
+
+    return Product(recognised(tensors, tensors[4], radius, make), plan)
+
+
+@torch.library.custom_op(
+    "geocnn::gather", mutates_args=(), schema=f"(Tensor x, Tensor[] mix, {WHERE}) -> Tensor"
+)
+def gather(x: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
+    """Return the moments of x [B, n_source, D], mixed by the matrices: [B, n_target, D']."""
+    product = _product(where)
+    plan = product.plan
+    with torch.autocast(x.device.type, enabled=False):
+        fields = plan.split(x)
+        y = [
+            convolve(term.read(fields), mix, o.block, *o.index, plan.n_out, plan.runs)
+            for term in product.terms(x.dtype)
+            for o in (term.operator,)
+        ]
+        return plan.ordered(product.joined(y, x.dtype))
+
+
+@torch.library.custom_op(
+    "geocnn::gather_transpose", mutates_args=(), schema=f"(Tensor g, Tensor[] mix, {WHERE}) -> Tensor"
+)
+def gather_transpose(g: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
+    """Return the derivative of the form by x, [B, n_source, D], from g [B, n_target, D']."""
+    product = _product(where)
+    plan = product.plan
+    with torch.autocast(g.device.type, enabled=False):
+        g, total = product.parted(plan.grouped(g)), None
+        for term in product.terms(g.dtype):
+            o = term.operator
+            part = g if term.targets is None else g[:, term.targets]
+            x = plan.joined(convolve_transpose(part.contiguous(), mix, o.block, *o.index, plan.runs))
+            if term.source is None:
+                return x
+            if total is None:
+                total = x.new_zeros(x.shape[0], product.stencil.n_source, x.shape[2])
+            # the sources of a range are distinct, so the sum has a fixed order on every device
+            total[:, term.source] += x
+    assert total is not None
+    return total
+
+
+@torch.library.custom_op(
+    "geocnn::gather_mix", mutates_args=(), schema=f"(Tensor x, Tensor g, {WHERE}) -> Tensor[]"
+)
+def gather_mix(x: Tensor, g: Tensor, *where: Any) -> list[Tensor]:
+    """Return the derivatives of the form by the matrices, from x [B, n_source, D] and g [B, n_target, D']."""
+    product = _product(where)
+    plan = product.plan
+    with torch.autocast(g.device.type, enabled=False):
+        fields, g, total = plan.split(x), product.parted(plan.grouped(g)), []
+        for term in product.terms(g.dtype):
+            o = term.operator
+            part = g if term.targets is None else g[:, term.targets]
+            own = convolve_weight(term.read(fields), part.contiguous(), o.block, *o.index, plan.runs)
+            total = [a.add_(b) for a, b in zip(total, own, strict=True)] if total else own
+    return total
+
+
+@gather.register_fake
+def _(x, mix, *where):
+    return x.new_empty(x.shape[0], where[0].shape[0] - 1, plan_of(where[-1]).target.dim)
+
+
+@gather_transpose.register_fake
+def _(g, mix, *where):
+    return g.new_empty(g.shape[0], where[-2], plan_of(where[-1]).source.dim)
+
+
+@gather_mix.register_fake
+def _(x, g, *where):
+    return [g.new_empty(shape) for shape in plan_of(where[-1]).shapes]
+
+
+def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    x, mix, *where = inputs
+    ctx.places, ctx.rest = len(where) - 3, where[-3:]
+    ctx.save_for_backward(x, *where[:-3], *mix)
+
+
+def _differentiate(ctx: Any, g: Tensor) -> tuple:
+    x, *saved = ctx.saved_tensors
+    where, mix = (*saved[: ctx.places], *ctx.rest), saved[ctx.places :]
+    needs_x, needs_mix = ctx.needs_input_grad[:2]
+    needs_mix = any(needs_mix) if isinstance(needs_mix, list | tuple) else needs_mix
+    dx = gather_transpose(g, mix, *where) if needs_x else None
+    dmix = gather_mix(x, g, *where) if needs_mix else [None] * len(mix)
+    return dx, dmix, *[None] * len(where)
+
+
+gather.register_autograd(_differentiate, setup_context=_keep)
+
+
+def _map_gather(
+    product: Callable,
+    info: Any,
+    dim: int | None,
+    dims: Sequence[int | None],
+    x: Tensor,
+    mix: Sequence[Tensor],
+) -> tuple[Tensor, int]:
+    """Apply a product to examples that lie along these dimensions of its factors."""
+    if dim is not None and all(other is None for other in dims):
+        # further examples of one batch
+        x = x.movedim(dim, 0)
+        return product(x.flatten(0, 1), mix).unflatten(0, x.shape[:2]), 0
+    each = _examples(info, [dim, *dims], [x, *mix])
+    return torch.stack([product(own, matrices) for own, *matrices in each]), 0
+
+
+def _map_mix(
+    product: Callable, info: Any, dims: Sequence[int | None], x: Tensor, g: Tensor
+) -> tuple[list[Tensor], list[int]]:
+    each = [product(*ends) for ends in _examples(info, dims, [x, g])]
+    stacked = [torch.stack(matrices) for matrices in zip(*each, strict=True)]
+    return stacked, [0] * len(stacked)
+
+
+def _examples(info: Any, dims: Sequence[int | None], factors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield the factors of one example after another."""
+    for i in range(info.batch_size):
+        yield [f if d is None else f.select(d, i) for f, d in zip(factors, dims, strict=True)]
+
+
+def _register_map(op: Any) -> None:
+    @op.register_vmap
+    def _(info, in_dims, x, mix, *where):
+        dims = in_dims[1] if isinstance(in_dims[1], list | tuple) else [in_dims[1]] * len(mix)
+        return _map_gather(lambda x, mix: op(x, list(mix), *where), info, in_dims[0], dims, x, mix)
+
+
+_register_map(gather)
+_register_map(gather_transpose)
+
+
+@gather_mix.register_vmap
+def _(info, in_dims, x, g, *where):
+    return _map_mix(lambda x, g: gather_mix(x, g, *where), info, in_dims[:2], x, g)
+
+
+# The same for transforms of functions, which look into a Function and not into a custom operator.
+
+
+class _Over:
+    """The product by a plan over a stencil, or its transpose, as one value that no transform takes apart."""
+
+    def __init__(self, where: tuple, transposed: bool = False):
+        self.where, self.transposed = where, transposed
+
+    @property
+    def transpose(self) -> _Over:
+        return _Over(self.where, not self.transposed)
+
+
+class _Gather(Function):
+    """The product x, matrices -> y, or its transpose y, matrices -> x."""
+
+    @staticmethod
+    def forward(over: _Over, x: Tensor, *mix: Tensor) -> Tensor:
+        return (gather_transpose if over.transposed else gather)(x, mix, *over.where)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.over, *factors = inputs
+        ctx.save_for_backward(*factors)
+        ctx.save_for_forward(*factors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (g,), (x, *mix), needs = gradients, ctx.saved_tensors, ctx.needs_input_grad
+        dx = _Gather.apply(ctx.over.transpose, g, *mix) if needs[1] else None
+        ends = (g, x) if ctx.over.transposed else (x, g)
+        dmix = _Mix.apply(_Over(ctx.over.where), *ends) if any(needs[2:]) else [None] * len(mix)
+        return None, dx, *dmix
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, dx: Tensor | None, *dmix: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (x, *mix), parts = ctx.saved_tensors, []
+        if dx is not None:
+            parts.append(_Gather.apply(ctx.over, dx, *mix))
+        if any(d is not None for d in dmix):
+            given = [torch.zeros_like(w) if d is None else d for w, d in zip(mix, dmix, strict=True)]
+            parts.append(_Gather.apply(ctx.over, x, *given))
+        return sum(parts[1:], parts[0])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, over: _Over, x: Tensor, *mix: Tensor) -> tuple[Tensor, int]:
+        def product(x: Tensor, mix: Sequence[Tensor]) -> Tensor:
+            return _Gather.apply(over, x, *mix)
+
+        return _map_gather(product, info, in_dims[1], in_dims[2:], x, mix)
+
+
+class _Mix(Function):
+    """The derivative of the form by the matrices: x, y -> matrices."""
+
+    @staticmethod
+    def forward(over: _Over, x: Tensor, g: Tensor) -> tuple[Tensor, ...]:
+        return tuple(gather_mix(x, g, *over.where))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        ctx.over, *factors = inputs
+        ctx.save_for_backward(*factors)
+        ctx.save_for_forward(*factors)
+
+    @staticmethod
+    def backward(ctx: Any, *dmix: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (x, g), needs = ctx.saved_tensors, ctx.needs_input_grad
+        dx = _Gather.apply(ctx.over.transpose, g, *dmix) if needs[1] else None
+        dg = _Gather.apply(ctx.over, x, *dmix) if needs[2] else None
+        return None, dx, dg
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, dx: Tensor | None, dg: Tensor | None) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, g = ctx.saved_tensors
+        pairs = [(a, b) for a, b in ((dx, g), (x, dg)) if a is not None and b is not None]
+        parts = [_Mix.apply(ctx.over, *pair) for pair in pairs]
+        return tuple(sum(each[1:], each[0]) for each in zip(*parts, strict=True))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, over: _Over, x: Tensor, g: Tensor) -> tuple[tuple, tuple]:
+        mix, dims = _map_mix(lambda x, g: _Mix.apply(over, x, g), info, in_dims[1:], x, g)
+        return tuple(mix), tuple(dims)
