@@ -33,7 +33,7 @@ from geocnn.nn.kernel_weights import (
 )
 from geocnn.ops.gather import check_input, gather
 from geocnn.ops.moments import Mix, MomentBasis, angular_kernel
-from geocnn.ops.plan import Plan
+from geocnn.ops.plan import GatherPlan
 
 if TYPE_CHECKING:
     from geocnn.nn.so3_correlation import SO3Correlation
@@ -109,7 +109,7 @@ class GaugeConv(nn.Module):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         self.basis = kernel_basis(self.in_type, self.out_type, read_radial(rings, radial), max_frequency)
-        self._plan = Plan(self.in_type, self.out_type, self.basis)
+        self._plan = GatherPlan(self.in_type, self.out_type, self.basis)
         self.weight = kernel_weights(self.basis, self.in_type, self.out_type)
         channels = invariant_channels(self.out_type)
         self.bias = nn.Parameter(torch.zeros(len(channels))) if bias and len(channels) else None

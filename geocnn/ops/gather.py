@@ -18,11 +18,11 @@ from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.core.surface import Surface
 from geocnn.groups.field_type import FieldType
 from geocnn.ops.moments import Mix
-from geocnn.ops.plan import Plan, mean_plan
+from geocnn.ops.plan import GatherPlan, mean_plan
 from geocnn.ops.product import Product
 
 
-def gather(x: Tensor, stencil: Stencil, plan: Plan, mix: Mix) -> Tensor:
+def gather(x: Tensor, stencil: Stencil, plan: GatherPlan, mix: Mix) -> Tensor:
     """Gather the moments of x [B, n_source, D] and mix them: [B, n_target, D'].
 
     `mix` holds for each target irrep and source irrep the matrix its moments are mixed by (see
@@ -39,7 +39,7 @@ def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tens
     return mean(x, stencil, mean_plan(field_type))
 
 
-def mean(x: Tensor, stencil: Stencil, plan: Plan) -> Tensor:
+def mean(x: Tensor, stencil: Stencil, plan: GatherPlan) -> Tensor:
     """Return the `transported_mean` of a plan."""
     x = single_under_autocast(x)
     widths = [plan.source.multiplicity(irrep) for irrep in plan.sources]

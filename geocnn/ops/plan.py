@@ -22,7 +22,7 @@ from geocnn.ops.moments import MomentBasis
 
 
 @dataclass(frozen=True)
-class Plan:
+class GatherPlan:
     """How fields of one type are gathered to fields of another: by the moments of a basis or, without one, by
     the mean of transported values.
 
@@ -73,7 +73,7 @@ class Plan:
         return shapes
 
     def __reduce__(self):
-        return Plan, (self.source, self.target, self.basis)
+        return GatherPlan, (self.source, self.target, self.basis)
 
     def split(self, x: Tensor) -> list[Tensor]:
         """Return x [B, N, D] as one tensor [B, N, components · C] per source irrep."""
@@ -113,15 +113,15 @@ class Plan:
         return [mix[pair] for pair in self.mixed]
 
 
-def mean_plan(field_type: FieldType) -> Plan:
+def mean_plan(field_type: FieldType) -> GatherPlan:
     """Return the plan of `ops.gather.transported_mean`."""
-    return Plan(field_type, field_type, None)
+    return GatherPlan(field_type, field_type, None)
 
 
-_plans: dict[str, Plan] = {}
+_plans: dict[str, GatherPlan] = {}
 
 
-def plan_of(name: str) -> Plan:
+def plan_of(name: str) -> GatherPlan:
     """Return the plan of that name, which another process may have given it.
 
     Raises FieldTypeError where the name is of no plan, and where its radial basis is of a class that this
@@ -132,7 +132,7 @@ def plan_of(name: str) -> Plan:
     return _plans[name]
 
 
-def _named(plan: Plan) -> str:
+def _named(plan: GatherPlan) -> str:
     """Register a plan under its name, and return this."""
     if plan.basis is None:
         text = f"mean of {plan.source}"
@@ -160,7 +160,7 @@ def _read(name: str) -> None:
             source, target = map(FieldType, types.split(" -> "))
             radial = _radial(radial)
             frequency = int(frequency.removeprefix("up to "))
-            made = Plan(source, target, MomentBasis.between(source, target, radial, frequency))
+            made = GatherPlan(source, target, MomentBasis.between(source, target, radial, frequency))
     except (ValueError, SyntaxError) as fault:
         raise FieldTypeError(f"no plan of a layer is called {name!r} ({fault})") from fault
     if made.name != name:

@@ -1,7 +1,7 @@
 """The product of a stencil's operator with features, as PyTorch's transforms see it.
 
 With a cotangent g the product is one form ⟨g, F(x, W)⟩, linear in g, in x and in the matrices W. Its three
-derivatives are custom operators, `gather`, `gather_transpose` and `gather_mix`. Compilers and exporters see
+derivatives are custom operators, `gather_forward`, `gather_transpose` and `gather_mix`. Compilers and exporters see
 nothing inside: these are given the tensors of the stencil and the name of the plan, and find or make the
 stencil's operator when they run. So no graph depends on how a stencil is tiled.
 
@@ -28,7 +28,7 @@ from geocnn.ops.operators import (
     range_operator,
     ranges,
 )
-from geocnn.ops.plan import Plan, plan_of
+from geocnn.ops.plan import GatherPlan, plan_of
 from geocnn.ops.tiles import Range
 
 
@@ -36,11 +36,11 @@ class Product(NamedTuple):
     """The product over a stencil by a plan: x [B, n_source, D], matrices -> [B, n_target, D']."""
 
     stencil: Stencil
-    plan: Plan
+    plan: GatherPlan
 
     def __call__(self, x: Tensor, mix: Sequence[Tensor]) -> Tensor:
         if torch.compiler.is_compiling():
-            return gather(x, list(mix), *self.where)
+            return gather_forward(x, list(mix), *self.where)
         return _Gather.apply(_Over(self.where), x, *mix)
 
     @property
@@ -116,7 +116,7 @@ def _product(where: Sequence[Any]) -> Product:
 @torch.library.custom_op(
     "geocnn::gather", mutates_args=(), schema=f"(Tensor x, Tensor[] mix, {WHERE}) -> Tensor"
 )
-def gather(x: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
+def gather_forward(x: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
     """Return the moments of x [B, n_source, D], mixed by the matrices: [B, n_target, D']."""
     product = _product(where)
     plan = product.plan
@@ -170,7 +170,7 @@ def gather_mix(x: Tensor, g: Tensor, *where: Any) -> list[Tensor]:
     return total
 
 
-@gather.register_fake
+@gather_forward.register_fake
 def _(x, mix, *where):
     return x.new_empty(x.shape[0], where[0].shape[0] - 1, plan_of(where[-1]).target.dim)
 
@@ -201,7 +201,7 @@ def _differentiate(ctx: Any, g: Tensor) -> tuple:
     return dx, dmix, *[None] * len(where)
 
 
-gather.register_autograd(_differentiate, setup_context=_keep)
+gather_forward.register_autograd(_differentiate, setup_context=_keep)
 
 
 def _map_gather(
@@ -242,7 +242,7 @@ def _register_map(op: Any) -> None:
         return _map_gather(lambda x, mix: op(x, list(mix), *where), info, in_dims[0], dims, x, mix)
 
 
-_register_map(gather)
+_register_map(gather_forward)
 _register_map(gather_transpose)
 
 
@@ -270,7 +270,7 @@ class _Gather(Function):
 
     @staticmethod
     def forward(over: _Over, x: Tensor, *mix: Tensor) -> Tensor:
-        return (gather_transpose if over.transposed else gather)(x, mix, *over.where)
+        return (gather_transpose if over.transposed else gather_forward)(x, mix, *over.where)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

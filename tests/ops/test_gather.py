@@ -227,7 +227,7 @@ def test_opcheck(small):
     g = torch.randn(2, 5, layer.out_type.dim, dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.library.opcheck(product.gather, (x, mix, *p.where))
+        torch.library.opcheck(product.gather_forward, (x, mix, *p.where))
         x, mix = x.detach(), [w.detach() for w in mix]
         torch.library.opcheck(product.gather_transpose, (g, mix, *p.where))
         torch.library.opcheck(product.gather_mix, (x, g, *p.where))
