@@ -1,9 +1,9 @@
 """The product of a stencil's operator with features, as PyTorch's transforms see it.
 
 With a cotangent g the product is one form ⟨g, F(x, W)⟩, linear in g, in x and in the matrices W. Its three
-derivatives are custom operators, `gather_forward`, `gather_transpose` and `gather_mix`. Compilers and exporters see
-nothing inside: these are given the tensors of the stencil and the name of the plan, and find or make the
-stencil's operator when they run. So no graph depends on how a stencil is tiled.
+derivatives are custom operators, `gather_forward`, `gather_transpose` and `gather_mix`. Compilers and
+exporters see nothing inside: these are given the tensors of the stencil and the name of the plan, and find
+or make the stencil's operator when they run. So no graph depends on how a stencil is tiled.
 
 Outside of compilers, `Product` wraps them for reverse and forward derivatives of any order and for `vmap`.
 """
@@ -19,7 +19,7 @@ from torch.autograd import Function
 
 from geocnn.geometry.core.recognised import recognised
 from geocnn.geometry.core.stencil import Stencil
-from geocnn.ops.blocks import convolve, convolve_transpose, convolve_weight
+from geocnn.ops.blocks import convolve, convolve_transpose, convolve_weight, n_targets
 from geocnn.ops.operators import (
     Operator,
     mean_operator,
@@ -59,7 +59,7 @@ class Product(NamedTuple):
         else:
             start = 0
             for part in parts:
-                targets = slice(start, start + sum(part.index.count))
+                targets = slice(start, start + n_targets(part.index.member, part.index.k))
                 yield Term(range_operator(self.stencil, part, basis, dtype), part.source, targets)
                 start = targets.stop
 
@@ -75,7 +75,7 @@ class Product(NamedTuple):
         parts = self._ranges(g.dtype)
         if not parts or (order := place_of_targets(self.stencil)) is None:
             return g
-        count = sum(sum(part.index.count) for part in parts)
+        count = sum(n_targets(part.index.member, part.index.k) for part in parts)
         return g.new_zeros(g.shape[0], count, g.shape[2]).index_copy_(1, order, g)
 
     def _ranges(self, dtype: torch.dtype) -> list[Range]:
