@@ -146,4 +146,5 @@ def _harmonics(
     if count % 2:
         # the equator is its own mirror image
         both[:, -1] *= 0.5
-    return project_rings(key, both.expand(2 * lmax + 1, -1, -1, -1).contiguous()).real[lmax:]
+    rings = both.expand(2 * lmax + 1, -1, -1, -1).contiguous()
+    return project_rings(key, rings).real.permute(1, 2, 0)[lmax:]

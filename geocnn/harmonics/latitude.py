@@ -10,7 +10,7 @@ F[m, 1] (`longitude`). By d^l_{m,-s}(pi - theta) = (-1)^(l+s) d^l_{-m,-s}(theta)
 
 Tables consist of blocks of orders, each with the degrees l >= |m| that its orders have. Small tables stay in
 memory in the working precision; large ones are computed block by block, by recurrence in float64, at every
-use.
+use; those of real functions have a faster way, `real_functions`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class OrderBlock(NamedTuple):
 
 def project_rings(
     key: Key, fourier: Complex[Tensor, "size 2 pairs b"]
-) -> Complex[Tensor, "orders degrees b"]:
+) -> Complex[Tensor, "b orders degrees"]:
     """Sum table times F over rings."""
     count = fourier.shape[-1]
     rings = torch.view_as_real(fourier).flatten(-2)
@@ -96,15 +96,17 @@ def project_rings(
             if target[m::2, l::2].numel():
                 parity = (start + m + first + l) % 2
                 torch.bmm(table[m::2, l::2], rings[order][m::2, parity], out=target[m::2, l::2])
-    return torch.view_as_complex(alm.unflatten(-1, (count, 2)))
+    # with order before degree in memory, this is the transposition of one matrix
+    return torch.view_as_complex(alm.unflatten(-1, (count, 2))).flatten(0, 1).T.unflatten(1, alm.shape[:2])
 
 
 def expand(
-    key: Key, alm: Complex[Tensor, "orders degrees b"], size: int
+    key: Key, alm: Complex[Tensor, "b orders degrees"], size: int
 ) -> Complex[Tensor, "{size} 2 pairs b"]:
     """Apply the transpose of `project_rings`; for real functions m > 0 is halved."""
-    count = alm.shape[-1]
-    coefficients = torch.view_as_real(alm).flatten(-2)
+    count = len(alm)
+    batch_last = alm.flatten(1).T.contiguous().unflatten(0, alm.shape[1:])
+    coefficients = torch.view_as_real(batch_last).flatten(-2)
     # memory order of the product's transpose: rings, orders, batch
     rings = coefficients.new_zeros(2, key.pairs, size, 2 * count).permute(2, 0, 1, 3)
     for start, first, table in _blocks(key):
@@ -189,14 +191,14 @@ def _finished(key: Key, order: Tensor, first: int, table: Tensor) -> Tensor:
         if key.spin is None:
             degree = torch.arange(first, key.lmax + 1, device=key.device)
             table = torch.cat([table, _sign(degree + order[:, None])[..., None] * table], -1)
-        rules = _paired_rule(key).to(table)
+        rules = paired_rule(key).to(table)
         table = torch.stack(
             [t @ rules[(int(m) + (key.spin or 0)) % 2] for m, t in zip(order, table, strict=True)]
         )
     return table.to(key.dtype).contiguous()
 
 
-def _paired_rule(key: Key) -> Float64[Tensor, "2 fine rings"]:
+def paired_rule(key: Key) -> Float64[Tensor, "2 fine rings"]:
     """Return the grid's latitude rule between pairs of rings: `rings` is pairs or, for a spin, 2 pairs."""
     assert key.grid.latitude_rule is not None
     rule = key.grid.latitude_rule

@@ -17,6 +17,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,13 +27,14 @@ from torch import Tensor
 from geocnn.errors import GeometryError, MapError
 from geocnn.geometry.core.quadrature import weighted_sum
 from geocnn.geometry.core.values import check_values
+from geocnn.harmonics import latitude, real_functions
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
-from geocnn.harmonics.latitude import Key, expand, project_rings
-from geocnn.harmonics.longitude import from_fourier, spectrum_size, to_fourier
+from geocnn.harmonics.latitude import Key
+from geocnn.harmonics.longitude import from_fourier, is_direct, refold, spectrum_size, to_fourier
 from geocnn.harmonics.uncompiled import uncompiled
 
-PART_BYTES = 1 << 23  # size of the values that a processor transforms at once
+PART_BYTES = 1 << 24  # size of the values that a processor transforms at once
 
 
 @uncompiled
@@ -122,11 +124,7 @@ def unchecked_analysis(
     if iterations < 0:
         raise GeometryError(f"iterations={iterations} is negative; use 0 for plain quadrature")
     key = Key(grid, operator.index(lmax), spin, True, values.real.dtype, values.device)
-    quadrature = _project(key), _expand(key)
-    alm = _Linear.apply(values, *quadrature)
-    for _ in range(iterations):
-        alm = alm + _Linear.apply(values - synthesis(alm, grid, spin), *quadrature)
-    return alm
+    return _Linear.apply(values, _project(key, iterations), _expand(key, iterations))
 
 
 @uncompiled
@@ -167,32 +165,56 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(tangent, *ctx.maps)
 
 
-def _project(key: Key) -> Callable[[Tensor], Tensor]:
+def _project(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
+    """Return analysis with Jacobi iterations on Fourier coefficients, so that values are transformed once."""
+    through, back, sizes = _through(key), key._replace(weighted=not key.weighted), _sizes(key)
+
     def apply(values: Tensor) -> Tensor:
         flat = values[None].flatten(0, -2).resolve_conj()
         alm = flat.new_empty(len(flat), key.n_orders, key.lmax + 1, dtype=key.dtype.to_complex())
-        for part, target in zip(_parts(key, flat), _parts(key, alm.flatten(1)), strict=True):
-            coefficients = project_rings(key, to_fourier(key.grid, key.lmax, part))
-            # with order before degree in memory, this is the transposition of one matrix
-            target.copy_(coefficients.flatten(0, 1).T)
+        for part, target in zip(_parts(key, flat), _parts(key, alm), strict=True):
+            fourier = to_fourier(*sizes, part)
+            found = through.project_rings(key, fourier)
+            for _ in range(iterations):
+                again = refold(*sizes, through.expand(back, found, len(fourier)), key.spin is None)
+                found = found + through.project_rings(key, fourier - again)
+            target.copy_(found)
         return alm.mT.unflatten(0, (1, *values.shape[:-1]))[0]
 
     return apply
 
 
-def _expand(key: Key) -> Callable[[Tensor], Tensor]:
+def _expand(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
+    """Return synthesis, or the adjoint of `_project`: sum_k A* (1 - S* A*)^k."""
+    through, back, sizes = _through(key), key._replace(weighted=not key.weighted), _sizes(key)
+    real = key.spin is None
+    size = spectrum_size(*sizes, real)
+
     def apply(alm: Tensor) -> Tensor:
         flat = alm[None].flatten(0, -3).resolve_conj().mT
-        real = key.spin is None
-        size = spectrum_size(key.grid, key.lmax, real)
         dtype = key.dtype if real else key.dtype.to_complex()
         values = torch.empty(len(flat), key.grid.n_points, dtype=dtype, device=alm.device)
         for part, target in zip(_parts(key, flat), _parts(key, values), strict=True):
-            batch_last = part.flatten(1).T.contiguous().unflatten(0, part.shape[1:])
-            target.copy_(from_fourier(key.grid, key.lmax, expand(key, batch_last, size), real))
+            total = part
+            for _ in range(iterations):
+                part = part - through.project_rings(
+                    back, refold(*sizes, through.expand(key, part, size), real)
+                )
+                total = total + part
+            target.copy_(from_fourier(*sizes, through.expand(key, total, size), real))
         return values.unflatten(0, (1, *alm.shape[:-2]))[0]
 
     return apply
+
+
+def _through(key: Key) -> ModuleType:
+    """Return the transform in colatitude; small tables on product grids are fastest with the batch last."""
+    batch_last = key.spin is not None or (key.is_stored and is_direct(*_sizes(key)))
+    return latitude if batch_last else real_functions
+
+
+def _sizes(key: Key) -> tuple[RingGrid, int]:
+    return key.grid, key.lmax
 
 
 def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
