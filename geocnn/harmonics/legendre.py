@@ -70,7 +70,7 @@ class Steps(NamedTuple):
     """Of x p_k in lambda_{m+2k+1}."""
 
 
-class Piece(NamedTuple):
+class LegendreRows(NamedTuple):
     """Rows of consecutive orders, at the colatitudes where they are not negligible."""
 
     orders: slice
@@ -116,10 +116,10 @@ def steps(lmax: int, device: torch.device) -> Steps:
     return Steps(*recurrence, *(c.to(device) for c in (even, even_before, odd)))
 
 
-_tables: dict[Nodes, tuple[Piece, ...]] = {}  # the most recently used last
+_tables: dict[Nodes, tuple[LegendreRows, ...]] = {}  # the most recently used last
 
 
-def pieces(nodes: Nodes) -> Iterable[Piece]:
+def legendre_rows(nodes: Nodes) -> Iterable[LegendreRows]:
     """Return the pieces of the table p [orders, rows, colatitudes]; some that are zero are left out."""
     if not is_stored(nodes.bytes):
         return computed(nodes)
@@ -136,13 +136,13 @@ def is_stored(size: int) -> bool:
     return 2 * size <= KEPT_BYTES
 
 
-def computed(nodes: Nodes) -> Iterator[Piece]:
+def computed(nodes: Nodes) -> Iterator[LegendreRows]:
     """Yield pieces; each is overwritten when the next one is asked for."""
     entries = ROW_ENTRIES if nodes.theta.device.type == "cpu" else ROW_ENTRIES_ELSEWHERE
     return _blocks(nodes, max(1, entries // len(nodes.theta)))
 
 
-def _stored(nodes: Nodes) -> Iterator[Piece]:
+def _stored(nodes: Nodes) -> Iterator[LegendreRows]:
     """Yield all rows of each block of orders in one piece."""
     for orders, group in groupby(_blocks(nodes, BLOCK_ORDERS), lambda piece: piece.orders):
         parts = [piece._replace(table=piece.table.clone()) for piece in group]
@@ -153,17 +153,17 @@ def _stored(nodes: Nodes) -> Iterator[Piece]:
             table = table.mT.contiguous().mT
         for piece in parts:
             table[:, piece.rows, piece.nodes.start - used.start :] = piece.table
-        yield Piece(orders, slice(0, rows), used, table)
+        yield LegendreRows(orders, slice(0, rows), used, table)
 
 
 @torch.no_grad()
-def _blocks(nodes: Nodes, size: int) -> Iterator[Piece]:
+def _blocks(nodes: Nodes, size: int) -> Iterator[LegendreRows]:
     lmax = nodes.lmax
     for start, firsts in zip(range(0, lmax + 1, size), _first_nodes(nodes, size), strict=True):
         yield from _block(nodes, slice(start, min(start + size, lmax + 1)), firsts)
 
 
-def _block(nodes: Nodes, orders: slice, firsts: list[int]) -> Iterator[Piece]:
+def _block(nodes: Nodes, orders: slice, firsts: list[int]) -> Iterator[LegendreRows]:
     """Yield the rows of some orders; an entry is its mantissa times SMALL^lag, and zero while it lags."""
     rows = n_rows(nodes.lmax - orders.start)
     least = firsts[(rows - 1) // STEPS]
@@ -187,7 +187,7 @@ def _block(nodes: Nodes, orders: slice, firsts: list[int]) -> Iterator[Piece]:
             before, last = last, row[k]
         part = table[:count] * (lag == 0) if lagging else table[:count]
         part = part[..., first - least :].to(nodes.dtype).transpose(0, 1)
-        yield Piece(orders, slice(start, start + count), slice(first, len(nodes.theta)), part)
+        yield LegendreRows(orders, slice(start, start + count), slice(first, len(nodes.theta)), part)
 
 
 def _first_nodes(nodes: Nodes, size: int) -> list[list[int]]:

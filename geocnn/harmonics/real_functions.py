@@ -22,13 +22,13 @@ from torch import Tensor
 
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.latitude import Key, paired_rule
-from geocnn.harmonics.legendre import Nodes, n_rows, pieces, steps
+from geocnn.harmonics.legendre import Nodes, legendre_rows, n_rows, steps
 from geocnn.lasting import lasting
 
 FEW = 8  # rows of the narrow factor up to which the wide one goes first
 
 
-class Sides(NamedTuple):
+class Factors(NamedTuple):
     """What coefficients are multiplied by before and after the product."""
 
     nodes: Nodes
@@ -41,43 +41,43 @@ class Sides(NamedTuple):
     odd: Float[Tensor, "orders rows"]
 
 
-def project_rings(
+def project_pairs(
     key: Key, fourier: Complex[Tensor, "size 2 pairs b"]
 ) -> Complex[Tensor, "b {key.lmax}+1 {key.lmax}+1"]:
     """Sum harmonics times F over rings."""
-    sides = _sides(key)
-    rings = _to_nodes(sides, torch.view_as_real(fourier[: key.n_orders]).permute(0, 3, 1, 4, 2))
+    factors = _factors(key)
+    rings = _to_nodes(factors, torch.view_as_real(fourier[: key.n_orders]).permute(0, 3, 1, 4, 2))
     flat = rings.flatten(1, 3)
     product = flat.new_zeros(*flat.shape[:2], n_rows(key.lmax))
-    for orders, rows, nodes, table in pieces(sides.nodes):
+    for orders, rows, nodes, table in legendre_rows(factors.nodes):
         product[orders, :, rows] = _times(flat[orders, :, nodes], table.mT)
-    ahead = _degree_side(sides, product.unflatten(1, rings.shape[1:4]))
+    ahead = _degree_side(factors, product.unflatten(1, rings.shape[1:4]))
     # rows of lmax + 2 degrees from m on, read in a row, are rows of lmax + 1 degrees from 0 on
     alm = ahead.flatten(2)[..., : key.n_orders**2].unflatten(-1, (key.n_orders, key.n_orders))
     return torch.complex(*alm.unbind(1))
 
 
-def expand(
+def expand_pairs(
     key: Key, alm: Complex[Tensor, "b {key.lmax}+1 {key.lmax}+1"], size: int
 ) -> Complex[Tensor, "{size} 2 pairs b"]:
-    """Apply the transpose of `project_rings`; m > 0 is halved."""
-    sides = _sides(key)
+    """Apply the transpose of `project_pairs`; m > 0 is halved."""
+    factors = _factors(key)
     orders = key.n_orders
     ahead = alm.real.new_zeros(len(alm), 2, orders * (orders + 1))
     degrees = ahead[..., : orders**2].unflatten(-1, (orders, orders))
     degrees.copy_(torch.view_as_real(alm).movedim(-1, 1)).triu_()
-    product = _row_side(sides, ahead.unflatten(-1, (orders, orders + 1)))
+    product = _row_side(factors, ahead.unflatten(-1, (orders, orders + 1)))
     flat = product.flatten(1, 3)
-    rings = flat.new_empty(size, flat.shape[1], len(sides.nodes.theta))
+    rings = flat.new_empty(size, flat.shape[1], len(factors.nodes.theta))
     rings[key.n_orders :] = 0
-    for orders, rows, nodes, table in pieces(sides.nodes):
+    for orders, rows, nodes, table in legendre_rows(factors.nodes):
         part = _times(flat[orders, :, rows], table)
         if rows.start == 0:
             rings[orders, :, : nodes.start] = 0
             rings[orders, :, nodes] = part
         else:
             rings[orders, :, nodes] += part
-    rings = _from_nodes(sides, rings.unflatten(1, product.shape[1:4])).permute(1, 2, 0, 4, 3)
+    rings = _from_nodes(factors, rings.unflatten(1, product.shape[1:4])).permute(1, 2, 0, 4, 3)
     fourier = torch.empty(rings.shape[:-1], dtype=alm.dtype, device=alm.device)
     return torch.complex(*rings.unbind(-1), out=fourier).permute(2, 1, 3, 0)
 
@@ -87,60 +87,56 @@ def _times(few: Float[Tensor, "m n k"], table: Float[Tensor, "m k r"]) -> Float[
     return few @ table if few.shape[1] > FEW else (table.mT @ few.mT).mT
 
 
-def _to_nodes(
-    sides: Sides, rings: Float[Tensor, "orders b 2 2 pairs"]
-) -> Float[Tensor, "orders b 2 2 nodes"]:
-    rings = torch.mul(rings, sides.rings, out=rings.new_empty(rings.shape))
-    if sides.rule is None:
+def _to_nodes(f: Factors, rings: Float[Tensor, "orders b 2 2 pairs"]) -> Float[Tensor, "orders b 2 2 nodes"]:
+    rings = torch.mul(rings, f.rings, out=rings.new_empty(rings.shape))
+    if f.rule is None:
         return rings
-    nodes = rings.new_empty(*rings.shape[:-1], sides.rule.shape[2])
+    nodes = rings.new_empty(*rings.shape[:-1], f.rule.shape[2])
     for m in (0, 1):
         for h in (0, 1):
-            nodes[m::2, :, h] = rings[m::2, :, h] @ sides.rule[m, h].mT
+            nodes[m::2, :, h] = rings[m::2, :, h] @ f.rule[m, h].mT
     return nodes
 
 
-def _from_nodes(sides: Sides, nodes: Float[Tensor, "size b 2 2 nodes"]) -> Float[Tensor, "size b 2 2 pairs"]:
+def _from_nodes(f: Factors, nodes: Float[Tensor, "size b 2 2 nodes"]) -> Float[Tensor, "size b 2 2 pairs"]:
     """Apply the transpose of `_to_nodes`; `nodes` may be overwritten."""
-    if sides.rule is None:
-        return nodes.mul_(sides.rings)
-    rings = nodes.new_empty(*nodes.shape[:-1], sides.rule.shape[3])
+    if f.rule is None:
+        return nodes.mul_(f.rings)
+    rings = nodes.new_empty(*nodes.shape[:-1], f.rule.shape[3])
     for m in (0, 1):
         for h in (0, 1):
-            rings[m::2, :, h] = nodes[m::2, :, h] @ sides.rule[m, h]
+            rings[m::2, :, h] = nodes[m::2, :, h] @ f.rule[m, h]
     return rings
 
 
 def _degree_side(
-    sides: Sides, product: Float[Tensor, "orders b 2 2 rows"]
+    f: Factors, product: Float[Tensor, "orders b 2 2 rows"]
 ) -> Float[Tensor, "b 2 orders orders+1"]:
     """Return coefficients of the degrees m, m + 1, ..., with zeros beyond lmax."""
-    (orders, rows), count = sides.even.shape, product.shape[1]
+    (orders, rows), count = f.even.shape, product.shape[1]
     even, odd = product.permute(2, 1, 3, 0, 4)
     ahead = product.new_zeros(count, 2, orders, orders + 1)
-    torch.mul(even, sides.even, out=ahead[..., 0 : 2 * rows : 2])
-    ahead[..., 2 : 2 * rows : 2].addcmul_(even[..., :-1], sides.before[:, 1:])
-    torch.mul(odd, sides.odd, out=ahead[..., 1 : 2 * rows : 2])
+    torch.mul(even, f.even, out=ahead[..., 0 : 2 * rows : 2])
+    ahead[..., 2 : 2 * rows : 2].addcmul_(even[..., :-1], f.before[:, 1:])
+    torch.mul(odd, f.odd, out=ahead[..., 1 : 2 * rows : 2])
     return ahead
 
 
-def _row_side(
-    sides: Sides, ahead: Float[Tensor, "b 2 orders orders+1"]
-) -> Float[Tensor, "orders b 2 2 rows"]:
+def _row_side(f: Factors, ahead: Float[Tensor, "b 2 orders orders+1"]) -> Float[Tensor, "orders b 2 2 rows"]:
     """Apply the transpose of `_degree_side`; m > 0 is halved."""
-    (orders, rows), count = sides.even.shape, len(ahead)
+    (orders, rows), count = f.even.shape, len(ahead)
     product = ahead.new_empty(orders, count, 2, 2, rows)
     even, odd = product.permute(2, 1, 3, 0, 4)
-    torch.mul(ahead[..., 0 : 2 * rows : 2], sides.even, out=even)
-    even[..., :-1].addcmul_(ahead[..., 2 : 2 * rows : 2], sides.before[:, 1:])
-    torch.mul(ahead[..., 1 : 2 * rows : 2], sides.odd, out=odd)
+    torch.mul(ahead[..., 0 : 2 * rows : 2], f.even, out=even)
+    even[..., :-1].addcmul_(ahead[..., 2 : 2 * rows : 2], f.before[:, 1:])
+    torch.mul(ahead[..., 1 : 2 * rows : 2], f.odd, out=odd)
     product[1:] *= 0.5
     return product
 
 
 @lru_cache(maxsize=64)
 @lasting()
-def _sides(key: Key) -> Sides:
+def _factors(key: Key) -> Factors:
     grid = key.grid
     nodes = _nodes(grid, key.lmax, key.weighted, key.dtype, key.device)
     _, _, even, before, odd = steps(key.lmax, key.device)
@@ -152,10 +148,10 @@ def _sides(key: Key) -> Sides:
     if key.weighted and grid.latitude_rule is not None:
         north, south = paired_rule(key).to(key.device).chunk(2, 1)
         rule = torch.stack([north + south, x[:, None] * (north - south)], 1).to(key.dtype)
-        return Sides(nodes, rule.new_ones(2, 1, 1), rule, even, before, odd)
+        return Factors(nodes, rule.new_ones(2, 1, 1), rule, even, before, odd)
     weight = grid.weight[: key.pairs].to(x) if key.weighted else torch.ones_like(x)
     rings = torch.stack([weight, weight * x])[:, None].to(key.dtype)
-    return Sides(nodes, rings, None, even, before, odd)
+    return Factors(nodes, rings, None, even, before, odd)
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -27,14 +26,15 @@ from torch import Tensor
 from geocnn.errors import GeometryError, MapError
 from geocnn.geometry.core.quadrature import weighted_sum
 from geocnn.geometry.core.values import check_values
-from geocnn.harmonics import latitude, real_functions
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
-from geocnn.harmonics.latitude import Key
+from geocnn.harmonics.latitude import Key, expand, project_rings
 from geocnn.harmonics.longitude import from_fourier, is_direct, refold, spectrum_size, to_fourier
+from geocnn.harmonics.real_functions import expand_pairs, project_pairs
 from geocnn.harmonics.uncompiled import uncompiled
 
-PART_BYTES = 1 << 24  # size of the values that a processor transforms at once
+PART_BYTES = 1 << 23  # size of the values that a processor transforms at once
+PART_BYTES_OF_PAIRS = 1 << 24  # the same for `real_functions`, whose products are faster where they are wider
 
 
 @uncompiled
@@ -167,17 +167,18 @@ class _Linear(torch.autograd.Function):
 
 def _project(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
     """Return analysis with Jacobi iterations on Fourier coefficients, so that values are transformed once."""
-    through, back, sizes = _through(key), key._replace(weighted=not key.weighted), _sizes(key)
+    (project, spread), back = _through(key), key._replace(weighted=not key.weighted)
+    sizes = _sizes(key)
 
     def apply(values: Tensor) -> Tensor:
         flat = values[None].flatten(0, -2).resolve_conj()
         alm = flat.new_empty(len(flat), key.n_orders, key.lmax + 1, dtype=key.dtype.to_complex())
         for part, target in zip(_parts(key, flat), _parts(key, alm), strict=True):
             fourier = to_fourier(*sizes, part)
-            found = through.project_rings(key, fourier)
+            found = project(key, fourier)
             for _ in range(iterations):
-                again = refold(*sizes, through.expand(back, found, len(fourier)), key.spin is None)
-                found = found + through.project_rings(key, fourier - again)
+                again = refold(*sizes, spread(back, found, len(fourier)), key.spin is None)
+                found = found + project(key, fourier - again)
             target.copy_(found)
         return alm.mT.unflatten(0, (1, *values.shape[:-1]))[0]
 
@@ -186,7 +187,8 @@ def _project(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
 
 def _expand(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
     """Return synthesis, or the adjoint of `_project`: sum_k A* (1 - S* A*)^k."""
-    through, back, sizes = _through(key), key._replace(weighted=not key.weighted), _sizes(key)
+    (project, spread), back = _through(key), key._replace(weighted=not key.weighted)
+    sizes = _sizes(key)
     real = key.spin is None
     size = spectrum_size(*sizes, real)
 
@@ -197,20 +199,19 @@ def _expand(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
         for part, target in zip(_parts(key, flat), _parts(key, values), strict=True):
             total = part
             for _ in range(iterations):
-                part = part - through.project_rings(
-                    back, refold(*sizes, through.expand(key, part, size), real)
-                )
+                part = part - project(back, refold(*sizes, spread(key, part, size), real))
                 total = total + part
-            target.copy_(from_fourier(*sizes, through.expand(key, total, size), real))
+            target.copy_(from_fourier(*sizes, spread(key, total, size), real))
         return values.unflatten(0, (1, *alm.shape[:-2]))[0]
 
     return apply
 
 
-def _through(key: Key) -> ModuleType:
+def _through(key: Key) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     """Return the transform in colatitude; small tables on product grids are fastest with the batch last."""
-    batch_last = key.spin is not None or (key.is_stored and is_direct(*_sizes(key)))
-    return latitude if batch_last else real_functions
+    if key.spin is not None or (key.is_stored and is_direct(*_sizes(key))):
+        return project_rings, expand
+    return project_pairs, expand_pairs
 
 
 def _sizes(key: Key) -> tuple[RingGrid, int]:
@@ -226,7 +227,8 @@ def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
         return ()
     if batch.device.type != "cpu" or not key.is_stored:
         return (batch,)
-    return batch.split(max(1, PART_BYTES // (key.dtype.itemsize * key.grid.n_points)))
+    size = PART_BYTES if project_rings in _through(key) else PART_BYTES_OF_PAIRS
+    return batch.split(max(1, size // (key.dtype.itemsize * key.grid.n_points)))
 
 
 def _inaccurate(lmax: int, grid: RingGrid) -> str:

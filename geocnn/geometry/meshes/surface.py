@@ -26,6 +26,7 @@ from geocnn.geometry.meshes.farthest import farthest_points
 from geocnn.geometry.meshes.heat import log_by_heat
 from geocnn.geometry.meshes.jacobian import exp_jacobian
 from geocnn.geometry.meshes.levels import Reading, discs_between, read_from
+from geocnn.geometry.meshes.reading import read
 from geocnn.geometry.meshes.trace import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.meshes.triangulation import Triangulation, triangulate
 from geocnn.geometry.meshes.unfold import Unfolded, unfold
@@ -123,7 +124,7 @@ class Mesh(Surface):
         `angle`, with the end's flip, takes components in a vertex's axes to the base's axes; `gauge` takes
         these to the base's frame.
         """
-        points = (weight[..., None] * self.triangulation.vertices[vertex]).sum(1)
+        points = (weight[..., None] * read(self.triangulation.vertices, vertex)).sum(1)
         source, point_weight, angle = self._sources(vertex, weight, angle)
         flip = None if end.flipped is None else end.flipped[:, None]
         angle, flip = self._between_frames(gauge, source, angle, flip)
@@ -151,7 +152,7 @@ class Mesh(Surface):
     ) -> Element:
         """Convert transporters between axes to transporters between frames; the bases have the gauge [K]."""
         base_gauge = gauge[0][:, None], None if gauge[1] is None else gauge[1][:, None]
-        source_gauge = self.anchor[source], None if self.flipped is None else self.flipped[source]
+        source_gauge = read(self.anchor, source), None if self.flipped is None else read(self.flipped, source)
         turn, flip = compose(base_gauge, compose((angle, flip), inverse(source_gauge)))
         return wrapped(turn), None if flip is None else flip.expand_as(turn)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.half_edges import around_face
+from geocnn.geometry.meshes.reading import read
 from geocnn.geometry.meshes.triangulation import LEAN, Triangulation
 
 AT_VERTEX = 1e-12
@@ -72,7 +73,7 @@ def trace_from_vertices(
     if reflect:
         polar, flipped = _folded(t, vertex, polar)
     h, direction = t.enter(vertex, polar)
-    face, place = torch.where(h < 0, -1, h // 3), t.place[h.clamp_min(0)]
+    face, place = torch.where(h < 0, -1, h // 3), read(t.place, h.clamp_min(0))
     return _mirrored(trace(t, face, place, direction, length, reflect), flipped)
 
 
@@ -140,7 +141,7 @@ class _Rays(NamedTuple):
     idle: Int64[Tensor, " r"]
 
     def take(self, index: Int64[Tensor, " k"]) -> _Rays:
-        return _Rays(*(x[index] for x in self))
+        return _Rays(*(x.index_select(0, index) for x in self))
 
 
 def trace(
@@ -191,13 +192,14 @@ def _advance(
     stopped.
     """
     h, share, ahead = _exit(t, r.face, r.place, r.direction)
-    beyond = torch.where(t.twin[h] < 0, AT_BOUNDARY * t.length[h], 0.0)
+    size, at_edge = read(t.length, h), read(t.twin, h) < 0
+    beyond = torch.where(at_edge, AT_BOUNDARY * size, 0.0)
     ends = ahead >= r.left * (1 - 1e-14) - beyond
     step = torch.where(ends, r.left, ahead)
     place, left = r.place + step * r.direction, r.left - step
     # a geodesic that ends at a vertex does not pass it: it stays in the face from which it reaches the vertex
-    passes = ~ends & ((share < AT_VERTEX) | (share > 1 - AT_VERTEX)) & (left > AT_VERTEX * t.length[h])
-    blocked = ~ends & ~passes & (t.twin[h] < 0)
+    passes = ~ends & ((share < AT_VERTEX) | (share > 1 - AT_VERTEX)) & (left > AT_VERTEX * size)
+    blocked = ~ends & ~passes & at_edge
     face, entry, direction = _across(t, h, share, r.direction)
     if passes.any():
         k = passes.nonzero()[:, 0]
@@ -210,7 +212,7 @@ def _advance(
         face[k], entry[k], direction[k] = _reflected(t, h[k], share[k], r.direction[k], passes[k])
         flipped, blocked = flipped ^ blocked, torch.zeros_like(blocked)
     stays = ends | blocked
-    moved = step > IDLE * t.length[h]
+    moved = step > IDLE * size
     rays = _Rays(
         r.ray,
         torch.where(stays, r.face, face),
@@ -230,18 +232,21 @@ def _exit(
     direction: Complex128[Tensor, " r"],
 ) -> tuple[Int64[Tensor, " r"], Float64[Tensor, " r"], Float64[Tensor, " r"]]:
     """Return where rays leave their faces: (half-edge, position as a share of the half-edge, distance)."""
-    h = 3 * face[:, None] + torch.arange(3, device=face.device)
-    side, offset = t.side[h], place[:, None] - t.place[h]
+    side, corner, size = (read(x.view(-1, 3), face) for x in (t.side, t.place, t.length))
+    conjugate_side = read(t.conjugate_side.view(-1, 3), face)
     # The ray leaves across the nearest half-edge that it points out of. Up to rounding, a place outside is on
     # the edge, and a ray along an edge does not cross it.
-    outward = (direction[:, None].conj() * side).imag / t.length[h]
-    depth = (side.conj() * offset).imag.clamp_min(0) / t.length[h]
+    outward = (direction[:, None].conj() * side).imag / size
+    depth = (conjugate_side * (place[:, None] - corner)).imag.clamp_min(0) / size
     ahead = torch.where(outward > 1e-12, depth / outward.clamp_min(1e-12), math.inf)
-    ahead, k = ahead.min(1)
-    h = h.gather(1, k[:, None])[:, 0]
-    side = t.side[h]
-    along = (place + ahead * direction - t.place[h]) * side.conj()
-    return h, (along.real / t.length[h].square()).clamp(0, 1), ahead
+    # comparisons of three columns take a fifth of the time of `min`
+    first, second, third = ahead.unbind(1)
+    k = (second < first).long()
+    ahead = torch.minimum(first, second)
+    h = 3 * face + torch.where(third < ahead, 2, k)
+    ahead = torch.minimum(ahead, third)
+    along = (place + ahead * direction - read(t.place, h)) * read(t.conjugate_side, h)
+    return h, (along.real / read(t.length, h).square()).clamp(0, 1), ahead
 
 
 def _across(
@@ -251,9 +256,10 @@ def _across(
     direction: Complex128[Tensor, " r"],
 ) -> tuple[Int64[Tensor, " r"], Complex128[Tensor, " r"], Complex128[Tensor, " r"]]:
     """Return (face, place, direction) on the other side of half-edges; meaningless on the boundary."""
-    twin = t.twin[h].clamp_min(0)
-    turned = direction * (-t.side[twin] * t.side[h].conj()) / (t.length[twin] * t.length[h])
-    return twin // 3, t.place[twin] + (1 - share) * t.side[twin], turned / turned.abs()
+    twin = read(t.twin, h).clamp_min(0)
+    side, length = read(t.side, twin), read(t.length, twin) * read(t.length, h)
+    turned = direction * (-side * read(t.conjugate_side, h)) / length
+    return twin // 3, read(t.place, twin) + (1 - share) * side, turned / turned.abs()
 
 
 def _reflected(
@@ -306,15 +312,15 @@ def corner_directions(
     The polar direction, at the vertex, is that of the geodesic's last direction after parallel transport
     along the straight line from the end to the vertex.
     """
-    h = 3 * end.face.clamp_min(0)[:, None] + torch.arange(3, device=end.face.device)
-    opposite = end.place[:, None] - t.place[h.roll(-1, 1)]
-    weight = (t.side[h.roll(-1, 1)].conj() * opposite).imag.clamp_min(0)
+    face = end.face.clamp_min(0)
+    h = 3 * face[:, None] + torch.arange(3, device=face.device)
+    side, corner, size = (read(x.view(-1, 3), face) for x in (t.conjugate_side, t.place, t.length))
+    to_end = end.place[:, None] - corner
+    weight = (side * to_end).imag.clamp_min(0).roll(-1, 1)
     weight = weight / weight.sum(1, keepdim=True)
-    to_end = end.place[:, None] - t.place[h]
     # an end at the vertex itself lies in the direction the geodesic came from, or sets out in
-    size = t.length[h]
     arrival = torch.where(end.travelled > 0, -end.direction, end.direction)[:, None]
     to_end = torch.where(to_end.abs() > AT_CORNER * size, to_end, arrival)
     here = t.polar_at(h, to_end)
     along = torch.angle(end.direction[:, None] * to_end.conj())
-    return t.faces[end.face.clamp_min(0)], weight, here + along
+    return read(t.faces, face), weight, here + along

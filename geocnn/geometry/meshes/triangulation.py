@@ -21,6 +21,7 @@ from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.core.half_edges import following, preceding
+from geocnn.geometry.meshes.reading import read
 from geocnn.lasting import keep_normal, lasting
 from geocnn.safe import normalise
 
@@ -57,6 +58,12 @@ class Triangulation:
     def tail(self) -> Int64[Tensor, " h"]:
         """The vertex that each half-edge leaves."""
         return self.faces.reshape(-1)
+
+    @cached_property
+    @lasting()
+    def conjugate_side(self) -> Complex128[Tensor, " h"]:
+        """The half-edges as conjugated vectors: products with them take half the time if they are stored."""
+        return self.side.conj().resolve_conj()
 
     @cached_property
     @lasting()
@@ -133,16 +140,17 @@ class Triangulation:
         Return (the half-edge of the vertex just clockwise of the direction, the direction in its face's
         plane). The half-edge is −1 for a direction that leaves the surface, and at a vertex without faces.
         """
-        start, count = self.fan_ptr[vertex], self.fan_ptr.diff()[vertex]
-        inner = ~self.boundary[vertex]
+        start, count = read(self.fan_ptr, vertex), read(self.fan_ptr.diff(), vertex)
+        inner, total = ~read(self.boundary, vertex), read(self.total, vertex)
         polar = torch.where(inner, polar.remainder(2 * math.pi), (polar + LEAN).remainder(2 * math.pi) - LEAN)
-        share = (polar / self.total[vertex].clamp_min(1e-300)).clamp(0, 1 - 1e-15)
+        share = (polar / total.clamp_min(1e-300)).clamp(0, 1 - 1e-15)
         at = torch.searchsorted(self.fan_key, vertex + share, right=True) - 1
         at = torch.minimum(torch.maximum(at, start), start + count - 1).clamp_min(0)
-        h = self.fan[at]
-        outside = (count == 0) | (~inner & ((polar < -LEAN) | (polar > self.total[vertex] + LEAN)))
-        a = ((polar - self.polar[h]) / self.scale[vertex]).clamp_min(0).minimum(self.angle[h])
-        direction = self.side[h] / self.length[h] * torch.polar(torch.ones_like(a), a)
+        h = read(self.fan, at)
+        outside = (count == 0) | (~inner & ((polar < -LEAN) | (polar > total + LEAN)))
+        a = ((polar - read(self.polar, h)) / read(self.scale, vertex)).clamp_min(0)
+        a = a.minimum(read(self.angle, h))
+        direction = read(self.side, h) / read(self.length, h) * torch.polar(torch.ones_like(a), a)
         return torch.where(outside, -1, h), direction
 
     def polar_at(self, h: Int64[Tensor, "*k"], direction: Complex128[Tensor, "*k"]) -> Float64[Tensor, "*k"]:
@@ -150,9 +158,12 @@ class Triangulation:
 
         A direction out of the face is continued across its neighbours laid flat, the shorter way round.
         """
-        half = 0.5 * self.angle[h]
-        a = torch.angle(direction * self.side[h].conj() * torch.polar(torch.ones_like(half), -half)) + half
-        return self.polar[h] + a * self.scale[self.tail[h]]
+        half = 0.5 * read(self.angle, h)
+        a = (
+            torch.angle(direction * read(self.conjugate_side, h) * torch.polar(torch.ones_like(half), -half))
+            + half
+        )
+        return read(self.polar, h) + a * read(self.scale, read(self.tail, h))
 
 
 LEAN = 1e-12
