@@ -1,6 +1,7 @@
 """The command line: geocnn recipes | train | predict | equivariance | inspect | cache.
 
-Bad input, and output that cannot be written, end with one red line and exit code 2, never a traceback.
+Bad input, and output that cannot be written, end with one red line and exit code 2, never a traceback;
+Ctrl-C ends with one line and exit code 130.
 """
 
 from __future__ import annotations
@@ -99,6 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         # a disc that is full, a folder that may not be written, a name that is taken by a file
         _fail(f"cannot read or write {error.filename or 'the output'}: {error.strerror or error}")
+    except SystemExit as end:
+        if end.code == 130:
+            make_console(stderr=True).print("interrupted", style="yellow")
+        raise
 
 
 def _fail(reason: str) -> NoReturn:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geocnn.errors import CheckpointError
+from geocnn.errors import CheckpointError, RecipeError
 from geocnn.files import replacing, write_safetensors
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
@@ -33,8 +33,30 @@ def replace_text(text: str, file: Path) -> None:
 
 
 def replace_json(value: Any, file: Path) -> None:
-    """Write JSON in one step."""
+    """Write JSON in one step. Raises RecipeError where JSON cannot hold the value."""
+    check_json(value, file.name)
     replace_text(json.dumps(value, indent=2) + "\n", file)
+
+
+def check_json(value: Any, name: str) -> None:
+    """Raise RecipeError, naming the part, unless a file can hold the value: numbers, text, True, False, None,
+    lists and tuples of them, and dictionaries whose keys are text.
+
+    >>> check_json({"widths": ["4x0"], "rings": 2}, "description")
+    """
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise RecipeError(f"{name} has the key {key!r}, which JSON cannot hold; keys must be text")
+            check_json(part, f"{name}[{key!r}]")
+    elif isinstance(value, (list, tuple)):
+        for number, part in enumerate(value):
+            check_json(part, f"{name}[{number}]")
+    elif not (value is None or isinstance(value, (bool, int, float, str))):
+        raise RecipeError(
+            f"{name} is a {type(value).__name__}, which JSON cannot hold; give numbers, text, lists or "
+            "dictionaries"
+        )
 
 
 def write_record(value: Mapping[str, Any], file: Path, files: Sequence[Path] = ()) -> None:
@@ -43,6 +65,7 @@ def write_record(value: Mapping[str, Any], file: Path, files: Sequence[Path] = (
     Written last, it makes the writing of all these files one step: `read_record` takes all or nothing.
     """
     value = dict(value)
+    check_json(value, file.name)
     if files:
         value["files"] = {other.name: file_checksum(other) for other in files}
     replace_json({**value, "sha256": _checksum(value)}, file)

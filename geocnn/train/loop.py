@@ -6,8 +6,10 @@ import dataclasses
 import logging
 import math
 import signal
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +20,7 @@ from torch.utils.data import Dataset
 
 from geocnn.errors import CheckpointError, GeocnnError
 from geocnn.train.devices import find_devices
+from geocnn.train.faults import place_of
 from geocnn.train.files import (
     MODEL,
     WEIGHTS,
@@ -102,6 +105,7 @@ def fit(
     Raises:
         CheckpointError: there are checkpoints but none can be read.
         GeocnnError: the devices are not there, or the loss was never finite.
+        SystemExit: the training was interrupted (code 130) or terminated (code 143), and can be resumed.
     """
     from lightning.pytorch import Trainer, seed_everything
     from lightning.pytorch.callbacks import Timer
@@ -144,10 +148,14 @@ def fit(
     examples = Examples(train, validation, settings, steps, validation_batch)
     learner = Learner(network, score, settings, count * steps, min(settings.batch_size, n))
     try:
-        trainer.fit(learner, examples, ckpt_path=None if checkpoint is None else str(checkpoint))
+        with _interruptible():
+            trainer.fit(learner, examples, ckpt_path=None if checkpoint is None else str(checkpoint))
     except SIGTERMException:  # a SystemExit without a code, which would count as success
         _warn(f"{folder.name} was stopped by SIGTERM; go on with --resume", console)
         raise SystemExit(128 + signal.SIGTERM) from None
+    except KeyboardInterrupt:
+        _warn(f"{folder.name} was interrupted; its last checkpoint is kept, go on with --resume", console)
+        raise SystemExit(128 + signal.SIGINT) from None
     if not history.rows:
         raise GeocnnError(
             f"'{folder.name}' had no validation within max_minutes ({settings.max_minutes:g}); raise it"
@@ -206,17 +214,18 @@ def try_step(
         enable_progress_bar=False,
     )
     try:
-        trainer.fit(
-            Learner(network, score, settings, 1, batch_size),
-            Examples(train, validation, settings, 1, settings.batch_size),
-        )
-    except GeocnnError:
-        raise
+        with _interruptible():
+            trainer.fit(
+                Learner(network, score, settings, 1, batch_size),
+                Examples(train, validation, settings, 1, settings.batch_size),
+            )
+    except GeocnnError as error:
+        place = place_of(error)
+        raise (type(error)(f"{error} ({place})") if place else error) from error
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise GeocnnError(
-            f"the first step with these settings fails ({type(error).__name__}: {reason})"
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        parts = "; ".join(part for part in (reason, place_of(error)) if part)
+        raise GeocnnError(f"the first step with these settings fails ({parts})") from error
 
 
 def fit_each(
@@ -289,6 +298,20 @@ def _check_belongs(checkpoint: dict[str, Any], network: nn.Module, file: Path) -
 
 def _warn(text: str, console: Console) -> None:
     console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt where Lightning, once it has tidied up, exits with code 1 instead."""
+    try:
+        handler = signal.getsignal(signal.SIGINT)
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def _quieten() -> None:

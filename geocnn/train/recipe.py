@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import nn
 from torch.utils.data import Dataset
 
-from geocnn.train.files import load_model, save_model
+from geocnn.train.files import check_json, load_model, save_model
 from geocnn.train.memory import Need
 from geocnn.train.score import Answer, Scorer, answer_pair
 from geocnn.train.settings import RecipeSettings
@@ -165,12 +165,20 @@ class Recipe:
 
 
 def planned(recipe: Recipe, settings: RecipeSettings) -> list[Training]:
-    """List the trainings of a run, each with all its seeds before the next."""
+    """List the trainings of a run, each with all its seeds before the next.
+
+    Raises RecipeError where a description, or an entry for model.json, is nothing that JSON holds: otherwise
+    the network could be trained but not written.
+    """
 
     def named(folder: str, seed: int) -> str:
         own = settings.seeds == 1 or "{seed}" in folder
         return (folder if own else folder + "-{seed}").format(seed=seed)
 
+    trainings = recipe.trainings(settings)
+    for training in trainings:
+        check_json(training.description, f"the recipe '{recipe.name}': description of '{training.folder}'")
+    check_json(recipe.model_entries(settings), f"the recipe '{recipe.name}': model_entries")
     return [
         dataclasses.replace(
             training,
@@ -178,7 +186,7 @@ def planned(recipe: Recipe, settings: RecipeSettings) -> list[Training]:
             start=training.start and named(training.start, seed),
             seed=seed,
         )
-        for training in recipe.trainings(settings)
+        for training in trainings
         for seed in range(settings.seed, settings.seed + settings.seeds)
     ]
 

@@ -10,6 +10,7 @@ from geocnn.train.files import replace_text
 from geocnn.train.results import read_metrics, versions, write_metrics, write_results
 
 if TYPE_CHECKING:
+    from geocnn.train.recipe import Recipe
     from geocnn.train.runs import Run
 
 CARD = "model-card.md"
@@ -150,9 +151,23 @@ def model_card(run: Run, rows: Rows, networks: dict[str, dict[str, Any]]) -> str
         "",
         "## Use",
         "",
-        "`geocnn predict FOLDER FILE` answers a file, `geocnn equivariance FOLDER` measures which symmetries",
-        "the model keeps; FOLDER holds model.json and model.safetensors.",
+        *_uses(recipe),
+        "FOLDER holds model.json and model.safetensors.",
         "",
         "Trained with " + ", ".join(f"{name} {version}" for name, version in versions().items()) + ".",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _uses(recipe: Recipe) -> list[str]:
+    """Return a line per command that the recipe's models serve."""
+    from geocnn.train.recipes import recipe_names
+
+    by_name = recipe.name in recipe_names()
+    file = "" if by_name else " --recipe RECIPE.py"
+    asked = "FOLDER --examples 8" if recipe.inputs is None else "FOLDER FILE"
+    answered = "test inputs of the recipe" if recipe.inputs is None else "a file"
+    lines = [f"`geocnn predict {asked}{file}` answers {answered}."]
+    if recipe.subject is not None:
+        lines.append(f"`geocnn equivariance FOLDER{file}` measures which symmetries the model keeps.")
+    return lines if by_name else [*lines, "RECIPE.py is the file of the recipe."]

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import shutil
+import signal
 
 import pytest
 import torch
@@ -323,3 +324,25 @@ def test_a_training_that_its_time_cap_ended_goes_on_under_a_higher_one(tmp_path,
 def test_a_cap_before_the_first_validation_names_itself(tmp_path):
     with pytest.raises(GeocnnError, match=r"no validation within max_minutes \(1e-12\); raise it"):
         train(tmp_path / "net", dataclasses.replace(SETTINGS, max_minutes=1e-12))
+
+
+def test_an_interrupted_training_says_so_and_keeps_its_last_checkpoint(tmp_path):
+    """Lightning ends an interrupted training with exit code 1 and ignores further interrupts."""
+
+    class Interrupted(Points):
+        def __getitems__(self, index):
+            self.fetched += 1
+            if self.fetched > 14:
+                raise KeyboardInterrupt
+            return super().__getitems__(index)
+
+    handler, output = signal.getsignal(signal.SIGINT), io.StringIO()
+    with pytest.raises(SystemExit) as stop:
+        console, folder = Console(file=output), tmp_path / "net"
+        fit(network(), classify, Interrupted(48), Points(16), SETTINGS, folder, console)
+    assert stop.value.code == 130 and "net was interrupted" in output.getvalue()
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert (tmp_path / "net" / "last.ckpt").is_file()
+    resumed, _, _ = train(tmp_path / "net")
+    whole, _, _ = train(tmp_path / "whole")
+    assert_same(resumed, whole)

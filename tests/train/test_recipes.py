@@ -232,3 +232,40 @@ def test_the_example_is_short_and_its_run_holds_everything(tmp_path, capsys, mon
 
 def test_a_recipe_error_is_one_of_ours():
     assert issubclass(RecipeError, GeocnnError)
+
+
+def test_faults_of_a_score_name_their_line(lines, tmp_path, capsys):
+    """The one line that a user sees says where in the recipe's file the first step failed."""
+    for fault, name in (("batch[2]", "IndexError"), ("GaugeConv('1x0', '1x1')(batch[0], None)", "1x0")):
+        text = LINES.replace(
+            "    loss = ", f"    from geocnn.nn import GaugeConv\n    {fault}\n    loss = ", 1
+        )
+        file = tmp_path / "faulty.py"
+        file.write_text(text)
+        assert run("train", file, "--run", tmp_path / name, *SMALL) == 2
+        number = 1 + text[: text.index(f"    {fault}")].count("\n")
+        message = capsys.readouterr().err
+        assert f"faulty.py, line {number}, in score" in message and "Traceback" not in message
+
+
+def test_faults_of_a_file_name_their_line(tmp_path, capsys):
+    for text in ("\n1 +\n", "\nunknown\n"):
+        (tmp_path / "bad.py").write_text(text)
+        with pytest.raises(RecipeError, match=r"bad\.py, line 2"):
+            find_recipe(str(tmp_path / "bad.py"))
+
+
+@pytest.mark.parametrize("value", ["torch.ones(2)", "{1: 2}", "[{3}]"])
+def test_a_description_that_json_cannot_hold_is_refused_before_training(tmp_path, capsys, value):
+    file = tmp_path / "odd.py"
+    file.write_text(LINES.replace('description={"slope": s}', f'description={{"slope": {value}}}'))
+    assert run("train", file, "--run", tmp_path / "run", *SMALL) == 2
+    message = capsys.readouterr().err
+    assert "description of 'line'['slope']" in message and "JSON cannot hold" in message
+    assert not (tmp_path / "run" / "line").exists()
+
+
+def test_the_card_says_how_the_model_is_used(lines):
+    card = (lines[1] / "model-card.md").read_text()
+    assert "`geocnn predict FOLDER --examples 8 --recipe RECIPE.py`" in card
+    assert "geocnn equivariance" not in card

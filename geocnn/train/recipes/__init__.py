@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from geocnn.errors import RecipeError
+from geocnn.train.faults import place_of
 from geocnn.train.recipe import Recipe
 from geocnn.train.recipes import body_parts, spherical_digits
 
@@ -73,7 +74,8 @@ def _recipe_in(file: Path) -> Recipe:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever the user's code raises
-        raise RecipeError(f"the recipe file {file} fails: {type(error).__name__}: {error}") from error
+        parts = "; ".join(part for part in (f"{type(error).__name__}: {error}", place_of(error)) if part)
+        raise RecipeError(f"the recipe file {file} fails ({parts})") from error
     return _checked(getattr(module, "RECIPE", None), str(file))
 
 
