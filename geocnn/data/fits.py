@@ -12,6 +12,7 @@ import numpy as np
 
 from geocnn.errors import BadValueError, MapError
 from geocnn.geometry.spheres.pixels import npix
+from geocnn.wording import counted
 
 FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.(gz|bz2|xz|zip|z|fz))?$", re.IGNORECASE)
 """Names of FITS files, plain or compressed; the content, not the name, says which."""
@@ -180,7 +181,7 @@ def _whole_sky(arrays: list[tuple[str, str, np.ndarray, dict[str, float]]], nsid
     count = np.bincount(pixel, minlength=n)
     if (count > 1).any():
         twice = (count > 1).nonzero()[0]
-        raise MapError(f"it lists {len(twice)} pixels more than once, first {twice[:5].tolist()}")
+        raise MapError(f"it lists {counted(len(twice), 'pixel')} more than once, first {twice[:5].tolist()}")
     known = count > 0
     if not known.all():
         absent = (~known).nonzero()[0]

@@ -30,6 +30,7 @@ from geocnn.geometry.core.radius import check_radius, doubt
 from geocnn.geometry.core.shifts import Shifts
 from geocnn.geometry.core.values import check_values
 from geocnn.groups.planar import Group
+from geocnn.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,7 +79,9 @@ class SurfaceData(Data):
                 if rows is not None and not (isinstance(rows, Tensor) and rows.ndim):
                     raise GeometryError(f"{name} must be a tensor of one row per point, got {rows!r}")
                 if rows is not None and len(rows) not in allowed:
-                    raise GeometryError(f"the hierarchy has {n} points, but {name} has {len(rows)} rows")
+                    raise GeometryError(
+                        f"the hierarchy has {counted(n, 'point')}, but {name} has {len(rows)} rows"
+                    )
                 if rows is not None:
                     check_values(rows, 0, f"rows of {name}")
         super().__init__(x=x, y=y, areas=areas, **other)  # pyright: ignore[reportArgumentType]
@@ -209,12 +212,14 @@ def _checked_labels(meshes: Sequence[Mesh], labels: Iterable[Tensor] | Tensor) -
     """Return the labels of each mesh, [N] or [1]."""
     labels = list(labels)
     if len(labels) != len(meshes):
-        raise GeometryError(f"there are {len(meshes)} meshes but labels for {len(labels)}; give one per mesh")
+        raise GeometryError(
+            f"given are {counted(len(meshes), 'mesh')} but labels for {len(labels)}; give one per mesh"
+        )
     tensors = [_label(own, k) for k, own in enumerate(labels)]
     for k, (mesh, own) in enumerate(zip(meshes, tensors, strict=True)):
         if own.numel() != 1 and own.shape[:1] != (mesh.n_points,):
             raise GeometryError(
-                f"mesh {k} has {mesh.n_points} vertices, but labels of shape {list(own.shape)}; "
+                f"mesh {k} has {counted(mesh.n_points, 'vertex')}, but labels of shape {list(own.shape)}; "
                 "give one label per vertex, or one in all"
             )
     return [own.reshape(1) if own.ndim == 0 else own for own in tensors]

@@ -3,7 +3,7 @@
 A feature of frequency n seen as a complex number z turns, times e^{iℓθ}, with frequency ℓ + n. So every
 steerable kernel is a *moment* e^{iℓθ} z, read as a feature of the irrep it belongs to, followed by a map that
 commutes with that irrep (a complex number without flips, a real one with).
-This is ARCHITECTURE.md's list, in a form that serves every group: C_N and D_N only reduce ℓ + n modulo N.
+This one form serves every group: C_N and D_N only reduce ℓ + n modulo N.
 """
 
 from __future__ import annotations

@@ -44,9 +44,17 @@ def gather_reference(
 ) -> Tensor:
     """Evaluate the formula, entry by entry: x [B, n_source, D] -> [B, n_target, D'].
 
-    It is slow, and its memory grows with the number of entries.
+    It is slow, and its memory grows with the number of entries times channels. `x` has the channels of
+    `source`, the result those of `target`, and `basis` names the moments between them. For each (target,
+    source) pair of irreps `mix` holds the matrix of learnt coefficients that mixes these moments
+    (`GaugeConv.mix`). The bias of a layer is added afterwards. Inputs are not checked.
 
-    `mix` holds the learnt coefficients (`GaugeConv.mix`).
+    >>> import geocnn.geometry as geometry
+    >>> layer, stencil = GaugeConv("1x0", "2x1"), geometry.healpix(2).stencil(1.0)
+    >>> x = torch.randn(1, 48, 1)
+    >>> y = gather_reference(x, stencil.float(), layer.in_type, layer.out_type, layer.basis, layer.mix())
+    >>> bool((y - layer(x, stencil.float())).abs().max() < 1e-5)
+    True
     """
     t, y = stencil.r / stencil.radius, {}
     for irrep in basis.sources:

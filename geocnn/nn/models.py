@@ -20,6 +20,7 @@ from geocnn.nn.nonlinearity import Act, Gated, make_act
 from geocnn.nn.norm import FieldNorm, Norm, make_norm
 from geocnn.nn.pool import Pool
 from geocnn.nn.readout import Readout, ReadoutKind
+from geocnn.wording import counted
 
 
 class SurfaceEncoder(nn.Module):
@@ -220,14 +221,15 @@ def _check(x: Tensor, in_type: FieldType, hierarchy: Hierarchy, n_levels: int) -
         )
     if hierarchy.n_levels != n_levels:
         raise GeometryError(
-            f"this network has {n_levels} levels, the hierarchy {hierarchy.n_levels}; "
+            f"this network has {counted(n_levels, 'level')}, the hierarchy {hierarchy.n_levels}; "
             f"build it with levels={n_levels}"
         )
     n = hierarchy.areas[0].shape[0]
     in_type.check(x)
     if x.shape[-2] != n:
         raise GeometryError(
-            f"the hierarchy leads from {n} points, x has {x.shape[-2]}; give x as [..., points, channels]"
+            f"the hierarchy leads from {counted(n, 'point')}, x has {x.shape[-2]}; "
+            "give x as [..., points, channels]"
         )
 
 

@@ -16,6 +16,7 @@ from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep
 from geocnn.nn.pool import surface_mean
 from geocnn.ops.gather import single_under_autocast
+from geocnn.wording import counted
 
 ReadoutKind = Literal["mean", "mean and max", "attention"]
 KINDS = ("mean", "mean and max", "attention")
@@ -73,7 +74,7 @@ class Readout(nn.Module):
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
     def extra_repr(self) -> str:
-        return f"{self.kind} of {self.n_features} channels from levels {self.levels}"
+        return f"{self.kind} of {counted(self.n_features, 'channel')} from levels {self.levels}"
 
 
 def surface_max(

@@ -20,6 +20,7 @@ from geocnn.groups.field_type import FieldType
 from geocnn.ops.moments import Mix
 from geocnn.ops.plan import GatherPlan, mean_plan
 from geocnn.ops.product import Product
+from geocnn.wording import counted
 
 
 def gather(x: Tensor, stencil: Stencil, plan: GatherPlan, mix: Mix) -> Tensor:
@@ -55,7 +56,7 @@ def check_input(x: Tensor, stencil: Stencil | None, source: FieldType) -> Stenci
     source.check(x)
     if x.shape[-2] != stencil.n_source:
         raise GeometryError(
-            f"the stencil gathers from {stencil.n_source} points, x has {x.shape[-2]} (shape "
+            f"the stencil gathers from {counted(stencil.n_source, 'point')}, x has {x.shape[-2]} (shape "
             f"{list(x.shape)}); give the field on the points the stencil was built from"
         )
     if x.device != stencil.device:

@@ -54,7 +54,7 @@ class MomentBasis:
         return [m for t in order if target in (None, t) for m in mine if m.target == t]
 
     def runs(self, source: Irrep) -> list[tuple[Irrep, int, int, int]]:
-        """(target irrep, its dimension, moments × rings, first row) of each run of an operator's rows."""
+        """Return (target irrep, its dimension, moments × rings, first row) per run of an operator's rows."""
         result, start = [], 0
         for target in dict.fromkeys(m.target for m in self.of(source)):
             dim, count = irrep_dim(target, self.group), len(self.of(source, target)) * self.rings

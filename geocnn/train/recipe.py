@@ -141,6 +141,8 @@ class Recipe:
     """(prediction) writes files and tables; without, an array of the outputs is written."""
     subject: Callable[[nn.Module, dict[str, Any]], Subject] | None = None
     """(network, model.json) -> what `geocnn equivariance` measures."""
+    file: Path | None = None
+    """The file that holds the recipe, where the path of the file found it; the command sets it."""
 
     @property
     def default(self) -> RecipeSettings:

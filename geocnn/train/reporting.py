@@ -161,13 +161,10 @@ def model_card(run: Run, rows: Rows, networks: dict[str, dict[str, Any]]) -> str
 
 def _uses(recipe: Recipe) -> list[str]:
     """Return a line per command that the recipe's models serve."""
-    from geocnn.train.recipes import recipe_names
-
-    by_name = recipe.name in recipe_names()
-    file = "" if by_name else " --recipe RECIPE.py"
+    file = "" if recipe.file is None else f" --recipe {recipe.file.name}"
     asked = "FOLDER --examples 8" if recipe.inputs is None else "FOLDER FILE"
     answered = "test inputs of the recipe" if recipe.inputs is None else "a file"
     lines = [f"`geocnn predict {asked}{file}` answers {answered}."]
     if recipe.subject is not None:
         lines.append(f"`geocnn equivariance FOLDER{file}` measures which symmetries the model keeps.")
-    return lines if by_name else [*lines, "RECIPE.py is the file of the recipe."]
+    return lines

@@ -13,6 +13,7 @@ from geocnn.errors import CheckpointError, GeocnnError
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.planar import SO2
 from geocnn.train.files import read_record, write_record
+from geocnn.wording import counted
 
 S = TypeVar("S", bound="LoopSettings")
 
@@ -261,7 +262,7 @@ def convs_conflicts(widths: Sequence[str], convs: Sequence[int]) -> list[str]:
         return []
     return [
         "the settings widths and convs go together, one number per width: "
-        f"got {len(widths)} widths, {len(convs)} convs"
+        f"got {counted(len(widths), 'width')}, {counted(len(convs), 'conv')}"
     ]
 
 

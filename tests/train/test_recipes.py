@@ -267,5 +267,5 @@ def test_a_description_that_json_cannot_hold_is_refused_before_training(tmp_path
 
 def test_the_card_says_how_the_model_is_used(lines):
     card = (lines[1] / "model-card.md").read_text()
-    assert "`geocnn predict FOLDER --examples 8 --recipe RECIPE.py`" in card
+    assert "`geocnn predict FOLDER --examples 8 --recipe lines.py`" in card
     assert "geocnn equivariance" not in card

@@ -17,7 +17,7 @@ KIND: Kind = "exp"
 """`exp` stencils read samples where exp leads, by interpolation; `log` stencils take the points of a disc
 where they lie.
 
-Both were measured on spheres at the default radius (benchmarks/kinds.csv), and `exp` errs less under
+Both were measured on spheres at the default radius, and `exp` errs less under
 rotations. Three random layers of scalars and vectors err by 0.4 to 5.5 % (`log`: 6.5 to 19 %), on an
 irregular mesh of 2,562 vertices by 1.0 % (13 %). Layers of vectors alone err by 3 to 23 %, and with `log`
 they are useless (39 to 148 %): 20 points in irregular places sample directions unevenly. A `log` stencil has

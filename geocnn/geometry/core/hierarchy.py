@@ -20,6 +20,7 @@ from geocnn.geometry.core.placement import Movable
 from geocnn.geometry.core.stencil import Stencil, load_tensors, save_tensors
 from geocnn.groups.planar import Group
 from geocnn.lasting import keep_normal
+from geocnn.wording import counted
 
 if TYPE_CHECKING:
     from geocnn.geometry.core.surface import Boundary, Surface
@@ -54,7 +55,7 @@ class Hierarchy(Movable):
 
     def __repr__(self) -> str:
         points = " -> ".join(str(len(a)) for a in self.areas)
-        return f"Hierarchy({points} points, {self.n_surfaces} surfaces, {self.areas[0].device})"
+        return f"Hierarchy({points} points, {counted(self.n_surfaces, 'surface')}, {self.areas[0].device})"
 
     @property
     def n_levels(self) -> int:
@@ -219,7 +220,7 @@ def resolutions(surface: Surface, levels: int | None, radius: float, kind: Kind)
     fit = next((k for k in range(1, len(surfaces)) if not _fits(surface, radius * 2**k, kind)), len(surfaces))
     if fit == levels:
         return surfaces
-    many = "1 level fits" if fit == 1 else f"{fit} levels fit"
+    many = f"{counted(fit, 'level')} {'fits' if fit == 1 else 'fit'}"
     why = fault if fit == len(surfaces) else _too_wide(surface, radius, kind, fit, len(surfaces))
     raise GeometryError(f"{why}; {many} this surface, got levels={levels}") from fault
 

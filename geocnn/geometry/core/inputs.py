@@ -98,3 +98,14 @@ def read_gauge(
         )
     exact, group = exact_rotations(angle, flip)
     return exact.to(like), flip, group
+
+
+def check_double(value: object, *names: str) -> None:
+    """Raise GeometryError unless the tensors of these names are float64."""
+    for name in names:
+        dtype = getattr(value, name).dtype
+        if dtype != torch.float64:
+            raise GeometryError(
+                f"geometry is computed in float64, but {name} of this {type(value).__name__} are {dtype}; "
+                f"give {name}.double()"
+            )

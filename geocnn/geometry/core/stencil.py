@@ -25,6 +25,7 @@ from geocnn.geometry.core.recognised import remember
 from geocnn.geometry.core.shifts import Shifts
 from geocnn.groups.planar import Group, compose, group, inverse
 from geocnn.lasting import keep_normal
+from geocnn.wording import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ class Stencil(Movable):
         return torch.repeat_interleave(torch.arange(self.n_target, device=self.device), counts)
 
     def __repr__(self) -> str:
-        size = f"{self.n_source} -> {self.n_target} points, {self.n_entries} entries"
+        size = f"{self.n_source} -> {counted(self.n_target, 'point')}, {counted(self.n_entries, 'entry')}"
         return f"Stencil({size}, radius {self.radius:.4g}, {self.group}, {self.r.dtype}, {self.device})"
 
     def __deepcopy__(self, memo: dict) -> Stencil:
@@ -124,7 +125,7 @@ class Stencil(Movable):
         if target_alpha is None:
             if self.n_source != self.n_target:
                 raise GeometryError(
-                    f"this stencil goes from {self.n_source} to {self.n_target} points: "
+                    f"this stencil goes from {self.n_source} to {counted(self.n_target, 'point')}: "
                     "give target_alpha as well"
                 )
             target_alpha, target_flip = alpha, flip

@@ -19,7 +19,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError, RadiusWarning
 from geocnn.geometry.core.connection import Connection, pairs_once
 from geocnn.geometry.core.defaults import KIND, Kind, default_radius
-from geocnn.geometry.core.inputs import base_vectors, ids_below, read_gauge, real_numbers
+from geocnn.geometry.core.inputs import base_vectors, check_double, ids_below, read_gauge, real_numbers
 from geocnn.geometry.core.placement import Device, mapped
 from geocnn.geometry.core.radius import check_radius, check_unit, doubt
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
@@ -34,6 +34,7 @@ from geocnn.geometry.core.shifts import shifts_of
 from geocnn.geometry.core.stencil import Stencil, gauge_change
 from geocnn.groups.planar import Group, compose
 from geocnn.lasting import keep_normal
+from geocnn.wording import counted
 
 if TYPE_CHECKING:
     from geocnn.geometry.core.hierarchy import Hierarchy
@@ -58,6 +59,7 @@ class Surface(ABC):
     group: Group
 
     def __post_init__(self) -> None:
+        check_double(self, "points", "frames", "axes", "areas", "anchor")
         keep_normal(self)
 
     def __len__(self) -> int:
@@ -74,7 +76,7 @@ class Surface(ABC):
         return self.points.shape[0]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.n_points} points, area {float(self.areas.sum()):.4g})"
+        return f"{type(self).__name__}({counted(self.n_points, 'point')}, area {float(self.areas.sum()):.4g})"
 
     @property
     def spacing(self) -> float:
@@ -193,9 +195,8 @@ class Surface(ABC):
         """
         base, target = self._ids(base, "base"), self._ids(target, "target")
         if len(base) != len(target):
-            raise GeometryError(
-                f"one target per base is required, got {len(base)} bases and {len(target)} targets"
-            )
+            both = f"{counted(len(base), 'base')} and {counted(len(target), 'target')}"
+            raise GeometryError(f"one target per base is required, got {both}")
         if method not in (None, "heat"):
             raise GeometryError(f"method must be 'heat', or None for the surface's own, got {method!r}")
         log = self._log if method is None else self._log_by_heat

@@ -285,9 +285,9 @@ class Mesh(Surface):
 
 def described(surface: Surface, n_faces: int, n_vertices: int) -> str:
     """Describe a mesh, or a coarser level of one, in one line."""
-    of = "" if surface.n_points == n_vertices else f" of {n_vertices} vertices"
+    of = "" if surface.n_points == n_vertices else f" of {counted(n_vertices, 'vertex')}"
     size = f"{counted(n_faces, 'face')}, area {float(surface.areas.sum()):.4g}, spacing {surface.spacing:.4g}"
-    return f"{type(surface).__name__}({surface.n_points} points{of}, {size})"
+    return f"{type(surface).__name__}({counted(surface.n_points, 'point')}{of}, {size})"
 
 
 def thinned(
@@ -305,7 +305,7 @@ def thinned(
     """
     if len(vertex) < 4:
         raise ResolutionError(
-            f"a level of {len(vertex)} points cannot be thinned to a quarter; ask for fewer levels"
+            f"a level of {counted(len(vertex), 'point')} cannot be thinned to a quarter; ask for fewer levels"
         )
     # a component without a point could not be read
     n = max(len(vertex) // 4, len(torch.unique(part[vertex])))

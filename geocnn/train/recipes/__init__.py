@@ -6,6 +6,7 @@ value is called RECIPE, or by their name among the entry points "geocnn.recipes"
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 from importlib.metadata import entry_points
@@ -76,7 +77,7 @@ def _recipe_in(file: Path) -> Recipe:
     except Exception as error:  # whatever the user's code raises
         parts = "; ".join(part for part in (f"{type(error).__name__}: {error}", place_of(error)) if part)
         raise RecipeError(f"the recipe file {file} fails ({parts})") from error
-    return _checked(getattr(module, "RECIPE", None), str(file))
+    return dataclasses.replace(_checked(getattr(module, "RECIPE", None), str(file)), file=file)
 
 
 def _checked(recipe: object, where: str) -> Recipe:

@@ -5,6 +5,7 @@ tests/test_laws.py.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -230,3 +231,18 @@ def test_no_bases_have_no_neighbours_and_endless_vectors_are_refused():
     for function in (angle_defects, face_holonomy, fundamental_group):
         with pytest.raises(GeometryError, match="a triangle mesh, got a Flat"):
             function(plane((3, 4)))
+
+
+def test_a_surface_of_float32_is_refused_and_says_which_tensor():
+    s = plane((4, 4))
+    for name in ("points", "frames", "axes", "areas", "anchor"):
+        with pytest.raises(GeometryError, match=rf"float64, but {name} of this Flat are torch\.float32"):
+            replace(s, **{name: getattr(s, name).float()})
+
+
+def test_one_of_a_thing_is_named_in_the_singular():
+    one = plane((4, 4)).hierarchy(levels=1)
+    assert "16 points, 1 surface, cpu" in repr(one)
+    assert "2 surfaces" in repr(one.cat([one, one]))
+    with pytest.raises(GeometryError, match="got 1 base and 2 targets"):
+        plane((4, 4)).log([0], [1, 2])
