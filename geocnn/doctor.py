@@ -198,7 +198,8 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
         facts.append(("stencil radius", f"{d.radius:.4g} suggested, 2.5 spacings"))
     for cost in d.costs:
         price = (
-            f"about {cost.entries:.2g} entries, {_size(cost.bytes)}, {max(cost.seconds, 0.1):.1f} s on a core"
+            f"about {cost.entries:.2g} entries, {_size(cost.bytes)} ({_size(cost.peak)} to make it), "
+            f"{max(cost.seconds, 0.1):.1f} s on a core"
         )
         facts.append((f"{cost.kind} stencil", price))
     attributes = [*raw.vertex_attributes, *raw.face_attributes, *raw.corner_attributes]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float64, Int64
@@ -13,24 +14,31 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.core import half_edges
+from geocnn.geometry.core.defaults import Kind
 from geocnn.geometry.doctor import faults
 from geocnn.geometry.doctor.defects import Defect, Examined, Sound, find_defects
 from geocnn.geometry.io import RawMesh, raw_mesh
 from geocnn.geometry.loops.holonomy_groups import HolonomyGroup, holonomy_group
 from geocnn.geometry.meshes.build import unchecked_mesh
+from geocnn.geometry.meshes.one_sided import OneSidedMesh
+from geocnn.geometry.meshes.surface import Mesh
+from geocnn.geometry.stencil_costs import Cost, peak_bytes, stencil_cost
 
 SPACINGS = 2.5
 """The suggested radius in point spacings, which is also the default of `hierarchy`."""
 
-ENTRIES = {"exp": 3 * 16 * 3.0, "log": math.pi * SPACINGS**2}
+ENTRIES: dict[Kind, float] = {"exp": 3 * 16 * 3.0, "log": math.pi * SPACINGS**2}
 """Entries of such a stencil per point: 3 rings of 16 samples with 3 corners each; the points in the disc."""
 
 ENTRY_BYTES = 40
 """Bytes per entry of a stencil in double precision: source, r, theta, weight and angle."""
 
-ENTRY_SECONDS = {"exp": 0.65e-6, "log": 15e-6}
-"""Seconds per entry on one thread of an AMD EPYC, for irregular spheres of 3,000 and 10,000 vertices; they
-vary from 0.60 to 0.70 and from 9 to 19 microseconds."""
+ENTRY_SECONDS: dict[Kind, float] = {"exp": 0.9e-6, "log": 3e-6}
+"""Seconds per entry on one thread of an AMD EPYC, for an irregular sphere of 10,000 vertices.
+
+With the two above these are the costs on an even mesh, which are the estimate for what is no surface. Costs
+of surfaces are measured (`stencil_costs`).
+"""
 
 SINGLE_PRECISION = 1e-6
 """The tolerance on angles in radians: coordinates of most files have seven digits."""
@@ -38,32 +46,24 @@ SINGLE_PRECISION = 1e-6
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 
-class Cost(NamedTuple):
-    """The cost of a stencil of the suggested radius: entries, bytes and, roughly, seconds."""
-
-    kind: str
-    entries: int
-    bytes: int
-    seconds: float
-
-
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
     """The result of `diagnose`.
 
-    Topology and measures describe the sound faces: ids in range, three different corners, one of each set of
-    equal faces. `euler` is V − E + F. `components` are joined by edges or vertices. `genus` has one number
-    per component: the handles of a two-sided one, the cross-caps of a one-sided one, None where edges or
-    vertices are not manifold. `total_curvature` is the sum of angle defects (π − angles on the boundary) in
-    radians and `residual` its difference from 2π·euler; both are None where the faces are not a manifold, a
-    corner is not finite or a face has no area. `edge_lengths` and `smallest_angles` (one per face, degrees)
-    are quantiles at 0, 5, 50, 95, 100 %. `holonomy` is the group of all loops over the faces, to within 1e-6
-    radians, where the mesh is a surface. `radius` is the suggestion for a stencil, 2.5 spacings; `costs` are
-    estimates for both kinds of stencil.
+    `n_used` vertices are corners of sound faces. Topology and measures describe the sound faces: ids in
+    range, three different corners, one of each set of equal faces. `euler` is V − E + F. `components` are
+    joined by edges or vertices. `genus` has one number per component: the handles of a two-sided one, the
+    cross-caps of a one-sided one, None where edges or vertices are not manifold. `total_curvature` is the sum
+    of angle defects (π − angles on the boundary) in radians and `residual` its difference from 2π·euler; both
+    are None where the faces are not a manifold, a corner is not finite or a face has no area. `edge_lengths`
+    and `smallest_angles` (one per face, degrees) are quantiles at 0, 5, 50, 95, 100 %. `holonomy` is the
+    group of all loops over the faces, to within 1e-6 radians, where the mesh is a surface. `radius` is the
+    suggestion for a stencil, 2.5 spacings. `surface` is the mesh itself, unless it has a fatal defect.
     """
 
     n_vertices: int
     n_faces: int
+    n_used: int
     n_edges: int
     components: int
     boundary_edges: int
@@ -81,8 +81,17 @@ class Diagnosis:
     smallest_angles: tuple[float, ...] | None
     spacing: float | None
     radius: float | None
-    costs: tuple[Cost, ...]
     defects: list[Defect]
+    surface: Mesh | OneSidedMesh | None = field(repr=False)
+
+    @cached_property
+    def costs(self) -> tuple[Cost, ...]:
+        """The costs of both kinds of stencil of the suggested radius, measured on some of the points."""
+        if self.radius is None:
+            return ()
+        if self.surface is None:
+            return tuple(_cost(kind, self.n_used) for kind in ENTRIES)
+        return tuple(stencil_cost(self.surface, self.radius, kind) for kind in ENTRIES)
 
     @property
     def usable(self) -> bool:
@@ -100,7 +109,7 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the diagnosis as numbers, strings and lists, which JSON can hold."""
-        nested = ("defects", "costs", "holonomy")
+        nested = ("defects", "costs", "holonomy", "surface", "n_used")
         own = {name: value for name, value in vars(self).items() if name not in nested}
         defects = [
             {
@@ -147,7 +156,6 @@ def diagnose(vertices: RawMesh | ArrayLike | Tensor, faces: ArrayLike | Tensor |
     defects, sound = find_defects(vertices), Examined(vertices).sound
     kinds = {defect.kind for defect in defects}
     measures = _measures(vertices.vertices, sound, kinds)
-    points = len(sound.faces.unique()) if measures["spacing"] else 0
     fatal = any(defect.about.fatal for defect in defects)
     surface = None if fatal else unchecked_mesh(vertices.vertices, vertices.faces)
     return Diagnosis(
@@ -156,8 +164,9 @@ def diagnose(vertices: RawMesh | ArrayLike | Tensor, faces: ArrayLike | Tensor |
         **_topology(sound, len(vertices.vertices), kinds),
         **measures,
         holonomy=None if surface is None else holonomy_group(surface, SINGLE_PRECISION),
-        costs=tuple(_cost(kind, points) for kind in ENTRIES if points),
+        n_used=len(sound.faces.unique()),
         defects=defects,
+        surface=surface,
     )
 
 
@@ -237,9 +246,11 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, (float, tuple)) or bool(torch.tensor(value).isfinite().all())
 
 
-def _cost(kind: str, n: int) -> Cost:
+def _cost(kind: Kind, n: int) -> Cost:
+    """Return the cost of a stencil of n points on an even mesh."""
     entries = round(ENTRIES[kind] * n)
-    return Cost(kind, entries, ENTRY_BYTES * entries, ENTRY_SECONDS[kind] * entries)
+    size = ENTRY_BYTES * entries
+    return Cost(kind, entries, size, peak_bytes(kind, n, entries, size), ENTRY_SECONDS[kind] * entries)
 
 
 def _quantiles(values: Float64[Tensor, " k"]) -> tuple[float, ...]:

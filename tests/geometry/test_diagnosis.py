@@ -11,6 +11,7 @@ import torch
 import geocnn.geometry as geometry
 from geocnn.data.meshes import mesh_file
 from geocnn.errors import GeometryError
+from geocnn.geometry import stencil_costs
 from geocnn.geometry.diagnosis import ENTRIES, ENTRY_BYTES, SPACINGS, diagnose
 from geocnn.geometry.doctor.repairs import repair
 from geocnn.geometry.io import raw_mesh, read_mesh
@@ -124,8 +125,30 @@ def test_a_stencil_is_as_large_as_estimated(kind, within):
     st = s.stencil(d.radius, kind=kind)
     assert cost.entries == pytest.approx(st.n_entries, rel=within + 1e-9)
     held = sum(x.numel() * x.element_size() for x in (st.source, st.r, st.theta, st.weight, st.angle))
-    assert cost.bytes == pytest.approx(held, rel=within + 1e-9)
+    # and where each row begins
+    assert cost.bytes == pytest.approx(held + st.row_ptr.nbytes, rel=within + 1e-9)
+    assert cost.seconds > 0 and cost.peak > cost.bytes
     assert held == ENTRY_BYTES * st.n_entries and set(ENTRIES) == {"exp", "log"}
+
+
+def test_where_vertices_crowd_discs_hold_more_and_some_of_them_show_it(monkeypatch):
+    """The mesh narrows towards the south, where its vertices crowd. The mean spacing alone would mislead."""
+    v, f = jittered_sphere(2000)
+    north = v[:, 2:] + 1
+    crowded = v * torch.tensor([1.0, 1.0, 0.0]) * 0.3 * north + torch.tensor([0.0, 0.0, 1.0]) * v
+    s = geometry.mesh(crowded, f)
+    monkeypatch.setattr(stencil_costs, "MANY", 300)
+    d = diagnose(crowded, f)
+    cost = next(cost for cost in d.costs if cost.kind == "log")
+    st = s.stencil(d.radius, kind="log")
+    assert cost.entries == pytest.approx(st.n_entries, rel=0.03)
+    assert st.n_entries > 1.3 * ENTRIES["log"] * s.n_points
+
+
+def test_what_is_no_surface_costs_what_an_even_mesh_costs():
+    v, f = jittered_sphere(200)
+    d = diagnose(v, torch.cat([f, f[:1]]))
+    assert d.surface is None and [c.entries for c in d.costs] == [round(e * 200) for e in ENTRIES.values()]
 
 
 # What is broken

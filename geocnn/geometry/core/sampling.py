@@ -92,14 +92,21 @@ def exp_stencil(surface: Surface, radius: float, samples: tuple[int, int], base:
 def log_stencil(surface: Surface, radius: float, base: Placed) -> Stencil:
     """Collect the points of the surface within the radius of each of `base`, at their log coordinates."""
     parts, n = [], len(base.points)
-    # each call may sort all points of the surface, so there are at most eight
-    for chunk in torch.arange(n, device=base.points.device).split(max(DISCS, n // 8 + 1)):
+    for chunk in torch.arange(n, device=base.points.device).split(discs_at_once(n)):
         target, source, l, jacobian = surface._disc(base.take(chunk), radius)
         r, theta = l.vectors.norm(dim=-1), torch.atan2(l.vectors[:, 1], l.vectors[:, 0])
         weight = surface.areas[source] / (jacobian * math.pi * radius**2)
         counts = torch.bincount(target, minlength=len(chunk))
         parts.append([counts, source, r, theta, weight, l.angle, l.flip])
     return _assembled(surface, radius, parts)
+
+
+def discs_at_once(n: int) -> int:
+    """Return how many of n discs are computed together.
+
+    Each block may sort all points of the surface, so there are at most eight.
+    """
+    return max(DISCS, n // 8 + 1)
 
 
 def _assembled(
