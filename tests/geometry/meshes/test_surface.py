@@ -273,7 +273,7 @@ def test_every_component_keeps_a_point_and_vertices_without_faces_do_not_count()
 def test_logs_need_one_target_a_base_and_may_be_none_at_all():
     s, none = mesh(*tetrahedron()), torch.empty(0, dtype=torch.int64)
     assert s.log(none, none).vectors.shape == (0, 2)
-    with pytest.raises(GeometryError, match="2 bases and 1 targets"):
+    with pytest.raises(GeometryError, match="2 bases and 1 target"):
         s.log(torch.tensor([0, 1]), torch.tensor([2]))
 
 
