@@ -83,8 +83,8 @@ def expand_pairs(
 
 
 def _times(few: Float[Tensor, "m n k"], table: Float[Tensor, "m k r"]) -> Float[Tensor, "m n r"]:
-    """Return the products; libraries take the second form half the time where n is small."""
-    return few @ table if few.shape[1] > FEW else (table.mT @ few.mT).mT
+    """Return the products; the second form takes half the time for small n where k is contiguous."""
+    return few @ table if few.shape[1] > FEW or table.stride(1) != 1 else (table.mT @ few.mT).mT
 
 
 def _to_nodes(f: Factors, rings: Float[Tensor, "orders b 2 2 pairs"]) -> Float[Tensor, "orders b 2 2 nodes"]:
