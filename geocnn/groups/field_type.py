@@ -6,7 +6,6 @@ import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import overload
 
 import torch
@@ -88,10 +87,13 @@ class FieldType:
         object.__setattr__(self, "group", chosen)
         object.__setattr__(self, "blocks", tuple(blocks))
         object.__setattr__(self, "dim", start)
+        object.__setattr__(self, "irreps", tuple(dict.fromkeys(b.irrep for b in blocks)))
 
     group: Group
     blocks: tuple[Block, ...]
     dim: int
+    irreps: tuple[Irrep, ...]
+    """The distinct irreps, in order of first appearance."""
 
     @classmethod
     def of(cls, terms: list[tuple[int, Irrep]], group: Group) -> FieldType:
@@ -179,11 +181,6 @@ class FieldType:
     def terms(self) -> list[tuple[int, Irrep]]:
         """(multiplicity, irrep) of each block, in order."""
         return [(b.multiplicity, b.irrep) for b in self.blocks]
-
-    @cached_property
-    def irreps(self) -> tuple[Irrep, ...]:
-        """The distinct irreps, in order of first appearance."""
-        return tuple(dict.fromkeys(b.irrep for b in self.blocks))
 
     def multiplicity(self, irrep: Irrep | str) -> int:
         """Count an irrep in all blocks. Raises FieldTypeError for one that the group lacks.

@@ -28,7 +28,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from geocnn.groups.field_type import FieldType
-from geocnn.harmonics.grid import RingGrid
+from geocnn.harmonics.grid import RingGrid, grid_of
 from geocnn.harmonics.latitude import Key, project_rings
 from geocnn.harmonics.sht import check_count, check_type
 from geocnn.lasting import lasting
@@ -38,7 +38,7 @@ LONGEST_RING = 128
 
 def is_dense(grid: RingGrid, lmax: int) -> bool:
     """Return whether this way is the faster one and every order up to lmax has a bin of its own."""
-    direct = grid.is_product and float(grid.phi0[0]) == 0
+    direct = grid.is_product and grid.starts_at_zero
     return direct and lmax <= grid.lmax and 2 * lmax < grid.n_phi[0] <= LONGEST_RING
 
 
@@ -102,9 +102,54 @@ def _through(
     return (sign * x.flip(2, 3) - w).flatten(3, 4)
 
 
+def _longitude(
+    grid: RingGrid, lmax: int, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "n_phi columns"]:
+    """Return `_longitude_table`, which graphs do not compute."""
+    if torch.compiler.is_compiling():
+        return _traced_longitude(grid.key, lmax, dtype, device)
+    return _longitude_table(grid, lmax, dtype, device)
+
+
+def _latitude(
+    grid: RingGrid, lmax: int, spin: int, weighted: bool, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "orders rows columns"]:
+    """Return `_latitude_table`, which graphs do not compute."""
+    if torch.compiler.is_compiling():
+        return _traced_latitude(grid.key, lmax, spin, weighted, dtype, device)
+    return _latitude_table(grid, lmax, spin, weighted, dtype, device)
+
+
+# A compiler may write into what an operator returns, so these return copies.
+
+
+@torch.library.custom_op("geocnn::longitude_table", mutates_args=())
+def _traced_longitude(grid: str, lmax: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _longitude_table(grid_of(grid), lmax, dtype, device).clone()
+
+
+@torch.library.custom_op("geocnn::latitude_table", mutates_args=())
+def _traced_latitude(
+    grid: str, lmax: int, spin: int, weighted: bool, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    return _latitude_table(grid_of(grid), lmax, spin, weighted, dtype, device).clone()
+
+
+@_traced_longitude.register_fake
+def _(grid, lmax, dtype, device):
+    return torch.empty(grid_of(grid).shape[1], 2 * (lmax + 1), dtype=dtype, device=device)
+
+
+@_traced_latitude.register_fake
+def _(grid, lmax, spin, weighted, dtype, device):
+    degrees, rings = lmax + 1, grid_of(grid).shape[0]
+    rows, columns = (degrees, rings) if weighted else (rings, degrees)
+    return torch.empty(degrees, rows * (1 + (spin != 0)), columns, dtype=dtype, device=device)
+
+
 @lru_cache(maxsize=64)
 @lasting()
-def _longitude(
+def _longitude_table(
     grid: RingGrid, lmax: int, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "n_phi columns"]:
     """Return the matrix from parts (re, im) of F_m to Re sum_m F_m e^{i m phi}; its adjoint is analysis."""
@@ -116,7 +161,7 @@ def _longitude(
 
 @lru_cache(maxsize=256)
 @lasting()
-def _latitude(
+def _latitude_table(
     grid: RingGrid, lmax: int, spin: int, weighted: bool, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "orders rows columns"]:
     """Return tables [degrees, rings] of analysis (weighted) or [rings, degrees] of synthesis, one per order;

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from weakref import WeakValueDictionary
 
 import torch
 from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
+from torch.utils._pytree import register_pytree_node
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.spheres.pixels import check_nside, ring_to_nested, rings
 from geocnn.geometry.spheres.rings import gauss_legendre_rings
 from geocnn.groups.wigner import wigner_d_column
-from geocnn.harmonics.uncompiled import uncompiled
 from geocnn.lasting import lasting
 
 
@@ -54,6 +55,19 @@ class RingGrid:
     """Gauss-Legendre colatitudes; their weights are part of latitude_rule."""
     pixel: Int64[Tensor, " n"] | None = None
     """The flat position of every sample in ring order; None where that is the identity."""
+    key: str = field(init=False)
+    """The name, with a number behind it where unlike grids have one name: `grid_of` returns the grid."""
+    starts_at_zero: bool = field(init=False)
+    """Whether the first sample of the first ring lies at longitude 0."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "starts_at_zero", float(self.phi0[0]) == 0)
+        key, number = self.name, 1
+        while (other := _grids.get(key)) is not None and not _alike(self, other):
+            number += 1
+            key = f"{self.name} ({number})"
+        object.__setattr__(self, "key", key)
+        _grids.setdefault(key, self)
 
     @property
     def n_points(self) -> int:
@@ -120,6 +134,40 @@ class RingGrid:
 
     def __repr__(self) -> str:
         return f"{self.name}: {len(self.n_phi)} rings, {self.n_points} points, lmax {self.lmax}"
+
+
+_grids: WeakValueDictionary[str, RingGrid] = WeakValueDictionary()
+
+
+def grid_of(key: str) -> RingGrid:
+    """Return the grid of that key, by which compiled and exported programs name it.
+
+    Raises GeometryError where there is none: a grid that is none of geocnn's is known while it lives.
+
+    >>> grid_of("healpix(4, nested)") is healpix_grid(4, nested=True)
+    True
+    """
+    grid = _grids.get(key)
+    if grid is None:
+        kind, _, options = key.removesuffix(")").partition("(")
+        sizes = [int(part) for part in options.split(", ") if part.isdigit()]
+        if kind == "healpix" and len(sizes) == 1:
+            grid = healpix_grid(*sizes, nested=", nested" in options, ring_weights=", ring" in options)
+        elif kind == "gauss_legendre" and len(sizes) == 2:
+            grid = gauss_legendre(*sizes)
+        elif kind == "equiangular" and len(sizes) == 2:
+            grid = equiangular(*sizes, poles=", poles" in options)
+    if grid is None or grid.key != key:
+        raise GeometryError(f"no grid is called {key!r} here; make it before the program runs")
+    return grid
+
+
+def _alike(a: RingGrid, b: RingGrid) -> bool:
+    """Return whether two grids have the same samples and weights."""
+    tensors = ("theta", "phi0", "weight", "latitude_rule", "fine_theta", "pixel")
+    pairs = [(getattr(a, name), getattr(b, name)) for name in tensors]
+    same = all(x is y or (x is not None and y is not None and torch.equal(x, y)) for x, y in pairs)
+    return same and (a.n_phi, a.lmax, a.exact) == (b.n_phi, b.lmax, b.exact)
 
 
 @lru_cache(maxsize=32)
@@ -250,16 +298,32 @@ def _product_grid(
     )
 
 
-@uncompiled
-@lru_cache(maxsize=32)
-@lasting()
 def point_weights(grid: RingGrid, device: torch.device) -> Float64[Tensor, " n"]:
     """Return the quadrature weight of every point on a device; weights sum to 4 pi.
 
     >>> round(point_weights(gauss_legendre(2), torch.device("cpu")).sum().item() / torch.pi, 12)
     4.0
     """
+    if torch.compiler.is_compiling():
+        return _traced_weights(grid.key, device)
+    return _weights(grid, device)
+
+
+@lru_cache(maxsize=32)
+@lasting()
+def _weights(grid: RingGrid, device: torch.device) -> Float64[Tensor, " n"]:
     return grid.ring_values(grid.weight).to(device)
+
+
+@torch.library.custom_op("geocnn::point_weights", mutates_args=())
+def _traced_weights(grid: str, device: torch.device) -> Tensor:
+    # a compiler may write into what an operator returns
+    return _weights(grid_of(grid), device).clone()
+
+
+@_traced_weights.register_fake
+def _(grid, device):
+    return torch.empty(grid_of(grid).n_points, dtype=torch.float64, device=device)
 
 
 def _checked_size(n_lat: int, n_lon: int | None, least: int) -> tuple[int, int]:
@@ -292,3 +356,13 @@ def _trigonometric_interpolation(
         forward = wave(degree[:, None] * theta) * half_end
         series.append((wave(fine_theta[:, None] * degree) * half_degree) @ forward * (2 / steps))
     return torch.stack(series)
+
+
+# graphs hold the key of a grid, so its tensors are no inputs of theirs
+register_pytree_node(
+    RingGrid,
+    lambda grid: ([], grid.key),
+    lambda _, key: grid_of(key),
+    flatten_with_keys_fn=lambda grid: ([], grid.key),
+    serialized_type_name="geocnn.RingGrid",
+)

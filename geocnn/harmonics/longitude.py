@@ -166,7 +166,7 @@ def spectrum_size(grid: RingGrid, lmax: int, real: bool) -> int:
 
 def is_direct(grid: RingGrid, lmax: int) -> bool:
     """Return whether one Fourier transform is enough, where every order has a bin of its own."""
-    return grid.is_product and 2 * lmax < grid.n_phi[0] and float(grid.phi0[0]) == 0
+    return grid.is_product and 2 * lmax < grid.n_phi[0] and grid.starts_at_zero
 
 
 def _split(grid: RingGrid, layout: Layout, values: Inexact[Tensor, "b n"]) -> Inexact[Tensor, "b 2 samples"]:

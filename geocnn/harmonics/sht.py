@@ -27,17 +27,15 @@ from geocnn.errors import GeometryError, MapError
 from geocnn.geometry.core.quadrature import weighted_sum
 from geocnn.geometry.core.values import check_values
 from geocnn.harmonics.coefficients import lmax_of
-from geocnn.harmonics.grid import RingGrid
+from geocnn.harmonics.grid import RingGrid, grid_of, point_weights
 from geocnn.harmonics.latitude import Key, expand, project_rings
 from geocnn.harmonics.longitude import from_fourier, is_direct, refold, spectrum_size, to_fourier
 from geocnn.harmonics.real_functions import expand_pairs, project_pairs
-from geocnn.harmonics.uncompiled import uncompiled
 
 PART_BYTES = 1 << 23  # size of the values that a processor transforms at once
 PART_BYTES_OF_PAIRS = 1 << 24  # the same for `real_functions`, whose products are faster where they are wider
 
 
-@uncompiled
 def synthesis(
     alm: Complex[Tensor, "*batch degrees orders"], grid: RingGrid, spin: int | None = None
 ) -> Inexact[Tensor, "*batch n"]:
@@ -62,11 +60,9 @@ def synthesis(
     [-0.6325, -0.6325, -1.0, -1.0, -0.6325, -0.6325]
     """
     lmax = lmax_of(alm, signed=spin is not None)
-    key = Key(grid, lmax, spin, False, alm.real.dtype, alm.device)
-    return _Linear.apply(alm, _expand(key), _project(key))
+    return _transformed(alm, grid, lmax, spin, 0, weighted=False, project=False)
 
 
-@uncompiled
 def analysis(
     values: Inexact[Tensor, "*batch n"],
     grid: RingGrid,
@@ -105,11 +101,10 @@ def analysis(
     """
     check_count(values, grid)
     check_type(values, spin)
-    check_values(values, -1, "points")
+    check_finite(values, -1)
     return unchecked_analysis(values, grid, lmax, spin, iterations)
 
 
-@uncompiled
 def unchecked_analysis(
     values: Tensor, grid: RingGrid, lmax: int, spin: int | None = None, iterations: int | None = None
 ) -> Tensor:
@@ -123,11 +118,10 @@ def unchecked_analysis(
     iterations = (0 if grid.exact else 3) if iterations is None else iterations
     if iterations < 0:
         raise GeometryError(f"iterations={iterations} is negative; use 0 for plain quadrature")
-    key = Key(grid, operator.index(lmax), spin, True, values.real.dtype, values.device)
-    return _Linear.apply(values, _project(key, iterations), _expand(key, iterations))
+    lmax = operator.index(lmax)
+    return _transformed(values, grid, lmax, spin, iterations, weighted=True, project=True)
 
 
-@uncompiled
 def integral(values: Inexact[Tensor, "*batch n"], grid: RingGrid) -> Inexact[Tensor, "*batch"]:
     """Return the integral of values over the unit sphere by the grid's weights.
 
@@ -144,16 +138,63 @@ def integral(values: Inexact[Tensor, "*batch n"], grid: RingGrid) -> Inexact[Ten
     check_count(values, grid)
     if not (values.is_floating_point() or values.is_complex()):
         raise MapError(f"values of {values.dtype} cannot be weighted by fractions; give values.double()")
-    return weighted_sum(values, grid.ring_values(grid.weight))
+    return weighted_sum(values, point_weights(grid, values.device))
+
+
+def _transformed(
+    x: Tensor, grid: RingGrid, lmax: int, spin: int | None, iterations: int, weighted: bool, project: bool
+) -> Tensor:
+    """Apply quadrature (weighted), synthesis, or the adjoint of one: values to coefficients (`project`) or
+    coefficients to values.
+    """
+    if torch.compiler.is_compiling():
+        return transform(x, grid.key, lmax, spin, iterations, weighted, project)
+    key = Key(grid, lmax, spin, weighted, x.real.dtype, x.device)
+    maps = _project(key, iterations), _expand(key, iterations)
+    return _Linear.apply(x, *(maps if project else maps[::-1]))
+
+
+@torch.library.custom_op("geocnn::transform", mutates_args=())
+def transform(
+    x: Tensor, grid: str, lmax: int, spin: int | None, iterations: int, weighted: bool, project: bool
+) -> Tensor:
+    """Apply `_transformed`, in a form that compilers can hold."""
+    key = Key(grid_of(grid), lmax, spin, weighted, x.real.dtype, x.device)
+    return (_project if project else _expand)(key, iterations)(x)
+
+
+@transform.register_fake
+def _(x, grid, lmax, spin, iterations, weighted, project):
+    if project:
+        orders, dtype = lmax + 1 if spin is None else 2 * lmax + 1, x.real.dtype.to_complex()
+        # orders lie before degrees in memory
+        return x.new_empty(*x.shape[:-1], orders, lmax + 1, dtype=dtype).mT
+    dtype = x.real.dtype if spin is None else x.dtype
+    return x.new_empty(*x.shape[:-2], grid_of(grid).n_points, dtype=dtype)
+
+
+def _keep_map(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    ctx.map = inputs[1:]
+
+
+def _adjoint_map(ctx: Any, g: Tensor) -> tuple:
+    *map, project = ctx.map
+    return transform(g, *map, not project), None, None, None, None, None, None
+
+
+transform.register_autograd(_adjoint_map, setup_context=_keep_map)
 
 
 class _Linear(torch.autograd.Function):
-    """A linear map of tensors; the backward pass is its adjoint, itself such a map."""
+    """A linear map of tensors [..., values]; the backward pass is its adjoint, itself such a map."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, apply: Callable, adjoint: Callable) -> Tensor:
-        ctx.maps = apply, adjoint
+    def forward(x: Tensor, apply: Callable, adjoint: Callable) -> Tensor:
         return apply(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        _, *ctx.maps = inputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -163,6 +204,10 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
         return _Linear.apply(tangent, *ctx.maps)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, x: Tensor, apply: Callable, adjoint: Callable) -> tuple[Tensor, int]:
+        return _Linear.apply(x.movedim(in_dims[0], 0), apply, adjoint), 0
 
 
 def _project(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
@@ -237,6 +282,31 @@ def _inaccurate(lmax: int, grid: RingGrid) -> str:
         f"from 1e-5 at degree {grid.lmax_accurate} (2 nside) to a tenth at {grid.lmax} (3 nside - 1); use "
         f"lmax <= {grid.lmax_accurate}, a finer map, or set the number of iterations"
     )
+
+
+class _Checked(torch.autograd.Function):
+    """The check of `check_finite`, which sees all examples that a transform of functions maps over."""
+
+    @staticmethod
+    def forward(values: Tensor, dim: int) -> Tensor:
+        check_values(values, dim, "points")
+        return values.new_empty(0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, values: Tensor, dim: int) -> tuple[Tensor, None]:
+        return _Checked.apply(values.movedim(in_dims[0], 0), dim), None
+
+
+def check_finite(values: Tensor, dim: int) -> None:
+    """Raise BadValueError where values are NaN, infinite or mean "no value"; not in a compiled graph, which
+    cannot look at them.
+    """
+    if not torch.compiler.is_compiling():
+        _Checked.apply(values.detach(), dim)
 
 
 def check_grid(grid: RingGrid) -> None:

@@ -21,10 +21,9 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from geocnn.errors import GeometryError, MapError
-from geocnn.geometry.core.values import check_values
 from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid
-from geocnn.harmonics.sht import synthesis, unchecked_analysis
+from geocnn.harmonics.sht import check_finite, synthesis, unchecked_analysis
 
 
 def so3_synthesis(
@@ -85,7 +84,7 @@ def so3_analysis(
             f"values are {values.dtype} of shape {tuple(values.shape)}; give real [..., n_points, samples]"
         )
     _check_samples(values.shape[-1], nmax)
-    check_values(values, -2, "points")
+    check_finite(values, -2)
     fields = torch.fft.rfft(values, norm="forward").conj()
     parts = [unchecked_analysis(fields[..., n], grid, lmax, n, iterations) for n in range(nmax + 1)]
     return torch.stack(parts, -3)

@@ -24,7 +24,7 @@ from geocnn.nn.linear import FieldLinear
 from geocnn.nn.nonlinearity import Act, make_act
 from geocnn.nn.norm import FieldNorm, Norm, make_norm
 from geocnn.nn.so3_correlation import SO3Correlation
-from geocnn.ops.gather import single_under_autocast
+from geocnn.ops.gather import at_least_single, single_under_autocast
 
 
 def spectral_pool(
@@ -46,8 +46,9 @@ def spectral_pool(
     torch.Size([32, 3])
     """
     lmax = min(grid.lmax_accurate, out_grid.lmax_accurate) if lmax is None else lmax
-    alm = field_analysis(single_under_autocast(x), field_type, grid, lmax, iterations)
-    return field_synthesis(alm, field_type, out_grid)
+    x, dtype = at_least_single(x)
+    alm = field_analysis(x, field_type, grid, lmax, iterations)
+    return field_synthesis(alm, field_type, out_grid).to(dtype)
 
 
 def sphere_mean(x: Tensor, field_type: FieldType | str, grid: RingGrid) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -93,7 +95,8 @@ class FieldNorm(nn.Module):
         # E[x²] − E[x]² would lose all digits, and could be negative, where the mean is large
         square = (x - self._shift_per_channel(centre)).square()
         power = self._mean_per_copy(_weighted_sum(square, share))
-        self._track(mean.detach(), power.detach(), count > 0)
+        track = self._track if torch.compiler.is_compiling() else partial(_Track.apply, self._track)
+        track(mean.detach(), power.detach(), count > 0)
         return centre, torch.where(is_single, running_power, power)
 
     @torch.no_grad()
@@ -135,6 +138,29 @@ class FieldNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return str(self.in_type)
+
+
+class _Track(torch.autograd.Function):
+    """Calls what tracks statistics with plain numbers, also inside of `torch.func.grad` and such; of examples
+    that `vmap` maps over, with their mean.
+    """
+
+    @staticmethod
+    def forward(track: Callable[..., None], mean: Tensor, power: Tensor, has_values: Tensor) -> Tensor:
+        track(mean, power, has_values)
+        return mean.new_empty(0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, track: Callable[..., None], *values: Tensor) -> tuple[Tensor, None]:
+        mean, power, has_values = (
+            v if dim is None else v.movedim(dim, 0).to(torch.promote_types(v.dtype, torch.float32)).mean(0)
+            for v, dim in zip(values, in_dims[1:], strict=True)
+        )
+        return _Track.apply(track, mean, power, has_values > 0), None
 
 
 def _shares(x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:

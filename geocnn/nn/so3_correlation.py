@@ -18,7 +18,6 @@ from geocnn.harmonics.dense import dense_analysis, dense_synthesis, is_dense
 from geocnn.harmonics.fields import conjugate, field_analysis, field_synthesis, sphere_type
 from geocnn.harmonics.grid import RingGrid
 from geocnn.harmonics.sht import check_grid
-from geocnn.harmonics.uncompiled import uncompiled
 from geocnn.nn.kernel_weights import (
     initialise,
     invariant_channels,
@@ -26,7 +25,7 @@ from geocnn.nn.kernel_weights import (
     kernel_weights,
     with_bias,
 )
-from geocnn.ops.gather import single_under_autocast
+from geocnn.ops.gather import at_least_single
 from geocnn.ops.moments import MomentBasis
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class SO3Correlation(nn.Module):
     `radial` gives other radial functions, as in GaugeConv, and takes the place of `rings`. `max_frequency`
     bounds that kernel's angular frequency. The output has degrees up to lmax and lies on
     `out_grid`, by default the input's grid; the bias acts on invariant channels. Under autocast it computes
-    in float32.
+    in float32, which it also does in half precision.
 
     Raises FieldTypeError (types, group), GeometryError (rings, radius; lmax the grid cannot carry) and
     MapError (values).
@@ -149,11 +148,10 @@ class SO3Correlation(nn.Module):
         self.in_type.check(x)
         for each in (grid, out_grid or grid):
             check_grid(each)
-        x = single_under_autocast(x)
+        x, dtype = at_least_single(x)
         with torch.autocast(x.device.type, enabled=False):
-            return self._correlated(x, grid, out_grid or grid)
+            return self._correlated(x, grid, out_grid or grid).to(dtype)
 
-    @uncompiled
     def _correlated(self, x: Tensor, grid: RingGrid, out_grid: RingGrid) -> Tensor:
         if is_dense(grid, self.lmax) and is_dense(out_grid, self.lmax):
             y = self._dense(x, grid, out_grid)
@@ -228,7 +226,9 @@ class SO3Correlation(nn.Module):
     def _none(self, source: Irrep, target: Irrep) -> Tensor:
         first = next(iter(self.weight.values()))
         copies = self.in_type.multiplicity(source), self.out_type.multiplicity(target)
-        return first.new_zeros(self.lmax + 1, *copies, dtype=first.dtype.to_complex())
+        return first.new_zeros(
+            self.lmax + 1, *copies, dtype=torch.promote_types(first.dtype, torch.complex64)
+        )
 
     def _moments(self, target: Irrep) -> dict[Irrep, list[Tensor]]:
         """Return the weights of each source's moments, [parts, rings, copies, copies out]; free ones have the
@@ -236,7 +236,10 @@ class SO3Correlation(nn.Module):
         """
         sources = [source for source in self.basis.sources for _ in self.basis.of(source, target)]
         sizes = [(self.basis.rings, self.in_type.multiplicity(source)) for source in sources]
-        rows = self.weight[str(target)].split([math.prod(size) for size in sizes], -2)
+        weight = self.weight[str(target)]
+        # complex numbers have no half precision
+        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        rows = weight.split([math.prod(size) for size in sizes], -2)
         result = {source: [] for source in self.basis.sources}
         for source, size, part in zip(sources, sizes, rows, strict=True):
             result[source].append(part.unflatten(-2, size))

@@ -7,8 +7,13 @@
 | `tiles.py` | which sources and entries stand where in a stencil's operators (`Tiling`) |
 | `operators.py` | how the operator of a stencil is made of the two, kept, or formed in ranges |
 | `kept.py` | the bound on what is kept: `kept_bytes`, `forget` |
+| `plan.py` | what a layer multiplies by what, made once (`GatherPlan`) |
+| `product.py` | the product as an operator of PyTorch, for compilers, exporters and transforms of functions |
 | `gather.py` | the product: `gather` and `transported_mean` apply an operator; the input is checked |
-| `blocks.py` | the dense products inside, as custom operators of PyTorch with their derivatives |
+| `blocks.py` | the dense products inside, and their derivatives |
 
 `geocnn/nn/gauge_conv.py` has the formula and a readable reference of the same map.
 """
+
+# exported programs that are loaded after `import geocnn.ops` find the operators
+from geocnn.ops import product as product

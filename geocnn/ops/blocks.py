@@ -182,13 +182,15 @@ def _spread(
 
 def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, b: int) -> Tensor:
     """Transpose `_gathered`: sum over each source's slots, [b, N, components · C], without atomics."""
+    # sparse products know no half precision, which would also lose digits in sums over slots
+    dtype, spread = spread.dtype, spread.to(torch.promote_types(spread.dtype, torch.float32))
     ones, n_slots = spread.new_ones(slot.shape[0]), spread.shape[0]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         matrix = torch.sparse_csr_tensor(
             slot_ptr, slot, ones, (slot_ptr.shape[0] - 1, n_slots), check_invariants=False
         )
-    total = matrix @ spread
+    total = (matrix @ spread).to(dtype)
     n = total.shape[0]
     return total.view(n, components, b, -1).permute(2, 0, 1, 3).reshape(b, n, -1)
 

@@ -91,3 +91,9 @@ def single_under_autocast(x: Tensor) -> Tensor:
     """x in float32 where autocast made it less: operators are built in the precision of x."""
     low = x.dtype in (torch.float16, torch.bfloat16) and torch.is_autocast_enabled(x.device.type)
     return x.float() if low else x
+
+
+def at_least_single(x: Tensor) -> tuple[Tensor, torch.dtype]:
+    """Return x in float32 or better, and the dtype of results: that of x, but under autocast float32."""
+    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return wide, wide.dtype if torch.is_autocast_enabled(x.device.type) else x.dtype

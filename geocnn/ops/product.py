@@ -329,7 +329,7 @@ class _Mix(Function):
         x, g = ctx.saved_tensors
         pairs = [(a, b) for a, b in ((dx, g), (x, dg)) if a is not None and b is not None]
         parts = [_Mix.apply(ctx.over, *pair) for pair in pairs]
-        return tuple(sum(each[1:], each[0]) for each in zip(*parts, strict=True))
+        return tuple(torch.stack(each).sum(0) for each in zip(*parts, strict=True))
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, over: _Over, x: Tensor, g: Tensor) -> tuple[tuple, tuple]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Bool, Float, Int64, Real
 from torch import Tensor
+from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from geocnn.errors import GeometryError, ResolutionError
 from geocnn.geometry.core.defaults import FEWEST, Kind
@@ -282,3 +283,19 @@ def _cat_ptr(ptrs: list[Tensor]) -> Tensor:
         parts.append(ptr[1:] + start)
         start += int(ptr[-1])
     return torch.cat(parts)
+
+
+_PARTS = ("stencils", "down", "up", "areas", "ptr", "readings")
+
+
+def _with_keys(h: Hierarchy) -> tuple[list, None]:
+    return [(GetAttrKey(name), getattr(h, name)) for name in _PARTS], None
+
+
+register_pytree_node(
+    Hierarchy,
+    lambda h: ([getattr(h, name) for name in _PARTS], None),
+    lambda parts, _: Hierarchy(*parts),
+    flatten_with_keys_fn=_with_keys,
+    serialized_type_name="geocnn.Hierarchy",
+)

@@ -33,7 +33,7 @@ def recognised(
 
     If there is none, `make` makes one of other tensors in the same memory, which lives as long as `weight`.
     """
-    for known in _stencils.get(weight, ()):
+    for known in _known(weight):
         stencil = known()
         if stencil is not None and stencil.radius == radius and _same(stencil.places, tensors):
             return stencil
@@ -43,8 +43,12 @@ def recognised(
     return made
 
 
+def _known(weight: Tensor) -> list[Callable[[], Stencil | None]]:
+    return _stencils.get(weight) or []
+
+
 def _add(weight: Tensor, stencil: Callable[[], Stencil | None]) -> None:
-    alive = [known for known in _stencils.get(weight, ()) if known() is not None]
+    alive = [known for known in _known(weight) if known() is not None]
     _stencils[weight] = [*alive, stencil]
 
 

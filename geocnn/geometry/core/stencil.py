@@ -8,7 +8,7 @@ gauge to the target's. Nothing here knows which surface it came from.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from geocnn.errors import GeometryError
 from geocnn.files import write_safetensors
@@ -272,3 +273,31 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
         kinds = ", ".join(metadata) or "no geocnn value"
         raise GeometryError(f"{path} holds {kinds}, not a {kind}")
     return tensors, metadata[kind]
+
+
+def _taken_apart(s: Stencil) -> tuple[list, tuple]:
+    return [*s.places, s.n_source], (s.radius, str(s.group), s.samples)
+
+
+def _put_together(parts: Iterable, context: tuple) -> Stencil:
+    (*tensors, n_source), (radius, name, samples) = parts, context
+    rest = {"radius": radius, "n_source": n_source, "group": group(name)}
+    return Stencil(*tensors, samples=None if samples is None else tuple(samples), **rest)
+
+
+def _with_keys(s: Stencil) -> tuple[list, tuple]:
+    parts, context = _taken_apart(s)
+    return [
+        (GetAttrKey(name), part) for name, part in zip((*_TENSORS, "n_source"), parts, strict=True)
+    ], context
+
+
+register_pytree_node(
+    Stencil,
+    _taken_apart,
+    _put_together,
+    flatten_with_keys_fn=_with_keys,
+    serialized_type_name="geocnn.Stencil",
+    to_dumpable_context=list,
+    from_dumpable_context=lambda c: (c[0], c[1], None if c[2] is None else tuple(c[2])),
+)
