@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from geocnn.geometry.diagnosis import diagnose
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -34,3 +39,15 @@ def test_slopes_are_those_of_a_power_and_steep_ones_are_listed():
 @pytest.mark.parametrize("task", growth_tasks.TASKS)
 def test_each_task_runs(task):
     growth_tasks.TASKS[task]("healpix", 4)()
+
+
+@pytest.mark.parametrize("kind", ["exp", pytest.param("log", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("level", [4, pytest.param(5, marks=pytest.mark.slow)])
+def test_the_doctor_predicts_the_peak_of_memory(kind, level):
+    """Within 1.3 times: resident memory, in a fresh process, of a stencil on a mesh."""
+    command = [sys.executable, BENCHMARKS / "growth_tasks.py", "bumpy mesh", str(level), f"stencil {kind}"]
+    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    surface = growth_tasks.bumpy(level)
+    (cost,) = (c for c in diagnose(surface.points, surface.faces).costs if c.kind == kind)
+    assert 1 / 1.3 < json.loads(done.stdout)["bytes"] / cost.peak < 1.3

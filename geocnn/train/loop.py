@@ -303,8 +303,8 @@ def _warn(text: str, console: Console) -> None:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt where Lightning, once it has tidied up, exits with code 1 instead."""
+    handler = signal.getsignal(signal.SIGINT)
     try:
-        handler = signal.getsignal(signal.SIGINT)
         yield
     except SystemExit as stop:
         if not isinstance(stop.__context__, KeyboardInterrupt):

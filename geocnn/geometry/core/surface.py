@@ -381,7 +381,7 @@ class Surface(ABC):
         `stencil`. Coarser levels are in their own frames. `core/defaults.py` gives the reasons of the
         defaults.
 
-        With `oversample` the radii stay, and each level but the finest has four times the points: what a
+        With `oversample` the radii stay, and each level but the finest has four times as many points: what a
         convolution gives is interpolated to them before nonlinearities act. These widen its band, and on
         points as few as suffice for the convolution they would alias (Karras et al. 2021, section 3). The
         same weights serve both; rotations disturb the answer less, and it takes longer.
