@@ -17,8 +17,11 @@ from geocnn.geometry.core.surface import Surface
 FEW, MANY = 64, 3072
 """Points whose discs are made: first some, for a first call takes longer, then those that are timed."""
 
-WINDOWS, SAMPLES = 60_000_000, 40_000_000
-"""Bytes that unfolding and tracing take beside what they return."""
+WINDOWS, SAMPLES = 60_000_000, 60_000_000
+"""Bytes that unfolding and tracing take at most beside what they return."""
+
+WINDOWS_PER_POINT = 17_000
+"""Bytes that unfolding takes per point where all points fit into one block."""
 
 DISC_ENTRY = 120
 """Bytes per entry of a block of discs, before they become entries of a stencil."""
@@ -63,7 +66,8 @@ def peak_bytes(kind: Kind, n: int, entries: float, size: float) -> int:
     """Return about the most memory that a stencil of n points takes, beside the surface, while it is made."""
     if kind == "exp":
         return round(SAMPLES + TWICE * size)
-    return round(WINDOWS + DISC_ENTRY * entries * min(1.0, discs_at_once(n) / n) + size)
+    windows = min(WINDOWS, WINDOWS_PER_POINT * n)
+    return round(windows + DISC_ENTRY * entries * min(1.0, discs_at_once(n) / n) + size)
 
 
 def _spread(surface: Surface, count: int) -> Int64[Tensor, " {count}"]:
