@@ -366,3 +366,4 @@ register_pytree_node(
     flatten_with_keys_fn=lambda grid: ([], grid.key),
     serialized_type_name="geocnn.RingGrid",
 )
+torch.serialization.add_safe_globals([RingGrid])

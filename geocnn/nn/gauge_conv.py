@@ -92,8 +92,7 @@ class GaugeConv(nn.Module):
 
     `max_frequency` bounds the kernel's angular frequency; finite groups need it.
 
-    The first call on a stencil derives an operator from it and keeps it there; torch.compile and torch.export
-    need that call to come first.
+    The first call on a stencil derives an operator from it and keeps it there.
 
     Raises FieldTypeError (feature dimension or dtype, different groups, nothing can reach an output irrep),
     GeometryError (number of points), GroupError (the stencil's transporters leave the layer's group) and

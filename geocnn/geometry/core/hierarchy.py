@@ -299,3 +299,4 @@ register_pytree_node(
     flatten_with_keys_fn=_with_keys,
     serialized_type_name="geocnn.Hierarchy",
 )
+torch.serialization.add_safe_globals([Hierarchy])

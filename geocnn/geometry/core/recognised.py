@@ -53,7 +53,7 @@ def _add(weight: Tensor, stencil: Callable[[], Stencil | None]) -> None:
 
 
 def _same(tensors: Sequence[Tensor | None], others: Sequence[Tensor | None]) -> bool:
-    return all(_place(a) == _place(b) for a, b in zip(tensors, others, strict=True))
+    return all(a is b or _place(a) == _place(b) for a, b in zip(tensors, others, strict=True))
 
 
 def _place(t: Tensor | None) -> tuple:

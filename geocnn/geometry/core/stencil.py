@@ -301,3 +301,6 @@ register_pytree_node(
     to_dumpable_context=list,
     from_dumpable_context=lambda c: (c[0], c[1], None if c[2] is None else tuple(c[2])),
 )
+
+# a saved program holds its example inputs, which torch reads only if told that this is safe
+torch.serialization.add_safe_globals([Stencil, Shifts, Group])
