@@ -6,6 +6,7 @@
     per edge        gather x[source], transport, multiply by kernel basis and weights, add to targets
     edge moments    the same, but moments are added to targets first and meet the weights once a target
     CSR             moments as one sparse product (torch.sparse, transpose stored), then the weights
+    weights alone   the product of ready moments with the weights: what a layer cannot do without
 
 Every form gets transport, kernel basis and quadrature weight as one precomputed coefficient, so none pays for
 geometry. Saved: what autograd keeps between forward and backward, without weights and those coefficients.
@@ -21,6 +22,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from import_time import cpu_name
@@ -31,9 +33,11 @@ from geocnn.geometry.spheres.surfaces import great_circle_transport, sphere_fram
 from geocnn.groups import SO2
 from geocnn.groups.irrep import has_complex_structure
 from geocnn.nn import GaugeConv
+from geocnn.ops.blocks import runs_of
 from geocnn.ops.coefficients import entries_at, moment_coefficients
 from geocnn.ops.operators import operator
 
+T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 POINTS, ENTRIES, REPEATS = 10_000, 32, 5
 TYPE = "32x0 + 32x1 + 32x2"
@@ -136,6 +140,16 @@ def csr(layer: GaugeConv, stencil: Stencil, matrices: list[tuple[Tensor, Tensor]
     return layer.out_type.join(mixed(layer, moments))
 
 
+def weights_alone(layer: GaugeConv) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Pairs of moments and weights, as large as the layer's, and a cotangent for each product."""
+    pairs = []
+    for run, shape in zip(runs_of(layer._plan.runs), layer._plan.shapes, strict=True):
+        for _ in range(1 if run.is_complex else run.dim):
+            factors = torch.randn(POINTS, shape[0]), torch.randn(shape)
+            pairs.append((*(f.requires_grad_() for f in factors), torch.randn(POINTS, shape[1])))
+    return pairs
+
+
 def seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
@@ -182,7 +196,7 @@ def main() -> None:
         "CSR": sum(t.values().nbytes + t.col_indices().nbytes for pair in matrices for t in pair),
     }
 
-    def inference(form: Callable[[], Tensor]) -> Tensor:
+    def inference(form: Callable[[], T]) -> T:
         with torch.no_grad():
             return form()
 
@@ -197,8 +211,18 @@ def main() -> None:
         pairs = (inference(form), expected), (gradient, expected_gradient)
         errors[name] = max(float((a - b).norm() / b.norm()) for a, b in pairs)
         saved[name] = saved_bytes(form, held) / 2**20
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in forms}
+    pairs = weights_alone(layer)
+
+    def products() -> list[Tensor]:
+        return [moments @ matrix for moments, matrix, _ in pairs]
+
+    def their_gradients() -> tuple[Tensor, ...]:
+        factors = [factor for *both, _ in pairs for factor in both]
+        return torch.autograd.grad(products(), factors, [cotangent for *_, cotangent in pairs])
+
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in (*forms, "weights alone")}
     for _ in range(REPEATS):
+        times["weights alone"].append((seconds(lambda: inference(products)), seconds(their_gradients)))
         for name, form in forms.items():
             times[name].append((seconds(lambda f=form: inference(f)), seconds(lambda f=form: training(f))))
 
@@ -206,11 +230,13 @@ def main() -> None:
     columns = "form", "forward ms", "forward+backward ms", "ratio", "saved MiB", "constant MiB", "differs"
     print("{:14}{:>12}{:>22}{:>8}{:>12}{:>14}{:>10}".format(*columns))
     base = statistics.median(t for _, t in times["GaugeConv"])
-    for name in forms:
+    for name in times:
         forward, both = (statistics.median(t) for t in zip(*times[name], strict=True))
         size = constant.get(name, sum(t.nbytes for t in coefficients)) / 2**20
-        measured = 1e3 * forward, 1e3 * both, both / base, saved[name], size, errors[name]
-        row = [f"{value:{spec}}" for value, spec in zip(measured, FORMATS, strict=True)]
+        measured = 1e3 * forward, 1e3 * both, both / base
+        measured = (*measured, saved[name], size, errors[name]) if name in forms else measured
+        row = [f"{value:{spec}}" for value, spec in zip(measured, FORMATS, strict=False)]
+        row += [""] * (len(FORMATS) - len(row))
         print("{:14}{:>12}{:>22}{:>8}{:>12}{:>14}{:>10}".format(name, *row))
         rows.append(
             [name, *row, POINTS, ENTRIES, TYPE, 3, cpu_name(), torch.get_num_threads(), torch.__version__]
