@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geocnn.ops.pieces import Piece, TileClass, batches, tile_classes
+from geocnn.ops.pieces import Piece, Room, TileClass, batches, tile_classes
 
 
 class RowRun(NamedTuple):
@@ -74,9 +74,13 @@ def _moment_pieces(
         for batch in batches(field.shape[0], n_all * n_rows * channels, channels, field.device):
             b = batch.stop - batch.start
             inner = field[batch].unflatten(2, (components, channels)).permute(1, 2, 0, 3).contiguous()
+            # the memory of one piece serves the next: new memory costs as much as the product
+            room = Room(field)
             for tiles in tile_classes(block, member, k):
                 for piece in tiles.pieces(b, channels, n_rows):
-                    moments = torch.bmm(tiles.block[s][piece.shape], piece.gathered(inner))
+                    own, near = tiles.block[s][piece.shape], piece.gathered(inner, room)
+                    moments = room.of("moments", len(own), own.shape[1], near.shape[2])
+                    torch.bmm(own, near, out=moments)
                     yield s, batch, piece, piece.by_target(moments, b)
 
 

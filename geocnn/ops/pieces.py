@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -47,6 +48,21 @@ class TileClass(NamedTuple):
                 yield Piece(member[shape, copy], shape, copy, self)
 
 
+class Room:
+    """Memory that successive pieces use again."""
+
+    def __init__(self, like: Tensor):
+        self.like = like
+        self.kept: dict[str, Tensor] = {}
+
+    def of(self, name: str, *shape: int) -> Tensor:
+        """Return an empty tensor in the memory of that name, whose former content is lost."""
+        n = math.prod(shape)
+        if name not in self.kept or self.kept[name].numel() < n:
+            self.kept[name] = self.like.new_empty(n)
+        return self.kept[name][:n].view(shape)
+
+
 class Piece(NamedTuple):
     """Some tiles of a class: its members [shapes, copies, U], and which shapes and copies these are."""
 
@@ -60,14 +76,19 @@ class Piece(NamedTuple):
         tiles = self.tiles
         return y[tiles.targets].unflatten(0, (tiles.shapes, tiles.copies, tiles.k))[self.shape, self.copy]
 
-    def gathered(self, x: Tensor) -> Tensor:
+    def gathered(self, x: Tensor, room: Room) -> Tensor:
         """Return x [N, components, b, C] at the members, as [shapes, U · components, copies · b · C]."""
         (shapes, copies, u), components = self.member.shape, x.shape[1]
         if copies == 1:
-            return x.flatten(1).index_select(0, self.member.flatten()).view(shapes, u * components, -1)
-        part = torch.arange(components, device=x.device)[:, None]
-        row = self.member.transpose(1, 2)[:, :, None] * components + part
-        return x.flatten(0, 1).flatten(1).index_select(0, row.flatten()).view(shapes, u * components, -1)
+            rows, row = x.flatten(1), self.member
+        else:
+            part = torch.arange(components, device=x.device)[:, None]
+            rows, row = (
+                x.flatten(0, 1).flatten(1),
+                self.member.transpose(1, 2)[:, :, None] * components + part,
+            )
+        near = room.of("gathered", row.numel(), rows.shape[1])
+        return torch.index_select(rows, 0, row.flatten(), out=near).view(shapes, u * components, -1)
 
     def by_target(self, m: Tensor, b: int) -> Tensor:
         """Reorder moments [shapes, k · rows, copies · b · C] to [shapes, copies, k, b, rows · C]."""
