@@ -17,7 +17,7 @@ from geocnn.geometry.core.surface import Surface
 FEW, MANY = 64, 3072
 """Points whose discs are made: first some, for a first call takes longer, then those that are timed."""
 
-WINDOWS, SAMPLES = 60_000_000, 60_000_000
+WINDOWS, SAMPLES = 90_000_000, 60_000_000
 """Bytes that unfolding and tracing take at most beside what they return."""
 
 WINDOWS_PER_POINT = 17_000
