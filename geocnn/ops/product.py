@@ -49,12 +49,12 @@ class Product(NamedTuple):
         s = self.stencil
         return *s.places, s.radius, s.n_source, self.plan.name
 
-    def terms(self, dtype: torch.dtype) -> Iterator[Term]:
+    def terms(self, dtype: torch.dtype, parts: list[Range]) -> Iterator[Term]:
         """Yield the operator; where it is too large, those of ranges of targets, one after another."""
         basis = self.plan.basis
         if basis is None:
             yield Term(mean_operator(self.stencil, self.plan.source, dtype), None, None)
-        elif not (parts := self._ranges(dtype)):
+        elif not parts:
             yield Term(operator(self.stencil, basis, dtype), None, None)
         else:
             start = 0
@@ -63,22 +63,22 @@ class Product(NamedTuple):
                 yield Term(range_operator(self.stencil, part, basis, dtype), part.source, targets)
                 start = targets.stop
 
-    def joined(self, y: list[Tensor], dtype: torch.dtype) -> Tensor:
+    def joined(self, y: list[Tensor], parts: list[Range]) -> Tensor:
         """Return the results of all terms, [B, n_target, n], in the stencil's order."""
-        if not self._ranges(dtype):
+        if not parts:
             return y[0]
         whole, order = torch.cat(y, 1), place_of_targets(self.stencil)
         return whole if order is None else whole.index_select(1, order)
 
-    def parted(self, g: Tensor) -> Tensor:
+    def parted(self, g: Tensor, parts: list[Range]) -> Tensor:
         """Return the transpose of `joined`, in the order of the terms' targets."""
-        parts = self._ranges(g.dtype)
         if not parts or (order := place_of_targets(self.stencil)) is None:
             return g
         count = sum(n_targets(part.index.member, part.index.k) for part in parts)
         return g.new_zeros(g.shape[0], count, g.shape[2]).index_copy_(1, order, g)
 
-    def _ranges(self, dtype: torch.dtype) -> list[Range]:
+    def ranges(self, dtype: torch.dtype) -> list[Range]:
+        """Return the ranges of an operator that is too large to keep, none for others."""
         basis = self.plan.basis
         return [] if basis is None else ranges(self.stencil, basis, dtype) or []
 
@@ -119,15 +119,15 @@ def _product(where: Sequence[Any]) -> Product:
 def gather_forward(x: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
     """Return the moments of x [B, n_source, D], mixed by the matrices: [B, n_target, D']."""
     product = _product(where)
-    plan = product.plan
+    plan, parts = product.plan, product.ranges(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
         fields = plan.split(x)
         y = [
             convolve(term.read(fields), mix, o.block, *o.index, plan.n_out, plan.runs)
-            for term in product.terms(x.dtype)
+            for term in product.terms(x.dtype, parts)
             for o in (term.operator,)
         ]
-        return plan.ordered(product.joined(y, x.dtype))
+        return plan.ordered(product.joined(y, parts))
 
 
 @torch.library.custom_op(
@@ -136,10 +136,10 @@ def gather_forward(x: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
 def gather_transpose(g: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
     """Return the derivative of the form by x, [B, n_source, D], from g [B, n_target, D']."""
     product = _product(where)
-    plan = product.plan
+    plan, parts = product.plan, product.ranges(g.dtype)
     with torch.autocast(g.device.type, enabled=False):
-        g, total = product.parted(plan.grouped(g)), None
-        for term in product.terms(g.dtype):
+        g, total = product.parted(plan.grouped(g), parts), None
+        for term in product.terms(g.dtype, parts):
             o = term.operator
             part = g if term.targets is None else g[:, term.targets]
             x = plan.joined(convolve_transpose(part.contiguous(), mix, o.block, *o.index, plan.runs))
@@ -159,10 +159,10 @@ def gather_transpose(g: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
 def gather_mix(x: Tensor, g: Tensor, *where: Any) -> list[Tensor]:
     """Return the derivatives of the form by the matrices, from x [B, n_source, D] and g [B, n_target, D']."""
     product = _product(where)
-    plan = product.plan
+    plan, parts = product.plan, product.ranges(g.dtype)
     with torch.autocast(g.device.type, enabled=False):
-        fields, g, total = plan.split(x), product.parted(plan.grouped(g)), []
-        for term in product.terms(g.dtype):
+        fields, g, total = plan.split(x), product.parted(plan.grouped(g), parts), []
+        for term in product.terms(g.dtype, parts):
             o = term.operator
             part = g if term.targets is None else g[:, term.targets]
             own = convolve_weight(term.read(fields), part.contiguous(), o.block, *o.index, plan.runs)
