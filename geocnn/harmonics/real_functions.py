@@ -8,7 +8,8 @@ rings, and the odd degree m + 2k + 1, by x = cos(theta) times their differences 
     degree side   a_{m+2k} = even_k Y_0[k] + before_k Y_0[k-1]      a_{m+2k+1} = odd_k Y_1[k]
 
 and synthesis its transpose with w = 1. The rows of these matrices are functions, since products are fastest
-where rings and degrees, which are many, lie side by side in memory.
+where rings and degrees, which are many, lie side by side in memory. They are in float64 also for maps in
+float32: next to the equator q_k and q_{k-1} are l times what they add up to.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def project_pairs(
     ahead = _degree_side(factors, product.unflatten(1, rings.shape[1:4]))
     # rows of lmax + 2 degrees from m on, read in a row, are rows of lmax + 1 degrees from 0 on
     alm = ahead.flatten(2)[..., : key.n_orders**2].unflatten(-1, (key.n_orders, key.n_orders))
-    return torch.complex(*alm.unbind(1))
+    return torch.complex(*alm.unbind(1)).to(fourier.dtype)
 
 
 def expand_pairs(
@@ -63,7 +64,7 @@ def expand_pairs(
     """Apply the transpose of `project_pairs`; m > 0 is halved."""
     factors = _factors(key)
     orders = key.n_orders
-    ahead = alm.real.new_zeros(len(alm), 2, orders * (orders + 1))
+    ahead = factors.even.new_zeros(len(alm), 2, orders * (orders + 1))
     degrees = ahead[..., : orders**2].unflatten(-1, (orders, orders))
     degrees.copy_(torch.view_as_real(alm).movedim(-1, 1)).triu_()
     product = _row_side(factors, ahead.unflatten(-1, (orders, orders + 1)))
@@ -78,8 +79,8 @@ def expand_pairs(
         else:
             rings[orders, :, nodes] += part
     rings = _from_nodes(factors, rings.unflatten(1, product.shape[1:4])).permute(1, 2, 0, 4, 3)
-    fourier = torch.empty(rings.shape[:-1], dtype=alm.dtype, device=alm.device)
-    return torch.complex(*rings.unbind(-1), out=fourier).permute(2, 1, 3, 0)
+    fourier = torch.empty(rings.shape[:-1], dtype=torch.complex128, device=alm.device)
+    return torch.complex(*rings.unbind(-1), out=fourier).to(alm.dtype).permute(2, 1, 3, 0)
 
 
 def _times(few: Float[Tensor, "m n k"], table: Float[Tensor, "m k r"]) -> Float[Tensor, "m n r"]:
@@ -88,7 +89,7 @@ def _times(few: Float[Tensor, "m n k"], table: Float[Tensor, "m k r"]) -> Float[
 
 
 def _to_nodes(f: Factors, rings: Float[Tensor, "orders b 2 2 pairs"]) -> Float[Tensor, "orders b 2 2 nodes"]:
-    rings = torch.mul(rings, f.rings, out=rings.new_empty(rings.shape))
+    rings = torch.mul(rings, f.rings, out=f.rings.new_empty(rings.shape))
     if f.rule is None:
         return rings
     nodes = rings.new_empty(*rings.shape[:-1], f.rule.shape[2])
@@ -138,19 +139,18 @@ def _row_side(f: Factors, ahead: Float[Tensor, "b 2 orders orders+1"]) -> Float[
 @lasting()
 def _factors(key: Key) -> Factors:
     grid = key.grid
-    nodes = _nodes(grid, key.lmax, key.weighted, key.dtype, key.device)
+    nodes = _nodes(grid, key.lmax, key.weighted, torch.float64, key.device)
     _, _, even, before, odd = steps(key.lmax, key.device)
     if not key.weighted:
         twice = torch.where(torch.arange(key.n_orders, device=key.device) == 0, 1.0, 2.0)[:, None]
         even, before, odd = twice * even, twice * before, twice * odd
-    even, before, odd = (c.to(key.dtype) for c in (even, before, odd))
     x = nodes.theta.cos()
     if key.weighted and grid.latitude_rule is not None:
         north, south = paired_rule(key).to(key.device).chunk(2, 1)
-        rule = torch.stack([north + south, x[:, None] * (north - south)], 1).to(key.dtype)
+        rule = torch.stack([north + south, x[:, None] * (north - south)], 1)
         return Factors(nodes, rule.new_ones(2, 1, 1), rule, even, before, odd)
     weight = grid.weight[: key.pairs].to(x) if key.weighted else torch.ones_like(x)
-    rings = torch.stack([weight, weight * x])[:, None].to(key.dtype)
+    rings = torch.stack([weight, weight * x])[:, None]
     return Factors(nodes, rings, None, even, before, odd)
 
 
