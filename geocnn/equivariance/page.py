@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from geocnn.console import legible
 from geocnn.files import replacing
-from geocnn.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +34,7 @@ def print_report(report: Report, console: Console) -> None:
     points = " → ".join(map(str, report.points))
     table = Table(
         "symmetry", "verdict", "error in float64", "order", _own_format(report), "layer",
-        title=Text(f"{report.model} on {report.surface}, {counted(points, 'point')}"),
+        title=Text(f"{report.model} on {report.surface}, {points} points"),
         title_justify="left",
     )  # fmt: skip
     for f in report.findings:
