@@ -16,7 +16,6 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from geocnn.errors import GeometryError
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import irrep_dim
@@ -59,11 +58,7 @@ class Operator(NamedTuple):
 
 
 def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Operator:
-    """Return the stencil's operator, built when first asked for and kept with the stencil.
-
-    Raises GeometryError when it is first asked for while torch.compile or torch.export traces: its shape
-    depends on the stencil's entries, which a trace does not know.
-    """
+    """Return the stencil's operator, built when first asked for and kept with the stencil."""
     coefficients = partial(moment_coefficients, basis=basis)
     return _made(stencil, (basis, dtype), lambda part: part.weight, coefficients, dtype)
 
@@ -145,10 +140,6 @@ def _joint(stencil: Stencil) -> Joint:
 
 def _kept(stencil: Stencil, key: Hashable, build: Callable[[], T]) -> T:
     if key not in stencil.operators:
-        if torch.compiler.is_compiling():
-            raise GeometryError(
-                "this stencil's operator is not built yet: run the layer once on it, then compile or export"
-            )
         with lasting():
             kept.keep(stencil, key, build())
     return stencil.operators[key]
