@@ -28,7 +28,7 @@ class GatherPlan:
 
     >>> plan = mean_plan(FieldType("2x0 + 1x1")); plan.name, plan.n_out
     ('mean of 2x0 + 1x1', 4)
-    >>> plan_of(plan.name) is plan
+    >>> plan_of(plan.name) == plan
     True
     """
 

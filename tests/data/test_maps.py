@@ -330,7 +330,7 @@ def test_columns_are_told_apart_by_whole_words(tmp_path):
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        ([*range(191), 7], r"lists 1 pixels more than once, first \[7\]"),
+        ([*range(191), 7], r"lists 1 pixel more than once, first \[7\]"),
         ([*range(191), 190.5], "not whole, first 190.5"),
     ],
 )
