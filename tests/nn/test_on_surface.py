@@ -158,3 +158,13 @@ def test_grids_areas_and_nothing_are_held_too():
     x = field(48, 1)
     assert torch.equal(held.double()(x), conv(x, st, None, areas))
     assert dict(held.float().named_buffers())["geometry_2"].dtype == torch.float32
+
+
+def test_loaded_geometry_of_other_frames_shares_no_operator_of_the_old_ones():
+    straight, turned = stencil(), stencil().turn_frames(torch.linspace(0, 6, 48))
+    assert straight.shifts is not None
+    layer = GaugeConv("1x0", "2x1")
+    loaded = OnSurface(copy.deepcopy(layer), straight).double()
+    loaded.load_state_dict(OnSurface(layer, turned).double().state_dict())
+    x = field(2, 48, 1)
+    torch.testing.assert_close(loaded(x), layer.double()(x, turned))
