@@ -1,6 +1,9 @@
 """Analysis on the sphere: ring grids, (spin-weighted) transforms, rotation, SO(3), vector calculus."""
 
 from geocnn.groups.wigner import rotate_coefficients
+
+# exported programs that are loaded after `import geocnn.harmonics` find the operators
+from geocnn.harmonics import dense as dense
 from geocnn.harmonics.coefficients import (
     alm_from_healpy,
     alm_to_healpy,

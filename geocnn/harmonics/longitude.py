@@ -237,7 +237,8 @@ def _layout(grid: RingGrid, lmax: int, signed: bool, device: torch.device) -> La
     angle = order * grid.phi0[:pairs]
     phase = torch.polar(torch.ones_like(angle), -angle)
     shared = (2 * place % count == 0) & (order > 0) & (not signed)
-    back = phase.conj() * (1 + shared.double())
+    # not `phase.conj()`: in compiled graphs, operators see a lazy conjugate as the number itself
+    back = torch.polar(1 + shared.double(), angle)
     bin = first_bin + place
     if signed:
         bin, phase, back = bin.T, phase.T, back.T

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import geocnn
 from geocnn.geometry import Hierarchy, Stencil
+from geocnn.harmonics import healpix_grid, random_coefficients, real_part, signed_orders, synthesis
 from tests.nn.every_layer import SUBJECTS
 
 CPU = torch.device("cpu")
@@ -80,6 +84,27 @@ def test_compiles_by_the_default_backend(name):
     found = answer(module, x, where, torch.compile(module, fullgraph=True))
     # sums of fused kernels have another order; norms of few points divide by what is small
     assert error(found, answer(other, x, where)) < 1e-3
+
+
+def test_tables_made_in_a_graph_serve_outside():
+    """The nested map's are made in the graph, the other's are not, and no other test has their degree."""
+    nested, plain, lmax = healpix_grid(8, nested=True), healpix_grid(8), 13
+    alm = signed_orders(random_coefficients(lmax, 1, torch.Generator().manual_seed(0)))
+    alm[:, 0] = 0
+    for spin in (None, 1):
+        x = alm if spin else real_part(alm)
+        torch.compile(lambda x, s=spin: synthesis(x, nested, s), fullgraph=True, backend="aot_eager")(x)
+        found = synthesis(x, nested, spin)[:, nested.pixel]
+        # the same operations
+        assert torch.equal(found, synthesis(x, plain, spin))
+
+
+def test_every_operator_is_registered_by_the_imports_that_programs_need():
+    files = Path(geocnn.__file__).parent.rglob("*.py")
+    written = {name for file in files for name in re.findall(r'"(geocnn::\w+)"', file.read_text())}
+    code = "import geocnn.harmonics, geocnn.ops, torch; print(*torch._C._dispatch_get_all_op_names())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert written and written <= set(run.stdout.split())
 
 
 LOADED = """
