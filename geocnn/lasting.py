@@ -46,6 +46,19 @@ def normal(t: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         return t.clone()
 
 
+@torch.library.custom_op("geocnn::snapshot", mutates_args=())
+def snapshot(t: Tensor) -> Tensor:
+    """Return a copy for the backward pass of a compiled graph. Instead of keeping an ordinary copy, that
+    pass copies t again, though t may have changed since.
+    """
+    return t.clone()
+
+
+@snapshot.register_fake
+def _(t):
+    return torch.empty_like(t)
+
+
 def keep_normal(value: object) -> None:
     """Make the tensors in the fields of a frozen dataclass normal, in lists too; for `__post_init__`."""
     for field in fields(value):  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from geocnn.errors import GeometryError
 from geocnn.groups.field_type import FieldType
+from geocnn.lasting import snapshot
 
 Norm = Callable[[FieldType], nn.Module]
 """What makes a norm of a type: a module that is called with features and the areas of their points."""
@@ -82,7 +83,9 @@ class FieldNorm(nn.Module):
             return torch.addcmul(self._shift_per_channel(shift), values, self._per_channel(scale)).to(x.dtype)
 
     def _running(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        # copies, since a later step changes the buffers in place before derivatives are computed
+        """Return copies, since a later step changes the buffers in place before derivatives are computed."""
+        if torch.compiler.is_compiling() and self.training:
+            return snapshot(self.running_mean).to(like), snapshot(self.running_power).to(like)
         return self.running_mean.to(like, copy=True), self.running_power.to(like, copy=True)
 
     def _moments(self, x: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:

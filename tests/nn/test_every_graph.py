@@ -74,6 +74,23 @@ def test_compiles_as_one_graph(name):
         assert error(found, answer(other, x, where)) < 1e-5, "train" if training else "eval"
 
 
+@pytest.mark.parametrize("name", ["FieldNorm", pytest.param("SurfaceUNet", marks=pytest.mark.slow)])
+def test_runs_twice_before_the_backward_pass(name):
+    """The second run changes the running means, which the first one's derivatives must not notice."""
+    torch.compiler.reset()
+    module, where = built(name)
+    other = copy.deepcopy(module)
+    x = torch.randn(2, *SUBJECTS[name].shape)
+
+    def twice(module: Any) -> Any:
+        return lambda x, *where: module(x, *where) + module(2 * x, *where).square()
+
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    found, expected = (answer(m, x, where, twice(f)) for m, f in ((module, compiled), (other, other)))
+    # the same operations in float32
+    assert error(found, expected) < 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SurfaceUNet", "HarmonicBlock"])
 def test_compiles_by_the_default_backend(name):
