@@ -34,7 +34,7 @@ from geocnn.groups import SO2
 from geocnn.groups.irrep import has_complex_structure
 from geocnn.nn import GaugeConv
 from geocnn.ops.blocks import runs_of
-from geocnn.ops.coefficients import entries_at, moment_coefficients
+from geocnn.ops.coefficients import Entries, moment_coefficients
 from geocnn.ops.operators import operator
 
 T = TypeVar("T")
@@ -180,7 +180,8 @@ def main() -> None:
     x = torch.randn(POINTS, layer.in_type.dim, requires_grad=True)
     g = torch.randn(POINTS, layer.out_type.dim)
     blocks = operator(stencil, layer.basis, x.dtype)
-    every = entries_at(stencil, stencil.weight, torch.arange(stencil.n_entries))
+    own = (stencil.theta, stencil.weight, stencil.angle, stencil.flip)
+    every = Entries(stencil.r / stencil.radius, *own)
     coefficients = [c.movedim(-1, 0).float().contiguous() for c in moment_coefficients(every, layer.basis)]
     matrices = [csr_matrices(stencil, c) for c in coefficients]
     weights = list(layer.parameters())

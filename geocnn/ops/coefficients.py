@@ -14,10 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep, irrep_dim, rho
 from geocnn.groups.planar import Group
@@ -32,18 +31,6 @@ class Entries(NamedTuple):
     weight: Float[Tensor, " e"]
     angle: Float[Tensor, " e"]
     flip: Bool[Tensor, " e"] | None
-
-
-def entries_at(stencil: Stencil, weight: Float[Tensor, " entries"], index: Int64[Tensor, " e"]) -> Entries:
-    """Return some entries, given the weights of all; −1 stands for one of weight 0."""
-    there = index >= 0
-    if stencil.n_entries == 0:
-        zero = weight.new_zeros(len(index))
-        return Entries(zero, zero, zero, zero, None)
-    i = index.clamp_min(0)
-    flip = None if stencil.flip is None else stencil.flip[i]
-    t = stencil.r[i] / stencil.radius
-    return Entries(t, stencil.theta[i], torch.where(there, weight[i], 0), stencil.angle[i], flip)
 
 
 def moment_coefficients(e: Entries, basis: MomentBasis) -> list[Float[Tensor, "rows components e"]]:

@@ -1,10 +1,11 @@
 """The operator of a stencil takes the features of all source points to the moments of all target points.
 
 Its numbers (`ops.coefficients`) are summed over the entries that join the same target and source, and
-arranged in the cells of the stencil's tiling (`ops.tiles`), as `ops.blocks` multiplies with them. The tiling
-and the operators of all layer kinds are made once and kept with the stencil (`ops.kept`). Stencils side by
-side use the operators of their parts (`ops.joint`). An operator above OPERATOR_BYTES is formed anew at every
-call, one range of tiles after another.
+arranged in the cells of the stencil's tiling (`ops.tiles`), as `ops.blocks` multiplies with them. The entries
+are read by blocks of targets, so that those of an `exp` stencil need not exist all at once. The tiling and
+the operators of all layer kinds are made once and kept with the stencil (`ops.kept`). Stencils side by side
+use the operators of their parts (`ops.joint`). An operator above OPERATOR_BYTES is formed anew at every call,
+one range of tiles after another.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from geocnn.geometry.core.rows import Rows, run_of
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import irrep_dim
 from geocnn.lasting import lasting
 from geocnn.ops import kept
-from geocnn.ops.coefficients import Entries, carried_coefficients, entries_at, moment_coefficients
+from geocnn.ops.coefficients import Entries, carried_coefficients, moment_coefficients
 from geocnn.ops.joint import Joint, joint, joint_blocks
 from geocnn.ops.moments import MomentBasis
-from geocnn.ops.tiles import Cells, Index, Range, Tiling, tile_ranges, tiling
+from geocnn.ops.tiles import Index, Range, Tiling, tile_ranges, tiling
 
 OPERATOR_BYTES = 2**30
 """An operator above this size is formed in ranges of tiles at every call, and not kept."""
@@ -36,7 +38,7 @@ CHUNK = 2**16
 """So many entries are evaluated together: their numbers stay in a core's cache."""
 
 Coefficients = Callable[[Entries], list[Tensor]]
-Weights = Callable[[Stencil], Tensor]
+Weights = Callable[[Rows], Tensor]
 T = TypeVar("T")
 
 
@@ -60,7 +62,7 @@ class Operator(NamedTuple):
 def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Operator:
     """Return the stencil's operator, built when first asked for and kept with the stencil."""
     coefficients = partial(moment_coefficients, basis=basis)
-    return _made(stencil, (basis, dtype), lambda part: part.weight, coefficients, dtype)
+    return _made(stencil, (basis, dtype), _weights, coefficients, dtype)
 
 
 def mean_operator(stencil: Stencil, field_type: FieldType, dtype: torch.dtype) -> Operator:
@@ -88,9 +90,9 @@ def ranges(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> list[Ran
 def range_operator(stencil: Stencil, part: Range, basis: MomentBasis, dtype: torch.dtype) -> Operator:
     """Form the operator of a range of tiles, from its own sources to its own targets."""
     with lasting():
-        t = _tiling(stencil)._replace(index=part.index, cells=part.cells)
+        t = _tiling(stencil)._replace(index=part.index, tile=[part.tile])
         coefficients = partial(moment_coefficients, basis=basis)
-        return _formed(t, partial(entries_at, stencil, stencil.weight), coefficients, dtype)
+        return _formed(stencil, t, _weights, coefficients, dtype)
 
 
 def place_of_targets(stencil: Stencil) -> Tensor | None:
@@ -103,10 +105,14 @@ def _numbers(basis: MomentBasis) -> int:
     return sum(basis.n_rows(s) * irrep_dim(s, basis.group) for s in basis.sources)
 
 
-def _shares(stencil: Stencil) -> Tensor:
-    """Return the weights, divided by the sum of their target's."""
-    total = stencil.weight.new_zeros(stencil.n_target).index_add_(0, stencil.target, stencil.weight)
-    return stencil.weight / torch.where(total == 0, torch.ones_like(total), total)[stencil.target]
+def _weights(rows: Rows) -> Tensor:
+    return rows.weight
+
+
+def _shares(rows: Rows) -> Tensor:
+    """Return the weights, divided by the sum of their row's."""
+    total = rows.weight.new_zeros(rows.n).index_add_(0, rows.row, rows.weight)
+    return rows.weight / torch.where(total == 0, torch.ones_like(total), total)[rows.row]
 
 
 def _made(
@@ -120,8 +126,7 @@ def _made(
 
     def build() -> Operator:
         if not stencil.parts:
-            entries = partial(entries_at, stencil, weights(stencil))
-            return _formed(_tiling(stencil), entries, coefficients, dtype)
+            return _formed(stencil, _tiling(stencil), weights, coefficients, dtype)
         parts = [_made(part, key, weights, coefficients, dtype) for part in stencil.parts]
         whole = _joint(stencil)
         return Operator(joint_blocks(whole, [part.block for part in parts]), whole.index)
@@ -146,39 +151,41 @@ def _kept(stencil: Stencil, key: Hashable, build: Callable[[], T]) -> T:
 
 
 def _formed(
-    t: Tiling, entries: Callable[[Tensor], Entries], coefficients: Coefficients, dtype: torch.dtype
+    stencil: Stencil, t: Tiling, weights: Weights, coefficients: Coefficients, dtype: torch.dtype
 ) -> Operator:
     """Sum the coefficients of each cell's entries, and arrange the cells."""
     blocks = []
-    for member, k, cells in zip(t.index.member, t.index.k, t.cells, strict=True):
-        shapes, u, own = member.shape[0] // t.copies, member.shape[1], []
-        step = max(1, CHUNK // (k * u))
-        for start in range(0, shapes, step):
-            n = min(step, shapes - start)
-            chunk = _summed(cells, start * k * u, (start + n) * k * u, entries, coefficients)
+    for member, k, tiles in zip(t.index.member, t.index.k, t.tile, strict=True):
+        u, own, start = member.shape[1], [], 0
+        for some in tiles.split(max(1, int(CHUNK / (k * u * max(1.0, t.share))))):
+            chunk, n = _summed(stencil, t, some, k, u, weights, coefficients), len(some)
             for s, c in enumerate(chunk):
                 rows, d, _ = c.shape
                 if start == 0:
-                    own.append(c.new_empty(shapes, k, rows, u, d, dtype=dtype))
+                    own.append(c.new_empty(len(tiles), k, rows, u, d, dtype=dtype))
                 own[s][start : start + n] = c.view(rows, d, n, k, u).permute(2, 3, 0, 4, 1)
-        blocks += [a.view(shapes, a.shape[1] * a.shape[2], -1) for a in own]
+            start += n
+        blocks += [a.view(len(tiles), a.shape[1] * a.shape[2], -1) for a in own]
     return Operator(blocks, t.index)
 
 
 def _summed(
-    cells: Cells,
-    start: int,
-    stop: int,
-    entries: Callable[[Tensor], Entries],
+    stencil: Stencil,
+    t: Tiling,
+    tile: Tensor,
+    k: int,
+    u: int,
+    weights: Weights,
     coefficients: Coefficients,
 ) -> list[Tensor]:
-    """Return the sums over the entries of each of some cells, [rows, components, cells], per source irrep."""
-    if cells.ptr is None:
-        return coefficients(entries(cells.entry[start:stop]))
-    ptr = cells.ptr[start : stop + 1]
-    entry = cells.entry[int(ptr[0]) : int(ptr[-1])]
-    cell = torch.repeat_interleave(ptr.diff())
-    return [
-        c.new_zeros(*c.shape[:2], stop - start).scatter_add_(2, cell.expand_as(c), c)
-        for c in coefficients(entries(entry))
-    ]
+    """Return the sums over the entries of each cell of some tiles, [rows, components, cells], per source
+    irrep.
+    """
+    row = (tile[:, None] * k + torch.arange(k, device=tile.device)).flatten()
+    # the last of all tiles may be short
+    rows = stencil.rows(run_of(row[row < stencil.n_rows]))
+    of = tile[rows.row // k]
+    slot = torch.searchsorted(t.key, of * stencil.n_source + rows.source) - t.key_ptr[of]
+    cell = rows.row * u + slot
+    entries = Entries(rows.r / stencil.radius, rows.theta, weights(rows), rows.angle, rows.flip)
+    return [c.new_zeros(*c.shape[:2], len(row) * u).index_add_(2, cell, c) for c in coefficients(entries)]

@@ -1,9 +1,10 @@
-"""The tiling of a stencil: which sources and entries stand where in its operators, whatever the layer.
+"""The tiling of a stencil: which targets and sources stand where in its operators, whatever the layer.
 
 Neighbouring targets share most of their sources, so k successive targets form a tile. An operator has a cell
 for each target of a tile and each of its U sources, its slots. Tiles with about as many sources form a class:
 one wide tile among many narrow ones does not widen these. Tiles that a shift of the surface takes to each
-other share their cells.
+other share their cells. An `exp` stencil has eight entries per pair of a target and a source, or more; a
+tiling holds only pairs, and reads the entries by blocks of rows.
 """
 
 from __future__ import annotations
@@ -28,14 +29,8 @@ LEAST_SAVED = 0.1
 """A further class must save at least this share of all cells, since each class is a product of its own."""
 
 
-class Cells(NamedTuple):
-    """The cells of one class, [shapes, k, U]; the entries of cell i are entry[ptr[i]:ptr[i + 1]].
-
-    `ptr` is None where each cell has one entry or none: then `entry` names it, −1 for none.
-    """
-
-    entry: Int64[Tensor, " entries"]
-    ptr: Int64[Tensor, " cells_1"] | None
+BLOCK = 2**18
+"""About so many entries are read at once."""
 
 
 class Index(NamedTuple):
@@ -54,15 +49,19 @@ class Index(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """The tiles of a stencil and the cells of their operators.
+    """The tiles of a stencil, numbered as their targets follow each other; tile[c] are those of class c.
 
-    Where the stencil has shifts, only the entries of one target of each orbit have cells, and each cell
-    serves so many `copies` of its tile.
+    `key` holds tile · n_source + source for all sources of all tiles, ascending; those of tile i begin at
+    key_ptr[i]. Where the stencil has shifts, only one target of each orbit has a tile, which serves as many
+    `copies`. There are `share` entries per pair of a target and a source.
     """
 
     index: Index
-    cells: list[Cells]
+    tile: list[Int64[Tensor, " tiles"]]
+    key: Int64[Tensor, " members"]
+    key_ptr: Int64[Tensor, " tiles_1"]
     copies: int
+    share: float
 
     @property
     def n_cells(self) -> int:
@@ -73,49 +72,44 @@ class Tiling(NamedTuple):
 
 def tiling(stencil: Stencil) -> Tiling:
     """Return the tiling of a stencil."""
+    n, n_source = stencil.n_rows, stencil.n_source
+    step, entries, pairs = max(1, BLOCK * stencil.n_target // max(1, stencil.n_entries)), 0, []
+    for start in range(0, n, step):
+        block = stencil.rows(slice(start, min(start + step, n)))
+        entries += len(block.row)
+        pairs.append(torch.unique((block.row + start) * n_source + block.source))
+    pair = torch.cat(pairs)
+    one = _tiling(pair, n, n_source)._replace(share=entries / max(1, len(pair)))
     if stencil.shifts is None:
-        return _tiling(stencil.target, stencil.source, stencil.n_target, stencil.n_source)
+        return one
     shifts = stencil.shifts.to(stencil.device)
-    first = shifts.target.flatten(1)[:, 0]
-    counts = stencil.row_ptr.diff()[first]
-    target = torch.repeat_interleave(counts)
-    rank = torch.arange(len(target), device=target.device) - (counts.cumsum(0) - counts)[target]
-    entry = stencil.row_ptr[first][target] + rank
-    one = _tiling(target, stencil.source[entry], len(first), stencil.n_source)
-    cells = [Cells(torch.where(own.entry < 0, -1, entry[own.entry]), own.ptr) for own in one.cells]
-    return Tiling(_shifted(one.index, shifts, stencil), cells, shifts.copies)
+    return one._replace(index=_shifted(one.index, shifts, stencil), copies=shifts.copies)
 
 
-def _tiling(
-    target: Int64[Tensor, " entries"], source: Int64[Tensor, " entries"], n: int, n_source: int
-) -> Tiling:
-    """Return the tiling of n targets; entries are in the order of their targets."""
-    key, pair_of = torch.unique(target * n_source + source, return_inverse=True)
-    target, source = key // n_source, key % n_source
-    k, tile_key, slot_of = _tiles(target, source, n, n_source)
-    tile, member_source = tile_key // n_source, tile_key % n_source
+def _tiling(pair: Int64[Tensor, " pairs"], n: int, n_source: int) -> Tiling:
+    """Return the tiling of n targets, given the ascending numbers target · n_source + source of all pairs."""
+    k, key = _tiles(pair, n, n_source)
+    tile, source = key // n_source, key % n_source
     width = torch.bincount(tile, minlength=math.ceil(n / k))
-    rank = torch.arange(len(tile_key), device=tile.device) - (width.cumsum(0) - width)[tile]
-    members, cells = [], []
-    place, start = torch.empty(n, dtype=torch.int64, device=tile.device), 0
+    key_ptr = torch.cat([width.new_zeros(1), width.cumsum(0)])
+    rank = torch.arange(len(key), device=key.device) - key_ptr[tile]
+    members, numbers = [], []
+    place, start = torch.empty(n, dtype=torch.int64, device=key.device), 0
     bounds = class_bounds(width)
     class_of = torch.bucketize(width.clamp_min(1), torch.tensor(bounds, device=width.device))
     for number in range(len(bounds)):
         tiles = (class_of == number).nonzero()[:, 0]
         local = torch.full_like(width, -1)
         local[tiles] = torch.arange(len(tiles), device=tiles.device)
-        u = max(1, int(width[tiles].max()))
-        members.append(_members(local[tile], member_source, rank, len(tiles), u))
-        at = local[target // k]
-        cell = torch.where(at < 0, -1, (at * k + target % k) * u + rank[slot_of])
-        cells.append(_cells(cell[pair_of], len(tiles) * k * u))
+        members.append(_members(local[tile], source, rank, len(tiles), max(1, int(width[tiles].max()))))
+        numbers.append(tiles)
         own = (tiles[:, None] * k + torch.arange(k, device=tiles.device)).flatten()
         number = torch.arange(start, start + len(own), device=own.device)
         place[own[own < n]] = number[own < n]
         start += len(own)
     in_order = len(members) == 1 and n == start
     index = Index(members, *slots(members, n_source), None if in_order else place, [k] * len(members))
-    return Tiling(index, cells, 1)
+    return Tiling(index, numbers, key, key_ptr, 1, 1.0)
 
 
 def slots(
@@ -131,32 +125,23 @@ def slots(
 
 
 class Range(NamedTuple):
-    """Some tiles of one class: their sources' ids, which `index` numbers, and their cells."""
+    """Some tiles of one class: their sources' ids, which `index` numbers, and the tiles' own numbers."""
 
     source: Int64[Tensor, " n"]
     index: Index
-    cells: list[Cells]
+    tile: Int64[Tensor, " tiles"]
 
 
 def tile_ranges(t: Tiling, most: int) -> list[Range]:
     """Return all tiles in ranges of at most so many cells, in order."""
     result = []
-    for member, cells, k in zip(t.index.member, t.cells, t.index.k, strict=True):
-        per_shape = k * member.shape[1]
-        step = max(1, most // per_shape)
-        for start in range(0, member.shape[0] // t.copies, step):
-            source, own = torch.unique(
-                member[start * t.copies : (start + step) * t.copies], return_inverse=True
-            )
+    for member, tile, k in zip(t.index.member, t.tile, t.index.k, strict=True):
+        step = max(1, most // (k * member.shape[1]))
+        for own, tiles in zip(member.split(step * t.copies), tile.split(step), strict=True):
+            source, own = torch.unique(own, return_inverse=True)
             index = Index([own], *slots([own], len(source)), None, [k])
-            result.append(Range(source, index, [_cell_range(cells, start * per_shape, step * per_shape)]))
+            result.append(Range(source, index, tiles))
     return result
-
-
-def _cell_range(cells: Cells, start: int, n: int) -> Cells:
-    if cells.ptr is None:
-        return Cells(cells.entry[start : start + n], None)
-    return Cells(cells.entry, cells.ptr[start : start + n + 1])
 
 
 def _shifted(one: Index, shifts: Shifts, stencil: Stencil) -> Index:
@@ -177,22 +162,20 @@ def _shifted(one: Index, shifts: Shifts, stencil: Stencil) -> Index:
     return Index(member, *slots(member, stencil.n_source), moved, one.k)
 
 
-def _tiles(
-    target: Int64[Tensor, " pairs"], source: Int64[Tensor, " pairs"], n_target: int, n_source: int
-) -> tuple[int, Int64[Tensor, " members"], Int64[Tensor, " pairs"]]:
-    """Return k, the (tile, source) pairs as numbers tile · n_source + source, and which one each pair is.
+def _tiles(pair: Int64[Tensor, " pairs"], n: int, n_source: int) -> tuple[int, Int64[Tensor, " members"]]:
+    """Return k, and the numbers tile · n_source + source of the sources of all tiles, ascending.
 
     k is the largest of 1, 2, 4, 8 whose tiles have at most TILE_GROWTH times the sources of a single target,
     made smaller where fewer targets per tile make as few tiles.
     """
-    chosen = 1, target * n_source + source, torch.arange(len(target), device=target.device)
-    alone = len(target) / n_target
+    target, source = pair // n_source, pair % n_source
+    chosen, alone = (1, pair), len(pair) / n
     for most in (2, 4, 8):
-        k = math.ceil(n_target / math.ceil(n_target / most))
-        key, slot_of = torch.unique(target // k * n_source + source, return_inverse=True)
-        if k > 1 and len(key) / math.ceil(n_target / k) > TILE_GROWTH * alone:
+        k = math.ceil(n / math.ceil(n / most))
+        key = torch.unique(target // k * n_source + source)
+        if k > 1 and len(key) / math.ceil(n / k) > TILE_GROWTH * alone:
             break
-        chosen = k, key, slot_of
+        chosen = k, key
     return chosen
 
 
@@ -237,14 +220,3 @@ def _members(
     member = first[:, None].repeat(1, u)
     member[tile, rank] = source
     return member
-
-
-def _cells(cell: Int64[Tensor, " entries"], n: int) -> Cells:
-    """Sort entries by their cell; −1 are those of other classes."""
-    mine = (cell >= 0).nonzero()[:, 0]
-    counts = torch.bincount(cell[mine], minlength=n)
-    if len(mine) == 0 or int(counts.max()) <= 1:
-        entry = torch.full((n,), -1, device=cell.device)
-        entry[cell[mine]] = mine
-        return Cells(entry, None)
-    return Cells(mine[cell[mine].argsort(stable=True)], torch.cat([counts.new_zeros(1), counts.cumsum(0)]))

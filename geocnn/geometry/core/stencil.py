@@ -23,6 +23,7 @@ from geocnn.files import write_safetensors
 from geocnn.geometry.core.inputs import read_gauge
 from geocnn.geometry.core.placement import Movable, mapped
 from geocnn.geometry.core.recognised import remember
+from geocnn.geometry.core.rows import Rows, entries_of
 from geocnn.geometry.core.shifts import Shifts
 from geocnn.groups.planar import Group, compose, group, inverse
 from geocnn.lasting import keep_normal
@@ -90,6 +91,21 @@ class Stencil(Movable):
         """Return the target of each entry."""
         counts = self.row_ptr.diff()
         return torch.repeat_interleave(torch.arange(self.n_target, device=self.device), counts)
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of rows that differ by more than a shift of the surface."""
+        return self.n_target if self.shifts is None else len(self.shifts.target)
+
+    def rows(self, which: slice | Int64[Tensor, " k"]) -> Rows:
+        """Return some of the rows that differ by more than a shift: ascending numbers below `n_rows`."""
+        if self.shifts is not None:
+            which = self.shifts.target.flatten(1)[:, 0][which]
+        entry, counts = entries_of(self.row_ptr, which)
+        row = torch.arange(len(counts), device=self.device).repeat_interleave(counts)
+        names = "source", "weight", "angle", "flip", "r", "theta"
+        own = (None if (t := getattr(self, name)) is None else t[entry] for name in names)
+        return Rows(len(counts), row, *own)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         size = f"{self.n_source} -> {counted(self.n_target, 'point')}, {counted(self.n_entries, 'entry')}"
