@@ -38,6 +38,29 @@ def lasting() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute the same bits whatever the number of torch's threads is; also a decorator.
+
+    Torch gives each thread a share of a long tensor. The last numbers of a share, too few for a vector
+    register, are computed by other instructions, by which complex products, atan2, hypot and pow round
+    differently.
+
+    >>> with one_thread():
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def normal(t: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """Return the tensor itself, or a copy that autograd accepts if inference mode made it."""
     if not t.is_inference():

@@ -23,6 +23,7 @@ from geocnn.geometry.meshes.build import unchecked_mesh
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
 from geocnn.geometry.meshes.surface import Mesh
 from geocnn.geometry.stencil_costs import Cost, peak_bytes, stencil_cost
+from geocnn.lasting import one_thread
 
 SPACINGS = 2.5
 """The suggested radius in point spacings, which is also the default of `hierarchy`."""
@@ -133,6 +134,7 @@ class Diagnosis:
         }
 
 
+@one_thread()
 def diagnose(vertices: RawMesh | ArrayLike | Tensor, faces: ArrayLike | Tensor | None = None) -> Diagnosis:
     """Describe a mesh and everything that is wrong with it; no defect raises an error.
 

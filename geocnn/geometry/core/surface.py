@@ -33,7 +33,7 @@ from geocnn.geometry.core.sampling import (
 from geocnn.geometry.core.shifts import shifts_of
 from geocnn.geometry.core.stencil import Stencil, gauge_change
 from geocnn.groups.planar import Group, compose
-from geocnn.lasting import keep_normal
+from geocnn.lasting import keep_normal, one_thread
 from geocnn.wording import counted
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class Surface(ABC):
         """Return whether both discretise one surface, so that stencils may lead from one to the other."""
         return type(other) is type(self)
 
+    @one_thread()
     def exp(
         self,
         base: ArrayLike | Tensor | SurfacePoint,
@@ -162,8 +163,7 @@ class Surface(ABC):
             raise GeometryError(f"at_boundary must be 'stop' or 'reflect', got {at_boundary!r}")
         reflect = at_boundary == "reflect"
         if isinstance(base, SurfacePoint):
-            vectors = real_numbers(vectors, "vectors", self.points)
-            return self._exp_in_faces(base, vectors, reflect)
+            return self._exp_in_faces(base, real_numbers(vectors, "vectors", self.points), reflect)
         base = self._ids(base, "base")
         return self._exp(self.placed.take(base), base_vectors(vectors, len(base), self.points), reflect)
 
@@ -171,6 +171,7 @@ class Surface(ABC):
         """Follow geodesics from points in faces, in their faces' gauges; only a mesh can."""
         raise GeometryError(f"only a mesh has points in faces, not a {type(self).__name__}; give point ids")
 
+    @one_thread()
     def log(
         self, base: ArrayLike | Tensor, target: ArrayLike | Tensor, method: Literal["heat"] | None = None
     ) -> Log:
@@ -199,8 +200,7 @@ class Surface(ABC):
             raise GeometryError(f"one target per base is required, got {both}")
         if method not in (None, "heat"):
             raise GeometryError(f"method must be 'heat', or None for the surface's own, got {method!r}")
-        log = self._log if method is None else self._log_by_heat
-        return log(self.placed.take(base), self.placed.take(target))
+        return (self._log_by_heat if method else self._log)(self.placed.take(base), self.placed.take(target))
 
     def _log_by_heat(self, base: Placed, target: Placed) -> Log:
         """Compute the log by the vector heat method; only a mesh can."""
@@ -230,7 +230,8 @@ class Surface(ABC):
         warning = doubt(self, radius, everywhere=base is None)
         if warning is not None:
             warnings.warn(warning.message, RadiusWarning, stacklevel=2)
-        pairs = self._disc(placed, radius)
+        with one_thread():
+            pairs = self._disc(placed, radius)
         return pairs if base is None else pairs._replace(base=base[pairs.base])
 
     def connection(self) -> Connection:
@@ -274,8 +275,7 @@ class Surface(ABC):
         if flip is not None:
             frames[:, 1] *= torch.where(flip, -1.0, 1.0).to(alpha)[:, None]
             flipped = flip if flipped is None else flipped ^ flip
-        group = self.group.join(turned_by)
-        return replace(self, frames=frames, anchor=anchor, flipped=flipped, group=group)
+        return replace(self, frames=frames, anchor=anchor, flipped=flipped, group=self.group.join(turned_by))
 
     def stencil(
         self,
@@ -306,7 +306,8 @@ class Surface(ABC):
         """
         radius = default_radius(self) if radius is None else check_radius(radius)
         check_unit(self, radius, everywhere=targets is None)
-        return self._stencil(radius, kind, samples, targets, boundary)
+        with one_thread():
+            return self._stencil(radius, kind, samples, targets, boundary)
 
     def _stencil(
         self,
@@ -322,8 +323,7 @@ class Surface(ABC):
         placed, joined = self._targets(targets)
         if len(placed.points) == 0:
             raise GeometryError("targets is empty: give at least one point, or leave it out for all")
-        stencil = disc_stencil(self, radius, kind, samples, placed)
-        stencil = replace(stencil, group=joined)
+        stencil = replace(disc_stencil(self, radius, kind, samples, placed), group=joined)
         stencil = without_empty(stencil) if self._pads else stencil
         stencil = renormalised(stencil) if boundary == "normalise" else stencil
         return stencil.with_shifts(shifts_of(self, targets))
@@ -350,6 +350,7 @@ class Surface(ABC):
         """Return (rings, angles) of the polar grid whose neighbours are at most one point spacing apart."""
         return polar_samples(check_radius(radius), self.spacing)
 
+    @one_thread()
     def interpolation(self, targets: ArrayLike | Tensor | Surface) -> Stencil:
         """Return the stencil that reads a field at other points of the surface, by weights that sum to 1.
 
@@ -378,16 +379,14 @@ class Surface(ABC):
         many as a kernel of 2.5 spacings holds, so that two layers there see the whole surface; while it can
         be halved (an odd grid cannot); and while a kernel of the doubled radius does not overlap itself.
         `radius` is that of the finest level, by default 2.5 point spacings. `kind` and `samples` are those of
-        `stencil`. Coarser levels are in their own frames. `core/defaults.py` gives the reasons of the
-        defaults.
+        `stencil`. Coarser levels are in their own frames. `core/defaults.py` gives reasons.
 
         With `oversample` the radii stay, and each level but the finest has four times as many points: what a
         convolution gives is interpolated to them before nonlinearities act. These widen its band, and on
         points as few as suffice for the convolution they would alias (Karras et al. 2021, section 3). The
         same weights serve both; rotations disturb the answer less, and it takes longer.
 
-        Raises GeometryError for fewer than one level and for more than fit, and says how many do; and raises
-        and warns as `stencil` does.
+        Raises GeometryError for fewer than one level or more than fit; raises and warns as `stencil` does.
 
         >>> import geocnn.geometry as geometry
         >>> [st.n_target for st in geometry.icosphere(3).hierarchy().stencils]
@@ -397,4 +396,5 @@ class Surface(ABC):
 
         radius = default_radius(self) if radius is None else check_radius(radius)
         check_unit(self, radius)
-        return build(self, levels, radius, kind, samples, boundary, oversample)
+        with one_thread():
+            return build(self, levels, radius, kind, samples, boundary, oversample)

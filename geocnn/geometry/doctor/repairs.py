@@ -18,6 +18,7 @@ from geocnn.geometry.doctor.ears import cut_by_ears
 from geocnn.geometry.doctor.parting import parted
 from geocnn.geometry.io import RawMesh
 from geocnn.geometry.io.raw import Attributes
+from geocnn.lasting import one_thread
 from geocnn.wording import counted
 
 
@@ -61,6 +62,7 @@ class RepairReport:
         }
 
 
+@one_thread()
 def repair(raw: RawMesh, repairs: Sequence[str]) -> tuple[RawMesh, RepairReport]:
     """Make the named repairs, each once, in the order of REPAIRS; return the mesh and a report.
 

@@ -21,6 +21,7 @@ from geocnn.geometry.core.near import near_pairs
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed
 from geocnn.geometry.core.surface import Surface
 from geocnn.groups.planar import Element, act, compose, inverse, smallest_group
+from geocnn.lasting import one_thread
 
 AT_APEX = 1e-12
 """A geodesic hits the apex, within rounding, if it passes it at this fraction of its start's distance."""
@@ -273,6 +274,7 @@ def _cone(angle: float, rings: int, step: float) -> Cone:
     )
 
 
+@one_thread()
 def cone(angle: float, rings: int) -> Cone:
     """Return the flat cone of total angle `angle` (radians), with `rings` unit cells from apex to edge.
 

@@ -35,8 +35,10 @@ from geocnn.geometry.meshes.edges import hinge
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
 from geocnn.geometry.meshes.surface import Mesh
 from geocnn.groups.planar import N_MAX, Element, Group, rotation_group, wrapped
+from geocnn.lasting import one_thread
 
 
+@one_thread()
 def holonomy(surface: Surface, loop: Tensor | SurfacePoint) -> Element:
     """Transport around loops of point ids [L], or [P, L] for several loops of one length.
 
@@ -58,6 +60,7 @@ def holonomy(surface: Surface, loop: Tensor | SurfacePoint) -> Element:
     return transport(surface, closed)
 
 
+@one_thread()
 def face_holonomy(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " f"]:
     """Return the holonomy counter-clockwise around every face, between the vertices' gauges, in radians.
 
@@ -74,6 +77,7 @@ def face_holonomy(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " f"]:
     return ((t.angle * t.scale[t.tail]).view(-1, 3).sum(1) - math.pi)[: len(mesh.faces)]
 
 
+@one_thread()
 def vertex_holonomy(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " v"]:
     """Return the holonomy counter-clockwise around every vertex, between the planes of the faces, in radians.
 
@@ -102,6 +106,7 @@ class Generators(NamedTuple):
     flip: Bool[Tensor, " k"] | None
 
 
+@one_thread()
 def fundamental_group(mesh: Mesh | OneSidedMesh) -> Generators:
     """Return loops that generate the fundamental group of a mesh, by tree and cotree (Eppstein 2003).
 
@@ -153,6 +158,7 @@ class HolonomyGroup(NamedTuple):
         }
 
 
+@one_thread()
 def holonomy_group(surface: Surface, tolerance: float = 1e-8) -> HolonomyGroup:
     """Return the group that transport around all loops of a surface generates: trivial, reflection, C_N, D_N,
     SO(2) or O(2).

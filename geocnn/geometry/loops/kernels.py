@@ -21,6 +21,7 @@ from geocnn.groups.irrep import Irrep
 from geocnn.groups.planar import Element, Group, act, inverse
 from geocnn.groups.radial import Cosine
 from geocnn.groups.steerable import AngularBasis, steerable_basis
+from geocnn.lasting import one_thread
 
 Kernel = Callable[[Tensor], Tensor]
 
@@ -84,6 +85,7 @@ class InvariantKernels:
         return torch.cat(radial, -1)
 
 
+@one_thread()
 def invariant_kernels(
     group: Group, rings: int = 3, max_frequency: int = 4, axis: float = 0.0
 ) -> InvariantKernels:

@@ -21,8 +21,10 @@ from geocnn.geometry.meshes.edges import hinge
 from geocnn.geometry.meshes.face_points import ON_EDGE, check_face_points
 from geocnn.geometry.meshes.surface import Mesh
 from geocnn.groups.planar import Element, product, wrapped
+from geocnn.lasting import one_thread
 
 
+@one_thread()
 def transport(surface: Surface, path: Tensor | SurfacePoint) -> Element:
     """Transport along paths of point ids [L], or [P, L] for several paths of one length, from start to end.
 

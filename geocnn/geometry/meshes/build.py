@@ -17,8 +17,10 @@ from geocnn.geometry.io.raw import HasTriangles, vertices_and_faces
 from geocnn.geometry.meshes.double_cover import double_cover
 from geocnn.geometry.meshes.one_sided import OneSidedMesh, one_sided
 from geocnn.geometry.meshes.surface import Mesh, two_sided
+from geocnn.lasting import one_thread
 
 
+@one_thread()
 def mesh(
     vertices: ArrayLike | Tensor | HasTriangles, faces: ArrayLike | Tensor | None = None
 ) -> Mesh | OneSidedMesh:

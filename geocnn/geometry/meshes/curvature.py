@@ -15,8 +15,10 @@ from geocnn.geometry.meshes.surface import Mesh
 from geocnn.geometry.meshes.triangulation import Triangulation
 from geocnn.geometry.spheres.projective import ProjectivePlane
 from geocnn.geometry.spheres.surfaces import Sphere
+from geocnn.lasting import one_thread
 
 
+@one_thread()
 def angle_defects(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " v"]:
     """Return 2π minus the corner angles at each vertex, on the boundary π minus them, in radians.
 
@@ -33,6 +35,7 @@ def angle_defects(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " v"]:
     return mesh.triangulation.defect[: mesh.n_vertices]
 
 
+@one_thread()
 def gaussian_curvature(surface: Surface) -> Float64[Tensor, " n"]:
     """Return the Gaussian curvature at a surface's points, in 1/length².
 
@@ -54,6 +57,7 @@ def euler_characteristic(t: Triangulation) -> int:
     return int((t.fan_ptr.diff() > 0).sum()) - edges + len(t.faces)
 
 
+@one_thread()
 def gauss_bonnet(surface: Mesh | OneSidedMesh | Sphere | ProjectivePlane) -> float:
     """Return the residual ∫ K + ∮ κ − 2πχ of the Gauss–Bonnet theorem, in radians.
 

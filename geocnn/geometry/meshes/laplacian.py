@@ -16,6 +16,7 @@ from geocnn.geometry.meshes.heat import drawn_axes, heat_solver, parts
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
 from geocnn.geometry.meshes.surface import Mesh
 from geocnn.groups.planar import Element, act, compose, inverse
+from geocnn.lasting import one_thread
 
 
 class ConnectionLaplacian(NamedTuple):
@@ -37,6 +38,7 @@ class ConnectionLaplacian(NamedTuple):
         ).tocsr(), self.mass.cpu().numpy()
 
 
+@one_thread()
 def connection_laplacian(mesh: Mesh | OneSidedMesh, frequency: int = 1) -> ConnectionLaplacian:
     """Return the matrix of the Dirichlet energy ½ ∫ |∇x|² of frequency-n fields in the mesh's present frames.
 
@@ -100,6 +102,7 @@ def edge_weights(mesh: Mesh | OneSidedMesh) -> Float64[Tensor, " e"]:
     return half[here] + torch.where(beyond < 0, torch.zeros_like(half[here]), half[beyond])
 
 
+@one_thread()
 def extend_vectors(
     mesh: Mesh, base: Int64[Tensor, " k"], vectors: Float[Tensor, "k 2"]
 ) -> Float64[Tensor, "n 2"]:

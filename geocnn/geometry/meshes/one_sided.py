@@ -24,6 +24,7 @@ from geocnn.geometry.meshes.heat import log_by_heat
 from geocnn.geometry.meshes.surface import Mesh, described, level, log_between, thinned, vertex_of
 from geocnn.geometry.meshes.triangulation import Triangulation
 from geocnn.groups.planar import O2, compose
+from geocnn.lasting import one_thread
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,6 +111,7 @@ class OneSidedMesh(Quotient):
             barycentric=torch.where(over[:, None], swapped, e.barycentric),
         )
 
+    @one_thread()
     def connection(self) -> Connection:
         """Join points along the edges, as `Mesh.connection` does; join those of a coarser level if they lie
         close together.
@@ -123,6 +125,7 @@ class OneSidedMesh(Quotient):
         """Number of vertices of this mesh (not of the cover): at the finest level, the number of points."""
         return len(self.triangulation.vertices) // 2
 
+    @one_thread()
     def face_connection(self) -> Connection:
         """Join the faces as given, as `Mesh.face_connection` does."""
         t, f = self.triangulation, len(self.faces)
@@ -141,6 +144,7 @@ class OneSidedMesh(Quotient):
         once = (beyond < 0) | (h < beyond)
         return h[once], beyond[once]
 
+    @one_thread()
     def coarser(self) -> OneSidedMesh:
         """Keep a quarter of the points, as `Mesh.coarser` does.
 

@@ -31,6 +31,7 @@ from geocnn.geometry.meshes.trace import Traced, corner_directions, trace_from_f
 from geocnn.geometry.meshes.triangulation import Triangulation, triangulate
 from geocnn.geometry.meshes.unfold import Unfolded, unfold
 from geocnn.groups.planar import SO2, Element, compose, inverse, wrapped
+from geocnn.lasting import one_thread
 from geocnn.wording import counted
 
 MOST_EDGES = 1e6
@@ -227,6 +228,7 @@ class Mesh(Surface):
         )
         return Disc(paths.base, source, log, jacobian)
 
+    @one_thread()
     def connection(self) -> Connection:
         """Join points along the edges of the triangulation, with the exact transport along each.
 
@@ -249,6 +251,7 @@ class Mesh(Surface):
         """Number of vertices of the triangulation: at the finest level, the number of points."""
         return len(self.triangulation.vertices)
 
+    @one_thread()
     def face_connection(self) -> Connection:
         """Join faces across the interior edges, each in the gauge of its plane, e₁ along its first edge.
 
@@ -271,6 +274,7 @@ class Mesh(Surface):
         empty = self.areas == 0
         return torch.where(empty, 0.0, total / torch.where(empty, torch.ones_like(total), self.areas))
 
+    @one_thread()
     def coarser(self) -> Mesh:
         """Keep a quarter of the points, spread evenly, on the same triangles; at least one per component.
 

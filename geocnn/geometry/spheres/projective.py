@@ -15,6 +15,7 @@ from geocnn.geometry.core.results import Exp, Placed
 from geocnn.geometry.spheres.pixels import nside_of, vector_to_pixel
 from geocnn.geometry.spheres.surfaces import Sphere, healpix, sphere_frames
 from geocnn.groups.planar import REFLECTION, compose
+from geocnn.lasting import one_thread
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,6 +33,7 @@ class ProjectivePlane(Quotient):
     def _folded(self, e: Exp) -> Exp:
         return e._replace(points=torch.where(_is_upper(e.points)[:, None], e.points, -e.points))
 
+    @one_thread()
     def connection(self) -> Connection:
         """Connect the pixels that share an edge."""
         c = self.cover.connection()
@@ -73,6 +75,7 @@ def _projective_plane(cover: Sphere) -> ProjectivePlane:
     )
 
 
+@one_thread()
 def projective_plane(nside: int) -> ProjectivePlane:
     """Return the projective plane: the HEALPix sphere with antipodes identified, 6·nside² points, area 2π.
 

@@ -18,10 +18,12 @@ from torch import Tensor
 from geocnn.errors import GeometryError, ResolutionError
 from geocnn.geometry.core.connection import pairs_once
 from geocnn.geometry.spheres.surfaces import Sphere, scaled, sphere_at
+from geocnn.lasting import one_thread
 
 RingKind = Literal["gauss_legendre", "equiangular"]
 
 
+@one_thread()
 def ring_grid(
     n_lat: int,
     n_lon: int | None = None,

@@ -30,6 +30,7 @@ from geocnn.geometry.spheres.pixels import (
     pixel_to_vector,
 )
 from geocnn.groups.planar import SO2
+from geocnn.lasting import one_thread
 
 
 class Grid(Protocol):
@@ -257,6 +258,7 @@ class HealpixGrid:
         return nested if self.nested else nested_to_ring(self.nside, nested)
 
 
+@one_thread()
 def healpix(
     nside: int,
     nested: bool = False,
@@ -281,6 +283,7 @@ def healpix(
     return scaled(sphere_at(points, areas, HealpixGrid(nside, nested, interpolation)), radius)
 
 
+@one_thread()
 def icosphere(level: int, radius: float = 1.0) -> Sphere:
     """Return the icosahedron with faces quartered `level` times: 10·4^level + 2 points, coarser levels first.
 

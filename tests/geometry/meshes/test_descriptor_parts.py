@@ -11,15 +11,8 @@ import torch
 from scipy.linalg import eigh
 
 from geocnn.geometry.meshes import descriptors
-from geocnn.geometry.meshes.descriptors import (
-    cotangent_laplacian,
-    diffuse,
-    heat_kernel_signature,
-    laplacian_modes,
-    shape_features,
-    shape_operator,
-    vertex_normals,
-)
+from geocnn.geometry.meshes.descriptors import shape_features, shape_operator, vertex_normals
+from geocnn.geometry.meshes.modes import cotangent_laplacian, diffuse, heat_kernel_signature, laplacian_modes
 from tests.geometry.meshes.framed_meshes import (
     BUMPY,
     Mesh,

@@ -12,14 +12,13 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.meshes import descriptors
 from geocnn.geometry.meshes.descriptors import (
-    cotangent_laplacian,
-    laplacian_modes,
     shape_features,
     shape_operator,
     split,
     traceless,
     vertex_normals,
 )
+from geocnn.geometry.meshes.modes import cotangent_laplacian, laplacian_modes
 from geocnn.groups import FieldType
 from geocnn.groups.rotations import random_rotations
 from tests.geometry.meshes.framed_meshes import (

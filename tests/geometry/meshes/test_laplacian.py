@@ -12,8 +12,8 @@ import torch
 
 from geocnn.errors import GeometryError
 from geocnn.geometry import connection_laplacian, extend_vectors, mesh
-from geocnn.geometry.meshes.descriptors import cotangent_laplacian
 from geocnn.geometry.meshes.laplacian import edge_weights
+from geocnn.geometry.meshes.modes import cotangent_laplacian
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.geometry.spheres.surfaces import great_circle_transport as along_arc
 from geocnn.groups.field_type import FieldType
