@@ -33,6 +33,7 @@ from geocnn.geometry.spheres.surfaces import great_circle_transport, sphere_fram
 from geocnn.groups import SO2
 from geocnn.groups.irrep import has_complex_structure
 from geocnn.nn import GaugeConv
+from geocnn.nn.linear import real_matrix
 from geocnn.ops.blocks import runs_of
 from geocnn.ops.coefficients import Entries, moment_coefficients
 from geocnn.ops.operators import operator
@@ -83,10 +84,11 @@ def mixed(layer: GaugeConv, moments: list[Tensor]) -> dict:
     for irrep, m in zip(layer.basis.sources, moments, strict=True):
         for landing, dim, count, row in layer.basis.runs(irrep):
             run = m[:, row : row + dim * count].unflatten(1, (dim, -1)).flatten(2)
+            matrix = real_matrix(mix[landing, irrep])
             if has_complex_structure(landing, group):
-                part = (run.flatten(1) @ mix[landing, irrep]).unflatten(-1, (dim, -1))
+                part = (run.flatten(1) @ matrix).unflatten(-1, (dim, -1))
             else:
-                part = run @ mix[landing, irrep]
+                part = run @ matrix
             found[landing] = part if landing not in found else found[landing] + part
     return found
 
@@ -143,10 +145,10 @@ def csr(layer: GaugeConv, stencil: Stencil, matrices: list[tuple[Tensor, Tensor]
 def weights_alone(layer: GaugeConv) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Pairs of moments and weights, as large as the layer's, and a cotangent for each product."""
     pairs = []
-    for run, shape in zip(runs_of(layer._plan.runs), layer._plan.shapes, strict=True):
+    for run, (parts, rows, copies) in zip(runs_of(layer._plan.runs), layer._plan.shapes, strict=True):
         for _ in range(1 if run.is_complex else run.dim):
-            factors = torch.randn(POINTS, shape[0]), torch.randn(shape)
-            pairs.append((*(f.requires_grad_() for f in factors), torch.randn(POINTS, shape[1])))
+            factors = torch.randn(POINTS, parts * rows), torch.randn(parts * rows, parts * copies)
+            pairs.append((*(f.requires_grad_() for f in factors), torch.randn(POINTS, parts * copies)))
     return pairs
 
 

@@ -28,9 +28,10 @@ from geocnn.nn.kernel_weights import (
     invariant_channels,
     kernel_basis,
     kernel_weights,
-    mixing_matrices,
+    mixing_weights,
     with_bias,
 )
+from geocnn.nn.linear import real_matrix
 from geocnn.ops.gather import check_input, gather
 from geocnn.ops.moments import Mix, MomentBasis, angular_kernel
 from geocnn.ops.plan import GatherPlan
@@ -46,8 +47,7 @@ def gather_reference(
 
     It is slow, and its memory grows with the number of entries times channels. `x` has the channels of
     `source`, the result those of `target`, and `basis` names the moments between them. For each (target,
-    source) pair of irreps `mix` holds the matrix of learnt coefficients that mixes these moments
-    (`GaugeConv.mix`). The bias of a layer is added afterwards. Inputs are not checked.
+    source) pair of irreps `mix` holds the learnt coefficients that mix these moments (`GaugeConv.mix`). The bias of a layer is added afterwards. Inputs are not checked.
 
     >>> import geocnn.geometry as geometry
     >>> layer, stencil = GaugeConv("1x0", "2x1"), geometry.healpix(2).stencil(1.0)
@@ -71,11 +71,11 @@ def gather_reference(
                 )
                 sums = terms.new_zeros(x.shape[0], stencil.n_target, *terms.shape[2:])
                 moments.append(sums.index_add(1, stencil.target, terms))
-            moments = torch.stack(moments, 3).flatten(3)
+            moments, matrix = torch.stack(moments, 3).flatten(3), real_matrix(mix[landing, irrep])
             if has_complex_structure(landing, target.group):
-                mixed = (moments.flatten(2) @ mix[landing, irrep]).unflatten(-1, (dim, -1))
+                mixed = (moments.flatten(2) @ matrix).unflatten(-1, (dim, -1))
             else:
-                mixed = moments @ mix[landing, irrep]
+                mixed = moments @ matrix
             y[landing] = y.get(landing, 0) + mixed
     return target.join(y)
 
@@ -138,8 +138,8 @@ class GaugeConv(nn.Module):
         return y.reshape(*x.shape[:-2], *y.shape[-2:])
 
     def mix(self) -> dict[tuple[Irrep, Irrep], Tensor]:
-        """Return the matrix that mixes the moments between each (target, source) pair of irreps."""
-        return mixing_matrices(self.weight, self.basis, self.in_type, self.out_type)
+        """Return the weights that mix the moments between each (target, source) pair of irreps."""
+        return mixing_weights(self.weight, self.basis, self.in_type, self.out_type)
 
     def to_harmonic(self, radius: float, lmax: int) -> SO3Correlation:
         """Return the same map on the sphere by harmonics, with the same parameters: see `geocnn.nn.twins`."""

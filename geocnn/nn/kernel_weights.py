@@ -18,7 +18,6 @@ from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep, has_complex_structure, irrep_dim
 from geocnn.groups.radial import RadialBasis
 from geocnn.groups.steerable import Moment
-from geocnn.nn.linear import real_matrix
 from geocnn.ops.moments import MomentBasis
 
 
@@ -78,20 +77,17 @@ def initialise(weight: nn.ParameterDict, basis: MomentBasis, in_type: FieldType,
         nn.init.normal_(parameter, std=math.sqrt(independent / (variance * parameter.shape[0])))
 
 
-def mixing_matrices(
+def mixing_weights(
     weight: nn.ParameterDict, basis: MomentBasis, in_type: FieldType, out_type: FieldType
 ) -> dict[tuple[Irrep, Irrep], Tensor]:
-    """Return the matrix that mixes the moments between each (target, source) pair of irreps.
-
-    Where complex numbers a + ib act on the target irrep, they stand in it as real 2 × 2 blocks:
-    [2 · K, 2 · copies].
+    """Return the weights [parts, K, copies] that mix the moments between each (target, source) pair of
+    irreps.
     """
-    matrices = {}
+    mixed = {}
     for target in out_type.irreps:
         parts = weight[str(target)].split(fan_in(basis, in_type, target), 1)
-        for source, part in zip(basis.sources, parts, strict=True):
-            matrices[target, source] = real_matrix(part)
-    return matrices
+        mixed |= {(target, source): part for source, part in zip(basis.sources, parts, strict=True)}
+    return mixed
 
 
 def invariant_channels(field_type: FieldType) -> Tensor:

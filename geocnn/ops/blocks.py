@@ -7,6 +7,9 @@ same sum as a sparse matrix. For one sample and one source irrep:
 
     X [tiles, U · components, C] = x[member]       M [T, rows, C] = block @ X       y += M[run] @ weight[run]
 
+Where the complex numbers commute with a source irrep, features, blocks and moments of it are complex: one
+component, half the rows, and half the numbers of a block. Complex moments are mixed as pairs of real ones.
+
 Tiles of about equal U form a class, which is one array; targets are numbered class by class. Tiles that a
 symmetry of the surface takes to each other share one block. Samples stand side by side as columns, and where
 they are few, tiles that share a block do as well.
@@ -33,7 +36,8 @@ class RowRun(NamedTuple):
     copies.
 
     When `is_complex`, the two components are mixed together, by a matrix [2 · count · C, 2 · width];
-    otherwise each component by the same matrix [count · C, width]. `out` is the first output channel.
+    otherwise each component by the same matrix [count · C, width]. `out` is the first output channel. Rows
+    are counted as real ones; a complex row stands for two.
     """
 
     source: int
@@ -54,6 +58,11 @@ class RowRun(NamedTuple):
             out = self.out + i * self.width
             yield self._columns(i * self.count, self.count, channels), slice(out, out + self.width)
 
+    def shape(self, channels: int) -> tuple[int, int]:
+        """Return the shape of the run's matrix."""
+        both = self.dim if self.is_complex else 1
+        return both * self.count * channels, both * self.width
+
     def _columns(self, first: int, rows: int, channels: int) -> slice:
         return slice((self.start + first) * channels, (self.start + first + rows) * channels)
 
@@ -65,23 +74,20 @@ def runs_of(plan: Sequence[int]) -> list[RowRun]:
 
 def _moment_pieces(
     x: Sequence[Tensor], block: Sequence[Tensor], member: Sequence[Tensor], k: Sequence[int]
-) -> Iterator[tuple[int, slice, Piece, Tensor]]:
-    """Yield (source irrep, samples, piece, moments [shapes, copies, k, b, rows · C]) for all pieces."""
+) -> Iterator[tuple[int, Piece, Tensor]]:
+    """Yield (source irrep, piece, moments [targets · b, real rows · C]) for all pieces."""
     for s, field in enumerate(x):
         components, n_rows = block[s].shape[2] // member[0].shape[1], block[s].shape[1] // k[0]
-        channels = field.shape[2] // components
-        n_all = n_targets(member, k)
-        for batch in batches(field.shape[0], n_all * n_rows * channels, channels, field.device):
-            b = batch.stop - batch.start
-            inner = field[batch].unflatten(2, (components, channels)).permute(1, 2, 0, 3).contiguous()
-            # the memory of one piece serves the next: new memory costs as much as the product
-            room = Room(field)
-            for tiles in tile_classes(block, member, k):
-                for piece in tiles.pieces(b, channels, n_rows):
-                    own, near = tiles.block[s][piece.shape], piece.gathered(inner, room)
-                    moments = room.of("moments", len(own), own.shape[1], near.shape[2])
-                    torch.bmm(own, near, out=moments)
-                    yield s, batch, piece, piece.by_target(moments, b)
+        b, channels = field.shape[0], field.shape[2] // components
+        inner = field.unflatten(2, (components, channels)).permute(1, 2, 0, 3).contiguous()
+        # the memory of one piece serves the next: new memory costs as much as the product
+        room = Room(field)
+        for tiles in tile_classes(block, member, k):
+            for piece in tiles.pieces(b, channels, n_rows):
+                own, near = tiles.block[s][piece.shape], piece.gathered(inner, room)
+                moments = room.of("moments", len(own), own.shape[1], near.shape[2])
+                torch.bmm(own, near, out=moments)
+                yield s, piece, as_real(piece.by_target(moments, b)).flatten(0, 3)
 
 
 def convolve(
@@ -102,15 +108,7 @@ def convolve(
     `k` says how many targets a tile of each class has, and `place` [targets] where each target lies among
     those of all tiles, None if in order.
     """
-    runs, channels = runs_of(plan), _channels(x, block, member)
-    y = x[0].new_zeros(x[0].shape[0], n_targets(member, k), n_out)
-    for s, batch, piece, m in _moment_pieces(x, block, member, k):
-        into = piece.targets(y[batch].transpose(0, 1))
-        for run, w in zip(runs, weight, strict=True):
-            if run.source == s:
-                for columns, out in run.pieces(channels[s]):
-                    into[..., out] += m[..., columns] @ w
-    return y if place is None else y.index_select(1, place)
+    return convolve_both(x, weight, None, block, member, slot_ptr, slot, place, k, n_out, plan)[0]
 
 
 def convolve_weight(
@@ -125,18 +123,47 @@ def convolve_weight(
     plan: Sequence[int],
 ) -> list[Tensor]:
     """Return the derivative of ⟨g, convolve(x, W)⟩ by W: for each run Mᵀ g."""
-    runs, channels = runs_of(plan), _channels(x, block, member)
-    g, gradients = _by_tile(g, place, member, k), []
-    for run in runs:
-        both = run.dim if run.is_complex else 1
-        gradients.append(g.new_zeros(both * run.count * channels[run.source], both * run.width))
-    for s, batch, piece, m in _moment_pieces(x, block, member, k):
-        m, back = m.flatten(0, 3), piece.targets(g[batch].transpose(0, 1)).flatten(0, 3)
-        for run, w in zip(runs, gradients, strict=True):
-            if run.source == s:
+    return convolve_both(x, None, g, block, member, slot_ptr, slot, place, k, 0, plan)[1]
+
+
+def convolve_both(
+    x: Sequence[Tensor],
+    weight: Sequence[Tensor] | None,
+    g: Tensor | None,
+    block: Sequence[Tensor],
+    member: Sequence[Tensor],
+    slot_ptr: Tensor,
+    slot: Tensor,
+    place: Tensor | None,
+    k: Sequence[int],
+    n_out: int,
+    plan: Sequence[int],
+) -> tuple[Tensor, list[Tensor]]:
+    """Return `convolve` if weights are given, and `convolve_weight` if g is, of moments that are formed once."""
+    runs, channels, n = runs_of(plan), _channels(x, block, member), n_targets(member, k)
+    like, parts = x[0].real, []
+    mine = [[(i, run) for i, run in enumerate(runs) if run.source == s] for s in range(len(x))]
+    gradients = [] if g is None else [like.new_zeros(run.shape(channels[run.source])) for run in runs]
+    g = None if g is None else _by_tile(g, place, member, k)
+    work = n * max(a.shape[1] // k[0] * c for a, c in zip(block, channels, strict=False))
+    for batch in batches(x[0].shape[0], work, min(channels), like.device):
+        b = batch.stop - batch.start
+        # targets come first, so that those of a piece are rows of one matrix
+        y = like.new_zeros(n, b, n_out)
+        back = None if g is None else g[batch].transpose(0, 1).contiguous()
+        for s, piece, m in _moment_pieces([field[batch] for field in x], block, member, k):
+            into = piece.targets(y)
+            rows, given = into.flatten(0, 3), None if back is None else piece.targets(back).flatten(0, 3)
+            for i, run in mine[s]:
                 for columns, out in run.pieces(channels[s]):
-                    w.addmm_(m[:, columns].T, back[:, out])
-    return gradients
+                    if weight is not None:
+                        rows[:, out].addmm_(m[:, columns], weight[i])
+                    if given is not None:
+                        gradients[i].addmm_(m[:, columns].T, given[:, out])
+            if rows.data_ptr() != into.data_ptr():
+                into.copy_(rows.view_as(into))
+        parts.append((y if place is None else y.index_select(0, place)).transpose(0, 1))
+    return (parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)), gradients
 
 
 def convolve_transpose(
@@ -150,18 +177,21 @@ def convolve_transpose(
     k: Sequence[int],
     plan: Sequence[int],
 ) -> list[Tensor]:
-    """Return the derivative of ⟨g, convolve(x, W)⟩ by x: one [B, N, components · C] per source irrep."""
+    """Return the derivative of ⟨g, convolve(x, W)⟩ by x: one [B, N, components · C] per source irrep.
+
+    For complex ones give the weights of conjugate moments; the result is the conjugate of the derivative.
+    """
     runs, result, g = runs_of(plan), [], _by_tile(g, place, member, k)
     n_slots, n_source = sum(own.numel() for own in member), slot_ptr.shape[0] - 1
     for s in range(len(block) // len(member)):
         mine = [(run, w) for run, w in zip(runs, weight, strict=True) if run.source == s]
         run, w = mine[0]
         channels = w.shape[0] // run.count // (run.dim if run.is_complex else 1)
-        components = block[s].shape[2] // member[0].shape[1]
-        back = g.new_empty(g.shape[0], n_source, components * channels)
+        components, dtype = block[s].shape[2] // member[0].shape[1], block[s].dtype
+        back = g.new_empty(g.shape[0], n_source, components * channels, dtype=dtype)
         for batch in batches(g.shape[0], n_slots * components * channels, channels, g.device):
-            inner, b = g[batch].transpose(0, 1), batch.stop - batch.start
-            spread = g.new_empty(n_slots, components * b * channels)
+            inner, b = g[batch].transpose(0, 1).contiguous(), batch.stop - batch.start
+            spread = g.new_empty(n_slots, components * b * channels, dtype=dtype)
             for tiles in tile_classes(block, member, k):
                 _spread(inner, mine, tiles, s, channels, spread)
             back[batch] = _collected(spread, slot_ptr, slot, components, b)
@@ -173,28 +203,31 @@ def _spread(
     g: Tensor, mine: list[tuple[RowRun, Tensor]], tiles: TileClass, s: int, channels: int, spread: Tensor
 ) -> None:
     """Write what each slot of a class contributes to its source, [slots, components · b · C]."""
-    b, block = g.shape[1], tiles.block[s]
+    b, block, room = g.shape[1], tiles.block[s], Room(g)
     n_rows = block.shape[1] // tiles.k
     for piece in tiles.pieces(b, channels, n_rows):
         back = piece.targets(g).flatten(0, 3)
-        m = back.new_zeros(len(back), n_rows * channels)
+        m = room.of("moments", len(back), n_rows * channels * (2 if block.is_complex() else 1))
         for run, w in mine:
             for columns, out in run.pieces(channels):
                 torch.mm(back[:, out], w.T, out=m[:, columns])
+        m = torch.view_as_complex(m.unflatten(1, (-1, 2))) if block.is_complex() else m
         piece.spread(block, piece.by_tile(m, b, n_rows), spread)
 
 
 def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, b: int) -> Tensor:
     """Transpose `_gathered`: sum over each source's slots, [b, N, components · C], without atomics."""
     # sparse products know no half precision, which would also lose digits in sums over slots
-    dtype, spread = spread.dtype, spread.to(torch.promote_types(spread.dtype, torch.float32))
-    ones, n_slots = spread.new_ones(slot.shape[0]), spread.shape[0]
+    dtype, real = spread.dtype, as_real(spread)
+    real = real.to(torch.promote_types(real.dtype, torch.float32))
+    ones, n_slots = real.new_ones(slot.shape[0]), real.shape[0]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         matrix = torch.sparse_csr_tensor(
             slot_ptr, slot, ones, (slot_ptr.shape[0] - 1, n_slots), check_invariants=False
         )
-    total = (matrix @ spread).to(dtype)
+    total = matrix @ real
+    total = torch.view_as_complex(total.unflatten(1, (-1, 2))) if dtype.is_complex else total.to(dtype)
     n = total.shape[0]
     return total.view(n, components, b, -1).permute(2, 0, 1, 3).reshape(b, n, -1)
 
@@ -202,6 +235,11 @@ def _collected(spread: Tensor, slot_ptr: Tensor, slot: Tensor, components: int, 
 def n_targets(member: Sequence[Tensor], k: Sequence[int]) -> int:
     """Return the number of targets of all tiles, those included that stand for none."""
     return sum(each * len(own) for each, own in zip(k, member, strict=True))
+
+
+def as_real(x: Tensor) -> Tensor:
+    """Return x [..., C], complex ones as [..., C · 2]."""
+    return torch.view_as_real(x).flatten(-2) if x.is_complex() else x
 
 
 def _by_tile(g: Tensor, place: Tensor | None, member: Sequence[Tensor], k: Sequence[int]) -> Tensor:

@@ -26,11 +26,11 @@ from geocnn.wording import counted
 def gather(x: Tensor, stencil: Stencil, plan: GatherPlan, mix: Mix) -> Tensor:
     """Gather the moments of x [B, n_source, D] and mix them: [B, n_target, D'].
 
-    `mix` holds for each target irrep and source irrep the matrix its moments are mixed by (see
+    `mix` holds for each target irrep and source irrep the weights its moments are mixed by (see
     `GaugeConv.mix`).
     """
     x = single_under_autocast(x)
-    return Product(stencil, plan)(x, [w.to(x.dtype) for w in plan.matrices(mix)])
+    return Product(stencil, plan)(x, [w.to(x.dtype) for w in plan.weights(mix)])
 
 
 def transported_mean(x: Tensor, stencil: Stencil, field_type: FieldType) -> Tensor:
@@ -44,7 +44,7 @@ def mean(x: Tensor, stencil: Stencil, plan: GatherPlan) -> Tensor:
     """Return the `transported_mean` of a plan."""
     x = single_under_autocast(x)
     widths = [plan.source.multiplicity(irrep) for irrep in plan.sources]
-    return Product(stencil, plan)(x, [torch.eye(n, dtype=x.dtype, device=x.device) for n in widths])
+    return Product(stencil, plan)(x, [torch.eye(n, dtype=x.dtype, device=x.device)[None] for n in widths])
 
 
 def check_input(x: Tensor, stencil: Stencil | None, source: FieldType) -> Stencil:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from geocnn.groups.field_type import FieldType
-from geocnn.groups.irrep import Irrep, irrep_dim
+from geocnn.groups.irrep import Irrep, has_complex_structure, irrep_dim
 from geocnn.groups.planar import Group
 from geocnn.groups.radial import RadialBasis
 from geocnn.groups.steerable import Moment, moments_between
 
 Mix = Mapping[tuple[Irrep, Irrep], Tensor]
-"""For each (target, source) irrep the matrix that mixes the moments between them."""
+"""For each (target, source) irrep the weights [parts, K, copies] that mix the K moments between them: real
+numbers, or complex ones of two parts (`groups.irrep.has_complex_structure`).
+"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class MomentBasis:
     ) -> MomentBasis:
         result = moments_between(list(source.irreps), list(target.irreps), source.group, max_frequency)
         return MomentBasis(source.group, tuple(result), radial)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.group, self.moments, self.radial))
 
     @property
     def rings(self) -> int:
@@ -61,6 +71,14 @@ class MomentBasis:
             result.append((target, dim, count, start))
             start += dim * count
         return result
+
+    def complex_sources(self, dtype: torch.dtype) -> list[bool]:
+        """Return for each source irrep whether features and moments are computed as complex numbers.
+
+        A complex moment stands for two rows, those of the two components or of the real and imaginary part.
+        """
+        has_complex = dtype in (torch.float32, torch.float64)
+        return [has_complex and has_complex_structure(source, self.group) for source in self.sources]
 
     def n_rows(self, source: Irrep) -> int:
         return sum(dim * count for _, dim, count, _ in self.runs(source))

@@ -37,15 +37,22 @@ RANGE_BYTES = {"cpu": 2**26, "cuda": 2**28}
 CHUNK = 2**16
 """So many entries are evaluated together: their numbers stay in a core's cache."""
 
-Coefficients = Callable[[Entries], list[Tensor]]
 Weights = Callable[[Rows], Tensor]
 T = TypeVar("T")
+
+
+class Coefficients(NamedTuple):
+    """What gives the numbers of some entries for each source irrep, and which of these are complex."""
+
+    of: Callable[[Entries], list[Tensor]]
+    is_complex: list[bool]
 
 
 class Operator(NamedTuple):
     """A stencil's operator: a block per class of tiles and source irrep, and where they lie.
 
-    The blocks of a class [shapes, k · rows, U · components] follow those of the class before.
+    The blocks of a class [shapes, k · rows, U · components] follow those of the class before. Those of
+    sources that are computed as complex numbers are complex (`MomentBasis.complex_sources`).
     """
 
     block: list[Tensor]
@@ -61,29 +68,32 @@ class Operator(NamedTuple):
 
 def operator(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> Operator:
     """Return the stencil's operator, built when first asked for and kept with the stencil."""
-    coefficients = partial(moment_coefficients, basis=basis)
-    return _made(stencil, (basis, dtype), _weights, coefficients, dtype)
+    return _made(stencil, (basis, dtype), _weights, _moments(basis, dtype), dtype)
 
 
 def mean_operator(stencil: Stencil, field_type: FieldType, dtype: torch.dtype) -> Operator:
     """Return the operator of `transported_mean`, kept with the stencil as well."""
     key = field_type.group, field_type.irreps, dtype
-    carried = partial(carried_coefficients, field_type=field_type)
+    carried = Coefficients(
+        partial(carried_coefficients, field_type=field_type), [False] * len(field_type.irreps)
+    )
     return _made(stencil, key, _shares, carried, dtype)
 
 
 def operator_bytes(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> int:
     """Return the size of the operator that would be allocated, without forming it."""
     cells = sum(_tiling(part).n_cells for part in stencil.parts or (stencil,))
-    return cells * _numbers(basis) * dtype.itemsize
+    return cells * _numbers(basis, dtype) * dtype.itemsize
 
 
 def ranges(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> list[Range] | None:
     """Return the stencil's tiles in ranges if its operator is too large to keep, else None."""
+    if (basis, dtype) in stencil.operators:
+        return None
     sizes = [operator_bytes(part, basis, dtype) for part in stencil.parts or (stencil,)]
     if max(sizes) <= OPERATOR_BYTES and sum(sizes) <= kept.KEPT_BYTES:
         return None
-    most = RANGE_BYTES.get(stencil.device.type, 2**28) // (_numbers(basis) * dtype.itemsize)
+    most = RANGE_BYTES.get(stencil.device.type, 2**28) // (_numbers(basis, dtype) * dtype.itemsize)
     return _kept(stencil, ("ranges", most), lambda: tile_ranges(_tiling(stencil), most))
 
 
@@ -91,8 +101,7 @@ def range_operator(stencil: Stencil, part: Range, basis: MomentBasis, dtype: tor
     """Form the operator of a range of tiles, from its own sources to its own targets."""
     with lasting():
         t = _tiling(stencil)._replace(index=part.index, tile=[part.tile])
-        coefficients = partial(moment_coefficients, basis=basis)
-        return _formed(stencil, t, _weights, coefficients, dtype)
+        return _formed(stencil, t, _weights, _moments(basis, dtype), dtype)
 
 
 def place_of_targets(stencil: Stencil) -> Tensor | None:
@@ -100,9 +109,17 @@ def place_of_targets(stencil: Stencil) -> Tensor | None:
     return _tiling(stencil).index.place
 
 
-def _numbers(basis: MomentBasis) -> int:
-    """Return how many numbers each cell holds."""
-    return sum(basis.n_rows(s) * irrep_dim(s, basis.group) for s in basis.sources)
+def _numbers(basis: MomentBasis, dtype: torch.dtype) -> int:
+    """Return how many real numbers each cell holds."""
+    return sum(
+        basis.n_rows(s) * (1 if is_complex else irrep_dim(s, basis.group))
+        for s, is_complex in zip(basis.sources, basis.complex_sources(dtype), strict=True)
+    )
+
+
+def _moments(basis: MomentBasis, dtype: torch.dtype) -> Coefficients:
+    is_complex = basis.complex_sources(dtype)
+    return Coefficients(partial(moment_coefficients, basis=basis, is_complex=is_complex), is_complex)
 
 
 def _weights(rows: Rows) -> Tensor:
@@ -165,7 +182,9 @@ def _formed(
                     own.append(c.new_empty(len(tiles), k, rows, u, d, dtype=dtype))
                 own[s][start : start + n] = c.view(rows, d, n, k, u).permute(2, 3, 0, 4, 1)
             start += n
-        blocks += [a.view(len(tiles), a.shape[1] * a.shape[2], -1) for a in own]
+        for a, is_complex in zip(own, coefficients.is_complex, strict=True):
+            a = torch.view_as_complex(a) if is_complex else a
+            blocks.append(a.view(len(tiles), a.shape[1] * a.shape[2], -1))
     return Operator(blocks, t.index)
 
 
@@ -188,4 +207,4 @@ def _summed(
     slot = torch.searchsorted(t.key, of * stencil.n_source + rows.source) - t.key_ptr[of]
     cell = rows.row * u + slot
     entries = Entries(rows.r / stencil.radius, rows.theta, weights(rows), rows.angle, rows.flip)
-    return [c.new_zeros(*c.shape[:2], len(row) * u).index_add_(2, cell, c) for c in coefficients(entries)]
+    return [c.new_zeros(*c.shape[:2], len(row) * u).index_add_(2, cell, c) for c in coefficients.of(entries)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -18,6 +18,7 @@ from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep, has_complex_structure, irrep_dim
 from geocnn.groups.radial import RadialBasis
 from geocnn.ops.blocks import runs_of
+from geocnn.ops.mixing import Mixing
 from geocnn.ops.moments import MomentBasis
 
 
@@ -43,6 +44,9 @@ class GatherPlan:
     runs: list[int] = field(init=False, compare=False)
     """The runs of `ops.blocks.convolve`, flattened."""
     n_out: int = field(init=False, compare=False)
+    _mixings: dict[torch.dtype, list[Mixing]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         start, n_out = {}, 0
@@ -64,31 +68,58 @@ class GatherPlan:
         object.__setattr__(self, "name", _named(self))
 
     @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """Return the shape of the matrix of each run."""
-        shapes = []
-        for run, (_, irrep) in zip(runs_of(self.runs), self.mixed, strict=True):
-            both = run.dim if run.is_complex else 1
-            shapes.append((both * run.count * self.source.multiplicity(irrep), both * run.width))
-        return shapes
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Return the shape [parts, K, copies] of the weights of each run."""
+        return [
+            (1 + run.is_complex, run.count * self.source.multiplicity(irrep), run.width)
+            for run, (_, irrep) in zip(runs_of(self.runs), self.mixed, strict=True)
+        ]
+
+    def complex_sources(self, dtype: torch.dtype) -> list[bool]:
+        """Return for each source irrep whether it is computed as complex numbers."""
+        return [False] * len(self.sources) if self.basis is None else self.basis.complex_sources(dtype)
+
+    def mixings(self, dtype: torch.dtype) -> list[Mixing]:
+        """Return how the weights of each run stand in its matrix."""
+        if dtype not in self._mixings:
+            pairs = dict(zip(self.sources, self.complex_sources(dtype), strict=True))
+            self._mixings[dtype] = [Mixing(self.basis, s, t, pairs[s]) for t, s in self.mixed]
+        return self._mixings[dtype]
+
+    def matrices(self, weights: Sequence[Tensor], conjugate: bool = False) -> list[Tensor]:
+        """Return the matrix of each run from its weights; `conjugate` gives those of conjugate moments."""
+        mixings = self.mixings(weights[0].dtype)
+        return [m.matrix(w, conjugate) for m, w in zip(mixings, weights, strict=True)]
+
+    def derivatives(self, matrices: Sequence[Tensor]) -> list[Tensor]:
+        """Return the derivatives by the weights from those by the matrices."""
+        mixings, parts = self.mixings(matrices[0].dtype), [shape[0] for shape in self.shapes]
+        return [m.weight(d, n) for m, d, n in zip(mixings, matrices, parts, strict=True)]
 
     def __reduce__(self):
         return GatherPlan, (self.source, self.target, self.basis)
 
     def split(self, x: Tensor) -> list[Tensor]:
-        """Return x [B, N, D] as one tensor [B, N, components · C] per source irrep."""
-        return [self.source.select(x, irrep).flatten(-2) for irrep in self.sources]
+        """Return x [B, N, D] as one tensor [B, N, components · C] per source irrep, complex ones [B, N, C]."""
+        parts = []
+        for irrep, is_complex in zip(self.sources, self.complex_sources(x.dtype), strict=True):
+            part = self.source.select(x, irrep)
+            parts.append(torch.complex(*part.unbind(-2)) if is_complex else part.flatten(-2))
+        return parts
 
     def joined(self, parts: list[Tensor]) -> Tensor:
-        """Return the transpose of `split`; irreps that no moment reads get 0."""
-        given = dict(zip(self.sources, parts, strict=True))
+        """Return the transpose of `split`, from the conjugates of complex parts; irreps that no moment reads
+        get 0.
+        """
+        real = [torch.cat([p.real, -p.imag], -1) if p.is_complex() else p for p in parts]
+        given = dict(zip(self.sources, real, strict=True))
         whole = {}
         for irrep in self.source.irreps:
             shape = irrep_dim(irrep, self.source.group), self.source.multiplicity(irrep)
             if irrep in given:
                 whole[irrep] = given[irrep].unflatten(-1, shape)
             else:
-                whole[irrep] = parts[0].new_zeros(*parts[0].shape[:-1], *shape)
+                whole[irrep] = real[0].new_zeros(*real[0].shape[:-1], *shape)
         return self.source.join(whole)
 
     def ordered(self, y: Tensor) -> Tensor:
@@ -108,8 +139,8 @@ class GatherPlan:
             return g
         return torch.cat([self.target.select(g, irrep).flatten(-2) for irrep in self.target.irreps], -1)
 
-    def matrices(self, mix: Mapping[tuple[Irrep, Irrep], Tensor]) -> list[Tensor]:
-        """Return the matrix of each run."""
+    def weights(self, mix: Mapping[tuple[Irrep, Irrep], Tensor]) -> list[Tensor]:
+        """Return the weights of each run."""
         return [mix[pair] for pair in self.mixed]
 
 

@@ -121,9 +121,9 @@ def gather_forward(x: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
     product = _product(where)
     plan, parts = product.plan, product.ranges(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
-        fields = plan.split(x)
+        fields, matrices = plan.split(x), plan.matrices(mix)
         y = [
-            convolve(term.read(fields), mix, o.block, *o.index, plan.n_out, plan.runs)
+            convolve(term.read(fields), matrices, o.block, *o.index, plan.n_out, plan.runs)
             for term in product.terms(x.dtype, parts)
             for o in (term.operator,)
         ]
@@ -138,11 +138,11 @@ def gather_transpose(g: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
     product = _product(where)
     plan, parts = product.plan, product.ranges(g.dtype)
     with torch.autocast(g.device.type, enabled=False):
-        g, total = product.parted(plan.grouped(g), parts), None
+        g, matrices, total = product.parted(plan.grouped(g), parts), plan.matrices(mix, conjugate=True), None
         for term in product.terms(g.dtype, parts):
             o = term.operator
             part = g if term.targets is None else g[:, term.targets]
-            x = plan.joined(convolve_transpose(part.contiguous(), mix, o.block, *o.index, plan.runs))
+            x = plan.joined(convolve_transpose(part.contiguous(), matrices, o.block, *o.index, plan.runs))
             if term.source is None:
                 return x
             if total is None:
@@ -167,7 +167,7 @@ def gather_mix(x: Tensor, g: Tensor, *where: Any) -> list[Tensor]:
             part = g if term.targets is None else g[:, term.targets]
             own = convolve_weight(term.read(fields), part.contiguous(), o.block, *o.index, plan.runs)
             total = [a.add_(b) for a, b in zip(total, own, strict=True)] if total else own
-    return total
+        return plan.derivatives(total)
 
 
 @gather_forward.register_fake
