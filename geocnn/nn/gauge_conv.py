@@ -47,7 +47,8 @@ def gather_reference(
 
     It is slow, and its memory grows with the number of entries times channels. `x` has the channels of
     `source`, the result those of `target`, and `basis` names the moments between them. For each (target,
-    source) pair of irreps `mix` holds the learnt coefficients that mix these moments (`GaugeConv.mix`). The bias of a layer is added afterwards. Inputs are not checked.
+    source) pair of irreps `mix` holds the learnt coefficients that mix these moments (`GaugeConv.mix`). The
+    bias of a layer is added afterwards. Inputs are not checked.
 
     >>> import geocnn.geometry as geometry
     >>> layer, stencil = GaugeConv("1x0", "2x1"), geometry.healpix(2).stencil(1.0)

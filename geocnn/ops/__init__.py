@@ -7,7 +7,9 @@
 | `tiles.py` | which sources and entries stand where in a stencil's operators (`Tiling`) |
 | `operators.py` | how the operator of a stencil is made of the two, kept, or formed in ranges |
 | `kept.py` | the bound on what is kept: `kept_bytes`, `forget` |
+| `mixing.py` | the matrices of a layer's weights |
 | `plan.py` | what a layer multiplies by what, made once (`GatherPlan`) |
+| `adjoint.py` | the derivatives by the transposed stencil, in fewer operations |
 | `product.py` | the product as an operator of PyTorch, for compilers, exporters and transforms of functions |
 | `gather.py` | the product: `gather` and `transported_mean` apply an operator; the input is checked |
 | `blocks.py` | the dense products inside, and their derivatives |

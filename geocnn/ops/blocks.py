@@ -14,9 +14,9 @@ Tiles of about equal U form a class, which is one array; targets are numbered cl
 symmetry of the surface takes to each other share one block. Samples stand side by side as columns, and where
 they are few, tiles that share a block do as well.
 
-The map is linear in x and in the weights, so with a cotangent g it is one trilinear form ⟨g, F(x, W)⟩. Its
-three derivatives, `convolve`, `convolve_transpose` and `convolve_weight`, are each other's gradients, to any
-order. Nothing but x and W is kept for the backward pass: moments are formed again, a piece at a time.
+The map is linear in x and in the weights, so with a cotangent g it is one trilinear form ⟨g, F(x, W)⟩.
+`convolve` gives its derivatives by g and W, `convolve_transpose` that by x. Nothing but x and W is kept for
+the backward pass: moments are formed again, a piece at a time.
 """
 
 from __future__ import annotations
@@ -92,42 +92,6 @@ def _moment_pieces(
 
 def convolve(
     x: Sequence[Tensor],
-    weight: Sequence[Tensor],
-    block: Sequence[Tensor],
-    member: Sequence[Tensor],
-    slot_ptr: Tensor,
-    slot: Tensor,
-    place: Tensor | None,
-    k: Sequence[int],
-    n_out: int,
-    plan: Sequence[int],
-) -> Tensor:
-    """y [B, targets, n_out] from x, one [B, N, components · C] per source irrep, one weight matrix per run
-    of `plan`.
-
-    `k` says how many targets a tile of each class has, and `place` [targets] where each target lies among
-    those of all tiles, None if in order.
-    """
-    return convolve_both(x, weight, None, block, member, slot_ptr, slot, place, k, n_out, plan)[0]
-
-
-def convolve_weight(
-    x: Sequence[Tensor],
-    g: Tensor,
-    block: Sequence[Tensor],
-    member: Sequence[Tensor],
-    slot_ptr: Tensor,
-    slot: Tensor,
-    place: Tensor | None,
-    k: Sequence[int],
-    plan: Sequence[int],
-) -> list[Tensor]:
-    """Return the derivative of ⟨g, convolve(x, W)⟩ by W: for each run Mᵀ g."""
-    return convolve_both(x, None, g, block, member, slot_ptr, slot, place, k, 0, plan)[1]
-
-
-def convolve_both(
-    x: Sequence[Tensor],
     weight: Sequence[Tensor] | None,
     g: Tensor | None,
     block: Sequence[Tensor],
@@ -139,7 +103,12 @@ def convolve_both(
     n_out: int,
     plan: Sequence[int],
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return `convolve` if weights are given, and `convolve_weight` if g is, of moments that are formed once."""
+    """Return y [B, targets, n_out] if weights are given, one matrix per run of `plan`; if g, like y, is
+    given, the derivatives of ⟨g, y⟩ by these matrices, for each run Mᵀ g.
+
+    x holds one [B, N, components · C] per source irrep. `k` says how many targets a tile of each class has,
+    and `place` [targets] where each target lies among those of all tiles, None if in order.
+    """
     runs, channels, n = runs_of(plan), _channels(x, block, member), n_targets(member, k)
     like, parts = x[0].real, []
     mine = [[(i, run) for i, run in enumerate(runs) if run.source == s] for s in range(len(x))]
@@ -177,7 +146,7 @@ def convolve_transpose(
     k: Sequence[int],
     plan: Sequence[int],
 ) -> list[Tensor]:
-    """Return the derivative of ⟨g, convolve(x, W)⟩ by x: one [B, N, components · C] per source irrep.
+    """Return the derivative of ⟨g, y⟩ by x: one [B, N, components · C] per source irrep.
 
     For complex ones give the weights of conjugate moments; the result is the conjugate of the derivative.
     """

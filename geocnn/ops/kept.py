@@ -99,5 +99,7 @@ def _memory(value: Any) -> dict[int, int]:
     """Return the bytes of the tensors in a value, by address."""
     if isinstance(value, Tensor):
         return {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()}
+    if isinstance(value, Stencil):
+        value = value.places
     parts = value if isinstance(value, list | tuple) else ()
     return {at: size for part in parts for at, size in _memory(part).items()}

@@ -1,11 +1,11 @@
 """The matrices by which moments are multiplied, from a layer's weights.
 
-A run of moments has weights [parts, K, copies], K = moments · rings · C. Two parts a + ib act on a target irrep
-as complex numbers. The matrix of a run multiplies its moments as `ops.blocks` forms them:
+A run of moments has weights [parts, K, copies], K = moments · rings · C. Two parts a + ib act on a target
+irrep as complex numbers. The matrix of a run multiplies its moments as `ops.blocks` forms them:
 
-    real moments, [components, K]       rows (a, b), then rows (−b, a); or, of one part, a
-    complex ones, [K, 2]                rows (a, b) and ±(−b, a) in turns, −  where the moment is conjugated
-    their real and imaginary parts as moments of one part: the rows of `a` change order
+    real moments [components, K]    rows (a, b), then rows (−b, a); of one part the rows a
+    complex moments [K, 2]          rows (a, b) and ±(−b, a) in turns, minus where a moment is conjugated;
+                                    of one part, whose moments are real and imaginary parts, rows a in turns
 """
 
 from __future__ import annotations

@@ -80,6 +80,12 @@ def mean_operator(stencil: Stencil, field_type: FieldType, dtype: torch.dtype) -
     return _made(stencil, key, _shares, carried, dtype)
 
 
+def n_cells(stencil: Stencil) -> int:
+    """Return how many pairs of a target and a source are multiplied, padding included."""
+    tilings = [_tiling(part) for part in stencil.parts or (stencil,)]
+    return sum(t.n_cells * t.copies for t in tilings)
+
+
 def operator_bytes(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> int:
     """Return the size of the operator that would be allocated, without forming it."""
     cells = sum(_tiling(part).n_cells for part in stencil.parts or (stencil,))
@@ -94,7 +100,7 @@ def ranges(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> list[Ran
     if max(sizes) <= OPERATOR_BYTES and sum(sizes) <= kept.KEPT_BYTES:
         return None
     most = RANGE_BYTES.get(stencil.device.type, 2**28) // (_numbers(basis, dtype) * dtype.itemsize)
-    return _kept(stencil, ("ranges", most), lambda: tile_ranges(_tiling(stencil), most))
+    return kept_with(stencil, ("ranges", most), lambda: tile_ranges(_tiling(stencil), most))
 
 
 def range_operator(stencil: Stencil, part: Range, basis: MomentBasis, dtype: torch.dtype) -> Operator:
@@ -148,19 +154,20 @@ def _made(
         whole = _joint(stencil)
         return Operator(joint_blocks(whole, [part.block for part in parts]), whole.index)
 
-    return _kept(stencil, key, build)
+    return kept_with(stencil, key, build)
 
 
 def _tiling(stencil: Stencil) -> Tiling:
-    return _kept(stencil, "tiling", lambda: tiling(stencil))
+    return kept_with(stencil, "tiling", lambda: tiling(stencil))
 
 
 def _joint(stencil: Stencil) -> Joint:
     tilings, sources = [_tiling(part) for part in stencil.parts], [part.n_source for part in stencil.parts]
-    return _kept(stencil, "joint", lambda: joint(tilings, sources))
+    return kept_with(stencil, "joint", lambda: joint(tilings, sources))
 
 
-def _kept(stencil: Stencil, key: Hashable, build: Callable[[], T]) -> T:
+def kept_with(stencil: Stencil, key: Hashable, build: Callable[[], T]) -> T:
+    """Return what is kept with the stencil under a key, and build it if nothing is."""
     if key not in stencil.operators:
         with lasting():
             kept.keep(stencil, key, build())

@@ -92,7 +92,9 @@ class GatherPlan:
         return [m.matrix(w, conjugate) for m, w in zip(mixings, weights, strict=True)]
 
     def derivatives(self, matrices: Sequence[Tensor]) -> list[Tensor]:
-        """Return the derivatives by the weights from those by the matrices."""
+        """Return the derivatives by the weights from those by the matrices, none from none."""
+        if not matrices:
+            return []
         mixings, parts = self.mixings(matrices[0].dtype), [shape[0] for shape in self.shapes]
         return [m.weight(d, n) for m, d, n in zip(mixings, matrices, parts, strict=True)]
 
@@ -100,7 +102,7 @@ class GatherPlan:
         return GatherPlan, (self.source, self.target, self.basis)
 
     def split(self, x: Tensor) -> list[Tensor]:
-        """Return x [B, N, D] as one tensor [B, N, components · C] per source irrep, complex ones [B, N, C]."""
+        """Return x [B, N, D] as one tensor [B, N, components · C] per source irrep, or complex [B, N, C]."""
         parts = []
         for irrep, is_complex in zip(self.sources, self.complex_sources(x.dtype), strict=True):
             part = self.source.select(x, irrep)

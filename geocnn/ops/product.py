@@ -1,9 +1,10 @@
 """The product of a stencil's operator with features, as PyTorch's transforms see it.
 
-With a cotangent g the product is one form ⟨g, F(x, W)⟩, linear in g, in x and in the matrices W. Its three
-derivatives are custom operators, `gather_forward`, `gather_transpose` and `gather_mix`. Compilers and
-exporters see nothing inside: these are given the tensors of the stencil and the name of the plan, and find
-or make the stencil's operator when they run. So no graph depends on how a stencil is tiled.
+With a cotangent g the product is one form ⟨g, F(x, W)⟩, linear in g, in x and in the weights W. Its three
+derivatives are custom operators, `gather_forward`, `gather_transpose` and `gather_mix`; `gather_both` is the
+latter two together, for which a step of training asks. Compilers and exporters see nothing inside: these are
+given the tensors of the stencil and the name of the plan, and find or make the stencil's operator when they
+run. So no graph depends on how a stencil is tiled.
 
 Outside of compilers, `Product` wraps them for reverse and forward derivatives of any order and for `vmap`.
 """
@@ -19,7 +20,8 @@ from torch.autograd import Function
 
 from geocnn.geometry.core.recognised import recognised
 from geocnn.geometry.core.stencil import Stencil
-from geocnn.ops.blocks import convolve, convolve_transpose, convolve_weight, n_targets
+from geocnn.ops.adjoint import adjoint, has_fewer_operations, transposed
+from geocnn.ops.blocks import convolve, convolve_transpose, n_targets
 from geocnn.ops.operators import (
     Operator,
     mean_operator,
@@ -33,7 +35,7 @@ from geocnn.ops.tiles import Range
 
 
 class Product(NamedTuple):
-    """The product over a stencil by a plan: x [B, n_source, D], matrices -> [B, n_target, D']."""
+    """The product over a stencil by a plan: x [B, n_source, D], weights -> [B, n_target, D']."""
 
     stencil: Stencil
     plan: GatherPlan
@@ -90,6 +92,10 @@ class Term(NamedTuple):
     source: Tensor | None
     targets: slice | None
 
+    def part(self, g: Any) -> Any:
+        """Return g at the targets."""
+        return g if g is None or self.targets is None else g[:, self.targets].contiguous()
+
     def read(self, fields: list[Tensor]) -> list[Tensor]:
         return fields if self.source is None else [field.index_select(1, self.source) for field in fields]
 
@@ -117,17 +123,8 @@ def _product(where: Sequence[Any]) -> Product:
     "geocnn::gather", mutates_args=(), schema=f"(Tensor x, Tensor[] mix, {WHERE}) -> Tensor"
 )
 def gather_forward(x: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
-    """Return the moments of x [B, n_source, D], mixed by the matrices: [B, n_target, D']."""
-    product = _product(where)
-    plan, parts = product.plan, product.ranges(x.dtype)
-    with torch.autocast(x.device.type, enabled=False):
-        fields, matrices = plan.split(x), plan.matrices(mix)
-        y = [
-            convolve(term.read(fields), matrices, o.block, *o.index, plan.n_out, plan.runs)
-            for term in product.terms(x.dtype, parts)
-            for o in (term.operator,)
-        ]
-        return plan.ordered(product.joined(y, parts))
+    """Return the moments of x [B, n_source, D], mixed by the weights: [B, n_target, D']."""
+    return _walk(_product(where), x, mix, None)[0]
 
 
 @torch.library.custom_op(
@@ -141,8 +138,7 @@ def gather_transpose(g: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
         g, matrices, total = product.parted(plan.grouped(g), parts), plan.matrices(mix, conjugate=True), None
         for term in product.terms(g.dtype, parts):
             o = term.operator
-            part = g if term.targets is None else g[:, term.targets]
-            x = plan.joined(convolve_transpose(part.contiguous(), matrices, o.block, *o.index, plan.runs))
+            x = plan.joined(convolve_transpose(term.part(g), matrices, o.block, *o.index, plan.runs))
             if term.source is None:
                 return x
             if total is None:
@@ -157,17 +153,43 @@ def gather_transpose(g: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
     "geocnn::gather_mix", mutates_args=(), schema=f"(Tensor x, Tensor g, {WHERE}) -> Tensor[]"
 )
 def gather_mix(x: Tensor, g: Tensor, *where: Any) -> list[Tensor]:
-    """Return the derivatives of the form by the matrices, from x [B, n_source, D] and g [B, n_target, D']."""
+    """Return the derivatives of the form by the weights, from x [B, n_source, D] and g [B, n_target, D']."""
+    return _walk(_product(where), x, None, g)[1]
+
+
+@torch.library.custom_op(
+    "geocnn::gather_both",
+    mutates_args=(),
+    schema=f"(Tensor g, Tensor x, Tensor[] mix, {WHERE}) -> Tensor[]",
+)
+def gather_both(g: Tensor, x: Tensor, mix: Sequence[Tensor], *where: Any) -> list[Tensor]:
+    """Return the derivatives of the form by x and by the weights, in fewer operations if there is a way."""
     product = _product(where)
-    plan, parts = product.plan, product.ranges(g.dtype)
-    with torch.autocast(g.device.type, enabled=False):
-        fields, g, total = plan.split(x), product.parted(plan.grouped(g), parts), []
-        for term in product.terms(g.dtype, parts):
+    if product.ranges(g.dtype) or not has_fewer_operations(product.stencil, product.plan):
+        return [gather_transpose(g, mix, *where), *gather_mix(x, g, *where)]
+    other = adjoint(product.plan.name)
+    over, rings = Product(transposed(product.stencil), other.plan), other.rings
+    dx, found = _walk(over, g, [change.of(mix, rings) for change in other.there], x)
+    return [dx, *(change.of(found, rings) for change in other.back)]
+
+
+def _walk(
+    product: Product, x: Tensor, mix: Sequence[Tensor] | None, g: Tensor | None
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the product if weights are given, and the derivatives by the weights if g is."""
+    plan, parts = product.plan, product.ranges(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        fields, y, total = plan.split(x), [], []
+        matrices = None if mix is None else plan.matrices(mix)
+        g = None if g is None else product.parted(plan.grouped(g), parts)
+        for term in product.terms(x.dtype, parts):
             o = term.operator
-            part = g if term.targets is None else g[:, term.targets]
-            own = convolve_weight(term.read(fields), part.contiguous(), o.block, *o.index, plan.runs)
+            one, own = convolve(
+                term.read(fields), matrices, term.part(g), o.block, *o.index, plan.n_out, plan.runs
+            )
+            y.append(one)
             total = [a.add_(b) for a, b in zip(total, own, strict=True)] if total else own
-        return plan.derivatives(total)
+        return plan.ordered(product.joined(y, parts)), plan.derivatives(total)
 
 
 @gather_forward.register_fake
@@ -178,6 +200,11 @@ def _(x, mix, *where):
 @gather_transpose.register_fake
 def _(g, mix, *where):
     return g.new_empty(g.shape[0], where[-2], plan_of(where[-1]).source.dim)
+
+
+@gather_both.register_fake
+def _(g, x, mix, *where):
+    return [torch.empty_like(x, memory_format=torch.contiguous_format), *map(torch.empty_like, mix)]
 
 
 @gather_mix.register_fake
@@ -196,6 +223,9 @@ def _differentiate(ctx: Any, g: Tensor) -> tuple:
     where, mix = (*saved[: ctx.places], *ctx.rest), saved[ctx.places :]
     needs_x, needs_mix = ctx.needs_input_grad[:2]
     needs_mix = any(needs_mix) if isinstance(needs_mix, list | tuple) else needs_mix
+    if needs_x and needs_mix and not torch.is_grad_enabled():
+        dx, *dmix = gather_both(g, x, mix, *where)
+        return dx, dmix, *[None] * len(where)
     dx = gather_transpose(g, mix, *where) if needs_x else None
     dmix = gather_mix(x, g, *where) if needs_mix else [None] * len(mix)
     return dx, dmix, *[None] * len(where)
@@ -221,11 +251,12 @@ def _map_gather(
     return torch.stack([product(own, matrices) for own, *matrices in each]), 0
 
 
-def _map_mix(
-    product: Callable, info: Any, dims: Sequence[int | None], x: Tensor, g: Tensor
+def _map_lists(
+    product: Callable, info: Any, dims: Sequence[int | None], *factors: Tensor
 ) -> tuple[list[Tensor], list[int]]:
-    each = [product(*ends) for ends in _examples(info, dims, [x, g])]
-    stacked = [torch.stack(matrices) for matrices in zip(*each, strict=True)]
+    """Apply what gives several tensors to examples that lie along these dimensions of its factors."""
+    each = [product(*own) for own in _examples(info, dims, factors)]
+    stacked = [torch.stack(tensors) for tensors in zip(*each, strict=True)]
     return stacked, [0] * len(stacked)
 
 
@@ -246,9 +277,17 @@ _register_map(gather_forward)
 _register_map(gather_transpose)
 
 
+@gather_both.register_vmap
+def _(info, in_dims, g, x, mix, *where):
+    dims = in_dims[2] if isinstance(in_dims[2], list | tuple) else [in_dims[2]] * len(mix)
+    return _map_lists(
+        lambda g, x, *mix: gather_both(g, x, list(mix), *where), info, [*in_dims[:2], *dims], g, x, *mix
+    )
+
+
 @gather_mix.register_vmap
 def _(info, in_dims, x, g, *where):
-    return _map_mix(lambda x, g: gather_mix(x, g, *where), info, in_dims[:2], x, g)
+    return _map_lists(lambda x, g: gather_mix(x, g, *where), info, in_dims[:2], x, g)
 
 
 # The same for transforms of functions, which look into a Function and not into a custom operator.
@@ -281,6 +320,8 @@ class _Gather(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
         (g,), (x, *mix), needs = gradients, ctx.saved_tensors, ctx.needs_input_grad
+        if needs[1] and any(needs[2:]) and not ctx.over.transposed and not torch.is_grad_enabled():
+            return None, *gather_both(g, x, mix, *ctx.over.where)
         dx = _Gather.apply(ctx.over.transpose, g, *mix) if needs[1] else None
         ends = (g, x) if ctx.over.transposed else (x, g)
         dmix = _Mix.apply(_Over(ctx.over.where), *ends) if any(needs[2:]) else [None] * len(mix)
@@ -333,5 +374,5 @@ class _Mix(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, over: _Over, x: Tensor, g: Tensor) -> tuple[tuple, tuple]:
-        mix, dims = _map_mix(lambda x, g: _Mix.apply(over, x, g), info, in_dims[1:], x, g)
+        mix, dims = _map_lists(lambda x, g: _Mix.apply(over, x, g), info, in_dims[1:], x, g)
         return tuple(mix), tuple(dims)
