@@ -26,8 +26,11 @@ from geocnn.groups.planar import compose, inverse
 from geocnn.lasting import lasting
 from geocnn.ops.blocks import runs_of
 from geocnn.ops.moments import MomentBasis, angular_kernel
-from geocnn.ops.operators import kept_with, n_cells
+from geocnn.ops.operators import kept_with, size_of
 from geocnn.ops.plan import GatherPlan, plan_of
+
+MOST_ENTRIES = 2
+"""An `exp` stencil has more entries per pair of points, which are read by blocks and must not all be copied."""
 
 
 def transposed(stencil: Stencil) -> Stencil:
@@ -114,9 +117,10 @@ def has_fewer_operations(stencil: Stencil, plan: GatherPlan) -> bool:
     """Return whether both derivatives take fewer operations from the moments of g than from those of x."""
 
     def count() -> bool:
-        direct, other, cells = _counts(plan.name), _counts(adjoint(plan.name).plan.name), n_cells(stencil)
-        mine = 2 * cells * direct.moments + 2 * stencil.n_target * direct.mixing
-        return cells * other.moments + 2 * stencil.n_source * other.mixing <= mine
+        direct, other, size = _counts(plan.name), _counts(adjoint(plan.name).plan.name), size_of(stencil)
+        mine = 2 * size.pairs * direct.moments + 2 * stencil.n_target * direct.mixing
+        theirs = size.pairs * other.moments + 2 * stencil.n_source * other.mixing
+        return size.share <= MOST_ENTRIES and theirs <= mine
 
     return plan.basis is not None and kept_with(stencil, ("adjoint", plan.name), count)
 

@@ -80,10 +80,19 @@ def mean_operator(stencil: Stencil, field_type: FieldType, dtype: torch.dtype) -
     return _made(stencil, key, _shares, carried, dtype)
 
 
-def n_cells(stencil: Stencil) -> int:
-    """Return how many pairs of a target and a source are multiplied, padding included."""
+class Size(NamedTuple):
+    """How many pairs of a target and a source are multiplied, padding included, and the most entries per pair,
+    on average, of a part.
+    """
+
+    pairs: int
+    share: float
+
+
+def size_of(stencil: Stencil) -> Size:
+    """Return the size of a stencil's operators, whatever the layer."""
     tilings = [_tiling(part) for part in stencil.parts or (stencil,)]
-    return sum(t.n_cells * t.copies for t in tilings)
+    return Size(sum(t.n_cells * t.copies for t in tilings), max(t.share for t in tilings))
 
 
 def operator_bytes(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> int:

@@ -169,8 +169,9 @@ def gather_both(g: Tensor, x: Tensor, mix: Sequence[Tensor], *where: Any) -> lis
         return [gather_transpose(g, mix, *where), *gather_mix(x, g, *where)]
     other = adjoint(product.plan.name)
     over, rings = Product(transposed(product.stencil), other.plan), other.rings
-    dx, found = _walk(over, g, [change.of(mix, rings) for change in other.there], x)
-    return [dx, *(change.of(found, rings) for change in other.back)]
+    with torch.autocast(g.device.type, enabled=False):
+        dx, found = _walk(over, g, [change.of(mix, rings) for change in other.there], x)
+        return [dx, *(change.of(found, rings) for change in other.back)]
 
 
 def _walk(
