@@ -30,7 +30,7 @@ from geocnn.ops.operators import kept_with, size_of
 from geocnn.ops.plan import GatherPlan, plan_of
 
 MOST_ENTRIES = 2
-"""An `exp` stencil has more entries per pair of points, which are read by blocks and must not all be copied."""
+"""An `exp` stencil has more entries per pair of points, read by blocks and never copied together."""
 
 
 def transposed(stencil: Stencil) -> Stencil:

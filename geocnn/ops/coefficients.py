@@ -54,10 +54,8 @@ def moment_coefficients(
             moments = basis.of(source, target)
             run = out[start : start + dim * count].view(dim, len(moments), basis.rings, d, len(e.t))
             for number, m in enumerate(moments):
-                turn, values = (
-                    _turn(e, source, m.frequency, basis.group),
-                    _radial(e, basis, m.frequency, radial),
-                )
+                turn = _turn(e, source, m.frequency, basis.group)
+                values = _radial(e, basis, m.frequency, radial)
                 for i, row in enumerate(m.matrix):
                     for j in range(d):
                         angular = sum(value * turn[q][j] for q, value in enumerate(row) if value)

@@ -81,8 +81,8 @@ def mean_operator(stencil: Stencil, field_type: FieldType, dtype: torch.dtype) -
 
 
 class Size(NamedTuple):
-    """How many pairs of a target and a source are multiplied, padding included, and the most entries per pair,
-    on average, of a part.
+    """How many pairs of a target and a source are multiplied, padding included, and how many entries each has
+    on average, in the part where they are most.
     """
 
     pairs: int
