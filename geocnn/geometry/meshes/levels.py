@@ -40,7 +40,7 @@ def discs_between(t: Triangulation, vertex: Int64[Tensor, " n"], reach: float, c
     place[vertex] = torch.arange(len(vertex), device=vertex.device)
 
     def unfolded(k: Int64[Tensor, " k"], radius: float) -> Near:
-        paths = unfold(t, vertex[k], radius)
+        paths = unfold(t, vertex[k], radius, exact=False)
         other = place[paths.vertex % below]
         known = other >= 0
         return paths.base[known], other[known], paths.vector[known].abs()
@@ -70,7 +70,7 @@ def read_from(t: Triangulation, vertex: Int64[Tensor, " n"], radius: float) -> R
     """
     n = len(t.vertices)
     while True:
-        paths = unfold(t, vertex, radius)
+        paths = unfold(t, vertex, radius, exact=False)
         covered = torch.bincount(paths.vertex, minlength=n) > 0
         if bool((covered | (t.fan_ptr.diff() == 0)).all()) or radius > 64 * float(t.length.sum()):
             break

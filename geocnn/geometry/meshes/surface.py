@@ -207,7 +207,7 @@ class Mesh(Surface):
 
     def _disc(self, base: Placed, radius: float) -> Disc:
         t, start = self.triangulation, vertex_of(base)
-        paths = unfold(t, start, radius)
+        paths = unfold(t, start, radius, exact=False)
         jacobian = exp_jacobian(t, paths)
         point = torch.full((len(t.vertices),), -1, dtype=torch.int64, device=start.device)
         point[self.vertex] = torch.arange(self.n_points, device=start.device)

@@ -20,14 +20,14 @@ outwards from each base vertex, face by face, and keeps for each vertex the shor
           │             Every few rounds the nearest sighting of each vertex is determined. Windows that
         source          cannot hold a shortest path are dropped, and new windows open in the shadows.
 
-A disc of k rings takes about 5 k³ windows per base, each about 60 float64 operations. About 4 k² of them are
-open at once, 96 bytes each.
+A disc of k rings takes about 3 to 7 k³ windows per base, each about 60 float64 operations. About 4 k² of them
+are open at once, 96 bytes each. Where exact lengths are not needed, `joining` reduces this to about k².
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Complex128, Float64, Int64
@@ -35,7 +35,20 @@ from torch import Tensor
 
 from geocnn.geometry.core.half_edges import around_face
 from geocnn.geometry.meshes.aim import CLOSE, aimed, touching
+from geocnn.geometry.meshes.joining import join, nearer_end, next_limit
 from geocnn.geometry.meshes.triangulation import Triangulation
+from geocnn.geometry.meshes.windows import (
+    BENT,
+    STRAIGHT,
+    Sightings,
+    Sources,
+    Windows,
+    concatenated,
+    cross,
+    directions,
+    selected,
+    take,
+)
 from geocnn.groups.planar import wrapped
 
 SIGHT = 5e-12
@@ -49,13 +62,16 @@ ROUNDS = 16
 ones in shadows. A disc of a few rings needs one clean-up; over long distances windows would multiply without.
 """
 
+EXACT = 48
+"""Paths across so many faces, about 20 rings, are found without joining windows."""
+
+LONGER = 1e-2
+"""Joined windows err by less than this share of the edge, so windows must be longer by more to be dropped."""
+
 OPEN = 200_000
 """Windows that are open at once, roughly; this determines how many bases are computed together. They take
 20 MB, so the intermediate results of a round stay in the processor's cache.
 """
-
-
-Parts = TypeVar("Parts", bound=tuple)
 
 
 class Unfolded(NamedTuple):
@@ -64,7 +80,8 @@ class Unfolded(NamedTuple):
     base: position in the list of bases. vector: the path's length, in the polar direction in which it leaves
     the base. arrival: the polar direction, at the vertex, of the vector that is parallel to that direction
     along the path. met: whether the straightest geodesic along `vector` ends at the vertex; `aim.CLOSE` says
-    how closely. Where only a slightly turned vector leads there, `vector` and `arrival` are turned.
+    how closely; it is false where windows were joined. Where only a slightly turned vector leads there,
+    `vector` and `arrival` are turned.
     """
 
     base: Int64[Tensor, " p"]
@@ -74,94 +91,85 @@ class Unfolded(NamedTuple):
     met: Bool[Tensor, " p"]
 
 
-class _Sources(NamedTuple):
-    """Corners in which windows open: corners at the bases, and corners behind a vertex where paths bend.
-
-    corner: its clockwise half-edge. distance: length of the path from the base to the corner's vertex. Two
-    polar directions describe a path that bends: in `leaving` it leaves the base, and `parallel` is that
-    direction transported to the corner's vertex along the path. Both are NaN at a base.
+class _Corners(NamedTuple):
+    """Corners of sources, each the one of the clockwise half-edge h; windows open between two angles, from 0
+    to the whole corner.
     """
 
-    base: Int64[Tensor, " s"]
-    corner: Int64[Tensor, " s"]
-    distance: Float64[Tensor, " s"]
-    leaving: Float64[Tensor, " s"]
-    parallel: Float64[Tensor, " s"]
+    h: Int64[Tensor, " s"]
+    low: Float64[Tensor, " s"]
+    high: Float64[Tensor, " s"]
 
 
-class _Windows(NamedTuple):
-    """Windows in the plane of their source's face: the source is at 0, its corner's half-edge along 1.
-
-    source: row of `_Sources`. edge: the half-edge that the window looks across, with its tail at `right` and
-    its head at `left`. low, high: the outermost rays, as unit vectors.
-    """
-
-    source: Int64[Tensor, " w"]
-    edge: Int64[Tensor, " w"]
-    right: Complex128[Tensor, " w"]
-    left: Complex128[Tensor, " w"]
-    low: Complex128[Tensor, " w"]
-    high: Complex128[Tensor, " w"]
-
-
-class _Sightings(NamedTuple):
-    """Vertices that sources see, in the plane of the source's face.
-
-    corner: the clockwise half-edge of the corner in which the ray reaches the vertex. place: where the vertex
-    lies. side: that half-edge as a vector. touches: whether the ray passes (nearly) through another vertex.
-    """
-
-    source: Int64[Tensor, " p"]
-    corner: Int64[Tensor, " p"]
-    place: Complex128[Tensor, " p"]
-    side: Complex128[Tensor, " p"]
-    touches: Bool[Tensor, " p"]
-
-
-def unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float) -> Unfolded:
+def unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float, exact: bool = True) -> Unfolded:
     """Compute the shortest paths from each base vertex to all vertices within the radius.
 
-    Lengths are exact. Each base is paired with itself too, with vector and arrival 0.
+    Each base is paired with itself too, with vector and arrival 0. Lengths are exact; unless `exact`, this
+    holds for paths across up to EXACT faces only, and others take time in proportion to the vertices.
     """
     rings = radius / float(t.length.mean()) if len(t.length) else 0.0
+    # joined windows are as few as those of a disc of 30 rings
+    rings = rings if exact else min(rings, 30)
     size = max(1, int(OPEN / (12 + 4 * min(rings**2, len(t.vertices)))))
-    parts = [_unfold(t, chunk, radius) for chunk in base.split(size)]
+    parts = [_unfold(t, chunk, radius, exact) for chunk in base.split(size)]
     parts = [p._replace(base=p.base + k * size) for k, p in enumerate(parts)]
     return Unfolded(*(torch.cat(x) for x in zip(*parts, strict=True)))
 
 
-def _unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float) -> Unfolded:
-    sources, low, high = _around(t, base)
-    windows, ends = _open(t, sources, 0, low, high)
-    batches, n_before = [_within(ends, sources, radius)], 0
+def _unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float, exact: bool) -> Unfolded:
+    sources, corners = _around(t, base)
+    windows, ends = _open(t, corners, 0)
+    seen, n_before, rounds, limit = _within(ends, sources, radius), 0, 0, None
     while True:
-        for _ in range(ROUNDS):
-            windows, sightings = _advance(t, windows, radius - _take(sources.distance, windows.source))
-            batches.append(sightings)
-        nearest = _nearest(t, sources, sightings := _joined(*batches))
-        sightings, new = _rows(sightings, nearest), (nearest >= n_before).nonzero()[:, 0]
-        windows = _not_farther(t, base, sources, windows, sightings)
-        shadows, low, high = _shadows(t, sources, _rows(sightings, new))
-        opened, ends = _open(t, shadows, len(sources.base), low, high)
-        sources, windows = _joined(sources, shadows), _joined(windows, opened)
-        batches, n_before = [sightings, _within(ends, sources, radius)], len(sightings.source)
+        if exact or rounds < EXACT:
+            windows, sightings = _rounds(t, sources, windows, radius)
+            rounds += ROUNDS
+        else:
+            limit = next_limit(sources, windows, limit, len(base))
+            windows, sightings = _sweep(t, sources, windows, radius, limit)
+        seen = concatenated(seen, *sightings)
+        nearest = _nearest(t, sources, seen)
+        seen, new = selected(seen, nearest), (nearest >= n_before).nonzero()[:, 0]
+        windows = _not_farther(t, base, sources, windows, seen, 0.0 if limit is None else LONGER)
+        if limit is not None:
+            sources, windows = join(t, sources, windows)
+        shadows, corners = _shadows(t, sources, selected(seen, new))
+        opened, ends = _open(t, corners, len(sources.base))
+        sources, windows = concatenated(sources, shadows), concatenated(windows, opened)
+        n_before = len(seen.source)
+        seen = concatenated(seen, _within(ends, sources, radius))
         if not len(windows.source):
-            return _paths_to(t, base, sources, sightings)
+            return _paths_to(t, base, sources, selected(seen, torch.arange(n_before, device=base.device)))
 
 
-def _joined(*parts: Parts) -> Parts:
-    """Concatenate tuples of tensors, field by field."""
-    return type(parts[0])(*(torch.cat(x) for x in zip(*parts, strict=True)))
+def _rounds(
+    t: Triangulation, sources: Sources, windows: Windows, radius: float
+) -> tuple[Windows, list[Sightings]]:
+    """Propagate windows across ROUNDS faces; also return the sightings of each round."""
+    reach, sightings = radius - sources.distance, []
+    for _ in range(ROUNDS):
+        windows, seen = _advance(t, windows, take(reach, windows.source))
+        sightings.append(seen)
+        if not len(windows.source):
+            break
+    return windows, sightings
 
 
-def _rows(values: Parts, k: Tensor) -> Parts:
-    """Select rows k from every tensor of a tuple."""
-    return type(values)(*(_take(x, k) for x in values))
-
-
-def _take(x: Tensor, k: Tensor) -> Tensor:
-    # half the time of x[k]
-    return x.index_select(0, k)
+def _sweep(
+    t: Triangulation, sources: Sources, windows: Windows, radius: float, limit: Float64[Tensor, " b"]
+) -> tuple[Windows, list[Sightings]]:
+    """Propagate windows until all edges lie farther from the bases than `limit`, so that all windows on an
+    edge are known; also return the sightings.
+    """
+    reach, room = radius - sources.distance, take(limit, sources.base) - sources.distance
+    beyond, sightings = [], []
+    while len(windows.source):
+        far = nearer_end(windows) > take(room, windows.source)
+        beyond.append(selected(windows, far.nonzero()[:, 0]))
+        windows = selected(windows, (~far).nonzero()[:, 0])
+        windows, seen = _advance(t, windows, take(reach, windows.source))
+        sightings.append(seen)
+    return concatenated(windows, *beyond), sightings
 
 
 def _fan(t: Triangulation, vertex: Int64[Tensor, " k"]) -> tuple[Int64[Tensor, " h"], Int64[Tensor, " h"]]:
@@ -176,59 +184,52 @@ def _unit(angle: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(angle), angle)
 
 
-def _cross(a: Tensor, b: Tensor) -> Tensor:
-    """Return the signed area of the parallelogram of two complex vectors."""
-    return (a.conj() * b).imag
-
-
-def _around(
-    t: Triangulation, base: Int64[Tensor, " b"]
-) -> tuple[_Sources, Float64[Tensor, " s"], Float64[Tensor, " s"]]:
-    """Return all corners at the bases, and the least and greatest angle of each, 0 and the whole corner."""
+def _around(t: Triangulation, base: Int64[Tensor, " b"]) -> tuple[Sources, _Corners]:
+    """Return all corners at the bases."""
     which, h = _fan(t, base)
-    angle = t.angle[h]
-    unknown = torch.full_like(angle, math.nan)
-    return _Sources(which, h, torch.zeros_like(angle), unknown, unknown), torch.zeros_like(angle), angle
+    angle, kind = t.angle[h], torch.full_like(h, STRAIGHT)
+    zero = torch.zeros_like(angle)
+    sources = Sources(which, kind, zero, t.polar[h], t.scale[t.tail[h]], zero, zero, zero)
+    return sources, _Corners(h, zero, angle)
 
 
-def _open(
-    t: Triangulation, sources: _Sources, first: int, low: Float64[Tensor, " s"], high: Float64[Tensor, " s"]
-) -> tuple[_Windows, _Sightings]:
-    """Open a window in each source's corner, between the angles `low` and `high`.
+def _open(t: Triangulation, corners: _Corners, first: int) -> tuple[Windows, Sightings]:
+    """Open a window in each corner; their sources are numbered from `first`.
 
-    Sources are numbered from `first`. Also return the sightings of the two ends of the edge opposite the
-    source, as far as they lie between these angles.
+    Also return the sightings of the two ends of the edge opposite the source, as far as they lie between the
+    corner's angles.
     """
-    h, onward, last = sources.corner, around_face(sources.corner, 1), around_face(sources.corner, 2)
+    h, low, high = corners
+    onward, last = around_face(h, 1), around_face(h, 2)
     number = torch.arange(first, first + len(h), device=h.device)
     right = torch.complex(t.length[h], torch.zeros_like(t.length[h]))
     left = torch.polar(t.length[last], t.angle[h])
     along = torch.zeros_like(h, dtype=torch.bool)
     ends = (
-        _Sightings(number, onward, right, left - right, along),
-        _Sightings(number, last, left, -left, along),
+        Sightings(number, onward, right, left - right, along),
+        Sightings(number, last, left, -left, along),
     )
     between = (low <= SIGHT).nonzero()[:, 0], (high >= t.angle[h] - SIGHT).nonzero()[:, 0]
-    sightings = _joined(*(_rows(x, k) for x, k in zip(ends, between, strict=True)))
-    return _Windows(number, onward, right, left, _unit(low), _unit(high)), sightings
+    sightings = concatenated(*(selected(x, k) for x, k in zip(ends, between, strict=True)))
+    return Windows(number, onward, right, left, _unit(low), _unit(high)), sightings
 
 
-def _within(sightings: _Sightings, sources: _Sources, radius: float) -> _Sightings:
+def _within(sightings: Sightings, sources: Sources, radius: float) -> Sightings:
     near = sightings.place.abs() + sources.distance[sightings.source] <= radius
-    return _rows(sightings, near.nonzero()[:, 0])
+    return selected(sightings, near.nonzero()[:, 0])
 
 
-def _advance(t: Triangulation, w: _Windows, reach: Float64[Tensor, " w"]) -> tuple[_Windows, _Sightings]:
+def _advance(t: Triangulation, w: Windows, reach: Float64[Tensor, " w"]) -> tuple[Windows, Sightings]:
     """Propagate windows across one face, dropping parts farther than `reach` from their source; also return
     the vertices that became visible.
     """
-    on_right, on_left, share = (_take(x, w.edge) for x in t.beyond)
+    on_right, on_left, share = (take(x, w.edge) for x in t.beyond)
     apex = w.left + (w.right - w.left) * share
     r = (apex.real.square() + apex.imag.square()).sqrt()
-    above, below, slack = _cross(w.low, apex), _cross(apex, w.high), SIGHT * r
+    above, below, slack = cross(w.low, apex), cross(apex, w.high), SIGHT * r
     k = ((above >= -slack) & (below >= -slack) & (r <= reach) & (on_left >= 0)).nonzero()[:, 0]
     touches = torch.minimum(above, below) <= touching(t).clamp_min(SIGHT) * r
-    sightings = _rows(_Sightings(w.source, on_left, apex, w.left - apex, touches), k)
+    sightings = selected(Sightings(w.source, on_left, apex, w.left - apex, touches), k)
     # the apex may lie outside the window: then only one of the parts has rays
     right, left, ray = above > slack, below > slack, apex * (1 / r)
     high, low = torch.where(left, ray, w.high), torch.where(right, ray, w.low)
@@ -239,7 +240,7 @@ def _advance(t: Triangulation, w: _Windows, reach: Float64[Tensor, " w"]) -> tup
         (w.source, on_right, w.right, apex, w.low, high), (w.source, on_left, apex, w.left, low, w.high),
         strict=True,
     )  # fmt: skip
-    return _Windows(*(torch.cat([_take(x, i), _take(y, j)]) for x, y in parts)), sightings
+    return Windows(*(torch.cat([take(x, i), take(y, j)]) for x, y in parts)), sightings
 
 
 def _reaches(
@@ -250,7 +251,7 @@ def _reaches(
     reach: Float64[Tensor, " w"],
 ) -> Bool[Tensor, " w"]:
     """Check whether the part of an edge between two rays comes within reach of 0."""
-    edge, area = left - right, _cross(right, left)
+    edge, area = left - right, cross(right, left)
     from_low, from_high = low.conj() * edge, high.conj() * edge
     # A ray meets the edge's line at the distance area / (ray × edge). Between the rays only the foot of the
     # perpendicular from 0 can be nearer.
@@ -259,16 +260,14 @@ def _reaches(
     return (area <= reach * torch.maximum(from_low.imag, from_high.imag)) | nearest
 
 
-def _shadows(
-    t: Triangulation, sources: _Sources, sightings: _Sightings
-) -> tuple[_Sources, Float64[Tensor, " s"], Float64[Tensor, " s"]]:
-    """Return the shadows of the vertices seen, as corners and the angles at which they begin and end in each.
+def _shadows(t: Triangulation, sources: Sources, sightings: Sightings) -> tuple[Sources, _Corners]:
+    """Return the shadows of the vertices seen, in all corners that they meet.
 
     A direction lies in the shadow if its angle to the way back is more than π on both sides.
     """
     vertex = t.tail[sightings.corner]
     bends = t.boundary[vertex] | (t.scale[vertex] < 1 - SIGHT)
-    sightings = _rows(sightings, bends.nonzero()[:, 0])
+    sightings = selected(sightings, bends.nonzero()[:, 0])
     distance, leaving, arrival, back = _paths(t, sources, sightings)
     vertex = t.tail[sightings.corner]
     edge, straight = t.boundary[vertex], math.pi * t.scale[vertex]
@@ -284,30 +283,34 @@ def _shadows(
     ahead = torch.where(edge[k], ahead, (ahead + corner).remainder(2 * math.pi) - corner)
     low, high = (-ahead).clamp_min(0), corner.minimum(width[which] - ahead)
     i = (high - low > SIGHT).nonzero()[:, 0]
-    k = k[i]
-    shadows = _Sources(sources.base[sightings.source[k]], h[i], distance[k], leaving[k], arrival[k])
-    return shadows, (low / scale)[i], (high / scale)[i]
+    h, k = h[i], k[i]
+    shadows = Sources(
+        base=sources.base[sightings.source[k]],
+        kind=torch.full_like(h, BENT),
+        distance=distance[k],
+        leaving=leaving[k],
+        leaving_slope=torch.zeros_like(distance[k]),
+        turn=arrival[k],
+        first=t.polar[h],
+        first_slope=t.scale[t.tail[h]],
+    )
+    return shadows, _Corners(h, (low / scale)[i], (high / scale)[i])
 
 
-def _paths(
-    t: Triangulation, sources: _Sources, sightings: _Sightings
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _paths(t: Triangulation, sources: Sources, sightings: Sightings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return (distance, leaving, parallel, back) [P] of the paths from the bases to the vertices seen.
 
     Directions are polar: `leaving` the base, its `parallel` at the vertex, and `back` from the vertex along
-    the path. Along a straight segment the angle from the path to its parallel does not change.
+    the path.
     """
-    source, corner = sightings.source, sightings.corner
-    h, at = sources.corner[source], t.tail[corner]
-    first = t.polar[h] + torch.angle(sightings.place) * t.scale[t.tail[h]]
-    back = t.polar[corner] + torch.angle(-sightings.place * sightings.side.conj()) * t.scale[at]
-    bent = ~sources.leaving[source].isnan()
-    leaving = torch.where(bent, sources.leaving[source], first)
-    parallel = back + math.pi + torch.where(bent, sources.parallel[source] - first, torch.zeros_like(first))
-    return sightings.place.abs() + sources.distance[source], leaving, parallel, back
+    corner, place = sightings.corner, sightings.place
+    leaving, turn = directions(sources, sightings.source, place)
+    back = t.polar[corner] + torch.angle(-place * sightings.side.conj()) * t.scale[t.tail[corner]]
+    distance = place.abs() + take(sources.distance, sightings.source)
+    return distance, leaving, back + math.pi + turn, back
 
 
-def _nearest(t: Triangulation, sources: _Sources, sightings: _Sightings) -> Int64[Tensor, " k"]:
+def _nearest(t: Triangulation, sources: Sources, sightings: Sightings) -> Int64[Tensor, " k"]:
     """Return the nearest sighting of each pair (base, vertex), the first of equals, sorted by pair."""
     key, order = _pair(t, sources, sightings).sort(stable=True)
     # a straight path through a vertex is also found as one that bends there by 0: rounding must not prefer it
@@ -322,17 +325,23 @@ def _nearest(t: Triangulation, sources: _Sources, sightings: _Sightings) -> Int6
     return order[best]
 
 
-def _pair(t: Triangulation, sources: _Sources, sightings: _Sightings) -> Int64[Tensor, " p"]:
+def _pair(t: Triangulation, sources: Sources, sightings: Sightings) -> Int64[Tensor, " p"]:
     return sources.base[sightings.source] * len(t.vertices) + t.tail[sightings.corner]
 
 
 def _not_farther(
-    t: Triangulation, base: Int64[Tensor, " b"], sources: _Sources, w: _Windows, nearest: _Sightings
-) -> _Windows:
+    t: Triangulation,
+    base: Int64[Tensor, " b"],
+    sources: Sources,
+    w: Windows,
+    nearest: Sightings,
+    longer: float,
+) -> Windows:
     """Keep the windows that may hold a shortest path (Xin & Wang 2009, section 3.2).
 
     A window is dropped if the point where its `high` ray meets the edge is nearer by way of the edge's right
-    end, or the point of its `low` ray by way of the left end: then this holds for all its rays.
+    end, or the point of its `low` ray by way of the left end, by more than the share `longer` of the edge:
+    then this holds for all its rays.
     """
     if not len(nearest.source):
         return w
@@ -347,30 +356,30 @@ def _not_farther(
         d = torch.where(key[at] == pair, distance[at], math.inf)
         return torch.where(base[owner] == vertex, torch.zeros_like(d), d)
 
-    to_source, edge, area = sources.distance[w.source], w.left - w.right, _cross(w.right, w.left)
+    to_source, edge, area = sources.distance[w.source], w.left - w.right, cross(w.right, w.left)
+    margin = longer * edge.abs()
     keeps = torch.ones_like(owner, dtype=torch.bool)
     for ray, end, vertex in (
         (w.high, w.right, t.tail[w.edge]), (w.low, w.left, t.tail[around_face(w.edge, 1)])
     ):  # fmt: skip
-        r = area / _cross(ray, edge)
-        keeps &= known(vertex) + (r * ray - end).abs() >= (to_source + r) * (1 - 1e-9)
-    return _rows(w, keeps.nonzero()[:, 0])
+        r = area / cross(ray, edge)
+        keeps &= known(vertex) + (r * ray - end).abs() >= (to_source + r) * (1 - 1e-9) - margin
+    return selected(w, keeps.nonzero()[:, 0])
 
 
-def _paths_to(
-    t: Triangulation, base: Int64[Tensor, " b"], sources: _Sources, nearest: _Sightings
-) -> Unfolded:
+def _paths_to(t: Triangulation, base: Int64[Tensor, " b"], sources: Sources, nearest: Sightings) -> Unfolded:
     """Return the paths to the vertices seen, and a path of length 0 from each base to itself."""
     n, pair = len(t.vertices), _pair(t, sources, nearest)
     # a ray may lead around a limb and back to its base: that is no shortest path
     out = (t.tail[nearest.corner] != base[sources.base[nearest.source]]).nonzero()[:, 0]
-    nearest = _rows(nearest, out)
+    nearest = selected(nearest, out)
     distance, leaving, arrival, back = _paths(t, sources, nearest)
-    met = sources.leaving[nearest.source].isnan()
+    kind = sources.kind[nearest.source]
+    met = kind == STRAIGHT
     # two boundary edges of a vertex of 2π or more have one direction
     doubtful = [(met & (nearest.touches | (leaving > 2 * math.pi - SIGHT))).nonzero()[:, 0]]
     # a path that bends but stays parallel to itself may be a straightest geodesic
-    bent = (~met).nonzero()[:, 0]
+    bent = (kind == BENT).nonzero()[:, 0]
     doubtful.append(bent[wrapped(arrival[bent] - back[bent] - math.pi).abs() <= CLOSE])
     k = torch.cat(doubtful)
     start, goal = base[sources.base[nearest.source[k]]], t.tail[nearest.corner[k]]
