@@ -14,7 +14,9 @@ float32: next to the equator q_k and q_{k-1} are l times what they add up to.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -63,11 +65,7 @@ def expand_pairs(
 ) -> Complex[Tensor, "{size} 2 pairs b"]:
     """Apply the transpose of `project_pairs`; m > 0 is halved."""
     factors = _factors(key)
-    orders = key.n_orders
-    ahead = factors.even.new_zeros(len(alm), 2, orders * (orders + 1))
-    degrees = ahead[..., : orders**2].unflatten(-1, (orders, orders))
-    degrees.copy_(torch.view_as_real(alm).movedim(-1, 1)).triu_()
-    product = _row_side(factors, ahead.unflatten(-1, (orders, orders + 1)))
+    product = _row_side(factors, alm, slice(0, key.n_orders))
     flat = product.flatten(1, 3)
     rings = flat.new_empty(size, flat.shape[1], len(factors.nodes.theta))
     rings[key.n_orders :] = 0
@@ -78,9 +76,35 @@ def expand_pairs(
             rings[orders, :, nodes] = part
         else:
             rings[orders, :, nodes] += part
-    rings = _from_nodes(factors, rings.unflatten(1, product.shape[1:4])).permute(1, 2, 0, 4, 3)
+    _, rings = _from_nodes(factors, rings.unflatten(1, product.shape[1:4]))
+    rings = rings.permute(1, 2, 0, 4, 3)
     fourier = torch.empty(rings.shape[:-1], dtype=torch.complex128, device=alm.device)
     return torch.complex(*rings.unbind(-1), out=fourier).to(alm.dtype).permute(2, 1, 3, 0)
+
+
+def expanded(
+    key: Key, alm: Complex[Tensor, "b {key.lmax}+1 {key.lmax}+1"]
+) -> Iterator[tuple[slice, slice, Float[Tensor, "orders b 2 2 pairs"]]]:
+    """Yield parts of `expand_pairs`, by orders and pairs of rings, with real before imaginary parts.
+
+    On pairs that are left out a part is zero. It stays in the processor's cache, so for several functions
+    this is the faster way; for one, its many short steps take longer.
+    """
+    factors = _factors(key)
+    pieces = groupby(legendre_rows(factors.nodes), lambda piece: (piece.orders.start, piece.orders.stop))
+    for (start, stop), group in pieces:
+        orders = slice(start, stop)
+        product = _row_side(factors, alm[:, orders, start:], orders)
+        flat, rings, first = product.flatten(1, 3), None, 0
+        for _, rows, nodes, table in group:
+            part = _times(flat[:, :, rows], table)
+            if rings is not None:
+                # higher degrees come nearer to the pole
+                part[..., first - nodes.start :] += rings
+            rings, first = part, nodes.start
+        assert rings is not None
+        pairs, rings = _from_nodes(factors, rings.unflatten(1, product.shape[1:4]), start, first)
+        yield orders, pairs, rings.to(alm.real.dtype)
 
 
 def _times(few: Float[Tensor, "m n k"], table: Float[Tensor, "m k r"]) -> Float[Tensor, "m n r"]:
@@ -99,15 +123,19 @@ def _to_nodes(f: Factors, rings: Float[Tensor, "orders b 2 2 pairs"]) -> Float[T
     return nodes
 
 
-def _from_nodes(f: Factors, nodes: Float[Tensor, "size b 2 2 nodes"]) -> Float[Tensor, "size b 2 2 pairs"]:
-    """Apply the transpose of `_to_nodes`; `nodes` may be overwritten."""
+def _from_nodes(
+    f: Factors, nodes: Float[Tensor, "orders b 2 2 nodes"], order: int = 0, first: int = 0
+) -> tuple[slice, Float[Tensor, "orders b 2 2 pairs"]]:
+    """Apply the transpose of `_to_nodes` to orders from `order` and nodes from `first` on; `nodes` may be
+    overwritten.
+    """
     if f.rule is None:
-        return nodes.mul_(f.rings)
+        return slice(first, first + nodes.shape[-1]), nodes.mul_(f.rings[..., first:])
     rings = nodes.new_empty(*nodes.shape[:-1], f.rule.shape[3])
     for m in (0, 1):
         for h in (0, 1):
-            rings[m::2, :, h] = nodes[m::2, :, h] @ f.rule[m, h]
-    return rings
+            rings[m::2, :, h] = nodes[m::2, :, h] @ f.rule[(order + m) % 2, h, first:]
+    return slice(0, rings.shape[-1]), rings
 
 
 def _degree_side(
@@ -123,15 +151,24 @@ def _degree_side(
     return ahead
 
 
-def _row_side(f: Factors, ahead: Float[Tensor, "b 2 orders orders+1"]) -> Float[Tensor, "orders b 2 2 rows"]:
-    """Apply the transpose of `_degree_side`; m > 0 is halved."""
-    (orders, rows), count = f.even.shape, len(ahead)
-    product = ahead.new_empty(orders, count, 2, 2, rows)
+def _row_side(
+    f: Factors, alm: Complex[Tensor, "b orders degrees"], orders: slice
+) -> Float[Tensor, "orders b 2 2 rows"]:
+    """Apply the transpose of `_degree_side` to orders, with degrees from their first on; m > 0 is halved."""
+    count, size, degrees = alm.shape
+    ahead = f.even.new_empty(count, 2, size * (degrees + 1))
+    # rows of `degrees` from the first order on, read in a row, are rows from m on with a zero at their end
+    by_degree = ahead[..., : size * degrees].unflatten(-1, (size, degrees))
+    by_degree.copy_(torch.view_as_real(alm).movedim(-1, 1))[..., :size].triu_()
+    ahead[..., size * degrees :] = 0
+    ahead = ahead.unflatten(-1, (size, degrees + 1))
+    rows = (degrees + 1) // 2
+    product = ahead.new_empty(size, count, 2, 2, rows)
     even, odd = product.permute(2, 1, 3, 0, 4)
-    torch.mul(ahead[..., 0 : 2 * rows : 2], f.even, out=even)
-    even[..., :-1].addcmul_(ahead[..., 2 : 2 * rows : 2], f.before[:, 1:])
-    torch.mul(ahead[..., 1 : 2 * rows : 2], f.odd, out=odd)
-    product[1:] *= 0.5
+    torch.mul(ahead[..., 0 : 2 * rows : 2], f.even[orders, :rows], out=even)
+    even[..., :-1].addcmul_(ahead[..., 2 : 2 * rows : 2], f.before[orders, 1:rows])
+    torch.mul(ahead[..., 1 : 2 * rows : 2], f.odd[orders, :rows], out=odd)
+    product[orders.start == 0 :] *= 0.5
     return product
 
 

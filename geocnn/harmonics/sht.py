@@ -30,10 +30,13 @@ from geocnn.harmonics.coefficients import lmax_of
 from geocnn.harmonics.grid import RingGrid, grid_of, point_weights
 from geocnn.harmonics.latitude import Key, expand, project_rings
 from geocnn.harmonics.longitude import from_fourier, is_direct, refold, spectrum_size, to_fourier
-from geocnn.harmonics.real_functions import expand_pairs, project_pairs
+from geocnn.harmonics.real_functions import expand_pairs, expanded, project_pairs
+from geocnn.harmonics.ring_samples import ring_samples
 
 PART_BYTES = 1 << 23  # size of the values that a processor transforms at once
-PART_BYTES_OF_PAIRS = 1 << 24  # the same for `real_functions`, whose products are faster where they are wider
+PART_BYTES_OF_PAIRS = 1 << 26  # the same for `real_functions`, whose products are faster where they are wider
+
+SEVERAL = 4  # functions from which on synthesis in parts is faster, by `ring_samples`
 
 
 def synthesis(
@@ -236,6 +239,13 @@ def _expand(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
     sizes = _sizes(key)
     real = key.spin is None
     size = spectrum_size(*sizes, real)
+    in_parts = real and not is_direct(*sizes)
+
+    def finish(alm: Tensor, values: Tensor) -> None:
+        if in_parts and len(alm) >= SEVERAL:
+            ring_samples(*sizes, expanded(key, alm), values)
+        else:
+            values.copy_(from_fourier(*sizes, spread(key, alm, size), real))
 
     def apply(alm: Tensor) -> Tensor:
         flat = alm[None].flatten(0, -3).resolve_conj().mT
@@ -246,7 +256,7 @@ def _expand(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
             for _ in range(iterations):
                 part = part - project(back, refold(*sizes, spread(key, part, size), real))
                 total = total + part
-            target.copy_(from_fourier(*sizes, spread(key, total, size), real))
+            finish(total, target)
         return values.unflatten(0, (1, *alm.shape[:-2]))[0]
 
     return apply

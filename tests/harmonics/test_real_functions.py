@@ -7,14 +7,17 @@ import math
 import pytest
 import torch
 
+from geocnn.geometry.spheres.rings import gauss_legendre_rings
 from geocnn.groups.wigner import wigner_d_column
 from geocnn.harmonics import (
+    RingGrid,
     analysis,
     equiangular,
     gauss_legendre,
     healpix_grid,
     latitude,
     legendre,
+    sht,
     synthesis,
 )
 from geocnn.harmonics.legendre import Nodes, n_rows, steps
@@ -55,6 +58,39 @@ def test_refold_is_to_values_and_back(grid, lmax, spin):
     expected = to_fourier(grid, lmax, from_fourier(grid, lmax, fourier.clone(), not spin))
     found = refold(grid, lmax, fourier.clone(), not spin)
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-10)
+
+
+def reduced_grid(count: tuple[int, ...]) -> RingGrid:
+    """Gauss-Legendre colatitudes, with fewer samples on rings near the poles."""
+    theta, weight = gauss_legendre_rings(len(count))
+    phi0 = torch.tensor([0.1 * min(i, len(count) - 1 - i) for i in range(len(count))], dtype=torch.float64)
+    weight = weight * 2 * math.pi / torch.tensor(count)
+    return RingGrid(f"reduced{count}", theta, count, phi0, weight, lmax=len(count) - 1, exact=False)
+
+
+@pytest.mark.parametrize("lmax", [0, 7, 30])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        healpix_grid(4),
+        healpix_grid(4, nested=True),
+        gauss_legendre(5, 7),
+        gauss_legendre(6, 7),
+        reduced_grid((4, 4, 7, 9, 9, 9, 7, 4, 4)),
+        reduced_grid((5, 5, 8, 8, 5, 5)),
+    ],
+    ids=repr,
+)
+def test_several_functions_at_once_are_what_they_are_alone(grid, lmax, monkeypatch):
+    """Also where orders fold onto each other, and with tables that are computed in pieces."""
+    alm = fields(lmax, sht.SEVERAL)
+    alone = torch.stack([synthesis(a, grid) for a in alm])
+    # rounding in sums of 31 degrees
+    torch.testing.assert_close(synthesis(alm, grid), alone, rtol=0, atol=1e-12)
+    monkeypatch.setattr(legendre, "KEPT_BYTES", 0)
+    monkeypatch.setattr(legendre, "ROW_ENTRIES", 3 * 9)
+    monkeypatch.setattr(legendre, "STEPS", 3)
+    torch.testing.assert_close(synthesis(alm, grid), alone, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("grid", [healpix_grid(8), gauss_legendre(12)], ids=repr)

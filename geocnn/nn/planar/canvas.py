@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from geocnn.errors import GeometryError
-from geocnn.harmonics.uncompiled import uncompiled
+from geocnn.nn.planar.uncompiled import uncompiled
 
 Rule = Callable[..., Any]
 RULES: dict[str, Rule] = {}

@@ -1,4 +1,4 @@
-"""A decorator for transforms that torch.compile does not trace."""
+"""A decorator for functions that torch.compile does not trace."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Wrapped = TypeVar("Wrapped", bound=Callable[..., Any])
 def uncompiled(function: Wrapped) -> Wrapped:
     """Return the function such that it runs uncompiled inside a compiled function.
 
-    Compilers can handle neither tables that stay from call to call nor complex numbers. The code before and
-    after is compiled. `torch.compiler.disable` does the same, but its import takes seconds, which this saves
-    everyone who does not compile.
+    Compilers cannot follow the rules of a tensor subclass. The code before and after is compiled.
+    `torch.compiler.disable` does the same, but its import takes seconds, which this saves everyone who does
+    not compile.
     """
 
     @wraps(function)
