@@ -215,7 +215,7 @@ def _open(t: Triangulation, corners: _Corners, first: int) -> tuple[Windows, Sig
 
 
 def _within(sightings: Sightings, sources: Sources, radius: float) -> Sightings:
-    near = sightings.place.abs() + sources.distance[sightings.source] <= radius
+    near = sightings.place.abs() + take(sources.distance, sightings.source) <= radius
     return selected(sightings, near.nonzero()[:, 0])
 
 
@@ -227,9 +227,11 @@ def _advance(t: Triangulation, w: Windows, reach: Float64[Tensor, " w"]) -> tupl
     apex = w.left + (w.right - w.left) * share
     r = (apex.real.square() + apex.imag.square()).sqrt()
     above, below, slack = cross(w.low, apex), cross(apex, w.high), SIGHT * r
-    k = ((above >= -slack) & (below >= -slack) & (r <= reach) & (on_left >= 0)).nonzero()[:, 0]
-    touches = torch.minimum(above, below) <= touching(t).clamp_min(SIGHT) * r
-    sightings = selected(Sightings(w.source, on_left, apex, w.left - apex, touches), k)
+    aside = torch.minimum(above, below)
+    k = ((aside >= -slack) & (r <= reach) & (on_left >= 0)).nonzero()[:, 0]
+    place = take(apex, k)
+    touches = take(aside, k) <= touching(t).clamp_min(SIGHT) * take(r, k)
+    sightings = Sightings(take(w.source, k), take(on_left, k), place, take(w.left, k) - place, touches)
     # the apex may lie outside the window: then only one of the parts has rays
     right, left, ray = above > slack, below > slack, apex * (1 / r)
     high, low = torch.where(left, ray, w.high), torch.where(right, ray, w.low)
@@ -265,8 +267,8 @@ def _shadows(t: Triangulation, sources: Sources, sightings: Sightings) -> tuple[
 
     A direction lies in the shadow if its angle to the way back is more than π on both sides.
     """
-    vertex = t.tail[sightings.corner]
-    bends = t.boundary[vertex] | (t.scale[vertex] < 1 - SIGHT)
+    vertex = take(t.tail, sightings.corner)
+    bends = take(t.boundary, vertex) | (take(t.scale, vertex) < 1 - SIGHT)
     sightings = selected(sightings, bends.nonzero()[:, 0])
     distance, leaving, arrival, back = _paths(t, sources, sightings)
     vertex = t.tail[sightings.corner]
@@ -305,7 +307,8 @@ def _paths(t: Triangulation, sources: Sources, sightings: Sightings) -> tuple[Te
     """
     corner, place = sightings.corner, sightings.place
     leaving, turn = directions(sources, sightings.source, place)
-    back = t.polar[corner] + torch.angle(-place * sightings.side.conj()) * t.scale[t.tail[corner]]
+    scale = take(t.scale, take(t.tail, corner))
+    back = take(t.polar, corner) + torch.angle(-place * sightings.side.conj()) * scale
     distance = place.abs() + take(sources.distance, sightings.source)
     return distance, leaving, back + math.pi + turn, back
 
@@ -314,19 +317,19 @@ def _nearest(t: Triangulation, sources: Sources, sightings: Sightings) -> Int64[
     """Return the nearest sighting of each pair (base, vertex), the first of equals, sorted by pair."""
     key, order = _pair(t, sources, sightings).sort(stable=True)
     # a straight path through a vertex is also found as one that bends there by 0: rounding must not prefer it
-    distance = (sightings.place.abs() + sources.distance[sightings.source] * (1 + 1e-12))[order]
+    distance = take(sightings.place.abs() + take(sources.distance, sightings.source) * (1 + 1e-12), order)
     group = torch.cat([key[:1] * 0, (key.diff() != 0).long().cumsum(0)])
     count = int(group[-1]) + 1 if len(group) else 0
     least = distance.new_full((count,), math.inf).scatter_reduce_(0, group, distance, "amin")
     place = torch.arange(len(key), device=key.device)
     best = place.new_full((count,), len(key)).scatter_reduce_(
-        0, group, torch.where(distance == least[group], place, len(key)), "amin"
+        0, group, torch.where(distance == take(least, group), place, len(key)), "amin"
     )
-    return order[best]
+    return take(order, best)
 
 
 def _pair(t: Triangulation, sources: Sources, sightings: Sightings) -> Int64[Tensor, " p"]:
-    return sources.base[sightings.source] * len(t.vertices) + t.tail[sightings.corner]
+    return take(sources.base, sightings.source) * len(t.vertices) + take(t.tail, sightings.corner)
 
 
 def _not_farther(
@@ -345,22 +348,22 @@ def _not_farther(
     """
     if not len(nearest.source):
         return w
-    n, owner = len(t.vertices), sources.base[w.source]
+    n, owner = len(t.vertices), take(sources.base, w.source)
     key = _pair(t, sources, nearest)
-    distance = nearest.place.abs() + sources.distance[nearest.source]
+    distance = nearest.place.abs() + take(sources.distance, nearest.source)
 
     def known(vertex: Tensor) -> Tensor:
         """Return the distances of vertices from the windows' bases, infinite where no sighting is known."""
         pair = owner * n + vertex
         at = torch.searchsorted(key, pair).clamp_max(len(key) - 1)
-        d = torch.where(key[at] == pair, distance[at], math.inf)
-        return torch.where(base[owner] == vertex, torch.zeros_like(d), d)
+        d = torch.where(take(key, at) == pair, take(distance, at), math.inf)
+        return torch.where(take(base, owner) == vertex, torch.zeros_like(d), d)
 
-    to_source, edge, area = sources.distance[w.source], w.left - w.right, cross(w.right, w.left)
+    to_source, edge, area = take(sources.distance, w.source), w.left - w.right, cross(w.right, w.left)
     margin = longer * edge.abs()
     keeps = torch.ones_like(owner, dtype=torch.bool)
     for ray, end, vertex in (
-        (w.high, w.right, t.tail[w.edge]), (w.low, w.left, t.tail[around_face(w.edge, 1)])
+        (w.high, w.right, take(t.tail, w.edge)), (w.low, w.left, take(t.tail, around_face(w.edge, 1)))
     ):  # fmt: skip
         r = area / cross(ray, edge)
         keeps &= known(vertex) + (r * ray - end).abs() >= (to_source + r) * (1 - 1e-9) - margin
@@ -369,12 +372,12 @@ def _not_farther(
 
 def _paths_to(t: Triangulation, base: Int64[Tensor, " b"], sources: Sources, nearest: Sightings) -> Unfolded:
     """Return the paths to the vertices seen, and a path of length 0 from each base to itself."""
-    n, pair = len(t.vertices), _pair(t, sources, nearest)
     # a ray may lead around a limb and back to its base: that is no shortest path
-    out = (t.tail[nearest.corner] != base[sources.base[nearest.source]]).nonzero()[:, 0]
-    nearest = selected(nearest, out)
+    start, goal = take(sources.base, nearest.source), take(t.tail, nearest.corner)
+    out = (goal != take(base, start)).nonzero()[:, 0]
+    nearest, start, goal = selected(nearest, out), take(start, out), take(goal, out)
     distance, leaving, arrival, back = _paths(t, sources, nearest)
-    kind = sources.kind[nearest.source]
+    kind = take(sources.kind, nearest.source)
     met = kind == STRAIGHT
     # two boundary edges of a vertex of 2π or more have one direction
     doubtful = [(met & (nearest.touches | (leaving > 2 * math.pi - SIGHT))).nonzero()[:, 0]]
@@ -382,12 +385,15 @@ def _paths_to(t: Triangulation, base: Int64[Tensor, " b"], sources: Sources, nea
     bent = (kind == BENT).nonzero()[:, 0]
     doubtful.append(bent[wrapped(arrival[bent] - back[bent] - math.pi).abs() <= CLOSE])
     k = torch.cat(doubtful)
-    start, goal = base[sources.base[nearest.source[k]]], t.tail[nearest.corner[k]]
-    turn, met[k] = aimed(t, start, leaving[k], distance[k], goal)
+    turn, met[k] = aimed(t, base[start[k]], leaving[k], distance[k], goal[k])
     leaving[k], arrival[k] = leaving[k] + turn, arrival[k] + turn
-    own = torch.arange(len(base), device=base.device) * n + base
-    zero = torch.zeros_like(own, dtype=distance.dtype)
-    key, order = torch.cat([pair[out], own]).sort()
-    vector = torch.cat([torch.polar(distance, leaving), torch.complex(zero, zero)])
-    arrival, met = torch.cat([arrival, zero]), torch.cat([met, torch.ones_like(own, dtype=torch.bool)])
-    return Unfolded(key // n, key % n, vector[order], arrival[order], met[order])
+    number, zero = torch.arange(len(base), device=base.device), torch.zeros_like(base, dtype=distance.dtype)
+    own = Unfolded(number, base, torch.complex(zero, zero), zero, torch.ones_like(base, dtype=torch.bool))
+    paths = Unfolded(start, goal, torch.polar(distance, leaving), arrival, met)
+    # both are sorted
+    n = len(t.vertices)
+    place = torch.searchsorted(start * n + goal, number * n + base) + number
+    order = torch.full_like(torch.cat([start, number]), -1)
+    order[place] = number + len(start)
+    order[(order < 0).nonzero()[:, 0]] = torch.arange(len(start), device=base.device)
+    return selected(concatenated(paths, own), order)
