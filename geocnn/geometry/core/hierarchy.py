@@ -180,14 +180,51 @@ def build(
         except GeometryError as fault:
             raise GeometryError(f"level {level} of the hierarchy: {fault}") from fault
 
+    def between(level: int, source: Surface, target: Surface) -> Stencil:
+        rows = _places_among(source, target) if kind == "log" else None
+        return gathered(level, source, target) if rows is None else _some_rows(stencils[level], rows)
+
     stencils = [gathered(i, p, s) for i, (p, s) in enumerate(zip(points, surfaces, strict=True))]
     return Hierarchy(
         stencils,
-        stencils[:-1] if oversample else [gathered(i, p, q) for i, (p, q) in enumerate(pairwise(points))],
+        stencils[:-1] if oversample else [between(i, p, q) for i, (p, q) in enumerate(pairwise(points))],
         [q.interpolation(p) for p, q in pairwise(points)],
         [p.areas for p in points],
         [torch.tensor([0, p.n_points], device=p.points.device) for p in points],
         [None, *(s.interpolation(p) for p, s in pairwise(surfaces))] if oversample else [],
+    )
+
+
+def _places_among(surface: Surface, coarser: Surface) -> Int64[Tensor, " n"] | None:
+    """Return which points of a surface those of a coarser level are; None unless they have the same gauge."""
+    ours, theirs = surface.placed, coarser.placed
+    if ours.vertex is None or theirs.vertex is None or surface.group != coarser.group:
+        return None
+    place = torch.searchsorted(ours.vertex, theirs.vertex).clamp_max(len(ours.vertex) - 1)
+    same = ours.take(place)
+    gauges = zip(
+        (same.vertex, same.anchor, same.flipped), (theirs.vertex, theirs.anchor, theirs.flipped), strict=True
+    )
+    alike = all(x is y or (x is not None and y is not None and torch.equal(x, y)) for x, y in gauges)
+    return place if alike else None
+
+
+def _some_rows(stencil: Stencil, which: Int64[Tensor, " n"]) -> Stencil:
+    """Return the stencil of some of the targets."""
+    rows = stencil.rows(which)
+    counts = torch.bincount(rows.row, minlength=rows.n)
+    return Stencil(
+        row_ptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+        source=rows.source,
+        r=rows.r,
+        theta=rows.theta,
+        weight=rows.weight,
+        angle=rows.angle,
+        flip=rows.flip,
+        radius=stencil.radius,
+        n_source=stencil.n_source,
+        group=stencil.group,
+        samples=stencil.samples,
     )
 
 
