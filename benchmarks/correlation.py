@@ -73,7 +73,7 @@ CASES = [
 
 
 class Layer(nn.Module):
-    """SO3Correlation between samples [B, n_points, gamma, C]."""
+    """SO3Correlation between samples [n_points, gamma, C, B]: node-major, as the layer writes them in memory."""
 
     def __init__(self, case: Case):
         super().__init__()
@@ -84,9 +84,15 @@ class Layer(nn.Module):
         self.register_buffer("writing", waves[1] * twice)
 
     def forward(self, x: Tensor) -> Tensor:
-        fields = (self.reading @ x).flatten(-2)
-        y = self.layer(fields, *self.grids)
-        return self.writing @ y.unflatten(-1, (self.writing.shape[1], -1))
+        fields = _times(self.reading, x).flatten(1, 2).permute(2, 0, 1)
+        y = self.layer(fields, *self.grids).permute(1, 2, 0)
+        return _times(self.writing, y.unflatten(1, (self.writing.shape[1], -1)))
+
+
+def _times(matrix: Tensor, x: Tensor) -> Tensor:
+    """One product per point, over the second dimension."""
+    product = torch.bmm(matrix.expand(len(x), -1, -1), x.flatten(2))
+    return product.unflatten(2, x.shape[2:])
 
 
 def _waves(frequencies: int, samples: int) -> Tensor:
@@ -192,7 +198,7 @@ def contender(name: str, case: Case, batch: int) -> tuple[Callable[[], Tensor], 
     alm = torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
     x = so3_synthesis(alm, grid, case.samples[0]).unflatten(2, grid.shape)
     if name == "geocnn":
-        model, x = Layer(case), x.flatten(2, 3).permute(0, 2, 3, 1)
+        model, x = Layer(case), x.flatten(2, 3).permute(2, 3, 1, 0)
     elif name == "degree loop":
         model = DegreeLoop(case)
     else:
@@ -218,6 +224,6 @@ def _quiet():
 
 def difference(case: Case, batch: int = 2) -> float:
     """Relative, between our answer and the loop's."""
-    ours = contender("geocnn", case, batch)[0]().detach().permute(0, 3, 1, 2)
+    ours = contender("geocnn", case, batch)[0]().detach().permute(3, 2, 0, 1)
     loop = contender("degree loop", case, batch)[0]().detach().flatten(2, 3)
     return float((ours - loop).norm() / loop.norm())

@@ -8,7 +8,8 @@
 - degree 1024: synthesis and analysis of one map in a process of its own, peak memory above that of imports
   and input. Table: what all degrees, orders and northern rings would take.
 
-- correlation, float32, batch 32, samples on SO(3) in and out, forward + backward with all gradients: beside
+- correlation, float32, batch 32, samples on SO(3) in and out, forward + backward with all gradients, each in
+  the order in memory in which its layer writes them: beside
   a loop over degrees of the same weights, and beside s2cnn (Cohen et al. 2018), which always has
   2 bandwidth samples in every angle. First ours and the loop have its samples, then Gauss-Legendre ones, then
   also n ≤ 2 in the third angle. Memory: what one forward + backward adds at most.

@@ -59,10 +59,12 @@ def dense_analysis(
     fourier = _longitude(grid, lmax, x.dtype, x.device).mT @ rings.flatten(2)
     fourier = fourier.unflatten(-1, rings.shape[2:]).unflatten(1, (lmax + 1, 2))
     coefficients = []
-    for block in field_type.blocks:
+    # a split: each slice's backward pass would be as large as the whole
+    parts = fourier.split([block.stop - block.start for block in field_type.blocks], 3)
+    for block, part in zip(field_type.blocks, parts, strict=True):
         table = _latitude(grid, lmax, block.irrep.frequency, True, x.dtype, x.device)
-        part = fourier[:, :, :, block.start : block.stop].transpose(0, 1)
-        coefficients.append(_through(table, part, block.irrep.frequency).permute(1, 3, 0, 2, 4))
+        part = _through(table, part.transpose(0, 1), block.irrep.frequency)
+        coefficients.append(part.permute(1, 3, 0, 2, 4))
     return torch.cat(coefficients, 1)
 
 
@@ -80,10 +82,11 @@ def dense_synthesis(
     """
     lmax, like = len(coefficients) - 1, coefficients
     fourier = []
-    for block in field_type.blocks:
+    parts = coefficients.split([block.stop - block.start for block in field_type.blocks], 1)
+    for block, part in zip(field_type.blocks, parts, strict=True):
         table = _latitude(grid, lmax, block.irrep.frequency, False, like.dtype, like.device)
-        part = coefficients[:, block.start : block.stop].permute(2, 0, 3, 1, 4)
-        fourier.append(_through(table, part, block.irrep.frequency).transpose(0, 1))
+        part = _through(table, part.permute(2, 0, 3, 1, 4), block.irrep.frequency)
+        fourier.append(part.transpose(0, 1))
     rings = torch.cat(fourier, 3)
     values = _longitude(grid, lmax, like.dtype, like.device) @ rings.flatten(1, 2).flatten(2)
     return values.flatten(0, 1).unflatten(-1, rings.shape[-2:]).permute(2, 0, 1)
@@ -92,14 +95,14 @@ def dense_synthesis(
 def _through(
     table: Float[Tensor, "m rows k"], part: Float[Tensor, "m k 2 d b"], spin: int
 ) -> Float[Tensor, "m j 2 d b"]:
-    """Multiply each order's part by its table [j, k]; with a spin, the table [2j, k] is W above X."""
+    """Multiply each order's part by its table [j, k]; with a spin, the table [2j, k] is -W above X."""
     product = torch.bmm(table, part.flatten(2)).unflatten(-1, part.shape[2:])
     if spin == 0:
         return product
     w, x = product.unflatten(3, (2, -1)).chunk(2, 1)
     # multiplication by i X swaps real and imaginary parts, and first and second components
     sign = x.new_tensor([[1.0, -1.0], [-1.0, 1.0]])[:, :, None, None]
-    return (sign * x.flip(2, 3) - w).flatten(3, 4)
+    return torch.addcmul(w, x.flip(2, 3), sign).flatten(3, 4)
 
 
 def _longitude(
@@ -165,14 +168,14 @@ def _latitude_table(
     grid: RingGrid, lmax: int, spin: int, weighted: bool, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "orders rows columns"]:
     """Return tables [degrees, rings] of analysis (weighted) or [rings, degrees] of synthesis, one per order;
-    with a spin, W above X, which is twice the rows.
+    with a spin, -W above X, which is twice the rows.
     """
     plus = _harmonics(grid, lmax, spin, weighted)
     if spin == 0:
         parts = [plus]
     else:
         minus = (-1) ** spin * _harmonics(grid, lmax, -spin, weighted)
-        parts = [(plus + minus) / 2, (plus - minus) / 2]
+        parts = [-(plus + minus) / 2, (plus - minus) / 2]
     if not weighted:
         # m > 0 also counts for the negative orders of a real function
         twice = torch.where(torch.arange(lmax + 1) == 0, 1.0, 2.0).double()[:, None, None]

@@ -203,25 +203,18 @@ class SO3Correlation(nn.Module):
 
     def real_matrices(self) -> Tensor:
         """Return `matrices` between real functions, [lmax + 1, D_out, D_in], as `dense_analysis` has them."""
-        sources, targets = {}, {}
-        copies = [self.in_type.multiplicity(irrep) for irrep in self.in_type.irreps]
-        counts = [c * (1 + (i.frequency > 0)) for c, i in zip(copies, self.in_type.irreps, strict=True)]
-        # splits: each slice's backward pass would be as large as the whole
-        parts = self.matrices().mT.split(counts, -1)
-        for irrep, count, part in zip(self.in_type.irreps, copies, parts, strict=True):
-            if irrep.frequency:
-                # what a = -(E + iB) and its conjugate's -(-1)^n (E - iB) are multiplied by
-                w, v = part.split(count, -1)
-                v = (-1) ** irrep.frequency * v
-                sources[irrep] = torch.stack([-(w + v), 1j * (v - w)], -2)
-            else:
-                sources[irrep] = part.unsqueeze(-2)
-        copies = [self.out_type.multiplicity(irrep) for irrep in self.out_type.irreps]
-        columns = self.in_type.join(sources).mT.split(copies, -1)
-        for irrep, part in zip(self.out_type.irreps, columns, strict=True):
-            parts = [-part.real, -part.imag] if irrep.frequency else [part.real]
-            targets[irrep] = torch.stack(parts, -2)
-        return self.out_type.join(targets).mT
+        paths = {(p.target, p.source, p.conjugated): p for p in self._path}
+        columns = []
+        for target in self.out_type.irreps:
+            moments, rows = self._moments(target), []
+            for source in self.in_type.irreps:
+                both = [paths.get((target, source, conjugated)) for conjugated in (False, True)]
+                w, v = (path and self._parts(path, moments[source]) for path in both)
+                if w is None and v is None:
+                    w = torch.view_as_real(self._none(source, target)).movedim(-1, 0)
+                rows.append(_real_block(source, target, w, v))
+            columns.append(torch.cat(rows, 1))
+        return torch.cat(columns, 2).mT
 
     def _none(self, source: Irrep, target: Irrep) -> Tensor:
         first = next(iter(self.weight.values()))
@@ -247,20 +240,24 @@ class SO3Correlation(nn.Module):
 
     def _block(self, path: _Path, moments: list[Tensor]) -> Tensor:
         """[lmax + 1, copies, copies_out]: the weights of a path over its profile."""
+        return torch.complex(*self._parts(path, moments).unbind())
+
+    def _parts(self, path: _Path, moments: list[Tensor]) -> Tensor:
+        """Return the real and the imaginary part of `_block`."""
         profile = self._profiles[self._path[path]].to(moments[0])
 
-        def kernel(moment: int) -> tuple[Tensor, ...]:
+        def kernel(moment: int) -> Tensor:
             rows = moments[moment]
-            return torch.einsum(
-                "lr,prio->plio" if rows.ndim == 4 else "lr,lprio->plio", profile, rows
-            ).unbind()
+            if rows.ndim == 4:
+                return torch.einsum("lr,prio->plio", profile, rows)
+            return (profile[:, :, None, None] * rows.squeeze(2)).transpose(0, 1)
 
+        real = kernel(path.moment)
         if path.target.frequency:
-            return torch.complex(*kernel(path.moment))
-        (real,) = kernel(path.moment)
+            return real
         # the real part of (v − iw) u is v Re u + w Im u
-        imaginary = -kernel(path.moment + 1)[0] if path.source.frequency else torch.zeros_like(real)
-        return torch.complex(real, imaginary)
+        imaginary = -kernel(path.moment + 1) if path.source.frequency else torch.zeros_like(real)
+        return torch.cat([real, imaginary])
 
     def _paths(self) -> list[_Path]:
         """Return all ways from an input irrep, or its conjugate, to an output irrep."""
@@ -277,6 +274,25 @@ class SO3Correlation(nn.Module):
     def extra_repr(self) -> str:
         kernel = "" if self.radius is None else f", rings={self.basis.rings}, radius={self.radius:.4g}"
         return f"{self.in_type} -> {self.out_type}, lmax={self.lmax}{kernel}"
+
+
+def _real_block(source: Irrep, target: Irrep, w: Tensor | None, v: Tensor | None) -> Tensor:
+    """Return the block [l, D_in, D_out] of one pair of irreps, of W and V in parts [2, l, copies, copies out].
+
+    A field's coefficients are a = -(E + iB), and those of its conjugate -(-1)^n (E - iB).
+    """
+    if not source.frequency:
+        assert w is not None
+        block = -w if target.frequency else w[:1]
+        return block.permute(1, 2, 0, 3).flatten(2)
+    plus, minus = (w, w) if v is None else (v, -v) if w is None else (w + v, w - v)
+    if source.frequency % 2:
+        plus, minus = minus, plus
+    if target.frequency:
+        of_e, of_b = plus, torch.stack([-minus[1], minus[0]])
+    else:
+        of_e, of_b = -plus[:1], minus[1:]
+    return torch.stack([of_e, of_b]).permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
 
 
 def _free(
