@@ -73,7 +73,7 @@ CASES = [
 
 
 class Layer(nn.Module):
-    """SO3Correlation between samples [n_points, gamma, C, B]: node-major, as the layer writes them in memory."""
+    """SO3Correlation between samples [n_points, gamma, C, B], in the order that it has in memory."""
 
     def __init__(self, case: Case):
         super().__init__()

@@ -204,17 +204,20 @@ class SO3Correlation(nn.Module):
     def real_matrices(self) -> Tensor:
         """Return `matrices` between real functions, [lmax + 1, D_out, D_in], as `dense_analysis` has them."""
         paths = {(p.target, p.source, p.conjugated): p for p in self._path}
-        columns = []
+        targets = {}
         for target in self.out_type.irreps:
-            moments, rows = self._moments(target), []
+            moments, sources = self._moments(target), {}
             for source in self.in_type.irreps:
-                both = [paths.get((target, source, conjugated)) for conjugated in (False, True)]
-                w, v = (path and self._parts(path, moments[source]) for path in both)
-                if w is None and v is None:
-                    w = torch.view_as_real(self._none(source, target)).movedim(-1, 0)
-                rows.append(_real_block(source, target, w, v))
-            columns.append(torch.cat(rows, 1))
-        return torch.cat(columns, 2).mT
+                parts = []
+                for conjugated in (False, True)[: 1 + (source.frequency > 0)]:
+                    path = paths.get((target, source, conjugated))
+                    if path is None:
+                        parts.append(torch.view_as_real(self._none(source, target)).movedim(-1, 0))
+                    else:
+                        parts.append(self._parts(path, moments[source]))
+                sources[source] = _real_block(source, target, *parts).permute(2, 1, 4, 0, 3)
+            targets[target] = self.in_type.join(sources).permute(0, 3, 1, 2)
+        return self.out_type.join(targets).mT
 
     def _none(self, source: Irrep, target: Irrep) -> Tensor:
         first = next(iter(self.weight.values()))
@@ -276,23 +279,18 @@ class SO3Correlation(nn.Module):
         return f"{self.in_type} -> {self.out_type}, lmax={self.lmax}{kernel}"
 
 
-def _real_block(source: Irrep, target: Irrep, w: Tensor | None, v: Tensor | None) -> Tensor:
-    """Return the block [l, D_in, D_out] of one pair of irreps, of W and V in parts [2, l, copies, copies out].
+def _real_block(source: Irrep, target: Irrep, w: Tensor, v: Tensor | None = None) -> Tensor:
+    """Return [components, components out, l, copies, copies out] of two irreps, of parts [2, l, copies,
+    copies out] of W and V.
 
     A field's coefficients are a = -(E + iB), and those of its conjugate -(-1)^n (E - iB).
     """
-    if not source.frequency:
-        assert w is not None
-        block = -w if target.frequency else w[:1]
-        return block.permute(1, 2, 0, 3).flatten(2)
-    plus, minus = (w, w) if v is None else (v, -v) if w is None else (w + v, w - v)
-    if source.frequency % 2:
-        plus, minus = minus, plus
+    if v is None:
+        return (-w if target.frequency else w[:1])[None]
+    plus, minus = (w - v, w + v) if source.frequency % 2 else (w + v, w - v)
     if target.frequency:
-        of_e, of_b = plus, torch.stack([-minus[1], minus[0]])
-    else:
-        of_e, of_b = -plus[:1], minus[1:]
-    return torch.stack([of_e, of_b]).permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+        return torch.stack([plus, torch.stack([-minus[1], minus[0]])])
+    return torch.stack([-plus[:1], minus[1:]])
 
 
 def _free(
