@@ -243,6 +243,21 @@ class FieldType:
         irrep = read_irrep(irrep, self.group)
         return irrep.frequency == 0 and irrep.parity != "o"
 
+    def split(self, x: Tensor) -> list[Tensor]:
+        """Return the blocks of x, each [..., dim, multiplicity].
+
+        Derivatives by all blocks are put together at once, where those by views of each would be added up.
+        """
+        parts = x.split([b.dim * b.multiplicity for b in self.blocks], -1)
+        return [p.unflatten(-1, (b.dim, b.multiplicity)) for p, b in zip(parts, self.blocks, strict=True)]
+
+    def by_irrep(self, x: Tensor) -> dict[Irrep, Tensor]:
+        """Return all channels of each irrep, [..., dim, multiplicity], split as `split` does."""
+        parts: dict[Irrep, list[Tensor]] = {}
+        for b, part in zip(self.blocks, self.split(x), strict=True):
+            parts.setdefault(b.irrep, []).append(part)
+        return {irrep: own[0] if len(own) == 1 else torch.cat(own, -1) for irrep, own in parts.items()}
+
     def select(self, x: Tensor, irrep: Irrep | str) -> Tensor:
         """Return all channels of one irrep, [..., dim, multiplicity]. Raises FieldTypeError where there are
         none.

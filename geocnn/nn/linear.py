@@ -62,12 +62,12 @@ class FieldLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d_out"]:
         self.in_type.check(x)
-        parts = {}
+        parts, given = {}, self.in_type.by_irrep(x)
         for irrep in self.out_type.irreps:
             shape = irrep_dim(irrep, self.out_type.group), self.out_type.multiplicity(irrep)
             if str(irrep) in self.weight:
                 weight = self.weight[str(irrep)]
-                copies = self.in_type.select(x, irrep)
+                copies = given[irrep]
                 is_complex = weight.shape[0] == 2
                 y = (copies.flatten(-2) if is_complex else copies) @ real_matrix(weight)
                 y = y.unflatten(-1, shape) if is_complex else y

@@ -63,14 +63,14 @@ class Gated(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch n d_in"]) -> Float[Tensor, "*batch n d_out"]:
         self.in_type.check(x)
-        gates, first, runs = torch.sigmoid(x[..., self.out_type.dim :]), 0, []
-        for b in self.out_type.blocks:
-            if self.out_type.is_invariant(b.irrep):
-                runs.append(self.activation(x[..., b.start : b.stop]))
-            else:
-                gate = gates[..., None, first : first + b.multiplicity]
-                runs.append((b.view(x) * gate).flatten(-2))
-                first += b.multiplicity
+        parts, gates, is_invariant = self.in_type.split(x), iter(()), self.out_type.is_invariant
+        if self.n_gates:
+            copies = [b.multiplicity for b in self.out_type.blocks if not is_invariant(b.irrep)]
+            gates = iter(torch.sigmoid(parts.pop()).split(copies, -1))
+        runs = [
+            self.activation(part.flatten(-2)) if is_invariant(b.irrep) else (part * next(gates)).flatten(-2)
+            for part, b in zip(parts, self.out_type.blocks, strict=True)
+        ]
         return torch.cat(runs, -1)
 
     def extra_repr(self) -> str:
@@ -101,11 +101,10 @@ class NormNonlinearity(nn.Module):
     def forward(self, x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d"]:
         self.in_type.check(x)
         first, runs = 0, []
-        for b in self.in_type.blocks:
+        for b, v in zip(self.in_type.blocks, self.in_type.split(x), strict=True):
             if self.in_type.is_invariant(b.irrep):
-                runs.append(self.activation(x[..., b.start : b.stop]))
+                runs.append(self.activation(v.flatten(-2)))
                 continue
-            v = b.view(x)
             length = safe.norm(v, dim=-2)
             new_length = self.activation(length + self.bias[first : first + b.multiplicity])
             runs.append((safe.normalise(v, dim=-2) * new_length.unsqueeze(-2)).flatten(-2))

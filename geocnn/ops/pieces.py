@@ -41,7 +41,7 @@ class TileClass(NamedTuple):
         """Yield pieces of bounded work: moments of so many rows, channels and samples per target."""
         work, device = self.k * n_rows * b * channels, self.member.device
         # copies stand side by side as columns where these are few
-        beside = self.copies if 2 * b * channels <= COLUMNS.get(device.type, 2**12) else 1
+        beside = self.copies if few_columns(b * channels, device) else 1
         member = self.member.view(self.shapes, self.copies, -1)
         for shape in pieces(self.shapes, beside * work, device):
             for copy in pieces(self.copies, (shape.stop - shape.start) * work, device):
@@ -107,8 +107,9 @@ class Piece(NamedTuple):
         back, (shapes, copies, _) = block[self.shape].transpose(1, 2), self.member.shape
         own = spread[self.tiles.slots].view(self.tiles.shapes, self.tiles.copies, back.shape[1], -1)
         own = own[self.shape, self.copy]
-        if copies == 1:
-            torch.bmm(back, m, out=own[:, 0])
+        if copies == 1 or not few_columns(m.shape[2] // copies, m.device):
+            for copy, columns in enumerate(m.chunk(copies, 2)):
+                torch.bmm(back, columns, out=own[:, copy])
         else:
             own.copy_((back @ m).view(shapes, back.shape[1], copies, -1).transpose(1, 2))
 
@@ -120,6 +121,11 @@ def tile_classes(block: Sequence[Tensor], member: Sequence[Tensor], k: Sequence[
         targets, slots = slice(target, target + k[c] * len(own)), slice(slot, slot + own.numel())
         yield TileClass(own, block[c * n : (c + 1) * n], targets, slots, k[c])
         target, slot = targets.stop, slots.stop
+
+
+def few_columns(n: int, device: torch.device) -> bool:
+    """Return whether a product of so many columns is slower than one of twice as many."""
+    return 2 * n <= COLUMNS.get(device.type, 2**12)
 
 
 def batches(n: int, per_sample: int, channels: int, device: torch.device) -> Iterator[slice]:
