@@ -15,8 +15,8 @@ symmetry of the surface takes to each other share one block. Samples stand side 
 they are few, tiles that share a block do as well.
 
 The map is linear in x and in the weights, so with a cotangent g it is one trilinear form ⟨g, F(x, W)⟩.
-`convolve` gives its derivatives by g and W, `convolve_transpose` that by x. Nothing but x and W is kept for
-the backward pass: moments are formed again, a piece at a time.
+`convolve` gives its derivatives by g and W, `convolve_transpose` that by x. Moments exist a piece at a time,
+and are formed again for the backward pass, unless they are so few that the caller keeps them.
 """
 
 from __future__ import annotations
@@ -73,21 +73,36 @@ def runs_of(plan: Sequence[int]) -> list[RowRun]:
 
 
 def _moment_pieces(
-    x: Sequence[Tensor], block: Sequence[Tensor], member: Sequence[Tensor], k: Sequence[int]
+    x: Sequence[Tensor],
+    block: Sequence[Tensor],
+    member: Sequence[Tensor],
+    k: Sequence[int],
+    known: Iterator[Tensor] | None,
+    keep: list[Tensor] | None,
 ) -> Iterator[tuple[int, Piece, Tensor]]:
-    """Yield (source irrep, piece, moments [targets · b, real rows · C]) for all pieces."""
+    """Yield (source irrep, piece, moments [targets · b, real rows · C]) for all pieces.
+
+    Moments may be known, one tensor per piece, or be kept in a list.
+    """
     for s, field in enumerate(x):
         components, n_rows = block[s].shape[2] // member[0].shape[1], block[s].shape[1] // k[0]
         b, channels = field.shape[0], field.shape[2] // components
-        inner = field.unflatten(2, (components, channels)).permute(1, 2, 0, 3).contiguous()
+        inner = field.unflatten(2, (components, channels)).permute(1, 2, 0, 3)
+        inner = inner if known else inner.contiguous()
         # the memory of one piece serves the next: new memory costs as much as the product
         room = Room(field)
         for tiles in tile_classes(block, member, k):
             for piece in tiles.pieces(b, channels, n_rows):
+                if known:
+                    yield s, piece, next(known)
+                    continue
                 own, near = tiles.block[s][piece.shape], piece.gathered(inner, room)
                 moments = room.of("moments", len(own), own.shape[1], near.shape[2])
                 torch.bmm(own, near, out=moments)
-                yield s, piece, as_real(piece.by_target(moments, b)).flatten(0, 3)
+                m = as_real(piece.by_target(moments, b)).flatten(0, 3)
+                if keep is not None:
+                    keep.append(m.clone() if m.data_ptr() == moments.data_ptr() else m)
+                yield s, piece, m
 
 
 def convolve(
@@ -102,13 +117,17 @@ def convolve(
     k: Sequence[int],
     n_out: int,
     plan: Sequence[int],
+    moments: list[Tensor] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Return y [B, targets, n_out] if weights are given, one matrix per run of `plan`; if g, like y, is
     given, the derivatives of ⟨g, y⟩ by these matrices, for each run Mᵀ g.
 
     x holds one [B, N, components · C] per source irrep. `k` says how many targets a tile of each class has,
-    and `place` [targets] where each target lies among those of all tiles, None if in order.
+    and `place` [targets] where each target lies among those of all tiles, None if in order. Moments, of the
+    same x, are kept in a list that is given empty, and read from one that is not.
     """
+    known = iter(moments) if moments else None
+    keep = moments if known is None else None
     runs, channels, n = runs_of(plan), _channels(x, block, member), n_targets(member, k)
     like, parts = x[0].real, []
     mine = [[(i, run) for i, run in enumerate(runs) if run.source == s] for s in range(len(x))]
@@ -120,7 +139,7 @@ def convolve(
         # targets come first, so that those of a piece are rows of one matrix
         y = like.new_zeros(n, b, n_out)
         back = None if g is None else g[batch].transpose(0, 1).contiguous()
-        for s, piece, m in _moment_pieces([field[batch] for field in x], block, member, k):
+        for s, piece, m in _moment_pieces([field[batch] for field in x], block, member, k, known, keep):
             into = piece.targets(y)
             rows, given = into.flatten(0, 3), None if back is None else piece.targets(back).flatten(0, 3)
             for i, run in mine[s]:

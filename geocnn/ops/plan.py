@@ -75,6 +75,12 @@ class GatherPlan:
             for run, (_, irrep) in zip(runs_of(self.runs), self.mixed, strict=True)
         ]
 
+    @property
+    def n_moments(self) -> int:
+        """Return how many numbers the moments of a target are."""
+        basis, copies = self.basis, self.source.multiplicity
+        return 0 if basis is None else sum(basis.n_rows(s) * copies(s) for s in self.sources)
+
     def complex_sources(self, dtype: torch.dtype) -> list[bool]:
         """Return for each source irrep whether it is computed as complex numbers."""
         return [False] * len(self.sources) if self.basis is None else self.basis.complex_sources(dtype)

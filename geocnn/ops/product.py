@@ -33,6 +33,9 @@ from geocnn.ops.operators import (
 from geocnn.ops.plan import GatherPlan, plan_of
 from geocnn.ops.tiles import Range
 
+MOMENT_BYTES = 2**24
+"""Moments of at most so many bytes are kept for the backward pass: a processor's cache holds them."""
+
 
 class Product(NamedTuple):
     """The product over a stencil by a plan: x [B, n_source, D], weights -> [B, n_target, D']."""
@@ -43,7 +46,19 @@ class Product(NamedTuple):
     def __call__(self, x: Tensor, mix: Sequence[Tensor]) -> Tensor:
         if torch.compiler.is_compiling():
             return gather_forward(x, list(mix), *self.where)
-        return _Gather.apply(_Over(self.where), x, *mix)
+        y = _Gather.apply(_Over(self.where, keeps=self._keeps(x, mix)), x, *mix)
+        return y if isinstance(y, Tensor) else y[0]
+
+    def _keeps(self, x: Tensor, mix: Sequence[Tensor]) -> bool:
+        """Return whether the moments of x are few, and serve the backward pass."""
+        if not (torch.is_grad_enabled() and any(w.requires_grad for w in mix)):
+            return False
+        size = x.shape[0] * self.stencil.n_target * self.plan.n_moments * x.element_size()
+        # other tensors stand for what is traced or mapped over
+        is_plain = type(x) in (Tensor, torch.nn.Parameter)
+        if not is_plain or not 0 < size <= MOMENT_BYTES or self.ranges(x.dtype):
+            return False
+        return not (x.requires_grad and has_fewer_operations(self.stencil, self.plan))
 
     @property
     def where(self) -> tuple:
@@ -175,9 +190,15 @@ def gather_both(g: Tensor, x: Tensor, mix: Sequence[Tensor], *where: Any) -> lis
 
 
 def _walk(
-    product: Product, x: Tensor, mix: Sequence[Tensor] | None, g: Tensor | None
+    product: Product,
+    x: Tensor,
+    mix: Sequence[Tensor] | None,
+    g: Tensor | None,
+    moments: list[Tensor] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the product if weights are given, and the derivatives by the weights if g is."""
+    """Return the product if weights are given, and the derivatives by the weights if g is; `moments` is that
+    of `ops.blocks.convolve`.
+    """
     plan, parts = product.plan, product.ranges(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
         fields, y, total = plan.split(x), [], []
@@ -185,9 +206,8 @@ def _walk(
         g = None if g is None else product.parted(plan.grouped(g), parts)
         for term in product.terms(x.dtype, parts):
             o = term.operator
-            one, own = convolve(
-                term.read(fields), matrices, term.part(g), o.block, *o.index, plan.n_out, plan.runs
-            )
+            factors = term.read(fields), matrices, term.part(g)
+            one, own = convolve(*factors, o.block, *o.index, plan.n_out, plan.runs, moments)
             y.append(one)
             total = [a.add_(b) for a, b in zip(total, own, strict=True)] if total else own
         return plan.ordered(product.joined(y, parts)), plan.derivatives(total)
@@ -297,51 +317,77 @@ def _(info, in_dims, x, g, *where):
 class _Over:
     """The product by a plan over a stencil, or its transpose, as one value that no transform takes apart."""
 
-    def __init__(self, where: tuple, transposed: bool = False):
-        self.where, self.transposed = where, transposed
+    def __init__(self, where: tuple, transposed: bool = False, keeps: bool = False):
+        self.where, self.transposed, self.keeps = where, transposed, keeps
 
     @property
     def transpose(self) -> _Over:
         return _Over(self.where, not self.transposed)
 
+    @property
+    def alone(self) -> _Over:
+        """Return the same, which keeps no moments."""
+        return _Over(self.where, self.transposed)
+
+
+def _derivatives(
+    where: tuple, g: Tensor, x: Tensor, mix: Sequence[Tensor], moments: Sequence[Tensor], needs_x: bool
+) -> list[Tensor | None]:
+    """Return the derivatives by x, if needed, and by the weights, from moments of x that may be kept."""
+    if moments:
+        dx = gather_transpose(g, mix, *where) if needs_x else None
+        return [dx, *_walk(_product(where), x, None, g, list(moments))[1]]
+    return gather_both(g, x, mix, *where) if needs_x else [None, *gather_mix(x, g, *where)]
+
 
 class _Gather(Function):
-    """The product x, matrices -> y, or its transpose y, matrices -> x."""
+    """The product x, weights -> y, or its transpose y, weights -> x; moments that are kept follow y."""
 
     @staticmethod
-    def forward(over: _Over, x: Tensor, *mix: Tensor) -> Tensor:
+    def forward(over: _Over, x: Tensor, *mix: Tensor) -> Tensor | tuple[Tensor, ...]:
+        if over.keeps:
+            moments: list[Tensor] = []
+            return _walk(_product(over.where), x, mix, None, moments)[0], *moments
         return (gather_transpose if over.transposed else gather_forward)(x, mix, *over.where)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
         ctx.over, *factors = inputs
-        ctx.save_for_backward(*factors)
+        moments = () if isinstance(output, Tensor) else output[1:]
+        ctx.count = len(factors)
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*moments)
+        ctx.save_for_backward(*factors, *moments)
         ctx.save_for_forward(*factors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (g,), (x, *mix), needs = gradients, ctx.saved_tensors, ctx.needs_input_grad
-        if needs[1] and any(needs[2:]) and not ctx.over.transposed and not torch.is_grad_enabled():
-            return None, *gather_both(g, x, mix, *ctx.over.where)
+        g, needs = gradients[0], ctx.needs_input_grad
+        if g is None:
+            return (None,) * (1 + ctx.count)
+        x, *mix = ctx.saved_tensors[: ctx.count]
+        if any(needs[2:]) and not ctx.over.transposed and not torch.is_grad_enabled():
+            return None, *_derivatives(ctx.over.where, g, x, mix, ctx.saved_tensors[ctx.count :], needs[1])
         dx = _Gather.apply(ctx.over.transpose, g, *mix) if needs[1] else None
         ends = (g, x) if ctx.over.transposed else (x, g)
         dmix = _Mix.apply(_Over(ctx.over.where), *ends) if any(needs[2:]) else [None] * len(mix)
         return None, dx, *dmix
 
     @staticmethod
-    def jvp(ctx: Any, _: None, dx: Tensor | None, *dmix: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (x, *mix), parts = ctx.saved_tensors, []
+    def jvp(ctx: Any, _: None, dx: Tensor | None, *dmix: Tensor | None) -> Tensor | tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (x, *mix), parts = ctx.saved_tensors[: ctx.count], []
         if dx is not None:
-            parts.append(_Gather.apply(ctx.over, dx, *mix))
+            parts.append(_Gather.apply(ctx.over.alone, dx, *mix))
         if any(d is not None for d in dmix):
             given = [torch.zeros_like(w) if d is None else d for w, d in zip(mix, dmix, strict=True)]
-            parts.append(_Gather.apply(ctx.over, x, *given))
-        return sum(parts[1:], parts[0])
+            parts.append(_Gather.apply(ctx.over.alone, x, *given))
+        dy = sum(parts[1:], parts[0])
+        return (dy, *[None] * (len(ctx.saved_tensors) - ctx.count)) if ctx.over.keeps else dy
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, over: _Over, x: Tensor, *mix: Tensor) -> tuple[Tensor, int]:
         def product(x: Tensor, mix: Sequence[Tensor]) -> Tensor:
-            return _Gather.apply(over, x, *mix)
+            return _Gather.apply(over.alone, x, *mix)
 
         return _map_gather(product, info, in_dims[1], in_dims[2:], x, mix)
 

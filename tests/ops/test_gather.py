@@ -352,7 +352,8 @@ def saved_bytes(call) -> int:
     return sum(kept.values())
 
 
-def test_activation_memory_does_not_grow_with_the_neighbourhood():
+def test_activation_memory_does_not_grow_with_the_neighbourhood(monkeypatch):
+    monkeypatch.setattr(product, "MOMENT_BYTES", 0)
     surface, layer = icosphere(3), layer_of("SO2").float()
     found = []
     for spacings in (2, 4):
@@ -362,6 +363,23 @@ def test_activation_memory_does_not_grow_with_the_neighbourhood():
         found.append(saved_bytes(lambda x=x, s=stencil: layer(x, s)))
         assert found[-1] <= 2 * x.nbytes + 8 * sum(p.nbytes for p in layer.parameters())
     assert found[0] == found[1]
+
+
+def test_few_moments_are_kept_and_many_are_formed_again(monkeypatch):
+    """Both give the same bits: the same products in the same order."""
+    stencil, layer = icosphere(2).stencil(0.5, kind="exp").to(dtype=torch.float32), layer_of("SO2").float()
+    x = random_field(layer, stencil, 3).float().requires_grad_()
+    size = 4 * 3 * stencil.n_target * layer._plan.n_moments
+    found, saved = [], []
+    for most in (size, size - 1):
+        monkeypatch.setattr(product, "MOMENT_BYTES", most)
+        y = layer(x, stencil)
+        found.append([y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])])
+        saved.append(saved_bytes(lambda: layer(x, stencil)))
+    for kept, formed in zip(*found, strict=True):
+        assert torch.equal(kept, formed)
+    # targets of tiles that stand for none have moments as well
+    assert size <= saved[0] - saved[1] < 1.1 * size
 
 
 def test_the_stencils_dtype_is_where_geometry_is_rounded():
