@@ -10,6 +10,7 @@
 | `mixing.py` | the matrices of a layer's weights |
 | `plan.py` | what a layer multiplies by what, made once (`GatherPlan`) |
 | `adjoint.py` | the derivatives by the transposed stencil, in fewer operations |
+| `terms.py` | the product and its derivatives, over an operator or its ranges |
 | `product.py` | the product as an operator of PyTorch, for compilers, exporters and transforms of functions |
 | `gather.py` | the product: `gather` and `transported_mean` apply an operator; the input is checked |
 | `blocks.py` | the dense products inside, and their derivatives |

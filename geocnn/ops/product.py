@@ -20,18 +20,9 @@ from torch.autograd import Function
 
 from geocnn.geometry.core.recognised import recognised
 from geocnn.geometry.core.stencil import Stencil
-from geocnn.ops.adjoint import adjoint, has_fewer_operations, transposed
-from geocnn.ops.blocks import convolve, convolve_transpose, n_targets
-from geocnn.ops.operators import (
-    Operator,
-    mean_operator,
-    operator,
-    place_of_targets,
-    range_operator,
-    ranges,
-)
+from geocnn.ops.adjoint import has_fewer_operations
 from geocnn.ops.plan import GatherPlan, plan_of
-from geocnn.ops.tiles import Range
+from geocnn.ops.terms import Terms, walk, walk_back, walk_both
 
 MOMENT_BYTES = 2**24
 """Moments of at most so many bytes are kept for the backward pass: a processor's cache holds them."""
@@ -56,7 +47,7 @@ class Product(NamedTuple):
         size = x.shape[0] * self.stencil.n_target * self.plan.n_moments * x.element_size()
         # other tensors stand for what is traced or mapped over
         is_plain = type(x) in (Tensor, torch.nn.Parameter)
-        if not is_plain or not 0 < size <= MOMENT_BYTES or self.ranges(x.dtype):
+        if not is_plain or not 0 < size <= MOMENT_BYTES or Terms(self.stencil, self.plan).ranges(x.dtype):
             return False
         return not (x.requires_grad and has_fewer_operations(self.stencil, self.plan))
 
@@ -65,54 +56,6 @@ class Product(NamedTuple):
         """Return what the custom operators take beside the factors of the form."""
         s = self.stencil
         return *s.places, s.radius, s.n_source, self.plan.name
-
-    def terms(self, dtype: torch.dtype, parts: list[Range]) -> Iterator[Term]:
-        """Yield the operator; where it is too large, those of ranges of targets, one after another."""
-        basis = self.plan.basis
-        if basis is None:
-            yield Term(mean_operator(self.stencil, self.plan.source, dtype), None, None)
-        elif not parts:
-            yield Term(operator(self.stencil, basis, dtype), None, None)
-        else:
-            start = 0
-            for part in parts:
-                targets = slice(start, start + n_targets(part.index.member, part.index.k))
-                yield Term(range_operator(self.stencil, part, basis, dtype), part.source, targets)
-                start = targets.stop
-
-    def joined(self, y: list[Tensor], parts: list[Range]) -> Tensor:
-        """Return the results of all terms, [B, n_target, n], in the stencil's order."""
-        if not parts:
-            return y[0]
-        whole, order = torch.cat(y, 1), place_of_targets(self.stencil)
-        return whole if order is None else whole.index_select(1, order)
-
-    def parted(self, g: Tensor, parts: list[Range]) -> Tensor:
-        """Return the transpose of `joined`, in the order of the terms' targets."""
-        if not parts or (order := place_of_targets(self.stencil)) is None:
-            return g
-        count = sum(n_targets(part.index.member, part.index.k) for part in parts)
-        return g.new_zeros(g.shape[0], count, g.shape[2]).index_copy_(1, order, g)
-
-    def ranges(self, dtype: torch.dtype) -> list[Range]:
-        """Return the ranges of an operator that is too large to keep, none for others."""
-        basis = self.plan.basis
-        return [] if basis is None else ranges(self.stencil, basis, dtype) or []
-
-
-class Term(NamedTuple):
-    """An operator from some sources to some targets, None for all."""
-
-    operator: Operator
-    source: Tensor | None
-    targets: slice | None
-
-    def part(self, g: Any) -> Any:
-        """Return g at the targets."""
-        return g if g is None or self.targets is None else g[:, self.targets].contiguous()
-
-    def read(self, fields: list[Tensor]) -> list[Tensor]:
-        return fields if self.source is None else [field.index_select(1, self.source) for field in fields]
 
 
 # The operators, each linear in two factors of the form. The name of the plan stands for what is no tensor.
@@ -123,15 +66,15 @@ WHERE = (
 )
 
 
-def _product(where: Sequence[Any]) -> Product:
-    """Return the product that `Product.where` describes."""
+def _terms(where: Sequence[Any]) -> Terms:
+    """Return the terms of the product that `Product.where` describes."""
     *tensors, radius, n_source, name = where
     plan = plan_of(name)
 
     def make(*own: Tensor) -> Stencil:
         return Stencil(*own, radius=radius, n_source=n_source, group=plan.source.group)
 
-    return Product(recognised(tensors, tensors[4], radius, make), plan)
+    return Terms(recognised(tensors, tensors[4], radius, make), plan)
 
 
 @torch.library.custom_op(
@@ -139,7 +82,7 @@ def _product(where: Sequence[Any]) -> Product:
 )
 def gather_forward(x: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
     """Return the moments of x [B, n_source, D], mixed by the weights: [B, n_target, D']."""
-    return _walk(_product(where), x, mix, None)[0]
+    return walk(_terms(where), x, mix, None)[0]
 
 
 @torch.library.custom_op(
@@ -147,21 +90,7 @@ def gather_forward(x: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
 )
 def gather_transpose(g: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
     """Return the derivative of the form by x, [B, n_source, D], from g [B, n_target, D']."""
-    product = _product(where)
-    plan, parts = product.plan, product.ranges(g.dtype)
-    with torch.autocast(g.device.type, enabled=False):
-        g, matrices, total = product.parted(plan.grouped(g), parts), plan.matrices(mix, conjugate=True), None
-        for term in product.terms(g.dtype, parts):
-            o = term.operator
-            x = plan.joined(convolve_transpose(term.part(g), matrices, o.block, *o.index, plan.runs))
-            if term.source is None:
-                return x
-            if total is None:
-                total = x.new_zeros(x.shape[0], product.stencil.n_source, x.shape[2])
-            # the sources of a range are distinct, so the sum has a fixed order on every device
-            total[:, term.source] += x
-    assert total is not None
-    return total
+    return walk_back(_terms(where), g, mix)
 
 
 @torch.library.custom_op(
@@ -169,7 +98,7 @@ def gather_transpose(g: Tensor, mix: Sequence[Tensor], *where: Any) -> Tensor:
 )
 def gather_mix(x: Tensor, g: Tensor, *where: Any) -> list[Tensor]:
     """Return the derivatives of the form by the weights, from x [B, n_source, D] and g [B, n_target, D']."""
-    return _walk(_product(where), x, None, g)[1]
+    return walk(_terms(where), x, None, g)[1]
 
 
 @torch.library.custom_op(
@@ -179,38 +108,7 @@ def gather_mix(x: Tensor, g: Tensor, *where: Any) -> list[Tensor]:
 )
 def gather_both(g: Tensor, x: Tensor, mix: Sequence[Tensor], *where: Any) -> list[Tensor]:
     """Return the derivatives of the form by x and by the weights, in fewer operations if there is a way."""
-    product = _product(where)
-    if product.ranges(g.dtype) or not has_fewer_operations(product.stencil, product.plan):
-        return [gather_transpose(g, mix, *where), *gather_mix(x, g, *where)]
-    other = adjoint(product.plan.name)
-    over, rings = Product(transposed(product.stencil), other.plan), other.rings
-    with torch.autocast(g.device.type, enabled=False):
-        dx, found = _walk(over, g, [change.of(mix, rings) for change in other.there], x)
-        return [dx, *(change.of(found, rings) for change in other.back)]
-
-
-def _walk(
-    product: Product,
-    x: Tensor,
-    mix: Sequence[Tensor] | None,
-    g: Tensor | None,
-    moments: list[Tensor] | None = None,
-) -> tuple[Tensor, list[Tensor]]:
-    """Return the product if weights are given, and the derivatives by the weights if g is; `moments` is that
-    of `ops.blocks.convolve`.
-    """
-    plan, parts = product.plan, product.ranges(x.dtype)
-    with torch.autocast(x.device.type, enabled=False):
-        fields, y, total = plan.split(x), [], []
-        matrices = None if mix is None else plan.matrices(mix)
-        g = None if g is None else product.parted(plan.grouped(g), parts)
-        for term in product.terms(x.dtype, parts):
-            o = term.operator
-            factors = term.read(fields), matrices, term.part(g)
-            one, own = convolve(*factors, o.block, *o.index, plan.n_out, plan.runs, moments)
-            y.append(one)
-            total = [a.add_(b) for a, b in zip(total, own, strict=True)] if total else own
-        return plan.ordered(product.joined(y, parts)), plan.derivatives(total)
+    return walk_both(_terms(where), g, x, mix)
 
 
 @gather_forward.register_fake
@@ -336,7 +234,7 @@ def _derivatives(
     """Return the derivatives by x, if needed, and by the weights, from moments of x that may be kept."""
     if moments:
         dx = gather_transpose(g, mix, *where) if needs_x else None
-        return [dx, *_walk(_product(where), x, None, g, list(moments))[1]]
+        return [dx, *walk(_terms(where), x, None, g, list(moments))[1]]
     return gather_both(g, x, mix, *where) if needs_x else [None, *gather_mix(x, g, *where)]
 
 
@@ -347,7 +245,7 @@ class _Gather(Function):
     def forward(over: _Over, x: Tensor, *mix: Tensor) -> Tensor | tuple[Tensor, ...]:
         if over.keeps:
             moments: list[Tensor] = []
-            return _walk(_product(over.where), x, mix, None, moments)[0], *moments
+            return walk(_terms(over.where), x, mix, None, moments)[0], *moments
         return (gather_transpose if over.transposed else gather_forward)(x, mix, *over.where)
 
     @staticmethod

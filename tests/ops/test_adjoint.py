@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-import geocnn.ops.product as product
 from geocnn.geometry import Stencil, healpix, icosphere, ring_grid, torus
 from geocnn.nn import GaugeConv
-from geocnn.ops import pieces
+from geocnn.ops import pieces, product, terms
 from geocnn.ops.adjoint import adjoint, has_fewer_operations, transposed
 from geocnn.ops.operators import Operator
 from geocnn.ops.product import Product
@@ -21,7 +20,8 @@ CLOSE = {"rtol": 1e-11, "atol": 1e-11}
 
 
 def derivatives(layer: GaugeConv, stencil: Stencil, monkeypatch, through_moments_of_g: bool) -> tuple:
-    monkeypatch.setattr(product, "has_fewer_operations", lambda *_: through_moments_of_g)
+    for module in (product, terms):
+        monkeypatch.setattr(module, "has_fewer_operations", lambda *_: through_moments_of_g)
     x = random_field(layer, stencil, 3).requires_grad_()
     y = layer(x, stencil)
     g = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
