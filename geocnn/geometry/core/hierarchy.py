@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64, Real
@@ -246,6 +246,8 @@ def resolutions(surface: Surface, levels: int | None, radius: float, kind: Kind)
         if levels is None and not _fits(surface, radius * 2 ** len(surfaces), kind):
             break
         try:
+            if kind == "log":
+                surfaces[-1] = _knowing(surfaces[-1], radius * 2 ** (len(surfaces) - 1))
             coarser = surfaces[-1].coarser()
         except ResolutionError as error:
             fault = error
@@ -261,6 +263,16 @@ def resolutions(surface: Surface, levels: int | None, radius: float, kind: Kind)
     many = f"{counted(fit, 'level')} {'fits' if fit == 1 else 'fit'}"
     why = fault if fit == len(surfaces) else _too_wide(surface, radius, kind, fit, len(surfaces))
     raise GeometryError(f"{why}; {many} this surface, got levels={levels}") from fault
+
+
+@runtime_checkable
+class _Knowing(Protocol):
+    def knowing(self, radius: float) -> Surface: ...
+
+
+def _knowing(surface: Surface, radius: float) -> Surface:
+    """Return the surface with its discs, if it can share them between its coarser level and its stencil."""
+    return surface.knowing(radius) if isinstance(surface, _Knowing) else surface
 
 
 def _at_least_one(levels: int) -> int:

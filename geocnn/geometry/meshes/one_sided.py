@@ -21,7 +21,8 @@ from geocnn.geometry.meshes.double_cover import other_sense
 from geocnn.geometry.meshes.edges import across_edges, along_edges
 from geocnn.geometry.meshes.face_points import check_face_points
 from geocnn.geometry.meshes.heat import log_by_heat
-from geocnn.geometry.meshes.surface import Mesh, described, level, log_between, thinned, vertex_of
+from geocnn.geometry.meshes.levels import thinned
+from geocnn.geometry.meshes.surface import Mesh, described, level, log_between, vertex_of
 from geocnn.geometry.meshes.triangulation import Triangulation
 from geocnn.groups.planar import O2, compose
 from geocnn.lasting import one_thread

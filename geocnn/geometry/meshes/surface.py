@@ -8,24 +8,23 @@ anchor of a vertex is its longest edge.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
-from geocnn.errors import GeometryError, ResolutionError
+from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import Connection, pairs_once
 from geocnn.geometry.core.half_edges import components
 from geocnn.geometry.core.inputs import base_vectors
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.core.surface import Surface
+from geocnn.geometry.meshes.discs import MOST_PAIRS, Known, all_discs, point_discs
 from geocnn.geometry.meshes.edges import across_edges, along_edges, halves
 from geocnn.geometry.meshes.face_points import check_face_points, in_plane
-from geocnn.geometry.meshes.farthest import farthest_points
 from geocnn.geometry.meshes.heat import log_by_heat
-from geocnn.geometry.meshes.jacobian import exp_jacobian
-from geocnn.geometry.meshes.levels import Reading, discs_between, read_from
+from geocnn.geometry.meshes.levels import Reading, read_from, thinned
 from geocnn.geometry.meshes.reading import read
 from geocnn.geometry.meshes.trace import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.meshes.triangulation import Triangulation, triangulate
@@ -43,11 +42,13 @@ class Mesh(Surface):
     """A triangle mesh, whose points are the vertices `vertex` of a triangulation; at the finest level, all.
 
     `reading` describes how a field on the points is read at every vertex; it is None at the finest level.
+    `known` are discs that were computed before.
     """
 
     triangulation: Triangulation
     vertex: Int64[Tensor, " n"]
     reading: Reading | None = None
+    known: Known | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return described(self, len(self.faces), self.n_vertices)
@@ -206,27 +207,35 @@ class Mesh(Surface):
         """Accept every radius, for a disc holds each vertex once, at the end of its shortest path."""
 
     def _disc(self, base: Placed, radius: float) -> Disc:
-        t, start = self.triangulation, vertex_of(base)
-        paths = unfold(t, start, radius, exact=False)
-        jacobian = exp_jacobian(t, paths)
-        point = torch.full((len(t.vertices),), -1, dtype=torch.int64, device=start.device)
-        point[self.vertex] = torch.arange(self.n_points, device=start.device)
-        # a vertex without faces is not part of the surface
-        use = (point[paths.vertex] >= 0) & (t.fan_ptr.diff()[paths.vertex] > 0)
-        paths, jacobian = Unfolded(*(x[use] for x in paths)), jacobian[use]
-        source = point[paths.vertex]
-        at = base.take(paths.base)
-        own = start[paths.base] == paths.vertex
-        angle = torch.where(own, torch.zeros_like(paths.arrival), torch.angle(paths.vector) - paths.arrival)
-        angle, flip = self._between_frames((at.anchor, at.flipped), source[:, None], angle[:, None])
+        start = vertex_of(base)
+        discs = self.known and self.known.around(start, radius)
+        discs = discs or point_discs(self.triangulation, self.vertex, start, radius)
+        row, at = discs.base, base.take(discs.base)
+        own = start[row] == self.vertex[discs.point]
+        angle = torch.where(own, torch.zeros_like(discs.arrival), torch.angle(discs.vector) - discs.arrival)
+        angle, flip = self._between_frames((at.anchor, at.flipped), discs.point[:, None], angle[:, None])
         log = Log(
-            _components(paths.vector, (at.anchor, at.flipped)),
+            _components(discs.vector, (at.anchor, at.flipped)),
             angle[:, 0],
             None if flip is None else flip[:, 0],
             torch.ones_like(own),
-            paths.met,
+            discs.met,
         )
-        return Disc(paths.base, source, log, jacobian)
+        return Disc(row, discs.point, log, discs.jacobian)
+
+    @property
+    def _cover_radius(self) -> float:
+        return 2.5 * self.spacing
+
+    def knowing(self, radius: float) -> Mesh:
+        """Return the same mesh, which keeps its discs for `coarser` and for stencils up to this radius.
+
+        They are computed once for both. A mesh with too many points for that is returned as it is.
+        """
+        radius = max(radius, self._cover_radius)
+        if self.n_points * math.pi * (radius / self.spacing) ** 2 > MOST_PAIRS:
+            return self
+        return replace(self, known=all_discs(self.triangulation, self.vertex, radius))
 
     @one_thread()
     def connection(self) -> Connection:
@@ -284,7 +293,8 @@ class Mesh(Surface):
         t = self.triangulation
         usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
         part = components(len(t.vertices), t.tail, t.faces.roll(-1, 1).reshape(-1))
-        return level(t, thinned(t, usable, part, 2.5 * self.spacing), 2 * self.spacing)
+        known = self.known if len(usable) == self.n_points else None
+        return level(t, thinned(t, usable, part, self._cover_radius, known=known), 2 * self.spacing)
 
 
 def described(surface: Surface, n_faces: int, n_vertices: int) -> str:
@@ -292,28 +302,6 @@ def described(surface: Surface, n_faces: int, n_vertices: int) -> str:
     of = "" if surface.n_points == n_vertices else f" of {counted(n_vertices, 'vertex')}"
     size = f"{counted(n_faces, 'face')}, area {float(surface.areas.sum()):.4g}, spacing {surface.spacing:.4g}"
     return f"{type(surface).__name__}({counted(surface.n_points, 'point')}{of}, {size})"
-
-
-def thinned(
-    t: Triangulation,
-    vertex: Int64[Tensor, " n"],
-    part: Int64[Tensor, " v"],
-    reach: float,
-    copies: int = 1,
-) -> Int64[Tensor, " m"]:
-    """Choose a quarter of the vertices by `farthest_points`, and at least one per component; `part` names the
-    component of each vertex.
-
-    On even meshes a quarter of the points leaves no point farther than `reach` from all of them. Raises
-    ResolutionError for fewer than four vertices.
-    """
-    if len(vertex) < 4:
-        raise ResolutionError(
-            f"a level of {counted(len(vertex), 'point')} cannot be thinned to a quarter; ask for fewer levels"
-        )
-    # a component without a point could not be read
-    n = max(len(vertex) // 4, len(torch.unique(part[vertex])))
-    return vertex[farthest_points(t.vertices[vertex], discs_between(t, vertex, reach, copies), reach, n)]
 
 
 def vertex_of(base: Placed) -> Int64[Tensor, " k"]:
