@@ -62,7 +62,7 @@ class Product(NamedTuple):
 
 WHERE = (
     "Tensor row_ptr, Tensor source, Tensor r, Tensor theta, Tensor weight, Tensor angle, Tensor? flip, "
-    "float radius, SymInt n_source, str plan"
+    "Tensor? count, Tensor? target_orbits, Tensor? source_orbits, float radius, SymInt n_source, str plan"
 )
 
 
@@ -72,7 +72,7 @@ def _terms(where: Sequence[Any]) -> Terms:
     plan = plan_of(name)
 
     def make(*own: Tensor) -> Stencil:
-        return Stencil(*own, radius=radius, n_source=n_source, group=plan.source.group)
+        return Stencil.from_places(own, radius, n_source, plan.source.group)
 
     return Terms(recognised(tensors, tensors[4], radius, make), plan)
 

@@ -58,7 +58,14 @@ class Movable:
         return mapped(self, Tensor.pin_memory)
 
     def is_pinned(self) -> bool:
-        return all(t.is_pinned() for _, t in named_tensors(self))
+        pinned: list[bool] = []
+
+        def look(t: Tensor) -> Tensor:
+            pinned.append(t.is_pinned())
+            return t
+
+        mapped(self, look)
+        return all(pinned)
 
 
 def destination(
@@ -98,6 +105,10 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor], moves: bool, changed
         parts = [_mapped(part, change, moves, changed) for part in value]
         if any(part is not old for part, old in zip(parts, value, strict=True)):
             new = type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    elif isinstance(stored := getattr(value, "stored", None), Movable):
+        # the fields of a stencil are formed of this when asked for
+        moved = _mapped(stored, change, moves, changed)
+        new = value if moved is stored else value.restored(moved)
     elif is_dataclass(value) and not isinstance(value, type):
         own = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
         parts = {name: _mapped(part, change, moves, changed) for name, part in own.items()}

@@ -7,11 +7,14 @@ it would be made anew at every call.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import ref
 
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from geocnn.errors import GeometryError
 
 if TYPE_CHECKING:
     from geocnn.geometry.core.stencil import Stencil
@@ -21,9 +24,22 @@ _stencils: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def remember(stencil: Stencil) -> None:
-    """Let a stencil be recognised as long as it lives."""
-    if isinstance(stencil.weight, Tensor):
-        _add(stencil.weight, ref(stencil))
+    """Let a stencil be recognised as long as it lives; those side by side, as long as their row_ptr does."""
+    key, alive = stencil.places[4], ref(stencil)
+    if not isinstance(key, Tensor):
+        return
+    if key is stencil.row_ptr:
+        make, again = _maker(stencil), []
+
+        def known() -> Stencil:
+            # a backward pass holds only tensors, and row_ptr does not say what stands side by side
+            if alive() is None and not again:
+                again.append(make())
+            return alive() or again[0]
+
+        _add(key, known)
+    else:
+        _add(key, alive)
 
 
 def recognised(
@@ -32,15 +48,28 @@ def recognised(
     """Return the stencil with these tensors, `weight` among them.
 
     If there is none, `make` makes one of other tensors in the same memory, which lives as long as `weight`.
+    Raises GeometryError for stencils side by side that are not known here.
     """
+    joint = weight is tensors[0]
     for known in _known(weight):
         stencil = known()
-        if stencil is not None and stencil.radius == radius and _same(stencil.places, tensors):
+        if stencil is not None and stencil.radius == radius and (joint or _same(stencil.places, tensors)):
             return stencil
+    if joint:
+        raise GeometryError(
+            "a program met stencils side by side whose entries were not joined; ask for their entries, for "
+            "example stencil.weight, before the program is compiled or exported"
+        )
     # the tensor `weight` itself would keep itself alive
     made = make(*(None if t is None else t.detach() for t in tensors))
     _add(weight, lambda: made)
     return made
+
+
+def _maker(stencil: Stencil) -> Callable[[], Stencil]:
+    """Return a function that makes stencils side by side again, and does not keep these alive."""
+    rest = stencil.stored, stencil.radius, stencil.n_source, stencil.group, stencil.samples
+    return partial(type(stencil).deferred, *rest)
 
 
 def _known(weight: Tensor) -> list[Callable[[], Stencil | None]]:

@@ -12,16 +12,18 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.defaults import Kind
+from geocnn.geometry.core.polar import Polar
 from geocnn.geometry.core.radius import check_entries, check_samples
 from geocnn.geometry.core.results import Placed
+from geocnn.geometry.core.shifts import Shifts
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.planar import Group, compose
 
 if TYPE_CHECKING:
-    from geocnn.geometry.core.surface import Surface
+    from geocnn.geometry.core.surface import Boundary, Surface
 
-MOST_SOURCES = 2_000_000
-"""Sources of samples that are interpolated at once, in about 250 MB."""
+MOST_SOURCES = 500_000
+"""Sources of samples that are interpolated at once, in about 60 MB."""
 
 DISCS = 1 << 14
 """Discs that are computed before they become entries of a stencil, which take less memory."""
@@ -33,8 +35,11 @@ def disc_stencil(
     kind: Kind,
     samples: tuple[int, int] | None,
     base: Placed,
+    boundary: Boundary,
+    group: Group,
+    shifts: Shifts | None,
 ) -> Stencil:
-    """Return the stencil of a kind on the discs around `base`.
+    """Return the stencil of a kind on the discs around `base`, in a group, which some shifts leave as it is.
 
     Raises GeometryError for other kinds and samples, and for more than 2^31 entries.
     """
@@ -45,17 +50,31 @@ def disc_stencil(
             check_entries(surface, radius, n, None)
         grid = surface.default_samples(radius) if samples is None else check_samples(samples)
         check_entries(surface, radius, n, grid)
-        return exp_stencil(surface, radius, grid, base)
+        polar = exp_rows(surface, radius, grid, base, boundary == "normalise", shifts)
+        return Stencil.deferred(polar, radius, surface.n_points, group, grid)
     if kind != "log":
         raise GeometryError(f"kind must be 'exp' or 'log', got {kind!r}")
     if samples is not None:
         raise GeometryError("a log stencil meets the points where they lie: samples= belongs to kind='exp'")
     check_entries(surface, radius, n, None)
-    return log_stencil(surface, radius, base)
+    stencil = replace(log_stencil(surface, radius, base), group=group)
+    stencil = without_empty(stencil) if surface._pads else stencil
+    stencil = renormalised(stencil) if boundary == "normalise" else stencil
+    return stencil.with_shifts(shifts)
 
 
-def exp_stencil(surface: Surface, radius: float, samples: tuple[int, int], base: Placed) -> Stencil:
-    """Sample a polar grid of (rings, angles) tangent vectors at each of `base` and interpolate there."""
+def exp_rows(
+    surface: Surface,
+    radius: float,
+    samples: tuple[int, int],
+    base: Placed,
+    normalise: bool,
+    shifts: Shifts | None,
+) -> Polar:
+    """Sample a polar grid of (rings, angles) tangent vectors at each of `base` and interpolate there.
+
+    With shifts only the first of each orbit is sampled.
+    """
     rings, angles = samples
     t, weight = radial_quadrature(rings)
     device = surface.points.device
@@ -64,29 +83,53 @@ def exp_stencil(surface: Surface, radius: float, samples: tuple[int, int], base:
     grid = turn.repeat(rings).to(device)
     vectors = torch.stack([grid.cos(), grid.sin()], -1) * r[:, None]
     share = (weight / angles).repeat_interleave(angles).to(device)
-    n, k = len(base.points), rings * angles
     # Geodesics are traced in the axes and expressed in the frames afterwards, so samples are the same to the
     # last bit in every gauge. On a seam, where interpolation may jump, rounding would choose the side.
     base = base._replace(frames=base.axes)
-    each = max(16, surface._exp(base.take(slice(1)), vectors[:1]).source.shape[1])
-    parts, size = [], max(1, MOST_SOURCES // (k * each))
-    for chunk in torch.arange(n, device=device).split(size):
-        at = base.take(chunk.repeat_interleave(k))
+    if shifts is not None:
+        base = base.take(shifts.target.flatten(1)[:, 0])
+    n, k = len(base.points), rings * angles
+    each = surface._exp(base.take(slice(1)), vectors[:1]).source.shape[1]
+    theta, count = base.anchor.new_empty(n, k), torch.full((n, k), each, dtype=torch.int16, device=device)
+    # columns are allocated at once, for parts of them would leave gaps in memory
+    source = torch.empty(n * k * each, dtype=torch.int32, device=device)
+    weight, angle, flip = theta.new_empty(len(source)), theta.new_empty(len(source)), None
+    filled = 0
+    for rows in torch.arange(n, device=device).split(max(1, MOST_SOURCES // (k * max(16, each)))):
+        at = base.take(rows.repeat_interleave(k))
         unturned = at._replace(anchor=torch.zeros_like(at.anchor), flipped=None)
-        e = surface._exp(unturned, vectors.repeat(len(chunk), 1))
-        w = e.weight * (share.repeat(len(chunk)) * e.inside)[:, None]
+        e = surface._exp(unturned, vectors.repeat(len(rows), 1))
         gauge = at.anchor[:, None], None if at.flipped is None else at.flipped[:, None]
-        theta, _ = compose(gauge, (grid.repeat(len(chunk))[:, None], None))
-        angle, flip = compose(gauge, (e.angle, e.flip))
-        columns = e.source, r.repeat(len(chunk))[:, None], theta, w, angle, flip
-        entries = [None if x is None else x.expand_as(w).flatten() for x in columns]
-        counts = torch.full_like(chunk, k * w.shape[1])
-        if surface._pads:
-            used = entries[3] != 0
-            counts = used.view(len(chunk), -1).sum(1)
-            entries = [None if x is None else x[used] for x in entries]
-        parts.append([counts, *entries])
-    return _assembled(surface, radius, parts, samples)
+        theta[rows] = compose(gauge, (grid.repeat(len(rows))[:, None], None))[0].view(-1, k)
+        w = e.weight * (share.repeat(len(rows)) * e.inside)[:, None]
+        turned, mirrored = compose(gauge, (e.angle, e.flip))
+        used = w != 0 if surface._pads else torch.ones_like(w, dtype=torch.bool)
+        count[rows] = used.sum(1, dtype=torch.int16).view(-1, k)
+        w = w[used]
+        if normalise:
+            w = _shares(w, count[rows].sum(1, dtype=torch.int64))
+        new = slice(filled, filled + len(w))
+        source[new], weight[new], angle[new] = e.source[used], w, turned.expand_as(used)[used]
+        if mirrored is not None:
+            flip = torch.empty_like(source, dtype=torch.bool) if flip is None else flip
+            flip[new] = mirrored.expand_as(used)[used]
+        filled = new.stop
+    row_ptr = torch.cat([count.new_zeros(1, dtype=torch.int64), count.sum(1, dtype=torch.int64).cumsum(0)])
+    source, weight, angle = _first(source, filled), _first(weight, filled), _first(angle, filled)
+    flip = None if flip is None else _first(flip, filled)
+    return Polar(row_ptr, count, theta, r, angle, weight, flip, source, shifts)
+
+
+def _first(column: Tensor, n: int) -> Tensor:
+    """Return the first n elements, without the memory of the others."""
+    return column if len(column) == n else column[:n].clone()
+
+
+def _shares(weight: Tensor, counts: Tensor) -> Tensor:
+    """Divide weights by the sum of their row's, of which each has so many; a sum of 0 leaves them."""
+    row = torch.repeat_interleave(counts)
+    total = weight.new_zeros(len(counts)).index_add_(0, row, weight)
+    return weight / torch.where(total > 0, total, torch.ones_like(total))[row]
 
 
 def log_stencil(surface: Surface, radius: float, base: Placed) -> Stencil:
@@ -109,9 +152,7 @@ def discs_at_once(n: int) -> int:
     return max(DISCS, n // 8 + 1)
 
 
-def _assembled(
-    surface: Surface, radius: float, parts: list[list[Tensor | None]], samples: tuple[int, int] | None = None
-) -> Stencil:
+def _assembled(surface: Surface, radius: float, parts: list[list[Tensor | None]]) -> Stencil:
     """Return the stencil of parts (entries per target, source, r, theta, weight, angle, flip), which are
     emptied, so that memory holds only one column twice.
     """
@@ -134,7 +175,6 @@ def _assembled(
         radius=radius,
         n_source=surface.n_points,
         group=surface.group,
-        samples=samples,
     )
 
 
@@ -161,10 +201,7 @@ def interpolation(surface: Surface, base: Placed, group: Group) -> Stencil:
 
 def renormalised(stencil: Stencil) -> Stencil:
     """Divide the weights of each row by their sum; rows whose weights sum to 0 stay as they are."""
-    total = torch.zeros(stencil.n_target, dtype=stencil.r.dtype, device=stencil.device)
-    total.index_add_(0, stencil.target, stencil.weight)
-    safe = torch.where(total > 0, total, torch.ones_like(total))
-    return replace(stencil, weight=stencil.weight / safe[stencil.target])
+    return replace(stencil, weight=_shares(stencil.weight, stencil.row_ptr.diff()))
 
 
 def without_empty(stencil: Stencil) -> Stencil:

@@ -3,6 +3,9 @@
 For each target point the entries e in row_ptr[t]:row_ptr[t+1] name a source point, its place (r, θ) in the
 target's tangent plane, a quadrature weight of dv/(πR²), and the transporter (angle, flip) from the source's
 gauge to the target's. Nothing here knows which surface it came from.
+
+`exp` stencils and batches form their entries when these are first asked for. Layers do not ask: they read
+rows, and the operators of parts.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -22,11 +26,13 @@ from geocnn.errors import GeometryError
 from geocnn.files import write_safetensors
 from geocnn.geometry.core.inputs import read_gauge
 from geocnn.geometry.core.placement import Movable, mapped
+from geocnn.geometry.core.polar import Polar
 from geocnn.geometry.core.recognised import remember
 from geocnn.geometry.core.rows import Rows, entries_of
 from geocnn.geometry.core.shifts import Shifts
+from geocnn.geometry.core.side_by_side import SideBySide
 from geocnn.groups.planar import Group, compose, group, inverse
-from geocnn.lasting import keep_normal
+from geocnn.lasting import keep_normal, lasting
 from geocnn.wording import counted
 
 
@@ -63,16 +69,72 @@ class Stencil(Movable):
     """Gather operators derived from this stencil, kept by `ops.operators`; never saved, and no copy inherits
     them.
     """
+    stored: Polar | SideBySide | None = field(default=None, init=False, repr=False)
+    """What the entries are formed of; None once they are."""
 
     def __post_init__(self) -> None:
         keep_normal(self)
         if not torch.compiler.is_compiling():
             remember(self)
 
+    @staticmethod
+    def deferred(
+        stored: Polar | SideBySide,
+        radius: float,
+        n_source: int,
+        group: Group,
+        samples: tuple[int, int] | None,
+    ) -> Stencil:
+        """Return the stencil whose entries are formed of something when they are first asked for."""
+        new = object.__new__(Stencil)
+        with lasting():
+            row_ptr = stored.target_ptr
+        shifts, parts = (stored.shifts, ()) if isinstance(stored, Polar) else (None, stored.parts)
+        rest = {"n_source": n_source, "group": group, "samples": samples, "operators": {}}
+        own = {"row_ptr": row_ptr, "radius": radius, "shifts": shifts, "parts": parts, "stored": stored}
+        for name, value in (own | rest).items():
+            object.__setattr__(new, name, value)
+        remember(new)
+        return new
+
+    def restored(self, stored: Polar | SideBySide) -> Stencil:
+        """Return the same stencil, whose entries are formed of something else."""
+        return Stencil.deferred(stored, self.radius, self.n_source, self.group, self.samples)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            if name not in _ENTRIES or self.__dict__.get("stored") is None:
+                raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+            for column, t in self.columns().items():
+                object.__setattr__(self, column, t)
+            object.__setattr__(self, "stored", None)
+            remember(self)
+            return self.__dict__[name]
+
+    def columns(self) -> dict[str, Tensor | None]:
+        """Return the fields of all entries, without keeping those that are formed for it."""
+        if self.stored is None:
+            return {name: getattr(self, name) for name in _ENTRIES}
+        with lasting():
+            return self.stored.columns()
+
     @property
     def places(self) -> tuple[Tensor | None, ...]:
-        """Return the tensors, in the order of the fields."""
-        return tuple(getattr(self, name) for name in _TENSORS)
+        """Return the tensors that programs hand on, of which `from_places` makes the stencil again: those of
+        all entries, or those that they are formed of.
+        """
+        if self.stored is not None:
+            return self.stored.places(self.row_ptr)
+        return (*(getattr(self, name) for name in _TENSORS), None, None, None)
+
+    @staticmethod
+    def from_places(places: Sequence[Tensor | None], radius: float, n_source: int, group: Group) -> Stencil:
+        """Return a stencil of these places."""
+        *own, count, _, _ = places
+        if count is None:
+            return Stencil(*own, radius, n_source, group)  # type: ignore[arg-type]
+        return Stencil.deferred(Polar.from_places(places), radius, n_source, group, None)
 
     @property
     def n_target(self) -> int:
@@ -80,11 +142,18 @@ class Stencil(Movable):
 
     @property
     def n_entries(self) -> int:
-        return self.source.shape[0]
+        return self.source.shape[0] if self.stored is None else self.stored.n_entries
 
     @property
     def device(self) -> torch.device:
-        return self.r.device
+        return self.row_ptr.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the dtype of lengths, angles and weights."""
+        if isinstance(self.stored, Polar):
+            return self.stored.weight.dtype
+        return self.parts[0].dtype if self.stored is not None else self.weight.dtype
 
     @property
     def target(self) -> Int64[Tensor, " e"]:
@@ -99,22 +168,25 @@ class Stencil(Movable):
 
     def rows(self, which: slice | Int64[Tensor, " k"]) -> Rows:
         """Return some of the rows that differ by more than a shift: ascending numbers below `n_rows`."""
+        if isinstance(self.stored, Polar):
+            return self.stored.rows(which)
         if self.shifts is not None:
             which = self.shifts.target.flatten(1)[:, 0][which]
         entry, counts = entries_of(self.row_ptr, which)
         row = torch.arange(len(counts), device=self.device).repeat_interleave(counts)
-        names = "source", "weight", "angle", "flip", "r", "theta"
-        own = (None if (t := getattr(self, name)) is None else t[entry] for name in names)
+        own = (None if (t := getattr(self, name)) is None else t[entry] for name in Rows._fields[2:])
         return Rows(len(counts), row, *own)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         size = f"{self.n_source} -> {counted(self.n_target, 'point')}, {counted(self.n_entries, 'entry')}"
-        return f"Stencil({size}, radius {self.radius:.4g}, {self.group}, {self.r.dtype}, {self.device})"
+        return f"Stencil({size}, radius {self.radius:.4g}, {self.group}, {self.dtype}, {self.device})"
 
     def __deepcopy__(self, memo: dict) -> Stencil:
         return mapped(self, Tensor.clone)
 
     def __reduce__(self):
+        if isinstance(self.stored, Polar):
+            return Stencil.deferred, (self.stored, self.radius, self.n_source, self.group, self.samples)
         names = (*_TENSORS, "radius", "n_source", "group", "samples")
         return Stencil, tuple(getattr(self, name) for name in names), {"shifts": self.shifts}
 
@@ -177,40 +249,20 @@ class Stencil(Movable):
             )
         if len(stencils) == 1:
             return stencils[0]
-        entries = torch.tensor([0, *(s.n_entries for s in stencils)]).cumsum(0).tolist()
-        sources = torch.tensor([0, *(s.n_source for s in stencils)]).cumsum(0).tolist()
-        row_ptr = [
-            stencils[0].row_ptr[:1],
-            *(s.row_ptr[1:] + k for s, k in zip(stencils, entries, strict=False)),
-        ]
         joined = stencils[0].group
         for s in stencils[1:]:
             joined = joined.join(s.group)
-        flip = None
-        if any(s.flip is not None for s in stencils):
-            flip = torch.cat(
-                [torch.zeros_like(s.source, dtype=torch.bool) if s.flip is None else s.flip for s in stencils]
-            )
         samples = [s.samples for s in stencils if s.samples is not None]
-        joint = Stencil(
-            row_ptr=torch.cat(row_ptr),
-            source=torch.cat([s.source + k for s, k in zip(stencils, sources, strict=False)]),
-            flip=flip,
-            radius=stencils[0].radius,
-            n_source=sources[-1],
-            group=joined,
-            samples=(min(r for r, _ in samples), min(a for _, a in samples)) if samples else None,
-            **{
-                name: torch.cat([getattr(s, name) for s in stencils])
-                for name in ("r", "theta", "weight", "angle")
-            },
-        )
-        object.__setattr__(joint, "parts", tuple(part for s in stencils for part in s.parts or (s,)))
-        return joint
+        fewest = (min(r for r, _ in samples), min(a for _, a in samples)) if samples else None
+        parts = SideBySide(tuple(part for s in stencils for part in s.parts or (s,)))
+        return Stencil.deferred(parts, radii.pop(), sum(s.n_source for s in stencils), joined, fewest)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name, for saving."""
-        tensors = {name: t for name in _TENSORS if (t := getattr(self, name)) is not None}
+        if isinstance(self.stored, Polar):
+            tensors = {f"{STORED}{name}": t for name, t in self.stored.tensors().items()}
+        else:
+            tensors = {name: t for name in _TENSORS if (t := getattr(self, name)) is not None}
         if self.shifts is not None:
             tensors |= {"shifts.target": self.shifts.target, "shifts.source": self.shifts.source}
         return tensors
@@ -227,17 +279,16 @@ class Stencil(Movable):
     @staticmethod
     def from_parts(tensors: dict[str, Tensor], metadata: dict) -> Stencil:
         """Return the stencil of these `tensors` and `metadata`."""
-        samples = metadata["samples"]
-        stencil = Stencil(
-            **{name: tensors.get(name) for name in _TENSORS},  # type: ignore[arg-type]
-            radius=metadata["radius"],
-            n_source=metadata["n_source"],
-            group=group(metadata["group"]),
-            samples=None if samples is None else (samples[0], samples[1]),
-        )
-        if "shifts.target" not in tensors:
-            return stencil
-        return stencil.with_shifts(Shifts(tensors["shifts.target"], tensors["shifts.source"]))
+        rest = {name: metadata[name] for name in ("radius", "n_source")}
+        rest |= {"group": group(metadata["group"]), "samples": _pair(metadata["samples"])}
+        shifts = None
+        if "shifts.target" in tensors:
+            shifts = Shifts(tensors["shifts.target"], tensors["shifts.source"])
+        stored = {k.removeprefix(STORED): t for k, t in tensors.items() if k.startswith(STORED)}
+        if stored:
+            return Stencil.deferred(Polar(**{"flip": None, **stored}, shifts=shifts), **rest)
+        stencil = Stencil(*(tensors.get(name) for name in _TENSORS), **rest)  # type: ignore[arg-type]
+        return stencil if shifts is None else stencil.with_shifts(shifts)
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file (no pickle), whole or not at all."""
@@ -250,7 +301,15 @@ class Stencil(Movable):
         return Stencil.from_parts(tensors, metadata)
 
 
-_TENSORS = ("row_ptr", "source", "r", "theta", "weight", "angle", "flip")
+_ENTRIES = ("source", "r", "theta", "weight", "angle", "flip")
+_TENSORS = ("row_ptr", *_ENTRIES)
+
+STORED = "polar."
+"""The names of tensors in files begin thus where entries are not formed."""
+
+
+def _pair(samples: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if samples is None else (samples[0], samples[1])
 
 
 def gauge_change(
@@ -292,13 +351,13 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
 
 
 def _taken_apart(s: Stencil) -> tuple[list, tuple]:
-    return [*s.places, s.n_source], (s.radius, str(s.group), s.samples)
+    return [*(getattr(s, name) for name in _TENSORS), s.n_source], (s.radius, str(s.group), s.samples)
 
 
 def _put_together(parts: Iterable, context: tuple) -> Stencil:
     (*tensors, n_source), (radius, name, samples) = parts, context
     rest = {"radius": radius, "n_source": n_source, "group": group(name)}
-    return Stencil(*tensors, samples=None if samples is None else tuple(samples), **rest)
+    return Stencil(*tensors, samples=_pair(samples), **rest)
 
 
 def _with_keys(s: Stencil) -> tuple[list, tuple]:
@@ -315,8 +374,8 @@ register_pytree_node(
     flatten_with_keys_fn=_with_keys,
     serialized_type_name="geocnn.Stencil",
     to_dumpable_context=list,
-    from_dumpable_context=lambda c: (c[0], c[1], None if c[2] is None else tuple(c[2])),
+    from_dumpable_context=lambda c: (c[0], c[1], _pair(c[2])),
 )
 
 # a saved program holds its example inputs, which torch reads only if told that this is safe
-torch.serialization.add_safe_globals([Stencil, Shifts, Group])
+torch.serialization.add_safe_globals([Stencil, Stencil.deferred, Polar, Shifts, Group])

@@ -27,8 +27,6 @@ from geocnn.geometry.core.sampling import (
     disc_stencil,
     interpolation,
     polar_samples,
-    renormalised,
-    without_empty,
 )
 from geocnn.geometry.core.shifts import shifts_of
 from geocnn.geometry.core.stencil import Stencil, gauge_change
@@ -323,10 +321,8 @@ class Surface(ABC):
         placed, joined = self._targets(targets)
         if len(placed.points) == 0:
             raise GeometryError("targets is empty: give at least one point, or leave it out for all")
-        stencil = replace(disc_stencil(self, radius, kind, samples, placed), group=joined)
-        stencil = without_empty(stencil) if self._pads else stencil
-        stencil = renormalised(stencil) if boundary == "normalise" else stencil
-        return stencil.with_shifts(shifts_of(self, targets))
+        shifts = shifts_of(self, targets)
+        return disc_stencil(self, radius, kind, samples, placed, boundary, joined, shifts)
 
     def _orbits(self) -> Int64[Tensor, "d ..."] | None:
         """Return all points as `Shifts` orders them, along with their frames; None without any shifts."""

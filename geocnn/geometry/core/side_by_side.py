@@ -1,0 +1,48 @@
+"""Stencils side by side, the points of each after those of the one before; their entries are joined when
+asked for.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from geocnn.geometry.core.stencil import Stencil
+
+
+class SideBySide(NamedTuple):
+    """The stencils that `Stencil.cat` joins."""
+
+    parts: tuple[Stencil, ...]
+
+    @property
+    def n_entries(self) -> int:
+        return sum(s.n_entries for s in self.parts)
+
+    @property
+    def target_ptr(self) -> Int64[Tensor, " targets_and_one"]:
+        """Return where the entries of each target begin."""
+        before = accumulate((s.n_entries for s in self.parts), initial=0)
+        later = [s.row_ptr[1:] + k for s, k in zip(self.parts, before, strict=False)]
+        return torch.cat([self.parts[0].row_ptr[:1], *later])
+
+    def places(self, row_ptr: Tensor) -> tuple[Tensor | None, ...]:
+        """Return `Stencil.places` by which these are recognised as long as `row_ptr` lives."""
+        return (*(6 * (row_ptr,)), None, None, None, None)
+
+    def columns(self) -> dict[str, Tensor | None]:
+        """Join the entries of all."""
+        own = [s.columns() for s in self.parts]
+        before = accumulate((s.n_source for s in self.parts), initial=0)
+        mirrors = any(part["flip"] is not None for part in own)
+        for part, s, k in zip(own, self.parts, before, strict=False):
+            part["source"] = part["source"] + k  # type: ignore[operator]
+            if mirrors and part["flip"] is None:
+                part["flip"] = torch.zeros(s.n_entries, dtype=torch.bool, device=s.device)
+        joined = {name: [part[name] for part in own] for name in own[0]}
+        return {name: None if ts[0] is None else torch.cat(ts) for name, ts in joined.items()}  # type: ignore[arg-type]
