@@ -14,6 +14,7 @@ from functools import wraps
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 
 @contextmanager
@@ -59,6 +60,18 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Compute at once, also where a program is being traced: its operations are not recorded.
+
+    >>> with untraced():
+    ...     int(torch.ones(1))
+    1
+    """
+    with _disable_current_modes(), torch._C.DisableTorchFunction():
+        yield
 
 
 def normal(t: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:

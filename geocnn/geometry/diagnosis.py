@@ -31,8 +31,10 @@ SPACINGS = 2.5
 ENTRIES: dict[Kind, float] = {"exp": 3 * 16 * 3.0, "log": math.pi * SPACINGS**2}
 """Entries of such a stencil per point: 3 rings of 16 samples with 3 corners each; the points in the disc."""
 
-ENTRY_BYTES = 40
-"""Bytes per entry of a stencil in double precision: source, r, theta, weight and angle."""
+ENTRY_BYTES: dict[Kind, float] = {"exp": 20 + 10 / 3, "log": 40.0}
+"""Bytes per entry of a stencil in double precision: source, weight and angle; beside them theta and a count
+per sample of three entries, or r and theta per entry.
+"""
 
 ENTRY_SECONDS: dict[Kind, float] = {"exp": 0.9e-6, "log": 3e-6}
 """Seconds per entry on one thread of an AMD EPYC, for an irregular sphere of 10,000 vertices.
@@ -251,7 +253,7 @@ def _is_finite(value: Any) -> bool:
 def _cost(kind: Kind, n: int) -> Cost:
     """Return the cost of a stencil of n points on an even mesh."""
     entries = round(ENTRIES[kind] * n)
-    size = ENTRY_BYTES * entries
+    size = round(ENTRY_BYTES[kind] * entries)
     return Cost(kind, entries, size, peak_bytes(kind, n, entries, size), ENTRY_SECONDS[kind] * entries)
 
 

@@ -17,7 +17,7 @@ from geocnn.geometry.core.surface import Surface
 FEW, MANY = 64, 3072
 """Points whose discs are made: first some, for a first call takes longer, then those that are timed."""
 
-WINDOWS, SAMPLES = 90_000_000, 60_000_000
+WINDOWS, SAMPLES = 90_000_000, 42_000_000
 """Bytes that unfolding and tracing take at most beside what they return."""
 
 WINDOWS_PER_POINT = 17_000
@@ -26,8 +26,8 @@ WINDOWS_PER_POINT = 17_000
 DISC_ENTRY = 120
 """Bytes per entry of a block of discs, before they become entries of a stencil."""
 
-TWICE = 2.4
-"""The most memory over the bytes of an `exp` stencil: the allocator keeps the parts of its columns."""
+BESIDE = 1.2
+"""The most memory over the bytes of an `exp` stencil, without SAMPLES."""
 
 
 class Cost(NamedTuple):
@@ -65,7 +65,7 @@ def stencil_cost(surface: Surface, radius: float, kind: Kind) -> Cost:
 def peak_bytes(kind: Kind, n: int, entries: float, size: float) -> int:
     """Return about the most memory that a stencil of n points takes, beside the surface, while it is made."""
     if kind == "exp":
-        return round(SAMPLES + TWICE * size)
+        return round(SAMPLES + BESIDE * size)
     windows = min(WINDOWS, WINDOWS_PER_POINT * n)
     return round(windows + DISC_ENTRY * entries * min(1.0, discs_at_once(n) / n) + size)
 

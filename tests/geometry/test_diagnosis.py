@@ -124,11 +124,12 @@ def test_a_stencil_is_as_large_as_estimated(kind, within):
     cost = next(cost for cost in d.costs if cost.kind == kind)
     st = s.stencil(d.radius, kind=kind)
     assert cost.entries == pytest.approx(st.n_entries, rel=within + 1e-9)
-    held = sum(x.numel() * x.element_size() for x in (st.source, st.r, st.theta, st.weight, st.angle))
-    # and where each row begins
-    assert cost.bytes == pytest.approx(held + st.row_ptr.nbytes, rel=within + 1e-9)
+    held = sum(t.nbytes for t in st.tensors().values())
+    assert cost.bytes == pytest.approx(held, rel=within + 1e-9)
     assert cost.seconds > 0 and cost.peak > cost.bytes
-    assert held == ENTRY_BYTES * st.n_entries and set(ENTRIES) == {"exp", "log"}
+    # beside the entries, where each row begins and the radii of samples
+    assert held - ENTRY_BYTES[kind] * st.n_entries == pytest.approx(st.row_ptr.nbytes, abs=400)
+    assert set(ENTRIES) == {"exp", "log"}
 
 
 def test_where_vertices_crowd_discs_hold_more_and_some_of_them_show_it(monkeypatch):

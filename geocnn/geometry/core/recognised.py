@@ -24,7 +24,7 @@ _stencils: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def remember(stencil: Stencil) -> None:
-    """Let a stencil be recognised as long as it lives; those side by side, as long as their row_ptr does."""
+    """Let a stencil be recognised as long as it lives; one without entries, as long as its row_ptr does."""
     key, alive = stencil.places[4], ref(stencil)
     if not isinstance(key, Tensor):
         return
@@ -32,7 +32,7 @@ def remember(stencil: Stencil) -> None:
         make, again = _maker(stencil), []
 
         def known() -> Stencil:
-            # a backward pass holds only tensors, and row_ptr does not say what stands side by side
+            # a backward pass holds only row_ptr, of which no entries can be formed
             if alive() is None and not again:
                 again.append(make())
             return alive() or again[0]
@@ -48,17 +48,17 @@ def recognised(
     """Return the stencil with these tensors, `weight` among them.
 
     If there is none, `make` makes one of other tensors in the same memory, which lives as long as `weight`.
-    Raises GeometryError for stencils side by side that are not known here.
+    Raises GeometryError for one without entries that is not known here.
     """
-    joint = weight is tensors[0]
+    bare = weight is tensors[0]
     for known in _known(weight):
         stencil = known()
-        if stencil is not None and stencil.radius == radius and (joint or _same(stencil.places, tensors)):
+        if stencil is not None and stencil.radius == radius and (bare or _same(stencil.places, tensors)):
             return stencil
-    if joint:
+    if bare:
         raise GeometryError(
-            "a program met stencils side by side whose entries were not joined; ask for their entries, for "
-            "example stencil.weight, before the program is compiled or exported"
+            "a program met a stencil whose entries were not formed, and which is not known here; ask for its "
+            "entries, for example stencil.weight, before the program is compiled or exported"
         )
     # the tensor `weight` itself would keep itself alive
     made = make(*(None if t is None else t.detach() for t in tensors))
@@ -67,7 +67,7 @@ def recognised(
 
 
 def _maker(stencil: Stencil) -> Callable[[], Stencil]:
-    """Return a function that makes stencils side by side again, and does not keep these alive."""
+    """Return a function that makes the same stencil again, and does not keep this one alive."""
     rest = stencil.stored, stencil.radius, stencil.n_source, stencil.group, stencil.samples
     return partial(type(stencil).deferred, *rest)
 

@@ -31,10 +31,6 @@ class SideBySide(NamedTuple):
         later = [s.row_ptr[1:] + k for s, k in zip(self.parts, before, strict=False)]
         return torch.cat([self.parts[0].row_ptr[:1], *later])
 
-    def places(self, row_ptr: Tensor) -> tuple[Tensor | None, ...]:
-        """Return `Stencil.places` by which these are recognised as long as `row_ptr` lives."""
-        return (*(6 * (row_ptr,)), None, None, None, None)
-
     def columns(self) -> dict[str, Tensor | None]:
         """Join the entries of all."""
         own = [s.columns() for s in self.parts]

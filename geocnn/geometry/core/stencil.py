@@ -32,7 +32,7 @@ from geocnn.geometry.core.rows import Rows, entries_of
 from geocnn.geometry.core.shifts import Shifts
 from geocnn.geometry.core.side_by_side import SideBySide
 from geocnn.groups.planar import Group, compose, group, inverse
-from geocnn.lasting import keep_normal, lasting
+from geocnn.lasting import keep_normal, lasting, untraced
 from geocnn.wording import counted
 
 
@@ -88,7 +88,8 @@ class Stencil(Movable):
         """Return the stencil whose entries are formed of something when they are first asked for."""
         new = object.__new__(Stencil)
         with lasting():
-            row_ptr = stored.target_ptr
+            # a tensor of its own, by which it is recognised
+            row_ptr = stored.target_ptr.clone()
         shifts, parts = (stored.shifts, ()) if isinstance(stored, Polar) else (None, stored.parts)
         rest = {"n_source": n_source, "group": group, "samples": samples, "operators": {}}
         own = {"row_ptr": row_ptr, "radius": radius, "shifts": shifts, "parts": parts, "stored": stored}
@@ -116,17 +117,19 @@ class Stencil(Movable):
         """Return the fields of all entries, without keeping those that are formed for it."""
         if self.stored is None:
             return {name: getattr(self, name) for name in _ENTRIES}
-        with lasting():
+        with lasting(), untraced():
             return self.stored.columns()
 
     @property
     def places(self) -> tuple[Tensor | None, ...]:
-        """Return the tensors that programs hand on, of which `from_places` makes the stencil again: those of
-        all entries, or those that they are formed of.
+        """Return the tensors that programs hand on: those of all entries, or row_ptr alone, by which the
+        stencil is recognised; in exported programs those that entries are formed of (`from_places`).
         """
-        if self.stored is not None:
+        if self.stored is None:
+            return (*(getattr(self, name) for name in _TENSORS), None, None, None)
+        if torch.compiler.is_exporting() and isinstance(self.stored, Polar):
             return self.stored.places(self.row_ptr)
-        return (*(getattr(self, name) for name in _TENSORS), None, None, None)
+        return (*(6 * (self.row_ptr,)), None, None, None, None)
 
     @staticmethod
     def from_places(places: Sequence[Tensor | None], radius: float, n_source: int, group: Group) -> Stencil:
