@@ -34,8 +34,8 @@ from geocnn.harmonics.real_functions import expand_pairs, expanded, project_pair
 from geocnn.harmonics.ring_samples import ring_samples
 
 PART_BYTES = 1 << 23  # size of the values that a processor transforms at once
-PART_BYTES_OF_PAIRS = 1 << 26  # the same for `real_functions`, whose products are faster where they are wider
-
+PART_BYTES_OF_PAIRS = 1 << 25  # the same for `real_functions`, whose products are faster where they are wider
+PART_BYTES_OF_SAMPLES = 1 << 26  # the same for synthesis by `ring_samples`
 SEVERAL = 4  # functions from which on synthesis in parts is faster, by `ring_samples`
 
 
@@ -251,7 +251,8 @@ def _expand(key: Key, iterations: int = 0) -> Callable[[Tensor], Tensor]:
         flat = alm[None].flatten(0, -3).resolve_conj().mT
         dtype = key.dtype if real else key.dtype.to_complex()
         values = torch.empty(len(flat), key.grid.n_points, dtype=dtype, device=alm.device)
-        for part, target in zip(_parts(key, flat), _parts(key, values), strict=True):
+        wide = in_parts and not iterations
+        for part, target in zip(_parts(key, flat, wide), _parts(key, values, wide), strict=True):
             total = part
             for _ in range(iterations):
                 part = part - project(back, refold(*sizes, spread(key, part, size), real))
@@ -273,7 +274,7 @@ def _sizes(key: Key) -> tuple[RingGrid, int]:
     return key.grid, key.lmax
 
 
-def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
+def _parts(key: Key, batch: Tensor, wide: bool = False) -> tuple[Tensor, ...]:
     """Split a batch so that intermediate values stay in the processor's cache; not where tables are costly.
 
     An empty batch has no parts, since Fourier transforms refuse it.
@@ -282,7 +283,10 @@ def _parts(key: Key, batch: Tensor) -> tuple[Tensor, ...]:
         return ()
     if batch.device.type != "cpu" or not key.is_stored:
         return (batch,)
-    size = PART_BYTES if project_rings in _through(key) else PART_BYTES_OF_PAIRS
+    if project_rings in _through(key):
+        size = PART_BYTES
+    else:
+        size = PART_BYTES_OF_SAMPLES if wide else PART_BYTES_OF_PAIRS
     return batch.split(max(1, size // (key.dtype.itemsize * key.grid.n_points)))
 
 
