@@ -40,7 +40,7 @@ class PointDiscs(NamedTuple):
     def around(self, which: Int64[Tensor, " k"], radius: float) -> PointDiscs:
         """Return the discs of some of the bases, with the pairs within a radius."""
         entry, counts = entries_of(torch.cat([self.counts[:1] * 0, self.counts.cumsum(0)]), which)
-        discs = PointDiscs(counts, *(take(x, entry) for x in self[1:]))
+        discs = PointDiscs(counts, *(x[entry] for x in self[1:]))
         near = (discs.vector.abs() <= radius).nonzero()[:, 0]
         counts = torch.bincount(take(discs.base, near), minlength=len(which))
         return PointDiscs(counts, *(take(x, near) for x in discs[1:]))

@@ -35,6 +35,9 @@ farther apart than the radius along the surface, and their geodesic distances.
 ROUNDING = 1e-9
 """A geodesic may be shorter than the straight line by rounding, which is less than this share."""
 
+SHORTER = 1e-3
+"""Far geodesics may be shorter by this share, which is more than those of joined windows err by."""
+
 STEP = 0.8
 """Geodesic distances are reduced to this share in one scale: the last scale may choose too many points."""
 
@@ -83,11 +86,11 @@ def _spread_in_space(
     while width > floor and _number(chosen) < n:
         least, start = max(width / 2, floor), len(chosen)
         far = _Far(points, distance > least, width)
-        while len(far.point):
-            new = far.certain(distance + beyond)
-            chosen.append(_Choice(new, distance[new] + beyond))
-            _approach(points, distance, new, distance[new], far.point)
-            far.keep(distance[far.point] > least)
+
+        def shorten(new: Int64[Tensor, " k"], own: Float64[Tensor, " k"], far: _Far = far) -> None:
+            _approach(points, distance, new, own, far.point)
+
+        _choose(far, distance, least, beyond, chosen, shorten)
         # the points that were not far come last, all at once
         new = torch.cat([c.point for c in chosen[start:]])
         _approach(points, distance, new, distance.new_full((len(new),), least), every)
@@ -120,8 +123,7 @@ def _cover(
 ) -> None:
     """Choose points until all have a geodesic distance; then these of all points are known, in `distance`."""
     new = torch.cat([c.point for c in chosen])
-    width = reach * (1 + ROUNDING)
-    far = _Far(points, distance.isinf(), width)
+    far = _Far(points, distance.isinf(), reach)
     while True:
         _, other, r = discs(new, reach)
         distance.scatter_reduce_(0, other, r, "amin")
@@ -146,20 +148,40 @@ def _spread_along_surface(
     The radius of the discs is halved when distances are. Rounding depends on the radius, and decides between
     equal distances.
     """
+
+    def shorten(new: Int64[Tensor, " k"], own: Float64[Tensor, " k"]) -> None:
+        radius = reach
+        while radius / 2 >= own.max():
+            radius = radius / 2
+        base, other, r = discs(new, radius)
+        near = r < own[base]
+        distance.scatter_reduce_(0, other[near], r[near], "amin")
+
     width = float(distance.max())
     while width > 0 and _number(chosen) < n:
-        far = _Far(points, distance > STEP * width, width * (1 + ROUNDING))
-        while len(far.point):
-            new = far.certain(distance)
-            own = distance[new]
-            chosen.append(_Choice(new, own))
-            while reach / 2 >= own.max():
-                reach = reach / 2
-            base, other, r = discs(new, reach)
-            near = r < own[base]
-            distance.scatter_reduce_(0, other[near], r[near], "amin")
-            far.keep(distance[far.point] > STEP * width)
+        far = _Far(points, distance > STEP * width, width)
+        _choose(far, distance, STEP * width, 0.0, chosen, shorten)
         width = float(distance.max())
+
+
+def _choose(
+    far: _Far,
+    distance: Float64[Tensor, " n"],
+    least: float,
+    beyond: float,
+    chosen: list[_Choice],
+    shorten: Callable[[Tensor, Tensor], None],
+) -> None:
+    """Choose points, many at once, until none is farther than `least`.
+
+    `shorten` takes new points and how far they were, and shortens the distances of the points near them.
+    """
+    while len(far.point):
+        new = far.certain(distance)
+        own = distance[new]
+        chosen.append(_Choice(new, own + beyond))
+        shorten(new, own)
+        far.keep(distance[far.point] > least)
 
 
 def _number(chosen: list[_Choice]) -> int:
@@ -176,7 +198,7 @@ class _Far:
     def __init__(self, points: Float64[Tensor, "n 3"], far: Tensor, width: float) -> None:
         low = points.amin(0)
         # numbers of cells fit into 60 bits
-        width = max(width * (1 + ROUNDING), float((points - low).max()) / 2**18)
+        width = max(width * (1 + SHORTER), float((points - low).max()) / 2**18)
         place = ((points[far] - low) / width).long() + 1
         side = int(place.max()) + 2 if len(place) else 1
         step = torch.tensor([side * side, side, 1], device=points.device)
