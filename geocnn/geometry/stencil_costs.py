@@ -66,8 +66,9 @@ def peak_bytes(kind: Kind, n: int, entries: float, size: float) -> int:
     """Return about the most memory that a stencil of n points takes, beside the surface, while it is made."""
     if kind == "exp":
         return round(SAMPLES + BESIDE * size)
-    windows = min(WINDOWS, WINDOWS_PER_POINT * n)
-    return round(windows + DISC_ENTRY * entries * min(1.0, discs_at_once(n) / n) + size)
+    windows, block = min(WINDOWS, WINDOWS_PER_POINT * n), min(1.0, discs_at_once(n) / n)
+    # the allocator keeps the columns of several blocks while they are joined
+    return round(windows + DISC_ENTRY * entries * block + size * (2 - block))
 
 
 def _spread(surface: Surface, count: int) -> Int64[Tensor, " {count}"]:
