@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float64, Int64, Shaped
 from torch import Tensor
+
+GEODESICS, ELSEWHERE = {"cpu": 1 << 14}, 1 << 18
+"""Geodesics that are followed at once: on the way they take several times the memory of the answer."""
 
 
 class Exp(NamedTuple):
@@ -27,6 +31,35 @@ class Exp(NamedTuple):
     travelled: Float64[Tensor, " k"]
     face: Int64[Tensor, " k"] | None = None
     barycentric: Float64[Tensor, "k 3"] | None = None
+
+
+def geodesics_at_once(device: torch.device) -> int:
+    """Return how many geodesics are followed together."""
+    return GEODESICS.get(device.type, ELSEWHERE)
+
+
+def exp_of_parts(parts: Iterable[Exp], n: int) -> Exp:
+    """Return the exp of n pairs, given those of some pairs after those of others; columns are allocated once.
+
+    >>> import geocnn.geometry as geometry
+    >>> e = geometry.torus((4, 4)).exp([0, 5], [[1.0, 0.0], [0.0, 1.0]])
+    >>> one, other = (Exp(*(None if t is None else t[i : i + 1] for t in e)) for i in range(2))
+    >>> torch.equal(exp_of_parts([one, other], 2).points, e.points)
+    True
+    """
+    whole, start = None, 0
+    for part in parts:
+        if len(part.points) == n:
+            return part
+        if whole is None:
+            whole = Exp(*(None if t is None else t.new_empty(n, *t.shape[1:]) for t in part))  # type: ignore[arg-type]
+        stop = start + len(part.points)
+        for column, t in zip(whole, part, strict=True):
+            if column is not None and t is not None:
+                column[start:stop] = t
+        start = stop
+    assert whole is not None
+    return whole
 
 
 class Log(NamedTuple):

@@ -22,7 +22,7 @@ from geocnn.geometry.core.defaults import KIND, Kind, default_radius
 from geocnn.geometry.core.inputs import base_vectors, check_double, ids_below, read_gauge, real_numbers
 from geocnn.geometry.core.placement import Device, mapped
 from geocnn.geometry.core.radius import check_radius, check_unit, doubt
-from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
+from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint, exp_of_parts, geodesics_at_once
 from geocnn.geometry.core.sampling import (
     disc_stencil,
     interpolation,
@@ -163,7 +163,10 @@ class Surface(ABC):
         if isinstance(base, SurfacePoint):
             return self._exp_in_faces(base, real_numbers(vectors, "vectors", self.points), reflect)
         base = self._ids(base, "base")
-        return self._exp(self.placed.take(base), base_vectors(vectors, len(base), self.points), reflect)
+        vectors = base_vectors(vectors, len(base), self.points)
+        most = geodesics_at_once(base.device)
+        blocks = zip(base.split(most), vectors.split(most), strict=True)
+        return exp_of_parts((self._exp(self.placed.take(b), v, reflect) for b, v in blocks), len(base))
 
     def _exp_in_faces(self, base: SurfacePoint, vectors: Real[Tensor, "k 2"], reflect: bool) -> Exp:
         """Follow geodesics from points in faces, in their faces' gauges; only a mesh can."""

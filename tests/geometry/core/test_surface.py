@@ -24,6 +24,7 @@ from geocnn.geometry import (
     plane,
     torus,
 )
+from geocnn.geometry.core import results
 from geocnn.geometry.core.sampling import radial_quadrature
 from geocnn.groups import O2, SO2, TRIVIAL, cyclic, dihedral
 from tests.laws import operator, random_gauge
@@ -246,3 +247,19 @@ def test_one_of_a_thing_is_named_in_the_singular():
     assert "2 surfaces" in repr(one.cat([one, one]))
     with pytest.raises(GeometryError, match="got 1 base and 2 targets"):
         plane((4, 4)).log([0], [1, 2])
+
+
+@pytest.mark.parametrize("surface", [healpix(4), mobius_strip((8, 6)), mesh(*jittered_sphere(100))], ids=str)
+@pytest.mark.parametrize("at_boundary", ["stop", "reflect"])
+def test_geodesics_followed_in_blocks_are_those_followed_at_once(monkeypatch, surface, at_boundary):
+    random = torch.Generator().manual_seed(0)
+    base = torch.arange(surface.n_points)
+    vectors = 2 * surface.spacing * torch.randn(len(base), 2, generator=random, dtype=torch.float64)
+    whole = surface.exp(base, vectors, at_boundary)
+    monkeypatch.setitem(results.GEODESICS, "cpu", 7)
+    for a, b in zip(surface.exp(base, vectors, at_boundary), whole, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None and b is not None:
+            # vectorised functions round the last elements of a block differently
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+    assert len(surface.exp(base[:0], vectors[:0]).points) == 0
