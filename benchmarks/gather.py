@@ -2,15 +2,15 @@
 
 10,000 points of a Fibonacci sphere, the 32 nearest of each; 32 channels of each frequency 0, 1, 2; 3 rings.
 
-    GaugeConv       moments by dense blocks of tiles, formed again in the backward pass
+    GaugeConv       moments by dense blocks of tiles, those of the cotangent in the backward pass
     per edge        gather x[source], transport, multiply by kernel basis and weights, add to targets
     edge moments    the same, but moments are added to targets first and meet the weights once a target
     CSR             moments as one sparse product (torch.sparse, transpose stored), then the weights
     weights alone   the product of ready moments with the weights: what a layer cannot do without
 
 Every form gets transport, kernel basis and quadrature weight as one precomputed coefficient, so none pays for
-geometry. Saved: what autograd keeps between forward and backward, without weights and those coefficients.
-(`index_add` keeps what it adds.)
+geometry. Times are those of the processor, on one thread. Saved: what autograd keeps between forward and
+backward, without weights and those coefficients, which are constant. (`index_add` keeps what it adds.)
 
 python benchmarks/gather.py      prints, and writes benchmarks/gather.csv (some minutes, 12 GB)
 """
@@ -34,6 +34,7 @@ from geocnn.groups import SO2
 from geocnn.groups.irrep import has_complex_structure
 from geocnn.nn import GaugeConv
 from geocnn.nn.linear import real_matrix
+from geocnn.ops.adjoint import adjoint, transposed
 from geocnn.ops.blocks import runs_of
 from geocnn.ops.coefficients import Entries, moment_coefficients
 from geocnn.ops.operators import operator
@@ -136,9 +137,9 @@ def csr_matrices(stencil: Stencil, coefficient: Tensor) -> tuple[Tensor, Tensor]
 
 def csr(layer: GaugeConv, stencil: Stencil, matrices: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
     moments = []
-    for irrep, (matrix, transposed) in zip(layer.basis.sources, matrices, strict=True):
+    for irrep, (matrix, back) in zip(layer.basis.sources, matrices, strict=True):
         field = layer.in_type.select(x, irrep).flatten(0, 1)
-        moments.append(SparseProduct.apply(matrix, transposed, field).unflatten(0, (stencil.n_target, -1)))
+        moments.append(SparseProduct.apply(matrix, back, field).unflatten(0, (stencil.n_target, -1)))
     return layer.out_type.join(mixed(layer, moments))
 
 
@@ -153,9 +154,9 @@ def weights_alone(layer: GaugeConv) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def saved_bytes(run: Callable[[], Tensor], constants: list[Tensor]) -> int:
@@ -176,12 +177,18 @@ def saved_bytes(run: Callable[[], Tensor], constants: list[Tensor]) -> int:
 
 
 def main() -> None:
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     stencil = nearest_stencil(fibonacci_sphere(POINTS), ENTRIES)
     layer = GaugeConv(TYPE, TYPE, rings=3, bias=False)
     x = torch.randn(POINTS, layer.in_type.dim, requires_grad=True)
     g = torch.randn(POINTS, layer.out_type.dim)
-    blocks = operator(stencil, layer.basis, x.dtype)
+    plan = adjoint(layer._plan.name).plan
+    assert plan.basis is not None
+    blocks = [
+        *operator(stencil, layer.basis, x.dtype).tensors,
+        *operator(transposed(stencil), plan.basis, x.dtype).tensors,
+    ]
     own = (stencil.theta, stencil.weight, stencil.angle, stencil.flip)
     every = Entries(stencil.r / stencil.radius, *own)
     coefficients = [c.movedim(-1, 0).float().contiguous() for c in moment_coefficients(every, layer.basis)]
@@ -193,9 +200,9 @@ def main() -> None:
         "edge moments": lambda: per_edge(layer, stencil, coefficients, x, mix_last=True),
         "CSR": lambda: csr(layer, stencil, matrices, x),
     }
-    held = [*blocks.tensors, *coefficients, stencil.source, *weights]
+    held = [*blocks, *coefficients, stencil.source, *weights]
     constant = {
-        "GaugeConv": sum(t.nbytes for t in blocks.tensors),
+        "GaugeConv": sum(t.nbytes for t in blocks),
         "CSR": sum(t.values().nbytes + t.col_indices().nbytes for pair in matrices for t in pair),
     }
 
