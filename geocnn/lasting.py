@@ -74,6 +74,25 @@ def untraced() -> Iterator[None]:
         yield
 
 
+_are_shapes = False
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Say that tensors have shapes and no numbers, so that nothing made of them is stored for later calls."""
+    global _are_shapes
+    before, _are_shapes = _are_shapes, True
+    try:
+        yield
+    finally:
+        _are_shapes = before
+
+
+def is_traced() -> bool:
+    """Return whether tensors may have no numbers: in compilers, exporters and `shapes_only`."""
+    return torch.compiler.is_compiling() or _are_shapes
+
+
 def normal(t: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """Return the tensor itself, or a copy that autograd accepts if inference mode made it."""
     if not t.is_inference():

@@ -90,7 +90,8 @@ COMPUTED |= {"shape": of_a_mesh, "groups": of_groups, "transforms": of_transform
 
 def forget_tables():
     for held in gc.get_objects():
-        if isinstance(held, _lru_cache_wrapper) and str(held.__module__).startswith("geocnn"):
+        # isinstance would read what dead proxies stood for
+        if type(held) is _lru_cache_wrapper and str(held.__module__).startswith("geocnn"):
             held.cache_clear()
 
 

@@ -31,7 +31,7 @@ from geocnn.groups.field_type import FieldType
 from geocnn.harmonics.grid import RingGrid, grid_of
 from geocnn.harmonics.latitude import Key, project_rings
 from geocnn.harmonics.sht import check_count, check_type
-from geocnn.lasting import lasting
+from geocnn.lasting import is_traced, lasting
 
 LONGEST_RING = 128
 
@@ -109,7 +109,7 @@ def _longitude(
     grid: RingGrid, lmax: int, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "n_phi columns"]:
     """Return `_longitude_table`, which graphs do not compute."""
-    if torch.compiler.is_compiling():
+    if is_traced():
         return _traced_longitude(grid.key, lmax, dtype, device)
     return _longitude_table(grid, lmax, dtype, device)
 
@@ -118,7 +118,7 @@ def _latitude(
     grid: RingGrid, lmax: int, spin: int, weighted: bool, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "orders rows columns"]:
     """Return `_latitude_table`, which graphs do not compute."""
-    if torch.compiler.is_compiling():
+    if is_traced():
         return _traced_latitude(grid.key, lmax, spin, weighted, dtype, device)
     return _latitude_table(grid, lmax, spin, weighted, dtype, device)
 

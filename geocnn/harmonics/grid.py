@@ -25,7 +25,7 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.spheres.pixels import check_nside, ring_to_nested, rings
 from geocnn.geometry.spheres.rings import gauss_legendre_rings
 from geocnn.groups.wigner import wigner_d_column
-from geocnn.lasting import lasting
+from geocnn.lasting import is_traced, lasting
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -304,7 +304,7 @@ def point_weights(grid: RingGrid, device: torch.device) -> Float64[Tensor, " n"]
     >>> round(point_weights(gauss_legendre(2), torch.device("cpu")).sum().item() / torch.pi, 12)
     4.0
     """
-    if torch.compiler.is_compiling():
+    if is_traced():
         return _traced_weights(grid.key, device)
     return _weights(grid, device)
 

@@ -32,6 +32,7 @@ from geocnn.harmonics.latitude import Key, expand, project_rings
 from geocnn.harmonics.longitude import from_fourier, is_direct, refold, spectrum_size, to_fourier
 from geocnn.harmonics.real_functions import expand_pairs, expanded, project_pairs
 from geocnn.harmonics.ring_samples import ring_samples
+from geocnn.lasting import is_traced
 
 PART_BYTES = 1 << 23  # size of the values that a processor transforms at once
 PART_BYTES_OF_PAIRS = 1 << 25  # the same for `real_functions`, whose products are faster where they are wider
@@ -150,7 +151,7 @@ def _transformed(
     """Apply quadrature (weighted), synthesis, or the adjoint of one: values to coefficients (`project`) or
     coefficients to values.
     """
-    if torch.compiler.is_compiling():
+    if is_traced():
         return transform(x, grid.key, lmax, spin, iterations, weighted, project)
     key = Key(grid, lmax, spin, weighted, x.real.dtype, x.device)
     maps = _project(key, iterations), _expand(key, iterations)
@@ -319,7 +320,7 @@ def check_finite(values: Tensor, dim: int) -> None:
     """Raise BadValueError where values are NaN, infinite or mean "no value"; not in a compiled graph, which
     cannot look at them.
     """
-    if not torch.compiler.is_compiling():
+    if not is_traced():
         _Checked.apply(values.detach(), dim)
 
 

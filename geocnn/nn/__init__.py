@@ -1,6 +1,7 @@
 """Layers and networks; they hold weights, the floors below hold the mathematics."""
 
 from geocnn.nn.blocks import BottleneckBlock, ConvBlock, PointwiseBlock, ResidualBlock
+from geocnn.nn.costs import ModuleCost, cost
 from geocnn.nn.dropout import FieldDropout
 from geocnn.nn.fourier import FourierNonlinearity
 from geocnn.nn.gauge_conv import GaugeConv
@@ -40,6 +41,7 @@ __all__ = [
     "HarmonicUNet",
     "IsotropicConv2d",
     "LiftingConv",
+    "ModuleCost",
     "NormNonlinearity",
     "OnSurface",
     "PointwiseBlock",
@@ -49,6 +51,7 @@ __all__ = [
     "SO3Correlation",
     "SurfaceEncoder",
     "SurfaceUNet",
+    "cost",
     "spectral_pool",
     "sphere_mean",
     "surface_max",

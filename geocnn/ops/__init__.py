@@ -11,6 +11,8 @@
 | `plan.py` | what a layer multiplies by what, made once (`GatherPlan`) |
 | `adjoint.py` | the derivatives by the transposed stencil, in fewer operations |
 | `terms.py` | the product and its derivatives, over an operator or its ranges |
+| `ledger.py` | counts the bytes of tensors that are alive, and operations |
+| `sizes.py`, `work.py`, `making.py` | what tilings, products and operators take, before they are made |
 | `product.py` | the product as an operator of PyTorch, for compilers, exporters and transforms of functions |
 | `gather.py` | the product: `gather` and `transported_mean` apply an operator; the input is checked |
 | `blocks.py` | the dense products inside, and their derivatives |

@@ -26,7 +26,7 @@ from geocnn.groups.planar import compose, inverse
 from geocnn.lasting import lasting
 from geocnn.ops.blocks import runs_of
 from geocnn.ops.moments import MomentBasis, angular_kernel
-from geocnn.ops.operators import kept_with, size_of
+from geocnn.ops.operators import Size, kept_with, size_of
 from geocnn.ops.plan import GatherPlan, plan_of
 
 MOST_ENTRIES = 2
@@ -117,12 +117,17 @@ def has_fewer_operations(stencil: Stencil, plan: GatherPlan) -> bool:
     """Return whether both derivatives take fewer operations from the moments of g than from those of x."""
 
     def count() -> bool:
-        direct, other, size = _counts(plan.name), _counts(adjoint(plan.name).plan.name), size_of(stencil)
-        mine = 2 * size.pairs * direct.moments + 2 * stencil.n_target * direct.mixing
-        theirs = size.pairs * other.moments + 2 * stencil.n_source * other.mixing
-        return size.share <= MOST_ENTRIES and theirs <= mine
+        return takes_fewer(plan, size_of(stencil), stencil.n_target, stencil.n_source)
 
     return plan.basis is not None and kept_with(stencil, ("adjoint", plan.name), count)
+
+
+def takes_fewer(plan: GatherPlan, size: Size, n_target: int, n_source: int) -> bool:
+    """Return the same for operators of a size, which need not exist."""
+    direct, other = _counts(plan.name), _counts(adjoint(plan.name).plan.name)
+    mine = 2 * size.pairs * direct.moments + 2 * n_target * direct.mixing
+    theirs = size.pairs * other.moments + 2 * n_source * other.mixing
+    return size.share <= MOST_ENTRIES and theirs <= mine
 
 
 class _Counts(NamedTuple):

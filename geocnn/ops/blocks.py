@@ -183,6 +183,7 @@ def convolve_transpose(
             for tiles in tile_classes(block, member, k):
                 _spread(inner, mine, tiles, s, channels, spread)
             back[batch] = _collected(spread, slot_ptr, slot, components, b)
+            del spread  # it is large; the next one takes its place
         result.append(back)
     return result
 

@@ -10,7 +10,7 @@ one range of tiles after another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -105,11 +105,15 @@ def ranges(stencil: Stencil, basis: MomentBasis, dtype: torch.dtype) -> list[Ran
     """Return the stencil's tiles in ranges if its operator is too large to keep, else None."""
     if (basis, dtype) in stencil.operators:
         return None
-    sizes = [operator_bytes(part, basis, dtype) for part in stencil.parts or (stencil,)]
-    if max(sizes) <= OPERATOR_BYTES and sum(sizes) <= kept.KEPT_BYTES:
+    if are_kept([operator_bytes(part, basis, dtype) for part in stencil.parts or (stencil,)]):
         return None
     most = RANGE_BYTES.get(stencil.device.type, 2**28) // (_numbers(basis, dtype) * dtype.itemsize)
     return kept_with(stencil, ("ranges", most), lambda: tile_ranges(_tiling(stencil), most))
+
+
+def are_kept(sizes: Sequence[float]) -> bool:
+    """Return whether operators of these sizes, which serve stencils side by side, are kept."""
+    return max(sizes) <= OPERATOR_BYTES and sum(sizes) <= kept.KEPT_BYTES
 
 
 def range_operator(stencil: Stencil, part: Range, basis: MomentBasis, dtype: torch.dtype) -> Operator:

@@ -79,14 +79,14 @@ def tiling(stencil: Stencil) -> Tiling:
         entries += len(block.row)
         pairs.append(torch.unique((block.row + start) * n_source + block.source))
     pair = torch.cat(pairs)
-    one = _tiling(pair, n, n_source)._replace(share=entries / max(1, len(pair)))
+    one = tiling_of(pair, n, n_source)._replace(share=entries / max(1, len(pair)))
     if stencil.shifts is None:
         return one
     shifts = stencil.shifts.to(stencil.device)
     return one._replace(index=_shifted(one.index, shifts, stencil), copies=shifts.copies)
 
 
-def _tiling(pair: Int64[Tensor, " pairs"], n: int, n_source: int) -> Tiling:
+def tiling_of(pair: Int64[Tensor, " pairs"], n: int, n_source: int) -> Tiling:
     """Return the tiling of n targets, given the ascending numbers target · n_source + source of all pairs."""
     k, key = _tiles(pair, n, n_source)
     tile, source = key // n_source, key % n_source
