@@ -17,7 +17,7 @@ from geocnn.geometry.core.surface import Surface
 FEW, MANY = 64, 3072
 """Points whose discs are made: first some, for a first call takes longer, then those that are timed."""
 
-WINDOWS, SAMPLES = 90_000_000, 42_000_000
+WINDOWS, SAMPLES = 90_000_000, 34_000_000
 """Bytes that unfolding and tracing take at most beside what they return."""
 
 WINDOWS_PER_POINT = 17_000
@@ -26,7 +26,7 @@ WINDOWS_PER_POINT = 17_000
 DISC_ENTRY = 120
 """Bytes per entry of a block of discs, before they become entries of a stencil."""
 
-BESIDE = 1.2
+BESIDE = 1.25
 """The most memory over the bytes of an `exp` stencil, without SAMPLES."""
 
 
