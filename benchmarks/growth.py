@@ -9,7 +9,8 @@ Each row of the table is one task on one surface, with kernels of 2.5 point spac
     analysis, synthesis    one map in float64; on HEALPix up to degree 2 nside, analysis with three iterations
 
 Seconds are CPU seconds of one thread, the least of several runs where they are short. Bytes are the peak of
-resident memory above what was resident when the task began; they include what the task returns. A slope is
+resident memory above what was resident when the task began; they include what the task returns. Predicted
+are the bytes that the doctor and `cost` foresee for stencils, operators and layers. A slope is
 log(t₂ / t₁) / log(n₂ / n₁) between two successive sizes: 1 is linear growth. The fixed costs of a call lower
 it on small surfaces, and processor caches that overflow raise it.
 
@@ -64,7 +65,7 @@ TRANSFORMS = ["synthesis", "analysis"]
 LIMITS = {"time": {task: 1.6 if task in TRANSFORMS else 1.1 for task in LOCAL + TRANSFORMS}, "bytes": 1.1}
 """The slopes that are aimed at."""
 
-COLUMNS = "surface size points task seconds bytes time_slope bytes_slope note cpu threads torch"
+COLUMNS = "surface size points task seconds bytes predicted time_slope bytes_slope note cpu threads torch"
 Row = dict[str, Any]
 
 
@@ -91,7 +92,8 @@ def watched(surface: str, size: int, task: str) -> dict[str, Any]:
     if process.returncode:
         return {"note": (errors.strip().splitlines() or [f"ended by signal {-process.returncode}"])[-1]}
     result = json.loads(out)
-    return {"seconds": f"{result['seconds']:.4g}", "bytes": result["bytes"]}
+    known = {"seconds": f"{result['seconds']:.4g}", "bytes": result["bytes"]}
+    return known | {"predicted": result["predicted"] or ""}
 
 
 def over(seconds: float, size: float) -> str:

@@ -20,8 +20,9 @@ import geocnn
 from geocnn.geometry import Surface, healpix, mesh, ring_grid, torus
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.spheres.icosahedron import Icosahedron
+from geocnn.geometry.stencil_costs import stencil_cost
 from geocnn.harmonics import analysis, equiangular, healpix_grid, random_coefficients, synthesis
-from geocnn.nn import GaugeConv
+from geocnn.nn import GaugeConv, cost
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACINGS, TYPE = 2.5, "16x0 + 8x1"
@@ -147,13 +148,26 @@ def measured(prepare: Callable[[], Task]) -> dict[str, float]:
     return {"seconds": seconds, "bytes": size}
 
 
+def predicted(name: str, size: int, task: str) -> int | None:
+    """Return the peak of a task as geocnn predicts it, None where nothing does."""
+    what, _, kind = task.partition(" ")
+    if what == "stencil":
+        surface = MAKERS[name](size)
+        return stencil_cost(surface, SPACINGS * surface.spacing, kind).peak
+    if what not in ("operator", "layer"):
+        return None
+    needed = cost(GaugeConv(TYPE, TYPE), stencil_of(name, size, kind).float())
+    return needed.forward if what == "operator" else needed.step
+
+
 def main(name: str, size: int, task: str) -> None:
     if not Path(geocnn.__file__).is_relative_to(ROOT):
         raise SystemExit(f"this would measure {geocnn.__file__}: set PYTHONPATH={ROOT}")
     torch.set_num_threads(1)
     for _ in range(2):
         TASKS[task](name, WARM[name])()
-    print(json.dumps(measured(lambda: TASKS[task](name, size))))
+    result = measured(lambda: TASKS[task](name, size))
+    print(json.dumps(result | {"predicted": predicted(name, size, task)}))
 
 
 if __name__ == "__main__":
