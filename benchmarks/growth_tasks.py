@@ -157,7 +157,8 @@ def predicted(name: str, size: int, task: str) -> int | None:
     if what not in ("operator", "layer"):
         return None
     needed = cost(GaugeConv(TYPE, TYPE), stencil_of(name, size, kind).float())
-    return needed.forward if what == "operator" else needed.step
+    # what prepares a layer makes its operator, and the first backward pass what it needs
+    return needed.forward if what == "operator" else needed.first_step - needed.kept
 
 
 def main(name: str, size: int, task: str) -> None:
