@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+import pickle
+from unittest import mock
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from geocnn.geometry import Stencil, Surface
+from geocnn.geometry.core import recognised
 from geocnn.geometry.flat.cones import Cone
 from geocnn.geometry.flat.rectangles import Flat
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
 from geocnn.geometry.meshes.surface import Mesh
 from tests.laws import Case, act, in_frames, operator, random_gauge
+
+
+def sent(stencil: Stencil) -> Stencil:
+    """Return the stencil as another process would receive it, where no stencil is known by its name."""
+    with mock.patch.object(recognised, "_named", WeakValueDictionary()):
+        return pickle.loads(pickle.dumps(stencil))
 
 
 def discs_hold_the_points_within_the_radius_and_their_logs(case: Case) -> None:

@@ -83,6 +83,14 @@ def test_pyg_loaders_collate_by_cat():
     assert batch.hierarchy is batch.hierarchy
 
 
+def test_what_workers_send_is_recognised():
+    data = prepare(eggs(), levels=2, radius=0.9)
+    for batch in DataLoader(data, batch_size=2, num_workers=1):
+        known = {id(s) for d in data for s in (*d.hierarchy.stencils, *d.hierarchy.down, *d.hierarchy.up)}
+        joint = batch.hierarchy
+        assert {id(part) for s in (*joint.stencils, *joint.down) for part in s.parts or (s,)} <= known
+
+
 def test_shuffled_loaders_and_uneven_batches():
     surfaces = prepare(eggs(), labels(eggs()), **OPTIONS)
     loader = DataLoader(surfaces, batch_size=2, shuffle=True, generator=torch.Generator().manual_seed(0))

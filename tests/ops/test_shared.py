@@ -1,7 +1,6 @@
 """Operators that are shared: among the points of an orbit, and between a stencil and its batches."""
 
 import copy
-import pickle
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from geocnn.ops import joint, kept, operators, pieces
 from geocnn.ops.gather import transported_mean
 from geocnn.ops.operators import operator
 from geocnn.ops.tiles import tiling
+from tests.laws_of_stencils import sent
 
 # sums of some hundred products in float64
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
@@ -125,7 +125,7 @@ def test_shifts_follow_the_stencil(tmp_path):
     h.save(tmp_path / "h.safetensors")
     others = [
         Stencil.load(tmp_path / "s.safetensors"),
-        pickle.loads(pickle.dumps(stencil)),
+        sent(stencil),
         copy.deepcopy(stencil),
         stencil.to(dtype=torch.float32),
         Hierarchy.load(tmp_path / "h.safetensors").stencils[0],

@@ -1,7 +1,7 @@
-"""A stencil is recognised by its tensors.
+"""A stencil is recognised by its tensors, and by its name.
 
-Compiled and exported programs hand on tensors alone. What is derived from a stencil must be found by them, or
-it would be made anew at every call.
+Compiled and exported programs hand on tensors alone, and a DataLoader's workers send copies of them. What is
+derived from a stencil must be found by these, or it would be made anew at every call.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import ref
+from uuid import uuid4
+from weakref import WeakValueDictionary, ref
 
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -17,14 +18,36 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from geocnn.errors import GeometryError
 
 if TYPE_CHECKING:
+    from geocnn.geometry.core.shifts import Shifts
     from geocnn.geometry.core.stencil import Stencil
 
 _stencils: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 """For the weights of stencils, functions that return the stencils with these weights as long as they live."""
 
 
+_named: WeakValueDictionary[str, Stencil] = WeakValueDictionary()
+"""The stencils that live, by name."""
+
+
+def new_name() -> str:
+    """Return a name that no stencil has in any process."""
+    return uuid4().hex
+
+
+def known_or_made(name: str, make: Callable[[], Stencil], shifts: Shifts | None) -> Stencil:
+    """Return the stencil of this name if it lives here, else what `make` makes, with this name."""
+    if name in _named:
+        return _named[name]
+    new = make()
+    object.__setattr__(new, "shifts", shifts)
+    object.__setattr__(new, "name", name)
+    _named[name] = new
+    return new
+
+
 def remember(stencil: Stencil) -> None:
     """Let a stencil be recognised as long as it lives; one without entries, as long as its row_ptr does."""
+    _named[stencil.name] = stencil
     key, alive = stencil.places[4], ref(stencil)
     if not isinstance(key, Tensor):
         return

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from geocnn.files import write_safetensors
 from geocnn.geometry.core.inputs import read_gauge
 from geocnn.geometry.core.placement import Movable, mapped
 from geocnn.geometry.core.polar import Polar
-from geocnn.geometry.core.recognised import remember
+from geocnn.geometry.core.recognised import known_or_made, new_name, remember
 from geocnn.geometry.core.rows import Rows, entries_of
 from geocnn.geometry.core.shifts import Shifts
 from geocnn.geometry.core.side_by_side import SideBySide
@@ -71,6 +72,8 @@ class Stencil(Movable):
     """
     stored: Polar | SideBySide | None = field(default=None, init=False, repr=False)
     """What the entries are formed of; None once they are."""
+    name: str = field(default_factory=new_name, init=False, repr=False)
+    """What no other stencil is called: one that comes back from another process is recognised by it."""
 
     def __post_init__(self) -> None:
         keep_normal(self)
@@ -93,6 +96,7 @@ class Stencil(Movable):
         shifts, parts = (stored.shifts, ()) if isinstance(stored, Polar) else (None, stored.parts)
         rest = {"n_source": n_source, "group": group, "samples": samples, "operators": {}}
         own = {"row_ptr": row_ptr, "radius": radius, "shifts": shifts, "parts": parts, "stored": stored}
+        own["name"] = new_name()
         for name, value in (own | rest).items():
             object.__setattr__(new, name, value)
         remember(new)
@@ -188,10 +192,10 @@ class Stencil(Movable):
         return mapped(self, Tensor.clone)
 
     def __reduce__(self):
-        if isinstance(self.stored, Polar):
-            return Stencil.deferred, (self.stored, self.radius, self.n_source, self.group, self.samples)
-        names = (*_TENSORS, "radius", "n_source", "group", "samples")
-        return Stencil, tuple(getattr(self, name) for name in names), {"shifts": self.shifts}
+        stored = SideBySide(self.parts) if self.parts else self.stored
+        entries = None if stored is not None else tuple(getattr(self, name) for name in _TENSORS)
+        rest = self.radius, self.n_source, self.group, self.samples
+        return _received, (self.name, stored, entries, rest, self.shifts)
 
     def with_shifts(self, shifts: Shifts | None) -> Stencil:
         """Return the same stencil, which these shifts of its surface leave as it is."""
@@ -353,6 +357,12 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     return tensors, metadata[kind]
 
 
+def _received(name: str, stored: Polar | SideBySide | None, entries: tuple, rest: tuple, shifts) -> Stencil:
+    """Return the stencil that `__reduce__` took apart."""
+    make = partial(Stencil, *entries) if stored is None else partial(Stencil.deferred, stored)
+    return known_or_made(name, partial(make, *rest), shifts)
+
+
 def _taken_apart(s: Stencil) -> tuple[list, tuple]:
     return [*(getattr(s, name) for name in _TENSORS), s.n_source], (s.radius, str(s.group), s.samples)
 
@@ -381,4 +391,4 @@ register_pytree_node(
 )
 
 # a saved program holds its example inputs, which torch reads only if told that this is safe
-torch.serialization.add_safe_globals([Stencil, Stencil.deferred, Polar, Shifts, Group])
+torch.serialization.add_safe_globals([Stencil, Stencil.deferred, _received, Polar, SideBySide, Shifts, Group])

@@ -2,7 +2,6 @@
 
 import copy
 import gc
-import pickle
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.nn import GaugeConv
 from geocnn.ops import operators, tiles
+from tests.laws_of_stencils import sent
 
 
 def ball(level: int = 2):
@@ -79,7 +79,7 @@ def test_layers_batches_and_copies_form_no_entries(tmp_path):
     others = [
         stencil,
         stencil.to(torch.float32),
-        pickle.loads(pickle.dumps(stencil)),
+        sent(stencil),
         copy.deepcopy(stencil),
         Stencil.load(tmp_path / "one.safetensors"),
         Stencil.cat([stencil, healpix(2).stencil(0.5, samples=(2, 7))]),

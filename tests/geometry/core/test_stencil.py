@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import pickle
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from geocnn.errors import GeometryError
 from geocnn.geometry import Stencil, healpix, icosphere, torus
 from geocnn.groups import O2, SO2, cyclic
 from tests.laws import operator, random_gauge
+from tests.laws_of_stencils import sent
 from tests.ops.by_hand import random_stencil
 
 TENSORS = ("row_ptr", "source", "r", "theta", "weight", "angle", "flip")
@@ -156,7 +156,7 @@ def test_to_casts_floats_only_and_keeps_what_needs_no_change(stencil):
 
 def test_copies_share_nothing_and_inherit_no_operators(stencil):
     stencil.operators["stale"] = 1
-    for other in (copy.deepcopy(stencil), pickle.loads(pickle.dumps(stencil))):
+    for other in (copy.deepcopy(stencil), sent(stencil)):
         assert_same(other, stencil)
         assert other.operators == {}
         assert other.r.data_ptr() != stencil.r.data_ptr()
