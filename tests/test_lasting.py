@@ -170,7 +170,7 @@ def keeps(node):
 
 # functions that keep no tensors, or values that hold only normal ones by themselves
 OTHERWISE = {"fingerprint", "_verify", "irreps", "_hierarchy", "at", "where", "levels", "finer"}
-OTHERWISE |= {"is_pointwise", "costs"}
+OTHERWISE |= {"is_pointwise", "costs", "_counts", "_hash"}
 # what the doctor finds in a file is looked at, never computed with
 DOCTOR = {"defects.py", "degenerate.py"}
 

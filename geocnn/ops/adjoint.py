@@ -89,6 +89,7 @@ class Adjoint(NamedTuple):
 
 
 @cache
+@lasting()
 def adjoint(name: str) -> Adjoint:
     """Return the adjoint of the plan of that name."""
     plan = plan_of(name)

@@ -72,7 +72,6 @@ def _last_negative(like: Tensor) -> Tensor:
 
 
 @lru_cache(256)
+@lasting()
 def _signs(signs: Sequence[float], count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with lasting():
-        each = torch.tensor(signs, dtype=dtype, device=device)
-        return each.repeat_interleave(count)[:, None]
+    return torch.tensor(signs, dtype=dtype, device=device).repeat_interleave(count)[:, None]
