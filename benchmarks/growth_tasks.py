@@ -156,7 +156,7 @@ def predicted(name: str, size: int, task: str) -> int | None:
         return stencil_cost(surface, SPACINGS * surface.spacing, kind).peak
     if what not in ("operator", "layer"):
         return None
-    needed = cost(GaugeConv(TYPE, TYPE), stencil_of(name, size, kind).float())
+    needed = cost(GaugeConv(TYPE, TYPE), stencil_of(name, size, kind).float()).resident
     # what prepares a layer makes its operator, and the first backward pass what it needs
     return needed.forward if what == "operator" else needed.first_step - needed.kept
 

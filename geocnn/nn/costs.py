@@ -8,7 +8,7 @@ the sizes of their tiles and tables (`ops.work`, `nn.harmonic_work`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,12 @@ from geocnn.nn.harmonic_work import HarmonicWork
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.ops.ledger import Ledger, Work
 from geocnn.ops.making import GatherWork
+
+
+RESIDENT = 1.3
+"""Resident memory of a process per byte of its tensors, on a CPU with glibc: the middle of what
+benchmarks/growth.csv measures for operators and layers. The rest lies in gaps between tensors.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,14 @@ class ModuleCost:
 
     @property
     def peak(self) -> int:
-        """Return the bytes of all together in training, without an optimiser's."""
+        """Return the bytes of all tensors together in training, without an optimiser's."""
         return self.weights + self.geometry + self.first_step
+
+    @property
+    def resident(self) -> ModuleCost:
+        """Return the same cost with what calls keep and take as resident memory, RESIDENT times as much."""
+        calls = ("kept", "forward", "step_kept", "first_step", "step")
+        return replace(self, **{name: round(RESIDENT * getattr(self, name)) for name in calls})
 
     def __str__(self) -> str:
         rows = {
@@ -70,6 +82,7 @@ class ModuleCost:
             "first forward and backward": _size(self.first_step),
             "later ones, beside what is kept": _size(self.step),
             "all in training, at most": _size(self.peak),
+            "a process that trains": f"about {_size(self.resident.peak)}",
             "operations": f"{self.operations:.3g} forward, {self.step_operations:.3g} with backward",
         }
         width = max(map(len, rows))
@@ -98,8 +111,8 @@ def cost(
 
     Operators and tilings are those of no call before, even if the stencil has some. Where a stencil has more
     than 4,096 unlike targets, their size is estimated from so many. The rest is exact but for what matrix
-    products and sorting take inside of PyTorch. A process takes more than its tensors: the memory that its
-    allocator cannot use again is often a tenth to a third of them.
+    products and sorting take inside of PyTorch. A process takes more than its tensors, since its allocator
+    cannot use all memory again: `ModuleCost.resident` estimates how much.
 
     Raises GeocnnError for a module whose shapes depend on numbers or whose channels are not known, and
     whatever the module raises for such an x and such a geometry.

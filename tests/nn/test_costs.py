@@ -19,6 +19,7 @@ from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.harmonics import gauss_legendre, healpix_grid
 from geocnn.nn import GaugeConv, HarmonicUNet, SO3Correlation, SurfaceEncoder, SurfaceUNet, cost
+from geocnn.nn.costs import RESIDENT
 from geocnn.ops import kept, operators, product
 from tests.measured import peak
 
@@ -195,6 +196,17 @@ def test_a_backward_pass_takes_at_most_twice_the_operations_of_a_forward(monkeyp
 def test_it_prints_in_units_that_are_read():
     text = str(cost(GaugeConv("1x0", "1x0"), healpix(4).stencil()))
     assert "kept by the first call" in text and " kB" in text and " forward, " in text
+
+
+def test_a_process_takes_more_than_its_tensors():
+    """Only by what calls take: weights and geometry are there before."""
+    needed = cost(conv(), geometry("mesh"))
+    before, resident = needed.weights + needed.geometry, needed.resident
+    assert resident.peak - before == pytest.approx(RESIDENT * needed.first_step, abs=1)
+    assert resident.first_step - resident.kept == pytest.approx(
+        RESIDENT * (needed.first_step - needed.kept), abs=1
+    )
+    assert f"{resident.peak / 1e6:.3g} MB" in str(needed)
 
 
 class Dependent(nn.Module):
