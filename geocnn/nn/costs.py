@@ -29,7 +29,6 @@ from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.ops.ledger import Ledger, Work
 from geocnn.ops.making import GatherWork
 
-
 RESIDENT = 1.3
 """Resident memory of a process per byte of its tensors, on a CPU with glibc: the middle of what
 benchmarks/growth.csv measures for operators and layers. The rest lies in gaps between tensors.
@@ -121,7 +120,7 @@ def cost(
     >>> from geocnn.nn import GaugeConv
     >>> needed = cost(GaugeConv("1x0", "16x0 + 8x1"), geometry.healpix(8).stencil(), batch=4)
     >>> needed.weights, needed.forward > needed.kept > 0
-    (640, True)
+    (576, True)
     """
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,

@@ -37,7 +37,7 @@ def transposed(stencil: Stencil) -> Stencil:
     """Return the stencil that gathers along the same entries from targets to sources; it is kept.
 
     >>> import geocnn.geometry as geometry
-    >>> s = geometry.icosphere(1).stencil(0.8); back = transposed(transposed(s))
+    >>> s = geometry.icosphere(1).stencil(0.8, "log"); back = transposed(transposed(s))
     >>> bool((s.theta - back.theta).abs().max() < 1e-12)
     True
     """

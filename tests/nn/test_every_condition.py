@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import geocnn.nn
+from geocnn.geometry import Stencil
 from tests.nn.every_layer import SUBJECTS
 from tests.pretend import DEVICE, pretending
 
@@ -101,6 +102,9 @@ def test_the_answer_is_the_same(name, precision, device):
     with pretending() if device == DEVICE else nullcontext():
         for first in (torch.no_grad, torch.inference_mode):
             where = SUBJECTS[name].geometry(device, dtype)
+            if device == DEVICE:
+                # operators see the tensors inside of pretend ones, by which no stencil without entries is known
+                _ = [part.weight for part in where if isinstance(part, Stencil)]
             module, x = copied(name, True, device, dtype), examples(name, 2).to(device, half or dtype)
             with first():
                 call(module, x, where, half)
@@ -120,4 +124,4 @@ def test_an_example_has_its_answer_in_every_batch():
 def test_no_layer_is_left_out():
     tried = {type(part).__name__ for name in SUBJECTS for part in module_of(name).modules()}
     tried |= {name.partition(",")[0] for name in SUBJECTS}
-    assert tried >= set(geocnn.nn.__all__)
+    assert tried >= set(geocnn.nn.__all__) - {"cost", "ModuleCost"}
