@@ -88,7 +88,7 @@ class Polar(Movable):
 
     def columns(self) -> dict[str, Tensor | None]:
         """Form the entries of all targets."""
-        if self.source.is_meta:
+        if self.source.device.type == "meta":
             return self._unknown()
         own = self.rows(slice(0, len(self.row_ptr) - 1))
         columns = {name: t for name, t in own._asdict().items() if name not in ("n", "row")}

@@ -178,7 +178,7 @@ class Stencil(Movable):
         if isinstance(self.stored, Polar):
             return self.stored.rows(which)
         if self.shifts is not None:
-            which = self.shifts.target.flatten(1)[:, 0][which]
+            which = self.shifts.target.flatten(1)[:, 0].to(self.device)[which]
         entry, counts = entries_of(self.row_ptr, which)
         row = torch.arange(len(counts), device=self.device).repeat_interleave(counts)
         own = (None if (t := getattr(self, name)) is None else t[entry] for name in Rows._fields[2:])
