@@ -1,7 +1,8 @@
 """Tensors that outlive the call that makes them must not depend on the mode of that call.
 
 Inference mode makes tensors that autograd refuses for ever; autocast computes in half precision; `with
-torch.device(...)` puts new tensors on another device. Tensors that later calls use must avoid all of these.
+torch.device(...)` puts new tensors on another device; torch.func wraps them. Tensors that later calls use
+must avoid all of these.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import wraps
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import _disable_current_modes
 
 
@@ -33,6 +35,8 @@ def lasting() -> Iterator[None]:
         kinds.append(torch.accelerator.current_accelerator().type)  # type: ignore[union-attr]
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(False))
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # type: ignore[attr-defined]
+            modes.enter_context(temporarily_clear_interpreter_stack())
         modes.enter_context(torch.device("cpu"))
         for kind in kinds:
             modes.enter_context(torch.autocast(kind, enabled=False))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import count
+from threading import RLock
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,7 @@ class _Made(NamedTuple):
 
 _made: WeakKeyDictionary[Stencil, dict[Hashable, _Made]] = WeakKeyDictionary()
 _count = count()
+_lock = RLock()
 _at_most = 0
 """At least the bytes that are kept."""
 
@@ -37,12 +39,13 @@ _at_most = 0
 def keep(stencil: Stencil, key: Hashable, value: Any) -> None:
     """Keep a value with a stencil, and drop the oldest of others beyond KEPT_BYTES."""
     global _at_most
-    stencil.operators[key] = value
     new = _Made(next(_count), _memory(value))
-    _made.setdefault(stencil, {})[key] = new
-    _at_most += sum(new.memory.values())
-    if _at_most > KEPT_BYTES:
-        _at_most = _drop_oldest()
+    with _lock:
+        stencil.operators[key] = value
+        _made.setdefault(stencil, {})[key] = new
+        _at_most += sum(new.memory.values())
+        if _at_most > KEPT_BYTES:
+            _at_most = _drop_oldest()
 
 
 def kept_bytes() -> int:
@@ -78,7 +81,7 @@ def _drop_oldest() -> int:
     for owner, key, made in oldest_first[:-1]:
         if total <= (1 - ROOM) * KEPT_BYTES:
             break
-        del owner.operators[key]
+        owner.operators.pop(key, None)
         for at, size in made.memory.items():
             users[at] -= 1
             total -= size if users[at] == 0 else 0

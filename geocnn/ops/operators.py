@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from geocnn.geometry.core.recognised import changes
 from geocnn.geometry.core.rows import Rows, run_of
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.groups.field_type import FieldType
@@ -181,10 +182,17 @@ def _joint(stencil: Stencil) -> Joint:
 
 def kept_with(stencil: Stencil, key: Hashable, build: Callable[[], T]) -> T:
     """Return what is kept with the stencil under a key, and build it if nothing is."""
-    if key not in stencil.operators:
+    now = changes(stencil)
+    if stencil.operators.setdefault(("changes", len(now)), now) != now:
+        # shifts were those of the entries before
+        object.__setattr__(stencil, "shifts", None)
+        stencil.operators.clear()
+    value = stencil.operators.get(key)
+    if value is None:
         with lasting():
-            kept.keep(stencil, key, build())
-    return stencil.operators[key]
+            value = build()
+            kept.keep(stencil, key, value)
+    return value
 
 
 def _formed(

@@ -37,7 +37,7 @@ class Product(NamedTuple):
     def __call__(self, x: Tensor, mix: Sequence[Tensor]) -> Tensor:
         if torch.compiler.is_compiling():
             return gather_forward(x, list(mix), *self.where)
-        y = _Gather.apply(_Over(self.where, keeps=self._keeps(x, mix)), x, *mix)
+        y = _Gather.apply(_Over(self, self.where, keeps=self._keeps(x, mix)), x, *mix)
         return y if isinstance(y, Tensor) else y[0]
 
     def _keeps(self, x: Tensor, mix: Sequence[Tensor]) -> bool:
@@ -74,7 +74,7 @@ def _terms(where: Sequence[Any]) -> Terms:
     def make(*own: Tensor) -> Stencil:
         return Stencil.from_places(own, radius, n_source, plan.source.group)
 
-    return Terms(recognised(tensors, tensors[4], radius, make), plan)
+    return Terms(recognised(tensors, tensors[4], (radius, n_source), make), plan)
 
 
 @torch.library.custom_op(
@@ -215,26 +215,32 @@ def _(info, in_dims, x, g, *where):
 class _Over:
     """The product by a plan over a stencil, or its transpose, as one value that no transform takes apart."""
 
-    def __init__(self, where: tuple, transposed: bool = False, keeps: bool = False):
-        self.where, self.transposed, self.keeps = where, transposed, keeps
+    def __init__(self, product: Product, where: tuple, transposed: bool = False, keeps: bool = False):
+        # the product keeps the stencil itself alive: one of the same tensors may have other tiles
+        self.product, self.where, self.transposed, self.keeps = product, where, transposed, keeps
 
     @property
     def transpose(self) -> _Over:
-        return _Over(self.where, not self.transposed)
+        return _Over(self.product, self.where, not self.transposed)
 
     @property
     def alone(self) -> _Over:
         """Return the same, which keeps no moments."""
-        return _Over(self.where, self.transposed)
+        return _Over(self.product, self.where, self.transposed)
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(self.product.stencil, self.product.plan)
 
 
 def _derivatives(
-    where: tuple, g: Tensor, x: Tensor, mix: Sequence[Tensor], moments: Sequence[Tensor], needs_x: bool
+    over: _Over, g: Tensor, x: Tensor, mix: Sequence[Tensor], moments: Sequence[Tensor], needs_x: bool
 ) -> list[Tensor | None]:
     """Return the derivatives by x, if needed, and by the weights, from moments of x that may be kept."""
+    where = over.where
     if moments:
         dx = gather_transpose(g, mix, *where) if needs_x else None
-        return [dx, *walk(_terms(where), x, None, g, list(moments))[1]]
+        return [dx, *walk(over.terms, x, None, g, list(moments))[1]]
     return gather_both(g, x, mix, *where) if needs_x else [None, *gather_mix(x, g, *where)]
 
 
@@ -245,14 +251,14 @@ class _Gather(Function):
     def forward(over: _Over, x: Tensor, *mix: Tensor) -> Tensor | tuple[Tensor, ...]:
         if over.keeps:
             moments: list[Tensor] = []
-            return walk(_terms(over.where), x, mix, None, moments)[0], *moments
+            return walk(over.terms, x, mix, None, moments)[0], *moments
         return (gather_transpose if over.transposed else gather_forward)(x, mix, *over.where)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
         ctx.over, *factors = inputs
         moments = () if isinstance(output, Tensor) else output[1:]
-        ctx.count = len(factors)
+        ctx.count, ctx.moments = len(factors), len(moments)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*moments)
         ctx.save_for_backward(*factors, *moments)
@@ -263,12 +269,17 @@ class _Gather(Function):
         g, needs = gradients[0], ctx.needs_input_grad
         if g is None:
             return (None,) * (1 + ctx.count)
-        x, *mix = ctx.saved_tensors[: ctx.count]
+        saved = ctx.saved_tensors  # checkpoints allow one look
+        (x, *mix), moments = saved[: ctx.count], saved[ctx.count :]
         if any(needs[2:]) and not ctx.over.transposed and not torch.is_grad_enabled():
-            return None, *_derivatives(ctx.over.where, g, x, mix, ctx.saved_tensors[ctx.count :], needs[1])
+            return None, *_derivatives(ctx.over, g, x, mix, moments, needs[1])
         dx = _Gather.apply(ctx.over.transpose, g, *mix) if needs[1] else None
         ends = (g, x) if ctx.over.transposed else (x, g)
-        dmix = _Mix.apply(_Over(ctx.over.where), *ends) if any(needs[2:]) else [None] * len(mix)
+        dmix = (
+            _Mix.apply(_Over(ctx.over.product, ctx.over.where), *ends)
+            if any(needs[2:])
+            else [None] * len(mix)
+        )
         return None, dx, *dmix
 
     @staticmethod
@@ -280,7 +291,7 @@ class _Gather(Function):
             given = [torch.zeros_like(w) if d is None else d for w, d in zip(mix, dmix, strict=True)]
             parts.append(_Gather.apply(ctx.over.alone, x, *given))
         dy = sum(parts[1:], parts[0])
-        return (dy, *[None] * (len(ctx.saved_tensors) - ctx.count)) if ctx.over.keeps else dy
+        return (dy, *[None] * ctx.moments) if ctx.over.keeps else dy
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, over: _Over, x: Tensor, *mix: Tensor) -> tuple[Tensor, int]:

@@ -93,6 +93,9 @@ def walk(
     of `ops.blocks.convolve`.
     """
     plan, parts = product.plan, product.ranges(x.dtype)
+    if not len(x):
+        nothing = x.new_zeros(0, product.stencil.n_target, plan.target.dim)
+        return nothing, [] if g is None else [x.new_zeros(shape) for shape in plan.shapes]
     with torch.autocast(x.device.type, enabled=False):
         fields, y, total = plan.split(x), [], []
         matrices = None if mix is None else plan.matrices(mix)
@@ -109,6 +112,8 @@ def walk(
 def walk_back(product: Terms, g: Tensor, mix: Sequence[Tensor]) -> Tensor:
     """Return the derivative of the form by x, [B, n_source, D], from g [B, n_target, D']."""
     plan, parts = product.plan, product.ranges(g.dtype)
+    if not len(g):
+        return g.new_zeros(0, product.stencil.n_source, plan.source.dim)
     with torch.autocast(g.device.type, enabled=False):
         g, matrices, total = product.parted(plan.grouped(g), parts), plan.matrices(mix, conjugate=True), None
         for term in product.each(g.dtype, parts):

@@ -66,7 +66,7 @@ def remember(stencil: Stencil) -> None:
 
 
 def recognised(
-    tensors: Sequence[Tensor | None], weight: Tensor, radius: float, make: Callable[..., Stencil]
+    tensors: Sequence[Tensor | None], weight: Tensor, sizes: tuple[float, int], make: Callable[..., Stencil]
 ) -> Stencil:
     """Return the stencil with these tensors, `weight` among them.
 
@@ -76,7 +76,9 @@ def recognised(
     bare = weight is tensors[0]
     for known in _known(weight):
         stencil = known()
-        if stencil is not None and stencil.radius == radius and (bare or _same(stencil.places, tensors)):
+        if stencil is None or (stencil.radius, stencil.n_source) != sizes:
+            continue
+        if bare or _same(stencil.places, tensors):
             return stencil
     if bare:
         raise GeometryError(
@@ -87,6 +89,13 @@ def recognised(
     made = make(*(None if t is None else t.detach() for t in tensors))
     _add(weight, lambda: made)
     return made
+
+
+def changes(stencil: Stencil) -> tuple[int, ...]:
+    """Return how often each tensor of the entries has been changed in place, as a state dict changes them."""
+    if stencil.stored is not None:
+        return ()
+    return tuple(0 if t is None or t.is_inference() else t._version for t in stencil.places)
 
 
 def _maker(stencil: Stencil) -> Callable[[], Stencil]:

@@ -248,6 +248,9 @@ class Stencil(Movable):
         """
         if not stencils:
             raise GeometryError("nothing to concatenate: give at least one stencil")
+        for s in stencils:
+            if not isinstance(s, Stencil):
+                raise GeometryError(f"only stencils can be concatenated, got a {type(s).__name__}")
         radii = {s.radius for s in stencils}
         if len(radii) > 1:
             raise GeometryError(
