@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -47,6 +48,10 @@ class Coefficients(NamedTuple):
 
     of: Callable[[Entries], list[Tensor]]
     is_complex: list[bool]
+
+
+_changes: WeakKeyDictionary[Stencil, tuple[int, ...]] = WeakKeyDictionary()
+"""How often the entries of stencils had been changed in place when something was last asked of them."""
 
 
 class Operator(NamedTuple):
@@ -182,11 +187,13 @@ def _joint(stencil: Stencil) -> Joint:
 
 def kept_with(stencil: Stencil, key: Hashable, build: Callable[[], T]) -> T:
     """Return what is kept with the stencil under a key, and build it if nothing is."""
-    now = changes(stencil)
-    if stencil.operators.setdefault(("changes", len(now)), now) != now:
-        # shifts were those of the entries before
-        object.__setattr__(stencil, "shifts", None)
-        stencil.operators.clear()
+    now, then = changes(stencil), _changes.get(stencil)
+    if now != then:
+        _changes[stencil] = now
+        if then:
+            # shifts were those of the entries before
+            object.__setattr__(stencil, "shifts", None)
+            stencil.operators.clear()
     value = stencil.operators.get(key)
     if value is None:
         with lasting():
