@@ -113,8 +113,8 @@ def cost(
     products and sorting take inside of PyTorch. A process takes more than its tensors, since its allocator
     cannot use all memory again: `ModuleCost.resident` estimates how much.
 
-    Raises GeocnnError for a module whose shapes depend on numbers or whose channels are not known, and
-    whatever the module raises for such an x and such a geometry.
+    Raises GeocnnError for a module whose shapes depend on numbers or whose channels are not known, for a
+    batch below 1, and whatever the module raises for such an x and such a geometry.
 
     >>> import geocnn.geometry as geometry
     >>> from geocnn.nn import GaugeConv
@@ -128,6 +128,8 @@ def cost(
         FakeTensorMode,
     )
 
+    if batch < 1:
+        raise GeocnnError(f"a batch has at least one sample, got batch={batch}")
     size = batch, _n_points(geometry), _channels(module, channels)
     levels = len(module.within) if isinstance(module, SurfaceEncoder | SurfaceUNet) else None
     makers = [prepared(part, levels, radius, kind) for part in geometry]

@@ -75,8 +75,8 @@ CASES = [
     (conv().double(), "mesh", 1),
     (conv("8x0 + 2x1 + 8x0 + 2x2").eval(), "mesh", 3),
     (conv("O2: 4x0e + 2x0o + 3x1"), "strip", 1),
-    (unet(), "levels", 1),
-    (unet(dropout=0.1, block="bottleneck").double(), "levels", 2),
+    pytest.param(unet(), "levels", 1, marks=pytest.mark.slow),
+    pytest.param(unet(dropout=0.1, block="bottleneck").double(), "levels", 2, marks=pytest.mark.slow),
     (unet(2).eval(), "mesh levels", 1),
     (encoder(), "batch", 6),
     (encoder(3).eval(), "levels", 4),
@@ -112,9 +112,10 @@ def test_the_cost_is_that_of_running_the_module(module, name, batch):
     ("module", "grids"),
     [
         (SO3Correlation("2x0 + 2x1", "4x0 + 2x1", lmax=40), gauss_legendre(64, 130)),
-        (
+        pytest.param(
             HarmonicUNet("1x0", ["2x0 + 2x1", "4x0 + 4x1"], [24, 12], "1x0"),
             [healpix_grid(16), healpix_grid(8)],
+            marks=pytest.mark.slow,
         ),
         (HarmonicUNet("1x0", ["2x0 + 2x1"], [12], "1x0", near=2), [healpix_grid(16)]),
     ],
@@ -150,8 +151,23 @@ def test_an_operator_that_is_not_kept_costs_its_ranges(monkeypatch):
     kept.forget()
 
 
-@pytest.mark.parametrize("surface", [healpix(8), torus((32, 32)), bumpy(3)], ids=["sphere", "torus", "mesh"])
-@pytest.mark.parametrize("kind", ["log", "exp"])
+@pytest.mark.parametrize(
+    ("surface", "kind"),
+    [
+        (healpix(8), "exp"),
+        (bumpy(3), "log"),
+        *(
+            pytest.param(surface, kind, marks=pytest.mark.slow)
+            for surface, kind in [
+                (healpix(8), "log"),
+                (torus((32, 32)), "exp"),
+                (torus((32, 32)), "log"),
+                (bumpy(3), "exp"),
+            ]
+        ),
+    ],
+    ids=lambda v: v if isinstance(v, str) else type(v).__name__,
+)
 def test_a_surface_costs_what_its_hierarchy_does(surface, kind):
     """Coarse levels of a mesh are not made: on one so small the estimate errs by up to a half."""
     estimate = cost(unet(2), surface, kind=kind, batch=4)
@@ -191,6 +207,12 @@ def test_a_backward_pass_takes_at_most_twice_the_operations_of_a_forward(monkeyp
     monkeypatch.setattr(product, "MOMENT_BYTES", 0)
     assert cost(conv(), geometry("mesh")).step_operations == 3 * needed.operations
     assert cost(conv(), geometry("mesh"), batch=8).operations == 8 * needed.operations
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_has_samples(batch):
+    with pytest.raises(GeocnnError, match=f"at least one sample, got batch={batch}"):
+        cost(conv(), geometry("mesh"), batch=batch)
 
 
 def test_it_prints_in_units_that_are_read():
