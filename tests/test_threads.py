@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from geocnn.geometry import healpix, mesh, ring_grid, shape_features, torus
@@ -38,7 +39,8 @@ def threads(n: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
-        yield
+        with threadpool_limits(n, "blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 

@@ -17,7 +17,8 @@ from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
 from geocnn.geometry.meshes.surface import Mesh
-from geocnn.ops.sizes import FINDING, SYMMETRIC, ClassSize, TilingSize, runs, size_from, tiling_size
+from geocnn.ops.adjoint import MOST_ENTRIES
+from geocnn.ops.sizes import FINDING, ClassSize, TilingSize, runs, size_from, tiling_size
 from geocnn.ops.tiles import BLOCK
 
 SAMPLE = 1024
@@ -76,7 +77,7 @@ def stencil_outline(source: Surface, target: Surface, radius: float | None, kind
     the interpolation.
     """
     outline = _sampled(source, target, radius, kind)
-    if radius is None or outline.size.share > SYMMETRIC:
+    if radius is None or outline.size.share > MOST_ENTRIES:
         return outline
     # a disc holds the points whose discs hold its centre
     back = outline if target is source else _sampled(target, source, radius, kind)
@@ -140,7 +141,7 @@ def _mesh_outline(surface: Surface, levels: int, radius: float, kind: Kind) -> l
         many, wide = (read, wider) if level else (1.0, 1.0)
         share = alone.share * many / wide
         size = like(n_source, n_target, wide * cells, many * per_target, share)
-        if share <= SYMMETRIC:
+        if share <= MOST_ENTRIES:
             fewer = n_target / n_source
             size = replace(size, back=like(n_target, n_source, fewer * cells, fewer * per_target, share))
         own = finest.bytes / finest.n_entries * size.entries

@@ -37,7 +37,7 @@ class Product(NamedTuple):
     def __call__(self, x: Tensor, mix: Sequence[Tensor]) -> Tensor:
         if torch.compiler.is_compiling():
             return gather_forward(x, list(mix), *self.where)
-        y = _Gather.apply(_Over(self, self.where, keeps=self._keeps(x, mix)), x, *mix)
+        y = _Gather.apply(_Over(self, keeps=self._keeps(x, mix)), x, *mix)
         return y if isinstance(y, Tensor) else y[0]
 
     def _keeps(self, x: Tensor, mix: Sequence[Tensor]) -> bool:
@@ -215,18 +215,22 @@ def _(info, in_dims, x, g, *where):
 class _Over:
     """The product by a plan over a stencil, or its transpose, as one value that no transform takes apart."""
 
-    def __init__(self, product: Product, where: tuple, transposed: bool = False, keeps: bool = False):
+    def __init__(self, product: Product, transposed: bool = False, keeps: bool = False):
         # the product keeps the stencil itself alive: one of the same tensors may have other tiles
-        self.product, self.where, self.transposed, self.keeps = product, where, transposed, keeps
+        self.product, self.transposed, self.keeps = product, transposed, keeps
+
+    @property
+    def where(self) -> tuple:
+        return self.product.where
 
     @property
     def transpose(self) -> _Over:
-        return _Over(self.product, self.where, not self.transposed)
+        return _Over(self.product, not self.transposed)
 
     @property
     def alone(self) -> _Over:
         """Return the same, which keeps no moments."""
-        return _Over(self.product, self.where, self.transposed)
+        return _Over(self.product, self.transposed)
 
     @property
     def terms(self) -> Terms:
@@ -275,11 +279,8 @@ class _Gather(Function):
             return None, *_derivatives(ctx.over, g, x, mix, moments, needs[1])
         dx = _Gather.apply(ctx.over.transpose, g, *mix) if needs[1] else None
         ends = (g, x) if ctx.over.transposed else (x, g)
-        dmix = (
-            _Mix.apply(_Over(ctx.over.product, ctx.over.where), *ends)
-            if any(needs[2:])
-            else [None] * len(mix)
-        )
+        over = _Over(ctx.over.product)
+        dmix = _Mix.apply(over, *ends) if any(needs[2:]) else [None] * len(mix)
         return None, dx, *dmix
 
     @staticmethod

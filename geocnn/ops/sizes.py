@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from geocnn.geometry.core.stencil import Stencil
+from geocnn.ops.adjoint import MOST_ENTRIES
 from geocnn.ops.joint import LARGE
 from geocnn.ops.ledger import Ledger
 from geocnn.ops.tiles import BLOCK, tiling_of
@@ -30,9 +31,6 @@ FINDING, HELD = (40, 68), (8, 52)
 """Bytes per entry of a block of rows while its pairs are found, and until the next; more where the rows are
 formed, or copied from one target per orbit.
 """
-
-SYMMETRIC = 2
-"""A stencil of at most so many entries per pair may be transposed (`ops.adjoint.MOST_ENTRIES`)."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def tiling_size(stencil: Stencil, most: int = SAMPLE) -> TilingSize:
         (stencil.n_source, stencil.n_target),
     )
     size = size_from(rows.row, rows.source, len(chosen), *sizes, copies, is_formed)
-    if size.share > SYMMETRIC or is_formed:
+    if size.share > MOST_ENTRIES or is_formed:
         return size
     return replace(size, back=_back_size(stencil, most))
 

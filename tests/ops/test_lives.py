@@ -53,6 +53,16 @@ def test_gradients_do_not_need_the_stencil(name):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
+def test_entries_may_be_formed_before_the_backward_pass():
+    torch.manual_seed(0)
+    layer, stencil = GaugeConv(*TYPES).double(), MADE["exp"]()
+    x = torch.randn(2, stencil.n_source, 4, dtype=torch.float64)
+    expected = gradients(layer, layer(x, stencil))
+    y = layer(x, stencil)
+    assert stencil.weight.ndim == 1
+    assert all(torch.equal(a, b) for a, b in zip(gradients(layer, y), expected, strict=True))
+
+
 @pytest.mark.parametrize("name", MADE)
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_checkpoints_give_the_same_gradients(name, reentrant):
