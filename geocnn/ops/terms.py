@@ -112,8 +112,6 @@ def walk(
 def walk_back(product: Terms, g: Tensor, mix: Sequence[Tensor]) -> Tensor:
     """Return the derivative of the form by x, [B, n_source, D], from g [B, n_target, D']."""
     plan, parts = product.plan, product.ranges(g.dtype)
-    if not len(g):
-        return g.new_zeros(0, product.stencil.n_source, plan.source.dim)
     with torch.autocast(g.device.type, enabled=False):
         g, matrices, total = product.parted(plan.grouped(g), parts), plan.matrices(mix, conjugate=True), None
         for term in product.each(g.dtype, parts):

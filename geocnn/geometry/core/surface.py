@@ -77,6 +77,7 @@ class Surface(ABC):
         return f"{type(self).__name__}({counted(self.n_points, 'point')}, area {float(self.areas.sum()):.4g})"
 
     @property
+    @one_thread()
     def spacing(self) -> float:
         """Return the point spacing: the side of a square of the mean area per point, in surface units."""
         return math.sqrt(float(self.areas.mean()))
@@ -87,6 +88,7 @@ class Surface(ABC):
         return math.inf
 
     @property
+    @one_thread()
     def extent(self) -> float:
         """Return about the longest distance between two points along the surface, in its units.
 

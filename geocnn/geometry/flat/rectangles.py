@@ -24,6 +24,7 @@ from geocnn.geometry.core.near import logs_of, near_pairs
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed
 from geocnn.geometry.core.surface import Surface
 from geocnn.groups.planar import REFLECTION, TRIVIAL, Element, compose
+from geocnn.lasting import one_thread
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -243,6 +244,7 @@ class Flat(Surface):
         return _flat((2 * h, 2 * w), self.glued, self.mirrored, self.step / 2)
 
 
+@one_thread()
 def _flat(
     shape: tuple[int, int], glued: tuple[bool, bool], mirrored: bool = False, step: float = 1.0
 ) -> Flat:

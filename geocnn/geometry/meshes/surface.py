@@ -64,6 +64,7 @@ class Mesh(Surface):
         return self.triangulation.vertices
 
     @property
+    @one_thread()
     def spacing(self) -> float:
         """The side of a square whose area is the mean area per point; vertices without faces do not count."""
         return math.sqrt(float(self.areas[self.areas > 0].mean()))
