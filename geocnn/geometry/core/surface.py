@@ -23,11 +23,7 @@ from geocnn.geometry.core.inputs import base_vectors, check_double, ids_below, r
 from geocnn.geometry.core.placement import Device, mapped
 from geocnn.geometry.core.radius import check_radius, check_unit, doubt
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint, exp_of_parts, geodesics_at_once
-from geocnn.geometry.core.sampling import (
-    disc_stencil,
-    interpolation,
-    polar_samples,
-)
+from geocnn.geometry.core.sampling import disc_stencil, interpolation, polar_samples
 from geocnn.geometry.core.shifts import shifts_of
 from geocnn.geometry.core.stencil import Stencil, gauge_change
 from geocnn.groups.planar import Group, compose

@@ -71,6 +71,20 @@ def test_rows_of_an_orbit_are_those_sampled_at_each_target(name):
     torch.testing.assert_close(layer(x, shared.with_shifts(None)), layer(x, sampled), rtol=0, atol=1e-12)
 
 
+def test_entries_of_a_sample_lie_around_its_place():
+    """Bilinear interpolation gives coordinates exactly: the mean of a sample's sources is its place."""
+    surface = plane((9, 9))
+    middle = torch.tensor([40])
+    s = surface.stencil(2.6, targets=middle)
+    place, sample = torch.stack([s.r, s.theta], 1).unique(dim=0, return_inverse=True)
+    moved = (surface.points[s.source] - surface.points[middle]) @ surface.frames[40].T
+    total = torch.zeros(len(place), 3, dtype=torch.float64)
+    total.index_add_(0, sample, torch.cat([moved, torch.ones(len(moved), 1)], 1) * s.weight[:, None])
+    r, theta = place.unbind(1)
+    expected = torch.stack([r * theta.cos(), r * theta.sin()], 1)
+    torch.testing.assert_close(total[:, :2] / total[:, 2:], expected, rtol=0, atol=1e-12)
+
+
 def test_layers_batches_and_copies_form_no_entries(tmp_path):
     stencil = healpix(4).stencil(0.5)
     stencil.save(tmp_path / "one.safetensors")
