@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geocnn.errors import GeocnnError
 from geocnn.files import replacing
 from geocnn.geometry.cache import Entry, cache_entries, cache_folder, clear_cache
-from geocnn.geometry.diagnosis import Diagnosis, diagnose
+from geocnn.geometry.diagnosis import SINGLE_PRECISION, Diagnosis, diagnose
 from geocnn.geometry.doctor.repairs import REPAIRS, Plan, RepairReport, plan, repair
 from geocnn.geometry.doctor.verdict import mending
 from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
@@ -170,22 +171,12 @@ def _print(name: str, raw: RawMesh, d: Diagnosis, console: Console) -> None:
 
 
 def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
-    handles = [str(g) for g in d.genus[:8] if g is not None] + ["…"] * (len(d.genus) > 8)
-    sides = "two sides" if d.orientable else "one side somewhere: genus counts cross-caps there"
-    wound = "wound alike" if d.consistently_wound else "not wound alike"
-    facts = [
-        (
-            "size",
-            ", ".join(map(counted, (d.n_vertices, d.n_edges, d.n_faces), ("vertex", "edge", "triangle"))),
-        ),
-        ("components", str(d.components)),
-        ("boundary", f"{counted(d.boundary_loops, 'loop')}, {counted(d.boundary_edges, 'edge')}"),
-        ("topology", f"Euler characteristic {d.euler}, genus {', '.join(handles) or 'unknown'}"),
-        ("orientation", f"{sides}, {wound}"),
-    ]
-    if d.total_curvature is not None:
-        total = f"{d.total_curvature:.6g} in all, 2π·{d.euler} but for {d.residual:.1e} (Gauss–Bonnet)"
-        facts.append(("curvature", total))
+    size = map(counted, (d.n_vertices, d.n_edges, d.n_faces), ("vertex", "edge", "triangle"))
+    facts = [("size", ", ".join(size)), *_topology(d)]
+    if d.total_curvature is not None and d.residual is not None:
+        noise = abs(d.residual)
+        total = _rounded(d.total_curvature, noise)
+        facts.append(("curvature", f"{total:.6g} in all, 2π·{d.euler} to within {noise:.0e} (Gauss–Bonnet)"))
     if d.holonomy is not None:
         facts.append(("holonomy", _describe(d.holonomy)))
     if d.edge_lengths and d.smallest_angles:
@@ -210,9 +201,24 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
     return facts
 
 
+def _topology(d: Diagnosis) -> list[tuple[str, str]]:
+    """Return what there is to say of the sound faces as a whole: nothing where there are none."""
+    if d.n_used == 0:
+        return []
+    handles = [str(g) for g in d.genus[:8] if g is not None] + ["…"] * (len(d.genus) > 8)
+    sides = "two sides" if d.orientable else "one side somewhere: genus counts cross-caps there"
+    wound = "wound alike" if d.consistently_wound else "not wound alike"
+    return [
+        ("components", str(d.components)),
+        ("boundary", f"{counted(d.boundary_loops, 'loop')}, {counted(d.boundary_edges, 'edge')}"),
+        ("topology", f"Euler characteristic {d.euler}, genus {', '.join(handles) or 'unknown'}"),
+        ("orientation", f"{sides}, {wound}"),
+    ]
+
+
 def _describe(holonomy: HolonomyGroup) -> str:
     """Describe the group, and what the loops that prove it do to a frame."""
-    degrees = holonomy.angle.rad2deg().tolist()
+    degrees = [_rounded(angle, math.degrees(SINGLE_PRECISION)) for angle in holonomy.angle.rad2deg().tolist()]
     turns = [
         f"is mirrored at {angle / 2:.4g}°" if flip else f"turns by {abs(angle):.4g}°"
         for angle, flip in zip(degrees, holonomy.to_dict()["flips"], strict=True)
@@ -220,6 +226,11 @@ def _describe(holonomy: HolonomyGroup) -> str:
     if not turns:
         return f"{holonomy.group}: every loop brings frames back"
     return f"{holonomy.group}: a frame around one loop {', around another '.join(turns)}"
+
+
+def _rounded(value: float, noise: float) -> float:
+    """Return 0 for a value that differs from it by no more than rounding."""
+    return 0.0 if abs(value) <= noise else value
 
 
 def _print_repair(out: Path, written: dict[str, Any], raw: RawMesh, d: Diagnosis, console: Console) -> None:

@@ -1,13 +1,15 @@
 """`geocnn inspect` and `geocnn cache` from the command line: what they print, write, and end with."""
 
 import json
+import re
 
 import pytest
 import torch
 
 from geocnn.cli import main
 from geocnn.data.meshes import mesh_file
-from geocnn.geometry import load, read_mesh, write_mesh
+from geocnn.doctor import _describe
+from geocnn.geometry import holonomy_group, load, mobius_strip, read_mesh, write_mesh
 from geocnn.geometry.doctor.repairs import REPAIRS
 from geocnn.geometry.io import raw_mesh
 from tests.geometry import broken
@@ -37,6 +39,45 @@ def test_a_sound_mesh_is_described(capsys, monkeypatch):
     assert run("inspect", mesh_file("skull")) == 0
     said = capsys.readouterr().out
     assert "genus 2" in said and "0 loops" in said and "no defects" in said and "suggested" in said
+
+
+def test_numbers_are_without_the_noise_of_rounding(capsys, monkeypatch):
+    """The curvature of a torus sums to 0, and a band may be mirrored at an edge of its first face."""
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run("inspect", mesh_file("torus")) == 0
+    assert re.search(r"│ 0 in all, 2π·0 to within \de-\d\d \(", capsys.readouterr().out)
+    band = holonomy_group(mobius_strip((5, 7)))._replace(angle=torch.tensor([-3e-16], dtype=torch.float64))
+    assert _describe(band) == "reflection: a frame around one loop is mirrored at 0°"
+
+
+@pytest.mark.parametrize("faces", [[], [[0, 0, 1], [0, 1, 9]]], ids=["none", "none sound"])
+def test_nothing_is_said_of_faces_that_are_not_there(faces, tmp_path, capsys):
+    write_mesh(tmp_path / "a.npz", raw_mesh(torch.rand(3, 3), faces))
+    assert run("inspect", tmp_path / "a.npz") == 1
+    said = capsys.readouterr().out
+    assert "3 vertices, 0 edges" in said
+    for what in ("components", "boundary", "topology", "orientation", "curvature"):
+        assert what not in said
+    assert run("inspect", tmp_path / "a.npz", "--json") == 1
+    diagnosis = json.loads(capsys.readouterr().out)["diagnosis"]
+    unknown = ("orientable", "consistently_wound", "manifold", "total_curvature")
+    assert [diagnosis[name] for name in unknown] == [None] * 4 and not diagnosis["watertight"]
+
+
+def test_triangles_that_share_no_edge_are_told(tmp_path, capsys, monkeypatch):
+    """Where vertices coincide, merging is the remedy, and where they nearly do, they have to first."""
+    monkeypatch.setenv("COLUMNS", "160")
+    v, f = cube()
+    corners, loose = v[f].reshape(-1, 3), torch.arange(36).view(-1, 3)
+    write_mesh(tmp_path / "soup.npz", raw_mesh(corners, loose))
+    assert run("inspect", tmp_path / "soup.npz") == 1
+    said = capsys.readouterr().out
+    assert "repair 'merge'" in said and "--fix merge" in said and "apart" not in said
+    noise = 1e-7 * torch.rand(36, 3, generator=torch.Generator().manual_seed(0))
+    write_mesh(tmp_path / "near.npz", raw_mesh(corners + noise, loose))
+    assert run("inspect", tmp_path / "near.npz") == 0
+    said = capsys.readouterr().out
+    assert "apart" in said and "no defects" not in said and "equal coordinates" in said
 
 
 def test_defects_are_named_with_the_command_that_mends_them(bad, capsys, monkeypatch):

@@ -56,7 +56,8 @@ class Diagnosis:
     `n_used` vertices are corners of sound faces. Topology and measures describe the sound faces: ids in
     range, three different corners, one of each set of equal faces. `euler` is V − E + F. `components` are
     joined by edges or vertices. `genus` has one number per component: the handles of a two-sided one, the
-    cross-caps of a one-sided one, None where edges or vertices are not manifold. `total_curvature` is the sum
+    cross-caps of a one-sided one, None where edges or vertices are not manifold. `orientable`,
+    `consistently_wound` and `manifold` are None where no face is sound. `total_curvature` is the sum
     of angle defects (π − angles on the boundary) in radians and `residual` its difference from 2π·euler; both
     are None where the faces are not a manifold, a corner is not finite or a face has no area. `edge_lengths`
     and `smallest_angles` (one per face, degrees) are quantiles at 0, 5, 50, 95, 100 %. `holonomy` is the
@@ -73,9 +74,9 @@ class Diagnosis:
     boundary_loops: int
     euler: int
     genus: list[int | None]
-    orientable: bool
-    consistently_wound: bool
-    manifold: bool
+    orientable: bool | None
+    consistently_wound: bool | None
+    manifold: bool | None
     area: float | None
     total_curvature: float | None
     residual: float | None
@@ -104,7 +105,7 @@ class Diagnosis:
     @property
     def watertight(self) -> bool:
         """Return whether the mesh is a manifold without boundary."""
-        return self.manifold and self.n_faces > 0 and self.boundary_edges == 0
+        return bool(self.manifold) and self.boundary_edges == 0
 
     def defect(self, kind: str) -> Defect | None:
         """Return the defect of a kind, or None."""
@@ -199,9 +200,9 @@ def _topology(sound: Sound, n: int, kinds: set[str]) -> dict[str, Any]:
         "boundary_loops": len(rims),
         "euler": int(euler.sum()),
         "genus": [None if odd else g for g, odd in zip(genus.tolist(), branched.tolist(), strict=True)],
-        "orientable": "one_sided" not in kinds,
-        "consistently_wound": not {"winding", "one_sided"} & kinds,
-        "manifold": not {"nonmanifold_edge", "nonmanifold_vertex"} & kinds,
+        "orientable": "one_sided" not in kinds if len(f) else None,
+        "consistently_wound": not {"winding", "one_sided"} & kinds if len(f) else None,
+        "manifold": not {"nonmanifold_edge", "nonmanifold_vertex"} & kinds if len(f) else None,
     }
 
 

@@ -183,7 +183,8 @@ def slow_defects(v: Points, f: Faces) -> dict[str, set]:
         "duplicate_face": {k for k in proper if alike[frozenset(f[k])] > 1},
         "zero_area": flat,
         "scale": {k for k in measured if k not in flat and not 1e-70 < largest(v, f[k]) < 1e70},
-        "soup": slow_soup(v, f, kept, finite),
+        "soup": (soup := slow_soup(v, f, kept, finite)),
+        "apart": slow_apart(f, kept) - soup,
         "duplicate_position": {i for i in finite if places[tuple(x + 0.0 for x in v[i])] > 1},
         "nonmanifold_edge": {tuple(sorted(e)) for e, faces in edges(f, kept).items() if len(faces) > 2},
         "nonmanifold_vertex": {i for i in range(n) if len(fans(f, kept, i)) > 1},
@@ -261,6 +262,11 @@ def slow_unwind(f: Faces, kept: list[int]) -> tuple[set, set]:
         else:
             flips |= turned if 2 * len(turned) <= len(group) else set(group) - turned
     return flips, one_sided
+
+
+def slow_apart(f: Faces, kept: list[int]) -> set:
+    shared = {k for faces in edges(f, kept).values() if len(faces) > 1 for k in faces}
+    return set(kept) - shared if len(kept) > 1 else set()
 
 
 def slow_soup(v: Points, f: Faces, kept: list[int], finite: set[int]) -> set:

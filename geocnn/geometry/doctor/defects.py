@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from geocnn.geometry.core import half_edges
@@ -101,13 +101,18 @@ class Examined:
         return (torch.bincount(self.place, minlength=self.n)[self.place] > 1).nonzero()[:, 0]
 
     @cached_property
+    def lone(self) -> Bool[Tensor, " sound"]:
+        """Return whether each sound face shares no edge with another."""
+        edges = self.sound.edges
+        return (edges.count[edges.edge].view(-1, 3) == 1).all(1)
+
+    @cached_property
     def soup(self) -> Int64[Tensor, " k"]:
         """Return the faces that share no edge, and would share one if vertices in one place were merged.
 
         If these are less than half of the faces, return none.
         """
-        ids, f, edges = self.sound
-        lone = (edges.count[edges.edge].view(-1, 3) == 1).all(1)
+        (ids, f, _), lone = self.sound, self.lone
         if 2 * int(lone.sum()) <= len(f):
             return ids[:0]
         welded = Examined(RawMesh(self.raw.vertices, self.place[f], ids, ids[:0]))
@@ -115,6 +120,12 @@ class Examined:
         joined[welded.sound.ids] = (edges.count[edges.edge].view(-1, 3) == 2).any(1)
         joined[welded.proper] = joined[welded.proper[welded.first]]
         return ids[lone & joined] if 2 * int((lone & joined).sum()) > len(f) else ids[:0]
+
+    @cached_property
+    def apart(self) -> Int64[Tensor, " k"]:
+        """Return the faces that share no edge and are no soup; a single face has none to share it with."""
+        ids = self.sound.ids
+        return ids[self.lone & ~torch.isin(ids, self.soup)] if len(ids) > 1 else ids[:0]
 
     @cached_property
     def pinched(self) -> Int64[Tensor, " k"]:
@@ -243,6 +254,14 @@ KINDS = {
         "merge",
         "merges vertices in the same place",
         lambda e: _some(e.soup),
+    ),
+    "apart": DefectKind(
+        "face",
+        False,
+        "share no edge with another face, so nothing leads from each to the rest of the surface",
+        None,
+        "if edges should be shared, give their ends equal coordinates, then use repair 'merge'",
+        lambda e: _some(e.apart),
     ),
     "duplicate_position": DefectKind(
         "vertex",

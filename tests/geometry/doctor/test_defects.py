@@ -14,7 +14,7 @@ from geocnn.geometry.doctor.repairs import REPAIRS, plan, repair
 from geocnn.geometry.doctor.verdict import check_triangles
 from geocnn.geometry.io import raw_mesh
 from tests.geometry import broken
-from tests.shapes import Shape, cube, sheet, tetrahedron
+from tests.shapes import Shape, beside, cube, sheet, tetrahedron
 
 
 def found(raw) -> dict[str, set]:
@@ -59,6 +59,15 @@ def test_a_sound_mesh_has_none(shape):
     assert find_defects(raw_of(shape())) == []
 
 
+def test_faces_without_a_shared_edge_are_apart():
+    v, f = cube()
+    assert "apart" not in found(raw_mesh(v, f[:1]))
+    # two triangles of one vertex, a stray one beside a sheet
+    assert found(raw_mesh(torch.rand(5, 3), [[0, 1, 2], [2, 3, 4]])).keys() == {"apart", "nonmanifold_vertex"}
+    stray = beside(sheet(3, 2), (v[f[0]] + 0.1, torch.tensor([[0, 1, 2]])))
+    assert found(raw_mesh(*stray)) == {"apart": {12}}
+
+
 def test_nothing_is_a_defect():
     assert found(raw_mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64))) == {"no_faces": set()}
     assert found(raw_mesh(torch.zeros(1, 3), [])) == {"no_faces": set(), "unreferenced": {0}}
@@ -83,7 +92,7 @@ def check_one(seed: int) -> None:
     mended, report = repair(raw, list(REPAIRS))
     for kept in (found(mended).keys(), {defect.kind for defect in left}):
         # of solids that touch, or were cut, the fans lie in one place
-        assert kept <= {"one_sided", "scale", "no_faces", "duplicate_position"}
+        assert kept <= {"one_sided", "scale", "no_faces", "duplicate_position", "apart"}
         assert ("scale" in kept) <= ("scale" in kinds)
     check_maps(raw, mended, report)
 
