@@ -169,6 +169,14 @@ def test_meshes_of_different_radii_cannot_share_a_batch():
         batch.hierarchy  # noqa: B018
 
 
+def test_a_batch_has_one_dtype():
+    """Joined, single precision would become double without a word."""
+    options = OPTIONS | {"levels": 1}
+    single, double = (prepare(eggs()[:1], dtype=dtype, **options) for dtype in (torch.float32, torch.float64))
+    with pytest.raises(GeometryError, match=r"float32: \[0\], torch.float64: \[1\].*\.float\(\)"):
+        Batch.from_data_list(single + double).hierarchy  # noqa: B018
+
+
 def test_several_processes_compute_what_one_does(tmp_path, monkeypatch):
     alone = prepare(eggs(), labels(eggs()), **OPTIONS)
     monkeypatch.setenv("GEOCNN_CACHE", str(tmp_path / "other"))

@@ -108,8 +108,8 @@ class Hierarchy(Movable):
     def cat(hierarchies: Sequence[Hierarchy]) -> Hierarchy:
         """Return one hierarchy for several surfaces side by side; their numbers of points may differ.
 
-        Raises GeometryError for an empty list, for different numbers of levels or radii, and where only some
-        are oversampled.
+        Raises GeometryError for an empty list, for different numbers of levels, radii, dtypes or devices, and
+        where only some are oversampled.
         """
         if not hierarchies:
             raise GeometryError("nothing to concatenate: give at least one hierarchy")

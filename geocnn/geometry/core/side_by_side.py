@@ -4,12 +4,15 @@ asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
+
+from geocnn.errors import GeometryError
 
 if TYPE_CHECKING:
     from geocnn.geometry.core.stencil import Stencil
@@ -42,3 +45,11 @@ class SideBySide(NamedTuple):
                 part["flip"] = torch.zeros(s.n_entries, dtype=torch.bool, device=s.device)
         joined = {name: [part[name] for part in own] for name in own[0]}
         return {name: None if ts[0] is None else torch.cat(ts) for name, ts in joined.items()}  # type: ignore[arg-type]
+
+
+def check_alike(values: Sequence[torch.dtype] | Sequence[torch.device], remedy: str) -> None:
+    """Raise GeometryError unless all are equal: joining would convert some without a word, or fail."""
+    if len(set(values)) > 1:
+        ids = {value: [k for k, other in enumerate(values) if other == value] for value in values}
+        each = ", ".join(f"{value}: {own[:8]}" for value, own in ids.items())
+        raise GeometryError(f"stencils that are joined differ ({each}, counted from 0); {remedy} first")

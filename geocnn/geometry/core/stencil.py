@@ -31,7 +31,7 @@ from geocnn.geometry.core.polar import Polar
 from geocnn.geometry.core.recognised import known_or_made, new_name, remember
 from geocnn.geometry.core.rows import Rows, entries_of
 from geocnn.geometry.core.shifts import Shifts
-from geocnn.geometry.core.side_by_side import SideBySide
+from geocnn.geometry.core.side_by_side import SideBySide, check_alike
 from geocnn.groups.planar import Group, compose, group, inverse
 from geocnn.lasting import keep_normal, lasting, untraced
 from geocnn.wording import counted
@@ -244,7 +244,8 @@ class Stencil(Movable):
 
         One stencil alone is returned itself. `samples` are the fewest rings and the fewest angles among them,
         which is what bounds a layer's frequency. Operators are made and kept for each of the stencils, and
-        serve every batch that it is part of. Raises GeometryError for an empty list or different radii.
+        serve every batch that it is part of. Raises GeometryError for an empty list, and for different radii,
+        dtypes or devices.
         """
         if not stencils:
             raise GeometryError("nothing to concatenate: give at least one stencil")
@@ -257,6 +258,8 @@ class Stencil(Movable):
                 f"stencils of different radii {sorted(radii)} cannot share a layer's kernel; "
                 "give the same radius to all (and scale the surfaces to one size first)"
             )
+        check_alike([s.dtype for s in stencils], "convert them by .float() or .double()")
+        check_alike([s.device for s in stencils], "move them by .to(device)")
         if len(stencils) == 1:
             return stencils[0]
         joined = stencils[0].group

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geocnn.errors import GeometryError
-from geocnn.geometry import Hierarchy, healpix, icosphere, plane, torus
+from geocnn.geometry import Hierarchy, Stencil, healpix, icosphere, plane, torus
 from geocnn.groups import O2, SO2, TRIVIAL
 from tests.laws import operator, random_gauge
 
@@ -162,3 +162,8 @@ def test_bad_input_is_a_typed_error():
         Hierarchy.cat([])
     with pytest.raises(GeometryError, match="different radii"):
         Hierarchy.cat([h, healpix(4).hierarchy(levels=2)])
+    said = r"\(torch.float64: \[0\], torch.float32: \[1, 2\], counted from 0\); convert .* \.float\(\) or"
+    with pytest.raises(GeometryError, match=said):
+        Hierarchy.cat([h, h.float(), h.float()])
+    with pytest.raises(GeometryError, match=r"cpu: \[1\].*; move them by \.to\(device\)"):
+        Stencil.cat([h.stencils[0].to("meta"), h.stencils[0]])
