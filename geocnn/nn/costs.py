@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from geocnn.lasting import shapes_only
 from geocnn.nn.fakes import Fakes, prepared
 from geocnn.nn.harmonic_work import HarmonicWork
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
+from geocnn.nn.on_surface import OnSurface
 from geocnn.ops.ledger import Ledger, Work
 from geocnn.ops.making import GatherWork
 
@@ -95,32 +97,43 @@ def cost(
     radius: float | None = None,
     kind: Kind = KIND,
     channels: int | None = None,
+    points: int | None = None,
 ) -> ModuleCost:
     """Return what a module needs, without running it and without making its operators.
 
     Args:
         module: a layer or a network, in training or evaluation, in any precision.
-        geometry: what it is called with after x: a stencil, a hierarchy, grids, ... In place of a stencil or
-            a hierarchy also the surface that they would be made of: then a sample of its points tells what
-            they would be. SurfaceEncoder and SurfaceUNet get a hierarchy, other modules a stencil.
-        batch: the number of samples: x is [batch, points, channels].
+        geometry: what it is called with after x: a stencil, a hierarchy, grids, ...; nothing for an
+            OnSurface, which holds it. In place of a stencil or a hierarchy also the surface that they would
+            be made of: then a sample of its points tells what they would be. SurfaceEncoder and SurfaceUNet
+            get a hierarchy, other modules a stencil.
+        batch: the number of samples: x is [batch, points, channels], in the precision of the parameters, in
+            single precision where there are none.
         radius: of the kernels on a surface, in its units, by default 2.5 point spacings.
         kind: of the stencils on a surface.
         channels: of x; by default the dimension of `module.in_type`.
+        points: of x; by default those of the geometry. Layers that act at each point, such as Gated, are
+            called with x alone and need it.
+
+    Geometry counts in the precision in which it is given: that of a surface is double, and a stencil's or a
+    hierarchy's by `.float()` takes about 0.6 times as much.
 
     Operators and tilings are those of no call before, even if the stencil has some. Where a stencil has more
     than 4,096 unlike targets, their size is estimated from so many. The rest is exact but for what matrix
     products and sorting take inside of PyTorch. A process takes more than its tensors, since its allocator
     cannot use all memory again: `ModuleCost.resident` estimates how much.
 
-    Raises GeocnnError for a module whose shapes depend on numbers or whose channels are not known, for a
-    batch below 1, and whatever the module raises for such an x and such a geometry.
+    Raises GeocnnError for a module whose shapes depend on numbers or whose parts hold geometry, for channels
+    or points that are not known, for a batch or points below 1, for a geometry that the module does not take,
+    and whatever other error of geocnn the module raises for such an x and such a geometry.
 
     >>> import geocnn.geometry as geometry
-    >>> from geocnn.nn import GaugeConv
+    >>> from geocnn.nn import Gated, GaugeConv
     >>> needed = cost(GaugeConv("1x0", "16x0 + 8x1"), geometry.healpix(8).stencil(), batch=4)
     >>> needed.weights, needed.forward > needed.kept > 0
     (576, True)
+    >>> cost(Gated("16x0 + 8x1"), points=768).forward > 0
+    True
     """
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
@@ -130,7 +143,13 @@ def cost(
 
     if batch < 1:
         raise GeocnnError(f"a batch has at least one sample, got batch={batch}")
-    size = batch, _n_points(geometry), _channels(module, channels)
+    if isinstance(module, OnSurface):
+        module, geometry = module.module, (*geometry, *module.geometry)
+    if any(isinstance(part, OnSurface) for part in module.modules()):
+        raise GeocnnError(
+            f"parts of this {type(module).__name__} hold geometry (OnSurface); ask for the cost of each part"
+        )
+    size = batch, _n_points(geometry, points), _channels(module, channels)
     levels = len(module.within) if isinstance(module, SurfaceEncoder | SurfaceUNet) else None
     makers = [prepared(part, levels, radius, kind) for part in geometry]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -139,8 +158,9 @@ def cost(
         given = [make(fakes) for make in makers]
         named = [*module.named_parameters(), *module.named_buffers()]
         weights: dict[str, Tensor] = {name: mode.from_tensor(t) for name, t in named}
-        like = next((t for t in weights.values() if t.is_floating_point()), torch.empty(0))
-        x = like.new_empty(size)
+        # buffers may be double whatever x is
+        of_weights = (p.dtype for p in module.parameters() if p.is_floating_point())
+        x = torch.empty(size, dtype=next(of_weights, torch.float32))
         known = [*weights.values(), x, *tree_leaves(given)]
         try:
             with Ledger(_Works(fakes, gradients=False)) as first, torch.no_grad():
@@ -156,6 +176,8 @@ def cost(
                 f"shapes in this {type(module).__name__} depend on numbers, so its cost is known only "
                 f"when it runs ({fault}); ask for the cost of its parts"
             ) from fault
+        except (TypeError, AttributeError, RuntimeError) as fault:
+            raise GeocnnError(_misfit(module, size, geometry, fault)) from fault
     return ModuleCost(
         weights=sum(t.nbytes for t in weights.values()),
         geometry=round(fakes.bytes),
@@ -185,8 +207,22 @@ def _differentiate(y: Any) -> None:
     torch.autograd.backward(ends, [torch.ones_like(t) for t in ends])
 
 
-def _n_points(geometry: Sequence[Any]) -> int:
+def _misfit(module: nn.Module, size: tuple[int, int, int], geometry: Sequence[Any], fault: Exception) -> str:
+    """Say that a module cannot be called with such an x and such a geometry, and what it takes."""
+    given = ", ".join(["x", *(type(part).__name__ for part in geometry)])
+    takes = ", ".join(signature(module.forward).parameters)
+    return (
+        f"a {type(module).__name__} takes ({takes}) and was called with ({given}), x of shape {list(size)}: "
+        f"{fault}; after the module give what it takes after x, and points= where that is nothing"
+    )
+
+
+def _n_points(geometry: Sequence[Any], points: int | None) -> int:
     """Return the number of points of x."""
+    if points is not None:
+        if points < 1:
+            raise GeocnnError(f"x has at least one point, got points={points}")
+        return points
     first = geometry[0] if geometry else None
     while isinstance(first, list | tuple) and first:
         first = first[0]
@@ -197,8 +233,9 @@ def _n_points(geometry: Sequence[Any]) -> int:
     if isinstance(first, Surface | RingGrid):
         return first.n_points
     raise GeocnnError(
-        "the number of points is not known: after the module give a stencil, a hierarchy, a grid or a "
-        f"surface, got {type(first).__name__}"
+        "the number of points is not known: after the module give the stencil, hierarchy, grid or surface "
+        f"that it is called with, got {'nothing' if first is None else type(first).__name__}; or, for a "
+        "module that is called with x alone, points="
     )
 
 

@@ -5,6 +5,8 @@ The tolerance is that within which a prediction is of use, 1.3 times; what is kn
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -18,10 +20,21 @@ from geocnn.geometry.core.hierarchy import Hierarchy
 from geocnn.geometry.core.stencil import Stencil
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.harmonics import gauss_legendre, healpix_grid
-from geocnn.nn import GaugeConv, HarmonicUNet, SO3Correlation, SurfaceEncoder, SurfaceUNet, cost
+from geocnn.nn import (
+    Gated,
+    GaugeConv,
+    HarmonicUNet,
+    OnSurface,
+    Pool,
+    SO3Correlation,
+    SurfaceEncoder,
+    SurfaceUNet,
+    cost,
+)
 from geocnn.nn.costs import RESIDENT
 from geocnn.ops import kept, operators, product
 from tests.measured import peak
+from tests.nn.every_layer import SUBJECTS, levels, sphere
 
 WITHIN = 1.3
 
@@ -231,6 +244,65 @@ def test_a_process_takes_more_than_its_tensors():
     assert f"{resident.peak / 1e6:.3g} MB" in str(needed)
 
 
+POINTWISE = {
+    name: subject
+    for name, subject in SUBJECTS.items()
+    if len(subject.shape) == 2 and subject.where is tuple and hasattr(subject.build(), "in_type")
+}
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_a_pointwise_layer_needs_only_the_number_of_points(name):
+    layer = POINTWISE[name].build()
+    few, many = (cost(layer, points=n, batch=2) for n in (50, 100))
+    assert many.first_step > few.first_step > 0 and few.geometry == 0
+    x = torch.randn(2, 50, layer.in_type.dim, requires_grad=True)
+
+    def step() -> None:
+        y = layer(x)
+        y.backward(torch.ones_like(y))
+
+    step()
+    x.grad = None
+    layer.zero_grad()
+    assert 1 / WITHIN < peak(step) / few.step < WITHIN
+
+
+LAYERS = {
+    type(s.build()): s for name, s in SUBJECTS.items() if not re.match("Surface|Harmonic", name)
+}.values()
+WRONG = {
+    "nothing": lambda: (),
+    "stencil": lambda: sphere("log"),
+    "three": lambda: 3 * sphere("log"),
+    "levels": levels,
+    "surface": lambda: (healpix(2),),
+    "areas": lambda: (healpix(2).areas,),
+}
+
+
+@pytest.mark.parametrize("given", WRONG.values(), ids=WRONG)
+def test_a_geometry_that_a_module_does_not_take_is_told(given):
+    """Every module either takes it, or says what it takes."""
+    for subject in LAYERS:
+        with contextlib.suppress(GeocnnError):
+            cost(subject.build(), *given(), channels=subject.shape[-1], points=48)
+
+
+def test_what_a_module_takes_is_told():
+    with pytest.raises(GeocnnError, match=r"a Gated takes \(x\) and was called with \(x, Stencil\), x of"):
+        cost(Gated("1x0"), geometry("torus"))
+    with pytest.raises(GeocnnError, match=r"a Pool takes \(x, stencil\) and was called with \(x\)"):
+        cost(Pool("1x0"), points=9)
+
+
+def test_a_module_that_holds_its_geometry():
+    layer, stencil = conv(), geometry("mesh")
+    assert cost(OnSurface(layer, stencil)) == cost(layer, stencil)
+    with pytest.raises(GeocnnError, match="parts of this Sequential hold geometry"):
+        cost(nn.Sequential(OnSurface(layer, stencil)), channels=40, points=9)
+
+
 class Dependent(nn.Module):
     def forward(self, x: torch.Tensor, stencil: Stencil) -> torch.Tensor:
         return x[x > 0]
@@ -242,7 +314,9 @@ def test_what_is_not_known_is_asked_for():
         cost(Dependent(), stencil)
     with pytest.raises(GeocnnError, match="shapes in this Dependent depend on numbers"):
         cost(Dependent(), stencil, channels=3)
-    with pytest.raises(GeocnnError, match="the number of points is not known"):
+    with pytest.raises(GeocnnError, match=r"the number of points is not known.*got nothing; or, .* points="):
         cost(GaugeConv("1x0", "1x0"))
+    with pytest.raises(GeocnnError, match="at least one point, got points=0"):
+        cost(Gated("1x0"), points=0)
     with pytest.raises(FieldTypeError, match="4"):
         cost(GaugeConv("1x0", "1x0"), stencil, channels=4)
