@@ -19,8 +19,8 @@ import torch
 import geocnn
 from geocnn.geometry import Surface, healpix, mesh, ring_grid, torus
 from geocnn.geometry.core.stencil import Stencil
+from geocnn.geometry.core.stencil_costs import stencil_cost
 from geocnn.geometry.spheres.icosahedron import Icosahedron
-from geocnn.geometry.stencil_costs import stencil_cost
 from geocnn.harmonics import analysis, equiangular, healpix_grid, random_coefficients, synthesis
 from geocnn.nn import GaugeConv, cost
 

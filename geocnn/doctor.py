@@ -17,7 +17,7 @@ from geocnn.geometry.doctor.repairs import REPAIRS, Plan, RepairReport, plan, re
 from geocnn.geometry.doctor.verdict import mending
 from geocnn.geometry.io import RawMesh, read_mesh, write_mesh
 from geocnn.geometry.loops.holonomy_groups import HolonomyGroup
-from geocnn.wording import counted
+from geocnn.wording import counted, sized
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,11 +75,11 @@ def show_cache(clear: bool, console: Console) -> None:
     entries = cache_entries()
     console.print(f"the cache is {cache_folder()}", soft_wrap=True)
     if clear:
-        console.print(f"removed {counted(len(removed), 'file')}, {_size(_total(removed))}")
+        console.print(f"removed {counted(len(removed), 'file')}, {sized(_total(removed))}")
     table = Table("state", "files", "size")
     for state in dict.fromkeys(entry.state for entry in entries):
         group = [entry for entry in entries if entry.state == state]
-        table.add_row(state, str(len(group)), _size(_total(group)))
+        table.add_row(state, str(len(group)), sized(_total(group)))
     console.print(table if entries else "it is empty")
     odd = [entry for entry in entries if entry.state != "whole"]
     for entry in odd[:20]:
@@ -188,11 +188,7 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
         facts.append(("area", f"{d.area:.6g}, spacing of the vertices {d.spacing:.4g}"))
         facts.append(("stencil radius", f"{d.radius:.4g} suggested, 2.5 spacings"))
     for cost in d.costs:
-        price = (
-            f"about {cost.entries:.2g} entries, {_size(cost.bytes)} ({_size(cost.peak)} to make it), "
-            f"{max(cost.seconds, 0.1):.1f} s on a core"
-        )
-        facts.append((f"{cost.kind} stencil", price))
+        facts.append((f"{cost.kind} stencil", str(cost)))
     attributes = [*raw.vertex_attributes, *raw.face_attributes, *raw.corner_attributes]
     if attributes:
         facts.append(("attributes", ", ".join(attributes)))
@@ -260,14 +256,3 @@ def _print_advice(file: Path, advice: Plan, console: Console) -> None:
 
 def _total(entries: Sequence[Entry]) -> int:
     return sum(entry.size for entry in entries)
-
-
-def _size(n: int) -> str:
-    """
-    >>> _size(512), _size(57_600_000)
-    ('512 B', '57.6 MB')
-    """
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n >= size:
-            return f"{n / size:.3g} {unit}"
-    return f"{n} B"

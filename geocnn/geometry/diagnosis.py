@@ -15,6 +15,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.core import half_edges
 from geocnn.geometry.core.defaults import Kind
+from geocnn.geometry.core.stencil_costs import Cost, peak_bytes, stencil_cost
 from geocnn.geometry.doctor import faults
 from geocnn.geometry.doctor.defects import Defect, Examined, Sound, find_defects
 from geocnn.geometry.io import RawMesh, raw_mesh
@@ -22,7 +23,6 @@ from geocnn.geometry.loops.holonomy_groups import HolonomyGroup, holonomy_group
 from geocnn.geometry.meshes.build import unchecked_mesh
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
 from geocnn.geometry.meshes.surface import Mesh
-from geocnn.geometry.stencil_costs import Cost, peak_bytes, stencil_cost
 from geocnn.lasting import one_thread
 
 SPACINGS = 2.5

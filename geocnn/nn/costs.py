@@ -30,6 +30,7 @@ from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
 from geocnn.nn.on_surface import OnSurface
 from geocnn.ops.ledger import Ledger, Work
 from geocnn.ops.making import GatherWork
+from geocnn.wording import sized
 
 RESIDENT = 1.3
 """Resident memory of a process per byte of its tensors, on a CPU with glibc: the middle of what
@@ -76,14 +77,14 @@ class ModuleCost:
 
     def __str__(self) -> str:
         rows = {
-            "weights": _size(self.weights),
-            "geometry": _size(self.geometry),
-            "kept by the first call": f"{_size(self.kept)}, {_size(self.step_kept)} with backward",
-            "first call, at most": _size(self.forward),
-            "first forward and backward": _size(self.first_step),
-            "later ones, beside what is kept": _size(self.step),
-            "all in training, at most": _size(self.peak),
-            "a process that trains": f"about {_size(self.resident.peak)}",
+            "weights": sized(self.weights),
+            "geometry": sized(self.geometry),
+            "kept by the first call": f"{sized(self.kept)}, {sized(self.step_kept)} with backward",
+            "first call, at most": sized(self.forward),
+            "first forward and backward": sized(self.first_step),
+            "later ones, beside what is kept": sized(self.step),
+            "all in training, at most": sized(self.peak),
+            "a process that trains": f"about {sized(self.resident.peak)}",
             "operations": f"{self.operations:.3g} forward, {self.step_operations:.3g} with backward",
         }
         width = max(map(len, rows))
@@ -247,14 +248,3 @@ def _channels(module: nn.Module, channels: int | None) -> int:
     if in_type is None:
         raise GeocnnError(f"a {type(module).__name__} has no in_type: give the number of channels=")
     return in_type.dim
-
-
-def _size(n: float) -> str:
-    """
-    >>> _size(512), _size(57_600_000)
-    ('512 B', '57.6 MB')
-    """
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n >= size:
-            return f"{n / size:.3g} {unit}"
-    return f"{n:.0f} B"

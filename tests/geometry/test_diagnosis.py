@@ -11,7 +11,7 @@ import torch
 import geocnn.geometry as geometry
 from geocnn.data.meshes import mesh_file
 from geocnn.errors import GeometryError
-from geocnn.geometry import stencil_costs
+from geocnn.geometry.core import stencil_costs
 from geocnn.geometry.diagnosis import ENTRIES, ENTRY_BYTES, SPACINGS, diagnose
 from geocnn.geometry.doctor.repairs import repair
 from geocnn.geometry.io import raw_mesh, read_mesh

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
-from geocnn.errors import GeometryError, RadiusWarning
+from geocnn.errors import GeometryError
 from geocnn.geometry.core.defaults import SPACINGS, default_radius
 
 if TYPE_CHECKING:
@@ -18,6 +17,11 @@ NARROW, NOTHING = 1.0, 0.1
 
 WIDE = 25.0
 """In spacings: such a disc holds 2,000 points, which usually means that the radius is in another unit."""
+
+BROAD, MANY = 10.0, 2_000_000
+"""In spacings, and in points or samples of all discs: beyond both, a mesh's stencil takes 5 s and more, and
+over 16 times what one of the default radius takes, so its cost is told before.
+"""
 
 MOST_ENTRIES = 2**31
 """A stencil has at most so many entries, for the operators made from it count in 32 bits."""
@@ -47,14 +51,22 @@ def check_samples(samples: tuple[int, int]) -> tuple[int, int]:
 
 
 class Doubt(NamedTuple):
-    """Why a radius seems to be in another unit; `hopeless` where no network could use it."""
+    """Why a radius seems to be in another unit; `hopeless` where no network could use it, `long` where the
+    stencil of all points takes long.
+    """
 
     message: str
     hopeless: bool
+    long: bool = False
 
 
-def doubt(surface: Surface, radius: float, everywhere: bool = True) -> Doubt | None:
-    """Return why discs of that radius seem a mistake, around every point (`everywhere`) or a few; or None."""
+def doubt(
+    surface: Surface, radius: float, everywhere: bool = True, held: float | None = None
+) -> Doubt | None:
+    """Return why discs of that radius seem a mistake, around every point (`everywhere`) or a few; or None.
+
+    All discs together hold so many points or samples (`held`), by default the points that lie in them.
+    """
     spacing, extent, conjugate = surface.spacing, surface.extent, surface.conjugate
     spacings = radius / spacing
     start = f"radius {radius:.6g} is {spacings:.3g} times the point spacing, {spacing:.4g}"
@@ -71,24 +83,13 @@ def doubt(surface: Surface, radius: float, everywhere: bool = True) -> Doubt | N
     # a radius of one spacing may be rounded down
     if spacings < NARROW * (1 - 1e-6):
         return Doubt(f"{start}: most discs would hold only their own point; {usual}", False)
-    if spacings > WIDE and everywhere:
-        points = min(math.pi * spacings**2, surface.n_points)
-        return Doubt(f"{start}: each disc holds about {points:.0f} points; {usual}", False)
+    points = math.pi * spacings**2
+    held = surface.n_points * points if held is None else held
+    if everywhere and (spacings > WIDE or (spacings > BROAD and held > MANY)):
+        seen = min(points, surface.n_points)
+        message = f"{start}: each disc holds about {seen:.0f} points; {usual}"
+        return Doubt(message, False, MANY < held <= MOST_ENTRIES)
     return None
-
-
-def check_unit(surface: Surface, radius: float, everywhere: bool = True, stacklevel: int = 3) -> None:
-    """Refuse a radius in a wrong unit, before it builds a network that sees nothing, or everything.
-
-    Raises GeometryError below a tenth of the point spacing and beyond the surface's extent. Warns
-    (RadiusWarning) below one spacing and, where every point gets a disc (`everywhere`), above 25.
-    """
-    reason = doubt(surface, radius, everywhere)
-    if reason is None:
-        return
-    if reason.hopeless:
-        raise GeometryError(reason.message)
-    warnings.warn(reason.message, RadiusWarning, stacklevel)
 
 
 def check_entries(surface: Surface, radius: float, targets: int, samples: tuple[int, int] | None) -> None:

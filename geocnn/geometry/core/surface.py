@@ -21,11 +21,12 @@ from geocnn.geometry.core.connection import Connection, pairs_once
 from geocnn.geometry.core.defaults import KIND, Kind, default_radius
 from geocnn.geometry.core.inputs import base_vectors, check_double, ids_below, read_gauge, real_numbers
 from geocnn.geometry.core.placement import Device, mapped
-from geocnn.geometry.core.radius import check_radius, check_unit, doubt
+from geocnn.geometry.core.radius import check_radius, doubt
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint, exp_of_parts, geodesics_at_once
 from geocnn.geometry.core.sampling import disc_stencil, interpolation, polar_samples
 from geocnn.geometry.core.shifts import shifts_of
 from geocnn.geometry.core.stencil import Stencil, gauge_change
+from geocnn.geometry.core.stencil_costs import check_unit
 from geocnn.groups.planar import Group, compose
 from geocnn.lasting import keep_normal, one_thread
 from geocnn.wording import counted
@@ -296,7 +297,8 @@ class Surface(ABC):
         Raises GeometryError for a radius that is not positive and finite, shorter than a tenth of the point
         spacing, longer than the surface, or too large for its log; for samples that are no polar grid; for
         targets of another surface; for another kind or boundary. Warns (RadiusWarning) of a radius shorter
-        than one spacing, and of one of more than 25, as mistakes of the unit make them.
+        than one spacing, and of one of more than 25, as mistakes of the unit make them, or of 10 where all
+        discs together have 2 million points or samples. It tells what such a stencil costs.
 
         >>> import geocnn.geometry as geometry
         >>> st = geometry.healpix(4).stencil(radius=0.6, samples=(2, 7))
@@ -304,7 +306,7 @@ class Surface(ABC):
         (192, 4)
         """
         radius = default_radius(self) if radius is None else check_radius(radius)
-        check_unit(self, radius, everywhere=targets is None)
+        check_unit(self, radius, kind, samples, everywhere=targets is None)
         with one_thread():
             return self._stencil(radius, kind, samples, targets, boundary)
 
@@ -392,6 +394,6 @@ class Surface(ABC):
         from geocnn.geometry.core.hierarchy import build
 
         radius = default_radius(self) if radius is None else check_radius(radius)
-        check_unit(self, radius)
+        check_unit(self, radius, kind, samples)
         with one_thread():
             return build(self, levels, radius, kind, samples, boundary, oversample)

@@ -1,5 +1,6 @@
 """A radius in another unit ends at once, with the spacing and a radius that would do."""
 
+import re
 import warnings
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 import geocnn.geometry as geometry
 from geocnn.errors import GeometryError, RadiusWarning
+from geocnn.geometry.core import stencil_costs
 from geocnn.geometry.core.radius import check_samples
 from geocnn.geometry.core.sampling import _largest_gap, polar_samples
 from geocnn.geometry.spheres.icosahedron import Icosahedron
@@ -92,6 +94,64 @@ def test_wide_discs_everywhere_are_warned_of_and_a_few_are_not():
         warnings.simplefilter("error", RadiusWarning)
         s.stencil(26.0, kind="log", targets=torch.tensor([0]))
         s.disc(26.0, torch.tensor([0]))
+
+
+@pytest.fixture(scope="module")
+def bumpy():
+    p = Icosahedron(4).points
+    return geometry.mesh(p * (1 + 0.1 * torch.sin(5 * p[:, :1])), Icosahedron(4).faces[-1])
+
+
+@pytest.mark.parametrize(("kind", "spacings"), [("exp", 12.0), ("log", 24.0)])
+def test_a_stencil_that_takes_long_is_told_with_its_cost_before(bumpy, kind, spacings, monkeypatch):
+    """What is told is what the doctor estimates, from few of the discs."""
+    made = []
+    monkeypatch.setattr(type(bumpy), "_stencil", counting(type(bumpy)._stencil, made))
+    monkeypatch.setattr(stencil_costs, "MANY", 400)
+    radius = spacings * bumpy.spacing
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stencil_costs.check_unit(bumpy, radius, kind, None)
+    (told,) = caught
+    assert told.category is RadiusWarning
+    # the larger the discs, the fewer are made
+    assert sum(made) <= 1.1 * 464 * (2.5 / spacings) ** 2 + 1
+    cost = r"The stencil takes about (\S+) entries, .* to make it\), \d+\.\d s on a core$"
+    said = re.search(cost, str(told.message))
+    entries = bumpy.n_points * bumpy._stencil(radius, kind, None, [0, 1000], "zero").n_entries / 2
+    # discs on bumps hold more or fewer points than elsewhere
+    assert said and float(said[1]) == pytest.approx(entries, rel=0.2)
+
+
+def counting(stencil, made):
+    def counted(self, radius, kind, samples, targets, boundary):
+        made.append(len(targets))
+        return stencil(self, radius, kind, samples, targets, boundary)
+
+    return counted
+
+
+@pytest.mark.parametrize("ask", [ASKED["exp"], ASKED["hierarchy"]])
+def test_the_cost_is_told_before_anything_is_made(bumpy, ask):
+    """So a program that makes errors of warnings does not take long."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RadiusWarning)
+        with pytest.raises(RadiusWarning, match=r"12 times the point spacing.* The stencil takes about"):
+            ask(bumpy, 12.0 * bumpy.spacing)
+
+
+def test_wide_stencils_that_are_soon_made_pass_in_silence(bumpy):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RadiusWarning)
+        for spacings, kind, samples, everywhere in (
+            (9.9, "exp", None, True),
+            (12.0, "exp", (2, 16), True),
+            (12.0, "log", None, True),
+            (12.0, "exp", None, False),
+        ):
+            stencil_costs.check_unit(bumpy, spacings * bumpy.spacing, kind, samples, everywhere)
+        # one disc serves all points of a torus
+        geometry.torus((200, 200)).stencil(12.0)
 
 
 def test_on_the_sphere_exp_ends_at_the_antipode():
