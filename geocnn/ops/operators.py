@@ -30,7 +30,7 @@ from geocnn.ops.joint import Joint, joint, joint_blocks
 from geocnn.ops.moments import MomentBasis
 from geocnn.ops.tiles import Index, Range, Tiling, tile_ranges, tiling
 
-OPERATOR_BYTES = 2**30
+OPERATOR_BYTES = 2**31
 """An operator above this size is formed in ranges of tiles at every call, and not kept."""
 
 RANGE_BYTES = {"cpu": 2**26, "cuda": 2**28}
