@@ -22,6 +22,8 @@ from geocnn.wording import counted, sized
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from geocnn.nn.costs import ModuleCost
+
 
 def inspect_file(
     file: Path,
@@ -40,7 +42,7 @@ def inspect_file(
     raw = read_mesh(file)
     results: dict[str, Any] = {"file": str(file), **_attributes(raw)}
     diagnosis = diagnose(raw)
-    results["diagnosis"] = diagnosis.to_dict()
+    results["diagnosis"] = diagnosis.to_dict() | {"layer": _layer_dict(diagnosis)}
     if not as_json:
         _print(file.name, raw, diagnosis, console)
     if out is not None:
@@ -48,7 +50,7 @@ def inspect_file(
         results["repair"] = _write(file, out, raw, report)
         raw = read_mesh(out)
         diagnosis = diagnose(raw)
-        results["repair"]["diagnosis"] = diagnosis.to_dict()
+        results["repair"]["diagnosis"] = diagnosis.to_dict() | {"layer": _layer_dict(diagnosis)}
         if not as_json:
             _print_repair(out, results["repair"], raw, diagnosis, console)
     if picture is not None:
@@ -65,6 +67,32 @@ def inspect_file(
     else:
         _print_advice(out or file, advice, console)
     return diagnosis.usable
+
+
+def layer_cost(diagnosis: Diagnosis) -> ModuleCost | None:
+    """Return what a GaugeConv from 16x0 + 8x1 to itself needs, with a `log` stencil of the suggested radius.
+
+    The result is None where the mesh is no surface.
+
+    >>> from geocnn.geometry import icosphere
+    >>> sphere = icosphere(2)
+    >>> needed = layer_cost(diagnose(sphere.points, sphere.grid.solid.faces[-1]))
+    >>> needed.first_step > needed.step > 0
+    True
+    """
+    if diagnosis.surface is None or diagnosis.radius is None:
+        return None
+    from geocnn.nn.costs import cost
+    from geocnn.nn.gauge_conv import GaugeConv
+
+    field_type = _layer_type(diagnosis)
+    return cost(GaugeConv(field_type, field_type), diagnosis.surface, radius=diagnosis.radius, kind="log")
+
+
+def _layer_type(d: Diagnosis) -> str:
+    """Return the field type of the layer whose cost is told: on one side `1` has no sense, so O(2)."""
+    one_sided = d.surface is not None and d.surface.group.flips
+    return "O2: 16x0e + 8x1" if one_sided else "16x0 + 8x1"
 
 
 def show_cache(clear: bool, console: Console) -> None:
@@ -189,12 +217,29 @@ def _facts(raw: RawMesh, d: Diagnosis) -> list[tuple[str, str]]:
         facts.append(("stencil radius", f"{d.radius:.4g} suggested, 2.5 spacings"))
     for cost in d.costs:
         facts.append((f"{cost.kind} stencil", str(cost)))
+    needed = layer_cost(d)
+    if needed is not None:
+        facts.append(("a layer", _describe_layer(needed, _layer_type(d))))
     attributes = [*raw.vertex_attributes, *raw.face_attributes, *raw.corner_attributes]
     if attributes:
         facts.append(("attributes", ", ".join(attributes)))
     if raw.left_out:
         facts.append(("not read", ", ".join(raw.left_out)))
     return facts
+
+
+def _describe_layer(needed: ModuleCost, field_type: str) -> str:
+    needed = needed.resident
+    return (
+        f"{field_type} to itself, log: {sized(needed.first_step)} for the first forward and backward, then "
+        f"{sized(needed.step_kept)} kept and {sized(needed.step)} in each later one"
+    )
+
+
+def _layer_dict(d: Diagnosis) -> dict[str, Any] | None:
+    """Return the layer's cost as numbers, in bytes of resident memory and operations."""
+    needed = layer_cost(d)
+    return None if needed is None else vars(needed.resident) | {"type": _layer_type(d)}
 
 
 def _topology(d: Diagnosis) -> list[tuple[str, str]]:

@@ -12,8 +12,9 @@ from geocnn.doctor import _describe
 from geocnn.geometry import holonomy_group, load, mobius_strip, read_mesh, write_mesh
 from geocnn.geometry.doctor.repairs import REPAIRS
 from geocnn.geometry.io import raw_mesh
+from geocnn.nn import GaugeConv, cost
 from tests.geometry import broken
-from tests.shapes import cube
+from tests.shapes import cube, twisted
 
 
 def run(*arguments):
@@ -39,6 +40,24 @@ def test_a_sound_mesh_is_described(capsys, monkeypatch):
     assert run("inspect", mesh_file("skull")) == 0
     said = capsys.readouterr().out
     assert "genus 2" in said and "0 loops" in said and "no defects" in said and "suggested" in said
+
+
+def test_a_layer_s_memory_is_told_where_there_is_a_surface(tmp_path, capsys, monkeypatch):
+    """It is the cost of that layer on the mesh, as resident memory; one side needs O(2)."""
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run("inspect", mesh_file("skull"), "--json") == 0
+    layer = json.loads(capsys.readouterr().out)["diagnosis"]["layer"]
+    skull = load(mesh_file("skull"))
+    conv = GaugeConv(layer["type"], layer["type"])
+    needed = cost(conv, skull.stencil(2.5 * skull.spacing, kind="log")).resident
+    assert 0.9 < layer["first_step"] / needed.first_step < 1.1 and layer["step"] > 0
+    v, f = twisted(5, 40)
+    write_mesh(tmp_path / "strip.npz", raw_mesh(v, f))
+    assert run("inspect", tmp_path / "strip.npz") == 0
+    assert "O2: 16x0e + 8x1 to itself" in capsys.readouterr().out
+    write_mesh(tmp_path / "no.npz", raw_mesh(torch.rand(3, 3), [[0, 0, 1]]))
+    assert run("inspect", tmp_path / "no.npz", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["diagnosis"]["layer"] is None
 
 
 def test_numbers_are_without_the_noise_of_rounding(capsys, monkeypatch):

@@ -15,7 +15,7 @@ from torch import Tensor
 from geocnn.errors import GeometryError
 from geocnn.geometry.core import half_edges
 from geocnn.geometry.core.defaults import Kind
-from geocnn.geometry.core.stencil_costs import Cost, peak_bytes, stencil_cost
+from geocnn.geometry.core.stencil_costs import Cost, exp_peak, stencil_cost, unfolded_peak
 from geocnn.geometry.doctor import faults
 from geocnn.geometry.doctor.defects import Defect, Examined, Sound, find_defects
 from geocnn.geometry.io import RawMesh, raw_mesh
@@ -255,7 +255,8 @@ def _cost(kind: Kind, n: int) -> Cost:
     """Return the cost of a stencil of n points on an even mesh."""
     entries = round(ENTRIES[kind] * n)
     size = round(ENTRY_BYTES[kind] * entries)
-    return Cost(kind, entries, size, peak_bytes(kind, n, entries, size), ENTRY_SECONDS[kind] * entries)
+    peak = exp_peak(entries, size) if kind == "exp" else unfolded_peak(n, entries, size)
+    return Cost(kind, entries, size, peak, ENTRY_SECONDS[kind] * entries)
 
 
 def _quantiles(values: Float64[Tensor, " k"]) -> tuple[float, ...]:

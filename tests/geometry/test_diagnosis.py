@@ -194,3 +194,15 @@ def test_what_is_no_mesh_at_all_is_refused():
         diagnose(torch.rand(4, 3))
     with pytest.raises(GeometryError, match="its own faces"):
         diagnose(raw_mesh(torch.rand(3, 3), [[0, 1, 2]]), [[0, 1, 2]])
+
+
+def test_memory_to_make_a_stencil_counts_what_is_made():
+    """Shifts leave one disc per orbit to sample, unless frames differ; rings crowd at the poles, in one block."""
+    plane = geometry.torus((64, 64))
+    shared = stencil_costs.stencil_cost(plane, 2.5, "exp")
+    turned = stencil_costs.stencil_cost(plane.turn_frames(torch.arange(4096.0) / 1000), 2.5, "exp")
+    assert shared.entries == turned.entries and 50 * shared.peak < turned.peak
+    rings, even = geometry.ring_grid(140, 280), geometry.icosphere(6)
+    of_rings, of_even = (stencil_costs.stencil_cost(s, 2.5 * s.spacing, "log") for s in (rings, even))
+    per_entry = [(c.peak - 2 * c.bytes) / c.entries for c in (of_rings, of_even)]
+    assert per_entry[0] > 1.3 * per_entry[1]

@@ -28,17 +28,20 @@ FEW, MANY = 64, 3072
 timed. Of larger discs there are fewer, for else the estimate would take as long as the stencil.
 """
 
-WINDOWS, SAMPLES = 90_000_000, 34_000_000
-"""Bytes that unfolding and tracing take at most beside what they return."""
+WINDOWS, WINDOWS_PER_POINT = 90_000_000, 17_000
+"""Bytes that unfolding takes at most beside what it returns, and per point where all fit into one block."""
 
-WINDOWS_PER_POINT = 17_000
-"""Bytes that unfolding takes per point where all points fit into one block."""
+LOGS, LOG = 400_000_000, 400
+"""Bytes that closed-form logs take at most beside what they return, and per entry of a block of discs."""
 
 DISC_ENTRY = 120
 """Bytes per entry of a block of discs, before they become entries of a stencil."""
 
-BESIDE = 1.25
-"""The most memory over the bytes of an `exp` stencil, without SAMPLES."""
+SAMPLES, SAMPLE_SOURCE = 34_000_000, 200
+"""Bytes that tracing and interpolation take at most beside what they return, and per source of a sample."""
+
+BESIDE, ORBIT_POINT = 1.25, 60
+"""The most memory over the bytes of an `exp` stencil, without SAMPLES, and bytes per point for its orbits."""
 
 
 class Cost(NamedTuple):
@@ -75,10 +78,20 @@ def stencil_cost(surface: Surface, radius: float, kind: Kind, samples: tuple[int
     smaller = min(1.0, (SPACINGS * surface.spacing / radius) ** 2)
     first, timed = (min(n, max(1, round(count * smaller))) for count in (FEW, MANY))
     _made(surface, radius, kind, samples, _spread(surface, first))
-    seconds, stencil = _made(surface, radius, kind, samples, _spread(surface, timed))
-    share = _unlike(surface, kind) / timed
+    targets = _spread(surface, timed)
+    seconds, stencil = _made(surface, radius, kind, samples, targets)
+    unlike = _unlike(surface, kind)
+    share = unlike / timed
     entries, size = stencil.n_entries * n / timed, sum(t.nbytes for t in stencil.tensors().values()) * share
-    peak = peak_bytes(kind, n, entries, size)
+    if kind == "exp":
+        peak = exp_peak(stencil.n_entries * share, size, n if unlike < n else 0)
+    elif surface.placed.vertex is not None:
+        peak = unfolded_peak(n, entries, size)
+    else:
+        block = targets // discs_at_once(n)
+        counts = stencil.row_ptr.diff().double()
+        most = counts.new_zeros(len(block)).index_add_(0, block, counts).max()
+        peak = _closed_peak(n, float(most) * n / timed, size)
     return Cost(kind, round(entries), round(size), peak, seconds * share)
 
 
@@ -110,13 +123,28 @@ def check_unit(
     warnings.warn(reason.message + takes, RadiusWarning, stacklevel)
 
 
-def peak_bytes(kind: Kind, n: int, entries: float, size: float) -> int:
-    """Return about the most memory that a stencil of n points takes, beside the surface, while it is made."""
-    if kind == "exp":
-        return round(SAMPLES + BESIDE * size)
-    windows, block = min(WINDOWS, WINDOWS_PER_POINT * n), min(1.0, discs_at_once(n) / n)
-    # the allocator keeps the columns of several blocks while they are joined
-    return round(windows + DISC_ENTRY * entries * block + size * (2 - block))
+def exp_peak(sources: float, size: float, in_orbits: int = 0) -> int:
+    """Return about the most memory that an `exp` stencil takes, beside the surface, while it is made.
+
+    It reads so many sources itself; `in_orbits` is the number of points where shifts join them to orbits.
+    """
+    return round(min(SAMPLES, SAMPLE_SOURCE * sources) + BESIDE * size + ORBIT_POINT * in_orbits)
+
+
+def unfolded_peak(n: int, entries: float, size: float) -> int:
+    """Return the same of a `log` stencil of a mesh's n vertices."""
+    block = min(1.0, discs_at_once(n) / n)
+    return round(min(WINDOWS, WINDOWS_PER_POINT * n) + DISC_ENTRY * entries * block + _joined(n, size))
+
+
+def _closed_peak(n: int, most: float, size: float) -> int:
+    """Return the same on a surface with a closed-form log, where one block of discs has `most` entries."""
+    return round(min(LOGS, LOG * most) + DISC_ENTRY * most + _joined(n, size))
+
+
+def _joined(n: int, size: float) -> float:
+    """Return the bytes of columns while they are joined: the allocator keeps those of several blocks."""
+    return size * (2 - min(1.0, discs_at_once(n) / n))
 
 
 def _unlike(surface: Surface, kind: Kind) -> int:
