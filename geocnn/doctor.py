@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geocnn.errors import GeocnnError
 from geocnn.files import replacing
 from geocnn.geometry.cache import Entry, cache_entries, cache_folder, clear_cache
+from geocnn.geometry.cache_room import LIMIT_VARIABLE, cache_limit
 from geocnn.geometry.diagnosis import SINGLE_PRECISION, Diagnosis, diagnose
 from geocnn.geometry.doctor.repairs import REPAIRS, Plan, RepairReport, plan, repair
 from geocnn.geometry.doctor.verdict import mending
@@ -101,7 +102,11 @@ def show_cache(clear: bool, console: Console) -> None:
 
     removed = clear_cache() if clear else []
     entries = cache_entries()
-    console.print(f"the cache is {cache_folder()}", soft_wrap=True)
+    console.print(
+        f"the cache is {cache_folder()}; it keeps at most {sized(cache_limit(cache_folder()))} "
+        f"({LIMIT_VARIABLE}), and drops what was unused for longest",
+        soft_wrap=True,
+    )
     if clear:
         console.print(f"removed {counted(len(removed), 'file')}, {sized(_total(removed))}")
     table = Table("state", "files", "size")

@@ -3,11 +3,12 @@
 The name of a file holds the SHA-256 of the mesh and the options (its key), of its own bytes, and of the code
 that computes (`fingerprint`). So a result can never belong to another mesh, to other options or to another
 version of the code. A file that was cut off or changed is recognised, computed again and reported by a
-warning.
+warning. `cache_room` bounds what all files take together.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import inspect
 import json
@@ -27,6 +28,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.cache_room import cache_limit, make_room, touch
 from geocnn.geometry.core.hierarchy import Hierarchy
 from geocnn.geometry.core.radius import check_radius
 from geocnn.geometry.core.stencil import load_tensors, save_tensors
@@ -87,7 +89,8 @@ def cache_folder() -> Path:
 def cached_hierarchy(mesh: Mesh | OneSidedMesh, **options: Any) -> Hierarchy:
     """Return `mesh.hierarchy(**options)`, bit for bit; compute it only if the cache does not have it.
 
-    Raises GeometryError as `hierarchy` does, and where the cache folder cannot be written.
+    Raises GeometryError as `hierarchy` does, and where the cache folder cannot be used. A full disc is a
+    warning.
 
     >>> import tempfile, torch, geocnn.geometry as geometry
     >>> s = geometry.mesh(torch.eye(4)[:, :3], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
@@ -106,7 +109,7 @@ def cached_hierarchy(mesh: Mesh | OneSidedMesh, **options: Any) -> Hierarchy:
 def cached_features(mesh: Mesh) -> tuple[Float64[Tensor, "n features"], FieldType]:
     """Return `shape_features(mesh)`; compute them only if the cache does not have them.
 
-    Raises GeometryError as that does, and where the cache folder cannot be written.
+    Raises GeometryError as that does, and where the cache folder cannot be used. A full disc is a warning.
     """
     key = _key(mesh, "shape_features", {})
     x, field_type = _cached(key, lambda: shape_features(mesh), _save_field, _load_field)
@@ -214,18 +217,31 @@ def _plain(option: Any) -> Any:
 
 
 def _cached(key: str, make: Callable[[], V], save: Callable[[V, Path], None], load: Callable[[Path], V]) -> V:
+    limit = cache_limit(cache_folder())
     with _usable_folder():
         for file in _files(key):
             with suppress(FileNotFoundError):  # another process may remove it meanwhile
+                touch(file)
                 state = _state(file, 0.0)
                 if state == "whole":
                     return load(file)
                 if state == "damaged":
                     warnings.warn(f"{file} in the cache is damaged; it is computed again", stacklevel=3)
                     file.unlink()
+        # before what may take long
+        with _unless_full():
+            if limit:
+                _folder(key).mkdir(parents=True, exist_ok=True)
     value = make()
-    with _usable_folder():
-        _store(key, lambda path: save(value, path))
+    if limit:
+        try:
+            make_room(cache_folder(), _store(key, lambda path: save(value, path), limit), _is_ours)
+        except OSError as error:
+            warnings.warn(
+                f"geometry was computed but is not kept: {error}; make room, or name another folder in the "
+                f"environment variable {ENVIRONMENT_VARIABLE}",
+                stacklevel=3,
+            )
     return value
 
 
@@ -235,21 +251,42 @@ def _usable_folder() -> Iterator[None]:
         yield
     except OSError as error:
         raise GeometryError(
-            f"the cache folder {cache_folder()} cannot be used ({error}); make room, or name another "
-            f"folder in the environment variable {ENVIRONMENT_VARIABLE}"
+            f"the cache folder {cache_folder()} cannot be used ({error}); name another folder in the "
+            f"environment variable {ENVIRONMENT_VARIABLE}"
         ) from error
 
 
-def _store(key: str, save: Callable[[Path], None]) -> None:
-    folder = _folder(key)
-    folder.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _unless_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+
+
+def _store(key: str, save: Callable[[Path], None], limit: int) -> int:
+    """Write a file, and return its size; 0 where it alone would be more than the limit, and is not kept."""
     # no two writers share this name, whatever their thread, process or machine
-    new = folder / f"{key}.{uuid4().hex}.new"
+    new = _folder(key) / f"{key}.{uuid4().hex}.new"
+    new.parent.mkdir(parents=True, exist_ok=True)
     try:
         save(new)
-        os.replace(new, folder / f"{key}-{_digest(new)}.{fingerprint(__name__)}.safetensors")
+        size = new.stat().st_size
+        if size > limit:
+            return 0
+        os.replace(new, new.with_name(f"{key}-{_digest(new)}.{fingerprint(__name__)}.safetensors"))
+        return size
     finally:
         new.unlink(missing_ok=True)
+
+
+def _is_ours(file: Path) -> bool:
+    """Return whether the cache made a file and nobody is writing it."""
+    if UNFINISHED_NAME.fullmatch(file.name):
+        return time.time() - file.lstat().st_mtime > PATIENCE
+    named = ENTRY.fullmatch(file.name) or OLDER.fullmatch(file.name)
+    return bool(named) and file.is_file() and not file.is_symlink()
 
 
 def _folder(key: str) -> Path:
