@@ -40,6 +40,7 @@ from geocnn.train.prediction import predict as answer
 from geocnn.train.recipe import Recipe, Request
 from geocnn.train.recipes import RECIPES, find_recipe, is_recipe_file, recipe_names
 from geocnn.train.settings import load_settings, recipe_of
+from geocnn.train.shipped import model_folder, shipped_models
 
 app = typer.Typer(
     name="geocnn",
@@ -157,11 +158,15 @@ RecipeFile = Annotated[
 @app.command(
     "predict",
     epilog="Examples: geocnn predict runs/spherical-digits-1 map.fits; "
-    "geocnn predict runs/body-parts-1 scan.ply; instead of a file: --examples 8",
+    "geocnn predict body-parts scan.ply; instead of a file: --examples 8",
 )
 def predict(
     model: Annotated[
-        Path, typer.Argument(help="run folder, or any folder with model.json and model.safetensors")
+        Path,
+        typer.Argument(
+            help="run folder, or any folder with model.json and model.safetensors; or the recipe's name of a "
+            "model that ships with geocnn: body-parts"
+        ),
     ],
     file: Annotated[
         Path | None,
@@ -196,8 +201,11 @@ def predict(
     recipe: RecipeFile = None,
 ) -> None:
     """Let a trained network answer a file: print the answer, write it beside the file and draw it."""
-    request = Request(model, file, examples, nested, out, tuple(fill or ()))
-    answer(_recipe_of_model(model, recipe), request, make_console())
+    folder = model_folder(model)
+    if folder != model and file is None:
+        out = out or Path()  # the shipped model's folder is not the user's
+    request = Request(folder, file, examples, nested, out, tuple(fill or ()))
+    answer(_recipe_of_model(folder, recipe), request, make_console())
 
 
 @app.command(
@@ -210,8 +218,8 @@ def equivariance(
         Path,
         typer.Argument(
             metavar="RUN_OR_CHECKPOINT",
-            help="run folder, any folder with model.json and model.safetensors, or another .safetensors or "
-            ".ckpt file in one",
+            help="run folder, any folder with model.json and model.safetensors, another .safetensors or "
+            ".ckpt file in one, or the recipe's name of a shipped model",
         ),
     ],
     only: Annotated[
@@ -238,6 +246,7 @@ def equivariance(
     """
     if page is not None and importlib.util.find_spec("matplotlib") is None:
         raise GeocnnError("the page's plots need matplotlib: pip install 'geocnn[plot]'")
+    model = model_folder(model)
     s = measured(_recipe_of_model(model, recipe), model)
     steps = s.refinements if refinements is None else refinements
     console = make_console(stderr=True)
@@ -300,7 +309,10 @@ def cache(
         bool, typer.Option("--clear", help="remove the cache's files; foreign ones stay")
     ] = False,
 ) -> None:
-    """List the geometry kept on disk: where, how much, and which files are not whole."""
+    """List the geometry kept on disk: where, how much of how much, and which files are not whole.
+
+    GEOCNN_CACHE names another folder, GEOCNN_CACHE_BYTES another limit.
+    """
     show_cache(clear, make_console())
 
 
@@ -322,7 +334,10 @@ def _recipe_of_model(model: Path, recipe: Path | None) -> Recipe:
 
 
 def _no_model(folder: Path) -> str:
-    return f"there is no {MODEL} in {folder}; name the folder of a finished run (geocnn train prints it)"
+    return (
+        f"there is no {MODEL} in {folder}; name the folder of a finished run (geocnn train prints it), "
+        f"or a model that ships with geocnn: {', '.join(shipped_models())}"
+    )
 
 
 def _unfinished(folder: Path) -> str:
