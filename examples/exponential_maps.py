@@ -11,11 +11,12 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from torch.nn.functional import normalize
 
+from geocnn.data.meshes import mesh_file
 from geocnn.geometry import load
 from geocnn.viz import FAINT, INK
 from geocnn.viz.scene import arrows, oblique, paint, polyline, subdivided
 
-s = load(Path(__file__).resolve().parents[1] / "datasets/meshes/bunny_small.ply")
+s = load(mesh_file("bunny"))
 RADIUS, view = 9 * s.spacing, oblique(0.5)
 right, up, towards = (s.points @ view.T).unbind(1)
 centre = int((towards - 5 * ((right - 0.2).abs() + (up + 0.25).abs())).argmax())  # on the flank

@@ -10,13 +10,14 @@ import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from geocnn.data.meshes import mesh_file
 from geocnn.geometry import healpix, load
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.nn import GaugeConv
 from geocnn.viz import FAINT, INK, RIGHT
 from geocnn.viz.scene import arrows, oblique, paint
 
-own = load(Path(__file__).resolve().parents[1] / "datasets/meshes/bunny_small.ply")
+own = load(mesh_file("bunny"))
 generator = torch.Generator().manual_seed(0)
 turned = own.turn_frames(2 * math.pi * torch.rand(own.n_points, generator=generator, dtype=torch.float64))
 

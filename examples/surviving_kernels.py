@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from geocnn.data.meshes import mesh_file
 from geocnn.geometry import (
     Mesh,
     Surface,
@@ -38,7 +39,7 @@ from geocnn.geometry.spheres.icosahedron import Icosahedron
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BUNNY = Path(__file__).resolve().parents[1] / "datasets/meshes/bunny_small.ply"
+BUNNY = mesh_file("bunny")
 LARGEST = 4
 NAMES = ("1", "cos θ", "sin θ", "cos 2θ", "sin 2θ", "cos 3θ", "sin 3θ", "cos 4θ", "sin 4θ")
 

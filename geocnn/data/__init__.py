@@ -1,4 +1,4 @@
-"""Data sets that ship with the repository, and readers for users' own maps."""
+"""Data sets that ship with the package, and readers for users' own maps."""
 
 from geocnn.data.maps import MapFile, read_map_file, read_maps
 from geocnn.data.spherical_digits import SphericalDigits

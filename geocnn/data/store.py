@@ -1,8 +1,8 @@
-"""The data sets that ship with the repository: one folder each, with source, licence and checksums.
+"""The data sets that ship with the package: one folder each, with source, licence and checksums.
 
-The folders lie in `datasets/` beside the package of a repository checkout; the environment variable
-GEOCNN_DATASETS names another place. `dataset.toml` describes each data set. A file is returned only after its
-SHA-256 agrees with that in `dataset.toml`, which is checked once per process.
+The folders lie in `datasets/` of a repository checkout, and inside the package that a wheel installs; the
+environment variable GEOCNN_DATASETS names another place. `dataset.toml` describes each data set. A file is
+returned only after its SHA-256 agrees with that in `dataset.toml`, which is checked once per process.
 """
 
 from __future__ import annotations
@@ -25,20 +25,30 @@ from geocnn.errors import DatasetError
 ENVIRONMENT_VARIABLE = "GEOCNN_DATASETS"
 
 
+INSTALLED = Path(__file__).resolve().parents[1] / "_datasets"
+CHECKOUT = Path(__file__).resolve().parents[2] / "datasets"
+
+
 def datasets_folder() -> Path:
     """Return the folder that holds one folder per data set. Raises DatasetError where there is none.
 
-    >>> datasets_folder().name
-    'datasets'
+    >>> (datasets_folder() / "mnist" / "dataset.toml").is_file()
+    True
     """
     place = os.environ.get(ENVIRONMENT_VARIABLE)
-    folder = Path(place) if place else Path(__file__).resolve().parents[2] / "datasets"
-    if not folder.is_dir():
-        raise DatasetError(
-            f"there is no data folder {folder}; the data come with the repository, not with the package: "
-            f"clone it and set {ENVIRONMENT_VARIABLE} to its `datasets` folder"
-        )
+    # an installed package looks only inside itself: what lies beside it belongs to others
+    folder = Path(place) if place else INSTALLED if INSTALLED.is_dir() else CHECKOUT
+    if not any(folder.glob("*/dataset.toml")):
+        remedy = f"let {ENVIRONMENT_VARIABLE} name a folder that has them, or unset it"
+        raise DatasetError(f"there are no data sets in {folder}; {remedy if place else _remedy('datasets')}")
     return folder
+
+
+def _remedy(path: str) -> str:
+    """Say how to get back data that are missing or damaged; `path` is theirs in the repository."""
+    if INSTALLED.is_dir():
+        return "restore it by installing again: pip install --force-reinstall --no-deps geocnn"
+    return f"restore it from the repository: git checkout -- {path}"
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -57,7 +67,7 @@ def describe(name: str) -> dict[str, Any]:
             return tomllib.load(stream)
         except tomllib.TOMLDecodeError as error:
             raise DatasetError(
-                f"{card} is not valid TOML ({error}); restore it from the repository"
+                f"{card} is not valid TOML ({error}); {_remedy(f'datasets/{name}')}"
             ) from error
 
 
@@ -77,10 +87,8 @@ def dataset_file(name: str, path: str) -> Path:
         )
     file = datasets_folder() / name / path
     if not file.is_file():
-        raise DatasetError(
-            f"{file} is missing; restore it from the repository (git checkout -- datasets/{name})"
-        )
-    _verify(file, checksums[path], f"git checkout -- datasets/{name}")
+        raise DatasetError(f"{file} is missing; {_remedy(f'datasets/{name}')}")
+    _verify(file, checksums[path], _remedy(f"datasets/{name}"))
     return file
 
 
@@ -91,7 +99,7 @@ def _verify(file: Path, sha256: str, remedy: str) -> None:
     if digest != sha256:
         raise DatasetError(
             f"{file} has SHA-256 {digest[:12]}..., but dataset.toml says {sha256[:12]}...: "
-            f"it is damaged or was changed; restore it from the repository ({remedy})"
+            f"it is damaged or was changed; {remedy}"
         )
 
 
@@ -108,5 +116,5 @@ def read_idx(file: Path) -> UInt8[Tensor, "*shape"]:
     rank = content[3]
     shape = np.frombuffer(content, dtype=">i4", count=rank, offset=4).tolist()
     if content[:3] != b"\x00\x00\x08" or len(content) != 4 + 4 * rank + int(np.prod(shape)):
-        raise DatasetError(f"{file} is not an idx file of bytes; restore it from the repository")
+        raise DatasetError(f"{file} is not a gzipped idx file of bytes; give one")
     return torch.from_numpy(np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape).copy())
