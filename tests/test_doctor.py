@@ -186,7 +186,7 @@ def test_wishes_that_cannot_be_met_are_one_line(bad, tmp_path, capsys):
     assert "--fix needs --repair" in refused(bad, "--fix", "merge")
     assert "overwrite" in refused(bad, "--repair", bad)
     assert "ends in .png" in refused(bad, "--picture", tmp_path / "a.gif")
-    assert ".ply, .obj, .off, .gii, .npz" in refused(bad, "--repair", tmp_path / "a.stl")
+    assert ".ply, .obj, .off, .vtp, .gii, .npz" in refused(bad, "--repair", tmp_path / "a.stl")
     bad.write_bytes(b"v 1 2\n")
     assert "bad.obj: line 1: vertices with fewer than three" in refused(bad)
 

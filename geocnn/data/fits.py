@@ -65,14 +65,14 @@ def read_table(file: Path) -> Table:
 
     Raises:
         MapError: the file has no HEALPix map, is damaged, compressed by fpack or not a FITS file; or astropy,
-            which comes with healpy, is missing.
+            which the extra `fits` brings, is missing.
         BadValueError: the file has only a part of the sky.
     """
     try:
         from astropy.io import fits
         from astropy.utils.exceptions import AstropyWarning
     except ImportError as error:
-        raise MapError(f"reading {file} needs healpy and astropy: pip install 'geocnn[healpy]'") from error
+        raise MapError(f"reading {file} needs astropy: pip install 'geocnn[fits]'") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)

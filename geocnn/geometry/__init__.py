@@ -16,6 +16,8 @@ from geocnn.geometry.io import (
     read_mesh,
     read_vertex_values,
     write_mesh,
+    write_polylines,
+    write_vertex_values,
 )
 from geocnn.geometry.loops.holonomy_groups import (
     face_holonomy,
@@ -83,4 +85,6 @@ __all__ = [
     "transport_kernel",
     "vertex_holonomy",
     "write_mesh",
+    "write_polylines",
+    "write_vertex_values",
 ]

@@ -11,24 +11,22 @@ they are imported only where needed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.io.dae import read_dae
-from geocnn.geometry.io.freesurfer import freesurfer_values, is_freesurfer, read_freesurfer
-from geocnn.geometry.io.gifti import gifti_bytes, gifti_values, read_gifti
-from geocnn.geometry.io.libraries import gunzipped
+from geocnn.geometry.io.freesurfer import is_freesurfer, read_freesurfer
+from geocnn.geometry.io.gifti import gifti_bytes, read_gifti
 from geocnn.geometry.io.npz import npz_bytes, read_npz
 from geocnn.geometry.io.obj import obj_text, read_obj
 from geocnn.geometry.io.off import off_text, read_off
-from geocnn.geometry.io.ply import ply_bytes, read_ply, save_ply, write_whole
+from geocnn.geometry.io.opening import content_of, naming, write_whole
+from geocnn.geometry.io.ply import ply_bytes, read_ply, save_ply
 from geocnn.geometry.io.raw import (
     LARGEST_ID,
     Polygons,
@@ -41,8 +39,10 @@ from geocnn.geometry.io.raw import (
 )
 from geocnn.geometry.io.scenes import SCENES, read_scene
 from geocnn.geometry.io.stl import read_stl
+from geocnn.geometry.io.value_files import read_vertex_values, write_vertex_values
 from geocnn.geometry.io.values import VertexValues
 from geocnn.geometry.io.vtp import read_vtp
+from geocnn.geometry.io.vtp_writing import vtp_bytes, write_polylines
 
 __all__ = [
     "READERS",
@@ -55,6 +55,8 @@ __all__ = [
     "read_vertex_values",
     "save_ply",
     "write_mesh",
+    "write_polylines",
+    "write_vertex_values",
 ]
 
 READERS: dict[str, Callable[[bytes, Path], Polygons]] = {
@@ -74,6 +76,7 @@ WRITERS: dict[str, Callable[[RawMesh], tuple[bytes, list[str]]]] = {
     ".ply": ply_bytes,
     ".obj": obj_text,
     ".off": off_text,
+    ".vtp": vtp_bytes,
     ".gii": gifti_bytes,
     ".npz": lambda raw: (npz_bytes(raw), []),
 }
@@ -87,6 +90,7 @@ IDS: dict[str, tuple[int, int]] = {
     ".obj": (0, int(LARGEST_ID) - 2),
     ".off": (1 - int(LARGEST_ID), int(LARGEST_ID) - 1),
     ".gii": (-(2**31), 2**31 - 1),
+    ".vtp": (1 - int(LARGEST_ID), int(LARGEST_ID) - 1),
     ".npz": (-(2**63), 2**63 - 1),
 }
 """The smallest and the largest vertex id that a file preserves; .obj files count from 1, negative ids count
@@ -118,7 +122,7 @@ def read_mesh(path: str | Path) -> RawMesh:
     """
     path = Path(path)
     polygons = _polygons(path)
-    with _naming(path):
+    with naming(path):
         return triangulated(polygons)
 
 
@@ -127,7 +131,7 @@ def read_whole_mesh(path: str | Path) -> RawMesh:
     path = Path(path)
     polygons = _polygons(path)
     _warn_of_unknown(path, polygons)
-    with _naming(path):
+    with naming(path):
         return triangulated(polygons)
 
 
@@ -155,18 +159,19 @@ def load_triangles(path: str | Path) -> tuple[Float64[Tensor, "n 3"], Int64[Tens
             f"geocnn inspect {path.name} --repair {path.stem}.ply --fix merge, and give the result"
         )
     polygons = _polygons(path)
-    with _naming(path):
+    with naming(path):
         faces = triangle_faces(len(polygons.vertices), polygons.counts, polygons.corners)
     _warn_of_unknown(path, polygons)
     return torch.from_numpy(owned(polygons.vertices)), torch.from_numpy(faces)
 
 
 def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
-    """Write .ply, .obj, .off, .gii or .npz, whole or not at all; return the attributes the file cannot hold.
+    """Write .ply, .obj, .off, .vtp, .gii or .npz, whole or not at all; return the attributes left out.
 
-    A .npz file holds all attributes. A .ply file holds numbers of up to 32 bits and doubles, with attributes
-    of k numbers as columns name_0 … ; an .obj file holds red, green, blue of vertices and uv and normal of
-    corners; a .gii file holds attributes of vertices; an .off file holds none. Raises GeometryError for
+    A .npz file holds all attributes, a .vtp file (for ParaView) all of vertices and faces. A .ply file holds
+    numbers of up to 32 bits and doubles, with attributes of k numbers as columns name_0 … (`normal` and bytes
+    of a `colour` as viewers expect them); an .obj file holds red, green, blue of vertices and uv and normal
+    of corners; a .gii file holds attributes of vertices; an .off file holds none. Raises GeometryError for
     another extension, a missing folder, or ids of no vertex that the format would change: negative ones in
     .obj files, those of more than 32 bits in .ply and .gii files.
 
@@ -183,7 +188,7 @@ def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
             f"cannot write {path}: give a name that ends in one of {', '.join(WRITERS)}, in a folder "
             "that exists"
         )
-    with _naming(path):
+    with naming(path):
         _check_ids(raw.faces, path.suffix.lower())
         content, left_out = WRITERS[path.suffix.lower()](raw)
         write_whole(path, content)
@@ -206,67 +211,11 @@ def _check_ids(faces: Int64[Tensor, "f 3"], extension: str) -> None:
         )
 
 
-def read_vertex_values(path: str | Path) -> VertexValues:
-    """Read values of vertices from a file beside their mesh, in the order of its vertices, by nibabel.
-
-    It reads GIFTI (`.func.gii`, `.shape.gii`, `.label.gii`, and the same with `.gz`), FreeSurfer's values
-    (`lh.thickness`, `lh.curv`, `lh.sulc`, …) and `.annot`, whose values are regions, which `names` names; −1
-    means none.
-
-    Raises:
-        GeometryError: The file does not exist, is damaged, or has another format; its arrays have different
-            numbers of rows; or nibabel is not installed.
-
-    >>> import tempfile, numpy as np, nibabel.freesurfer
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     nibabel.freesurfer.write_morph_data(f"{folder}/lh.thickness", np.array([2.5, 3.0, 1.25]))
-    ...     beside = read_vertex_values(f"{folder}/lh.thickness")
-    >>> beside.values["thickness"].tolist()
-    [2.5, 3.0, 1.25]
-    """
-    content, suffix = _content(Path(path))
-    with _naming(path):
-        read = gifti_values if suffix == ".gii" else freesurfer_values
-        arrays, names = read(content, Path(path))
-        values = {name: owned(array) for name, array in arrays.items()}
-        if len({len(array) if array.ndim else 0 for array in values.values()}) != 1:
-            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in values.items()) or "no array"
-            raise GeometryError(f"values are a row per vertex, it has {shapes}")
-    return VertexValues(values, names)
-
-
 def _polygons(path: Path) -> Polygons:
-    content, suffix = _content(path)
-    with _naming(path):
+    content, suffix = content_of(path, PACKED, f"a triangle mesh, {KNOWN}", READERS)
+    with naming(path):
         if suffix in READERS:
             return READERS[suffix](content, path)
         if is_freesurfer(content):
             return read_freesurfer(content, path)
     raise GeometryError(f"{path} is in no known format; save it as one of them, {KNOWN}")
-
-
-def _content(path: Path) -> tuple[bytes, str]:
-    """Return the content of a file, unpacked if its name ends in .gz, and the suffix of its name."""
-    if path.is_dir():
-        meshes = sorted(file for file in path.iterdir() if file.suffix.lower() in READERS)
-        example = f", such as {meshes[0]}" if meshes else f"; there is none in it, {KNOWN}"
-        raise GeometryError(f"{path} is a folder; give one mesh file{example}")
-    if not path.is_file():
-        raise GeometryError(f"there is no file {path}; give a triangle mesh, {KNOWN}")
-    with _naming(path):
-        content = path.read_bytes()
-        packed = path.name.lower().endswith(PACKED)
-        name = path.stem if packed else path.name
-        return gunzipped(content) if packed else content, Path(name).suffix.lower()
-
-
-@contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """Name the file in errors; numpy does not warn of NaN and infinity in it."""
-    try:
-        with np.errstate(invalid="ignore", over="ignore"):
-            yield
-    except GeometryError as fault:
-        raise GeometryError(f"{path}: {fault}") from fault
-    except OSError as fault:
-        raise GeometryError(f"{path} cannot be read or written ({fault.strerror})") from fault

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+from jaxtyping import Int64
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.io.libraries import library, reading_with
-from geocnn.geometry.io.raw import Attributes, Polygons, damaged
+from geocnn.geometry.io.raw import Polygons, damaged
+from geocnn.geometry.io.tables import as_columns
+from geocnn.geometry.io.values import VertexValues, with_every_label
 from geocnn.wording import counted
+
+OVERLAYS = (".curv", ".thickness", ".sulc", ".area", ".volume")
+"""Ends of names of FreeSurfer's values that need no lh. or rh. before them."""
+
+MOST_REGIONS = 2**16
+
+SHIFTS = np.array([1, 2**8, 2**16])
+"""The number of a colour is the sum of red, green and blue, each times one of these."""
 
 SURFACE, VALUES = b"\xff\xff\xfe", b"\xff\xff\xff"
 """Surfaces and values begin with these three bytes; their names may have any suffix."""
@@ -41,7 +54,7 @@ def read_freesurfer(content: bytes, path: Path) -> Polygons:
     return polygons
 
 
-def freesurfer_values(content: bytes, path: Path) -> tuple[Attributes, dict[int, str]]:
+def freesurfer_values(content: bytes, path: Path) -> VertexValues:
     """Read values such as lh.thickness, named by the suffix of the file's name.
 
     An .annot file gives the region of each vertex, −1 where it has none, and the regions' names.
@@ -55,10 +68,10 @@ def freesurfer_values(content: bytes, path: Path) -> tuple[Attributes, dict[int,
     if 15 + 4 * count != len(content):
         raise damaged("it is no whole file of FreeSurfer's values, a number per vertex")
     with reading_with("nibabel"):
-        return {name: library("nibabel.freesurfer").read_morph_data(str(path))}, {}
+        return VertexValues({name: library("nibabel.freesurfer").read_morph_data(str(path))})
 
 
-def _annotation(content: bytes, path: Path) -> tuple[Attributes, dict[int, str]]:
+def _annotation(content: bytes, path: Path) -> VertexValues:
     count = _counts(content, 0, 1)[0]
     if not 0 <= 8 * count < len(content):
         raise damaged(f"it declares {counted(count, 'vertex')}, which its {len(content)} bytes do not hold")
@@ -71,9 +84,77 @@ def _annotation(content: bytes, path: Path) -> tuple[Attributes, dict[int, str]]
         at = order[np.searchsorted(known[order], marks).clip(max=len(known) - 1)]
         named = known[at] == marks
         spelt = {k: name.decode("utf-8", "replace") for k, name in enumerate(names)}
+        # the fourth number is transparency
+        shades = np.concatenate([table[:, :3], 255 - table[:, 3:4]], 1) / 255
+        colours = {k: tuple(shade) for k, shade in enumerate(shades.tolist())}
     if (lost := ~named & (marks != 0)).any():
         raise damaged(f"{counted(lost.sum(), 'vertex')} of regions that its table does not have")
-    return {"annot": np.where(named, at, -1)}, spelt
+    return VertexValues({"annot": np.where(named, at, -1)}, spelt, colours)
+
+
+def is_overlay(path: Path) -> bool:
+    """Return whether FreeSurfer's values have such a name."""
+    return path.suffix.lower() in OVERLAYS or path.name.lower().startswith(("lh.", "rh."))
+
+
+def overlay_bytes(values: VertexValues) -> bytes:
+    """Return a file of a number per vertex, as float32. Raises GeometryError for several."""
+    column = _only(values, "a file of FreeSurfer's values")
+    if column.dtype.kind not in "biuf":
+        raise GeometryError(f"FreeSurfer's values are real numbers, got {column.dtype}")
+    stream = BytesIO()
+    library("nibabel.freesurfer").write_morph_data(stream, column)
+    return stream.getvalue()
+
+
+def annot_bytes(values: VertexValues) -> bytes:
+    """Return a file of regions and their names and colours; the table has each number up to the greatest.
+
+    Raises GeometryError for several columns, numbers that are no regions, and regions of one colour, by which
+    the format tells them apart.
+    """
+    column = _only(values, "an .annot file")
+    regions = column.astype(np.int64)
+    names, colours = with_every_label(values, regions)
+    if not np.array_equal(regions, column) or min(names) < -1 or max(names) > MOST_REGIONS:
+        raise GeometryError(f"regions are whole numbers from 0 to {MOST_REGIONS}, and -1 for none")
+    every = range(max(names) + 1)
+    names, colours = with_every_label(VertexValues({}, names, colours), np.array(every))
+    table = np.array([[round(255 * part) for part in colours[k]] for k in every], np.int64).reshape(-1, 4)
+    table[:, 3] = 255 - table[:, 3]
+    marks = table[:, :3] @ SHIFTS
+    _make_unlike(marks, [k for k in every if k not in values.colours])
+    table[:, :3] = marks[:, None] // SHIFTS % 2**8
+    first = np.unique(marks, return_index=True)[1]
+    if len(first) < len(marks) or (0 in marks and (regions == -1).any()):
+        odd = sorted({*every} - {*first.tolist()}) or [int((marks == 0).argmax())]
+        raise GeometryError(
+            f"regions {odd[:8]} have the colour of another or, black, of none; an .annot file tells regions "
+            "apart by their colours: give each its own"
+        )
+    # nibabel writes to a named file only
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "regions.annot"
+        library("nibabel.freesurfer").write_annot(str(path), regions, table, [names[k] for k in every])
+        return path.read_bytes()
+
+
+def _make_unlike(marks: Int64[np.ndarray, " regions"], chosen: list[int]) -> None:
+    """Change the colours that nobody gave where another region has the same."""
+    used = {0, *np.delete(marks, chosen).tolist()}
+    for k in chosen:
+        while marks[k] in used:
+            marks[k] = (marks[k] + 1) % 2**24
+        used.add(int(marks[k]))
+
+
+def _only(values: VertexValues, what: str) -> np.ndarray:
+    columns = as_columns(values.values)
+    if len(columns) != 1:
+        raise GeometryError(
+            f"{what} holds one number per vertex, not {', '.join(columns)}; write one file for each"
+        )
+    return next(iter(columns.values()))
 
 
 def _counts(content: bytes, at: int, number: int) -> list[int]:

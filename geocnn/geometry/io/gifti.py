@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.io.libraries import library, reading_with
 from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, damaged, place_by_rows
+from geocnn.geometry.io.tables import as_columns
+from geocnn.geometry.io.values import VertexValues, with_every_label
 from geocnn.geometry.io.xml import decoded, inflated, parsed, whole
 
 TYPES = {"u1": "UINT8", "i4": "INT32", "f4": "FLOAT32", "f8": "FLOAT64"}
@@ -43,11 +45,55 @@ def read_gifti(content: bytes, path: Path) -> Polygons:
     return polygons
 
 
-def gifti_values(content: bytes, path: Path) -> tuple[Attributes, dict[int, str]]:
-    """Read the arrays other than a surface's own, and the names of labels."""
+def gifti_values(content: bytes, path: Path) -> VertexValues:
+    """Read the arrays other than a surface's own, and the names and colours of labels."""
     image = _image(content, path)
-    names = image.labeltable.get_labels_as_dict() if image.labeltable is not None else {}
-    return _others(image), {int(key): name or "" for key, name in names.items()}
+    labels = image.labeltable.labels if image.labeltable is not None else []
+    names = {int(label.key): label.label or "" for label in labels}
+    shades = {int(label.key): (label.red, label.green, label.blue, label.alpha) for label in labels}
+    whole = {key: shade for key, shade in shades.items() if None not in shade[:3]}
+    colours = {key: (r, g, b, 1.0 if a is None else a) for key, (r, g, b, a) in whole.items()}
+    return VertexValues(_others(image), names, colours)
+
+
+def gifti_value_bytes(values: VertexValues, path: Path) -> bytes:
+    """Return the file: an array per column, as other programs expect; of .label.gii files a table of labels.
+
+    Raises GeometryError for numbers that the format cannot hold, and for labels that are not whole numbers.
+    """
+    gifti = library("nibabel.gifti")
+    image, end = gifti.GiftiImage(), "".join(path.suffixes[-2:]).lower()
+    columns = {name: _narrow(column) for name, column in as_columns(values.values).items()}
+    intent = {".label.gii": "LABEL", ".shape.gii": "SHAPE"}.get(end, "NONE")
+    if intent == "LABEL":
+        columns = {name: _labels(name, column) for name, column in columns.items()}
+        image.labeltable = _label_table(gifti, values, np.concatenate([*columns.values()]))
+    for name, column in columns.items():
+        if column.dtype.str[1:] not in TYPES:
+            raise GeometryError(
+                f"values '{name}' of {column.dtype}: a .gii file holds integers of up to 32 bits"
+            )
+        image.add_gifti_data_array(_array(gifti, column, intent, {"Name": name}))
+    return image.to_bytes(mode="force")
+
+
+def _labels(name: str, column: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    labels = column.astype(np.int32)
+    if not np.array_equal(labels, column):
+        raise GeometryError(
+            f"values '{name}' of {column.dtype} are no labels, whole numbers of up to 32 bits; .func.gii and "
+            ".shape.gii files hold them"
+        )
+    return labels
+
+
+def _label_table(gifti: Any, values: VertexValues, labels: Int[np.ndarray, " k"]) -> Any:
+    table, (names, colours) = gifti.GiftiLabelTable(), with_every_label(values, labels)
+    for key, name in names.items():
+        label = gifti.GiftiLabel(key, *colours[key])
+        label.label = name
+        table.labels.append(label)
+    return table
 
 
 def gifti_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:

@@ -12,6 +12,7 @@ from types import ModuleType
 from zlib import error as ZlibError
 
 from geocnn.errors import GeometryError
+from geocnn.geometry.core.extras import installing
 from geocnn.geometry.io.raw import damaged
 
 PACKED = 2**26, 200
@@ -64,6 +65,7 @@ def gunzipped(content: bytes) -> bytes:
 
 
 def _needed(missing: ImportError) -> GeometryError:
+    name = missing.name or str(missing)
     return GeometryError(
-        f"reading it takes {missing.name or missing}, which is not installed: pip install 'geocnn[mesh]'"
+        f"this format takes {name}, which is not installed: {installing(name.split('.')[0])}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from io import BytesIO
+from typing import IO
 from zipfile import BadZipFile, ZipFile
 from zlib import error as ZlibError
 
@@ -11,27 +12,17 @@ import numpy as np
 from numpy.lib import format as npy
 
 from geocnn.geometry.io.libraries import refuse_bomb
-from geocnn.geometry.io.raw import Polygons, RawMesh, damaged, place_by_rows
+from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, damaged, place_by_rows
 
 PLACES = ("vertex", "face", "corner")
+
+BROKEN = (ValueError, OSError, EOFError, RuntimeError, NotImplementedError, BadZipFile, ZlibError)
+"""What numpy and zipfile raise for damaged files."""
 
 
 def read_npz(content: bytes) -> Polygons:
     """Read arrays; those named vertex_…, face_… and corner_… are attributes, as are others of N or F rows."""
-    try:
-        with ZipFile(BytesIO(content)) as archive:
-            refuse_bomb(len(content), sum(part.file_size for part in archive.infolist()))
-            stored = {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        NotImplementedError,
-        BadZipFile,
-        ZlibError,
-    ) as broken:
-        raise damaged(f"not an archive of plain arrays ({broken})") from broken
+    stored = arrays_of(content)
     arrays = {name: array for name, array in stored.items() if isinstance(array, np.ndarray)}
     left_out = [f"array {name} of {dtype}" for name, dtype in stored.items() if isinstance(dtype, np.dtype)]
     names = ("vertices", "faces") if "vertices" in stored else ("v", "f")
@@ -54,6 +45,11 @@ def npz_bytes(raw: RawMesh) -> bytes:
     attributes = (raw.vertex_attributes, raw.face_attributes, raw.corner_attributes)
     for place, values in zip(PLACES, attributes, strict=True):
         arrays |= {f"{place}_{name}": array for name, array in values.items()}
+    return archive_bytes(arrays)
+
+
+def archive_bytes(arrays: Attributes) -> bytes:
+    """Return an archive of the arrays."""
     stream = BytesIO()
     # np.savez takes names as keywords, but an attribute may be called file
     with ZipFile(stream, "w") as archive:
@@ -63,20 +59,38 @@ def npz_bytes(raw: RawMesh) -> bytes:
     return stream.getvalue()
 
 
-def _array(archive: ZipFile, name: str) -> np.ndarray | np.dtype:
-    """Read an array of numbers, or the dtype of anything else; allocate memory only for existing bytes."""
-    with archive.open(name) as stream:
-        version = npy.read_magic(stream)
-        header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-        if header is None:
-            raise ValueError(f"{name} is written in version {version}")
-        shape, in_columns, dtype = header(stream)
-        if dtype.kind not in "iufb":
-            return dtype
-        size = math.prod(shape) * dtype.itemsize
-        if size > archive.getinfo(name).file_size:
-            raise ValueError(f"{name} is shorter than its shape {shape}")
-        content = stream.read(size)
+def arrays_of(content: bytes) -> dict[str, np.ndarray | np.dtype]:
+    """Return the arrays of numbers in an archive by name, or their dtype where they hold anything else."""
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            refuse_bomb(len(content), sum(part.file_size for part in archive.infolist()))
+            stored: dict[str, np.ndarray | np.dtype] = {}
+            for part in archive.infolist():
+                with archive.open(part) as stream:
+                    stored[part.filename.removesuffix(".npy")] = plain_array(
+                        stream, part.file_size, part.filename
+                    )
+            return stored
+    except BROKEN as broken:
+        raise damaged(f"not an archive of plain arrays ({broken})") from broken
+
+
+def plain_array(stream: IO[bytes], available: int, name: str) -> np.ndarray | np.dtype:
+    """Read an array of numbers, or the dtype of anything else; allocate memory only for existing bytes.
+
+    Raises what `BROKEN` lists where the stream holds no whole array.
+    """
+    version = npy.read_magic(stream)
+    header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+    if header is None:
+        raise ValueError(f"{name} is written in version {version}")
+    shape, in_columns, dtype = header(stream)
+    if dtype.kind not in "iufb":
+        return dtype
+    size = math.prod(shape) * dtype.itemsize
+    if size > available:
+        raise ValueError(f"{name} is shorter than its shape {shape}")
+    content = stream.read(size)
     if len(content) < size:
         raise ValueError(f"{name} is shorter than its shape {shape}")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if in_columns else "C").copy()

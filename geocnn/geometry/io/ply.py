@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geocnn.errors import GeometryError
-from geocnn.files import replacing
 from geocnn.geometry.io.elements import FileElement, binary_rows, text_rows
+from geocnn.geometry.io.opening import write_whole
 from geocnn.geometry.io.pieces import cut_strips, joined
 from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, as_array, damaged, triangle_faces
 from geocnn.geometry.io.text import Words, lines, shown
@@ -25,6 +25,9 @@ PLY_TYPES = {
     **{"int64": "i8", "uint64": "u8", "float16": "f2"},
 }
 """numpy's names for the number types: those of the format, their later names, and what others add."""
+
+VIEWED = {("normal", "f"): ["nx", "ny", "nz"], ("colour", "u"): ["red", "green", "blue", "alpha"]}
+"""Columns that viewers show as normals and as colours from 0 to 255, by attribute and kind of number."""
 
 CORNERS = ("vertex_indices", "vertex_index")
 USED = ("vertex", "face", "tristrips")
@@ -105,7 +108,11 @@ def _cut(strips: Polygons) -> Polygons:
 
 
 def ply_bytes(raw: RawMesh) -> tuple[bytes, list[str]]:
-    """Return the file, and the attributes it cannot hold; k numbers become columns name_0 … name_k−1."""
+    """Return the file, and the attributes it cannot hold.
+
+    k numbers become columns name_0 … name_k−1; `normal` becomes nx, ny, nz, and a `colour` of bytes red,
+    green, blue, alpha, which viewers show.
+    """
     left_out: list[str] = []
     vertex = _columns(raw.vertex_attributes, {*"xyz"}, left_out)
     face = _columns(raw.face_attributes, {*CORNERS}, left_out)
@@ -160,12 +167,6 @@ def save_ply(
             )
         columns[name] = column
     write_whole(path, _content(columns, triangle_faces(len(v), np.full(len(f), 3), f.ravel()), {}, {}))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole, or leave it as it was."""
-    with replacing(path) as new:
-        new.write_bytes(content)
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -253,13 +254,21 @@ def _columns(attributes: Attributes, taken: set[str], left_out: list[str], whole
             parts = {name: column}
         else:
             table = column.reshape(len(column), math.prod(column.shape[1:]))
-            parts = {f"{name}_{k}": part for k, part in enumerate(table.T)}
+            parts = dict(zip(_spelt(name, table, {*taken, *columns}), table.T, strict=True))
         named = all(_is_plain(part) and part not in {*taken, *columns} for part in parts)
         if named and parts and (not whole or column.shape[1] < 256):
             columns |= parts
         else:
             left_out.append(name)
     return columns
+
+
+def _spelt(name: str, table: Shaped[np.ndarray, "rows k"], taken: set[str]) -> list[str]:
+    """Return names of columns: those that viewers look for where the table is normals or colours."""
+    k = table.shape[1]
+    known = VIEWED.get((name, table.dtype.kind), [])[:k]
+    fits = len(known) == k >= 3 and taken.isdisjoint(known)
+    return known if fits else [f"{name}_{place}" for place in range(k)]
 
 
 def _is_plain(name: str) -> bool:

@@ -42,9 +42,14 @@ def test_a_packed_file_that_grows_out_of_bounds_is_refused(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("module", ["nibabel", "trimesh", "collada"])
 def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch, module):
-    monkeypatch.setattr(libraries, "import_module", lambda name: __import__(f"missing_{name.split('.')[0]}"))
-    name = {"nibabel": "a.gii", "trimesh": "a.glb", "collada": "a.dae"}[module]
-    with pytest.raises(GeometryError, match=rf"{name}.*takes missing_{module}.*pip install 'geocnn\[mesh\]'"):
+    def missing(name: str) -> None:
+        raise ImportError(name=name)
+
+    monkeypatch.setattr(libraries, "import_module", missing)
+    name, extra = {"nibabel": ("a.gii", "neuro"), "trimesh": ("a.glb", "mesh"), "collada": ("a.dae", "mesh")}[
+        module
+    ]
+    with pytest.raises(GeometryError, match=rf"{name}.*takes {module}.*pip install 'geocnn\[{extra}\]'"):
         read_mesh(write(tmp_path, name, b"<GIFTI/>"))
 
 

@@ -208,7 +208,7 @@ def test_unknown_formats_get_the_known_ones(tmp_path, name):
 def test_missing_files_and_folders_are_refused(tmp_path):
     assert "there is no file" in refused(tmp_path / "a.ply")
     (tmp_path / "b.ply").mkdir()
-    assert "is a folder; give one mesh file" in refused(tmp_path / "b.ply")
+    assert "is a folder; give one file" in refused(tmp_path / "b.ply")
 
 
 @pytest.mark.parametrize("name", ["a.ply", "a.obj", "a.off", "a.npz"])

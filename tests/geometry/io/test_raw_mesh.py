@@ -131,6 +131,7 @@ def test_what_is_written_is_read_back(tmp_path, extension):
         ".npz": (set(), 6, 1, 2),
         ".ply": ({"count"}, 4 + 3, 1, 2),
         ".obj": ({"label", "normal", "count", "part"}, 3, 0, 2),
+        ".vtp": ({"uv", "normal"}, 6, 1, 0),
         ".gii": ({"count", "part", "uv", "normal"}, 5, 0, 0),
         ".off": ({*raw.vertex_attributes, "part", "uv", "normal"}, 0, 0, 0),
     }[extension]
@@ -140,20 +141,16 @@ def test_what_is_written_is_read_back(tmp_path, extension):
     for kept, given in zip(held, own, strict=True):
         for name, values in kept.items():
             # .ply has columns instead of tables
-            table, _, k = name.rpartition("_") if extension == ".ply" and k_of(name) else (name, "", "")
-            wanted = given[table][:, int(k)] if k else given[table]
+            k = {"nx": 0, "ny": 1, "nz": 2}.get(name)
+            wanted = given[name] if k is None else given["normal"][:, k]
             assert np.array_equal(values, wanted), name
-            assert extension != ".npz" or values.dtype == wanted.dtype
-
-
-def k_of(name: str) -> bool:
-    return name[-1].isdecimal()
+            assert extension not in (".npz", ".vtp") or values.dtype == wanted.dtype
 
 
 def test_no_mesh_is_written_elsewhere(tmp_path):
     for path in (tmp_path / "a.stl", tmp_path / "nowhere" / "a.ply"):
         with pytest.raises(
-            GeometryError, match=r"\.ply, \.obj, \.off, \.gii, \.npz, in a folder that exists"
+            GeometryError, match=r"\.ply, \.obj, \.off, \.vtp, \.gii, \.npz, in a folder that exists"
         ):
             write_mesh(path, full_mesh())
 
@@ -269,7 +266,13 @@ def lying_npz() -> bytes:
     return stream.getvalue()
 
 
-BEYOND = {".ply": [2**31, -(2**31) - 1], ".obj": [-1, -2, 2**53], ".off": [2**53], ".gii": [2**31]}
+BEYOND = {
+    ".ply": [2**31, -(2**31) - 1],
+    ".obj": [-1, -2, 2**53],
+    ".off": [2**53],
+    ".gii": [2**31],
+    ".vtp": [2**53],
+}
 
 
 @pytest.mark.parametrize("extension", WRITERS)
