@@ -5,10 +5,11 @@ Figures are made without pyplot, so nothing depends on a display or on global st
 
 from geocnn.viz.colours import FAINT, INK, LABEL_COLOURS, RIGHT, TRAINING_COLOURS, WRONG
 from geocnn.viz.confusion_matrix import confusion
+from geocnn.viz.field_pictures import field, mollweide, shape
+from geocnn.viz.fields import Field
 from geocnn.viz.mesh_pages import mesh_page
 from geocnn.viz.sphere_pictures import orthographic, sphere_page
 from geocnn.viz.training_curves import curves
-from geocnn.viz.whole_sky import mollweide
 
 __all__ = [
     "FAINT",
@@ -17,10 +18,13 @@ __all__ = [
     "RIGHT",
     "TRAINING_COLOURS",
     "WRONG",
+    "Field",
     "confusion",
     "curves",
+    "field",
     "mesh_page",
     "mollweide",
     "orthographic",
+    "shape",
     "sphere_page",
 ]

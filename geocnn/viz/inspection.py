@@ -13,6 +13,8 @@ from geocnn.geometry import Diagnosis, Mesh, OneSidedMesh, RawMesh, angle_defect
 from geocnn.geometry.doctor.defects import Defect, Examined
 from geocnn.viz.colours import FAINT, INK, RIGHT, WRONG
 from geocnn.viz.scene import oblique
+from geocnn.viz.seeing import look, show
+from geocnn.viz.skins import skin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,20 +73,12 @@ def _curvature_colours(surface: Mesh | OneSidedMesh, figure: Figure) -> Tensor:
 
 
 def _draw_faces(axis: Axes, raw: RawMesh, view: Tensor, shades: Tensor | None) -> None:
-    """All faces that have three places, the farthest first, from either side."""
-    from matplotlib.collections import PolyCollection
-
-    ids = Examined(raw).measured
-    corners = raw.vertices[raw.faces[ids]] @ view.T
-    order = corners[:, :, 2].mean(1).argsort()
-    ids, corners = ids[order], corners[order]
-    side = corners.roll(-1, 1) - corners
-    normal = torch.nn.functional.normalize(torch.linalg.cross(side[:, 0], side[:, 1], dim=-1), dim=1)
-    base = torch.full((len(ids), 3), 0.82, dtype=torch.float64) if shades is None else shades[ids]
-    colours = (base * (0.55 + 0.45 * normal[:, 2:].abs())).numpy()
-    axis.add_collection(
-        PolyCollection(list(corners[..., :2].numpy()), facecolors=colours, edgecolors=colours, linewidths=0.3)
-    )
+    """All faces that have three places, from either side."""
+    if not len(Examined(raw).measured):
+        return
+    seen = look(skin(raw, len(raw.faces)), view)
+    plain = torch.full((len(raw.faces), 3), 0.82, dtype=torch.float64)
+    show(axis, seen, (plain if shades is None else shades)[seen.rows[..., 0].clamp_min(0)])
 
 
 def _draw_frames(axis: Axes, surface: Mesh | OneSidedMesh, view: Tensor, most: int = 250) -> None:

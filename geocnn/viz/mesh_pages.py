@@ -1,4 +1,4 @@
-"""Triangle meshes, each face in the colour of its label."""
+"""Pages of triangle meshes in the colours of their labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from geocnn.geometry import raw_mesh
 from geocnn.viz.colours import INK, LABEL_COLOURS
+from geocnn.viz.fields import Field, blended, read_field
+from geocnn.viz.seeing import look, show
+from geocnn.viz.skins import skin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,12 +28,12 @@ def mesh_page(
     title: str = "",
     columns: int = 6,
 ) -> Figure:
-    """Draw a page of triangle meshes, each face in the colour of its corners' label, with a legend.
+    """Draw a page of triangle meshes in the colours of their vertices' labels, with a legend.
 
     Args:
         meshes: n pairs of vertices [N, 3] and faces [F, 3]; seen from far along −z, with +y up and +x on the
-            right. Faces wound counter-clockwise from outside are shown from outside.
-        labels: n times [N] int64, places in `classes`; at most as many as LABEL_COLOURS.
+            right.
+        labels: n times [N] int64, places in `classes`.
         titles: n captions.
     """
     from matplotlib.figure import Figure
@@ -45,7 +49,7 @@ def mesh_page(
             _draw_mesh(axis, *meshes[k], labels[k])
             axis.set_title(titles[k], color=INK, fontsize=9, pad=2)
     figure.legend(
-        [Patch(color=colour) for colour, _ in zip(LABEL_COLOURS, classes, strict=False)], classes,
+        [Patch(color=LABEL_COLOURS[k % len(LABEL_COLOURS)]) for k in range(len(classes))], classes,
         loc="outside lower center", ncols=min(len(classes), max(2, 2 * columns)), frameon=False, fontsize=8,
     )  # fmt: skip
     if title:
@@ -54,24 +58,7 @@ def mesh_page(
 
 
 def _draw_mesh(axis: Axes, vertices: Tensor, faces: Tensor, labels: Tensor) -> None:
-    """The faces that look at the viewer, the farthest first, shaded by how squarely they do."""
-    from matplotlib.collections import PolyCollection
-    from matplotlib.colors import to_rgb
-
-    a, b, c = (corners := vertices.double()[faces]).unbind(1)
-    normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a, dim=-1), dim=1)
-    shown = (normal[:, 2] > 0).nonzero()[:, 0]
-    shown = shown[corners[shown, :, 2].mean(1).argsort()]
-    # two corners that agree outvote the third
-    first, second, third = labels[faces[shown]].unbind(1)
-    label = torch.where(second == third, second, first)
-    colours = torch.tensor([to_rgb(colour) for colour in LABEL_COLOURS], dtype=torch.float64)[label]
-    colours = (colours * (0.45 + 0.55 * normal[shown, 2:])).numpy()
-    # edges in the face's colour hide the seams between faces
-    axis.add_collection(
-        PolyCollection(
-            list(corners[shown, :, :2].numpy()), facecolors=colours, edgecolors=colours, linewidths=0.2
-        )
-    )
-    axis.autoscale_view()
-    axis.set_aspect("equal")
+    """Draw a mesh from +z; each place has the colour of the nearest corner's label."""
+    seen = look(skin(raw_mesh(vertices, faces)), torch.eye(3, dtype=torch.float64), 500)
+    read = read_field(Field(labels, kind="labels"))
+    show(axis, seen, read.colours(blended(read.levels, seen.rows, seen.weights, "labels")))

@@ -103,7 +103,7 @@ def _draw_sphere(axis: Axes, values: Tensor, centre: Tensor, low: float, high: f
     colour = torch.from_numpy(colormaps["cividis"](level.numpy())[..., :3]) * shade.unsqueeze(-1)
     image = torch.cat([colour.clamp(0, 1), (~picture.isnan()).double().unsqueeze(-1)], dim=-1)
     axis.imshow(image.numpy(), extent=(-1, 1, -1, 1), interpolation="bilinear")
-    for line in _graticule():
+    for line in graticule():
         x, y, depth = (frame @ line).numpy()
         axis.plot(np.where(depth > 0, x, np.nan), y, color="white", alpha=0.22, linewidth=0.5)
     x, y, depth = (float(part) for part in frame[:, 2])
@@ -115,7 +115,7 @@ def _draw_sphere(axis: Axes, values: Tensor, centre: Tensor, low: float, high: f
     axis.set_aspect("equal")
 
 
-def _graticule() -> list[Tensor]:
+def graticule() -> list[Tensor]:
     """Meridians and parallels every 30 degrees, each [3, K]."""
     turn = torch.linspace(0, 2 * torch.pi, 121, dtype=torch.float64)
     half = torch.linspace(-torch.pi / 2, torch.pi / 2, 61, dtype=torch.float64)
