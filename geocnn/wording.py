@@ -9,7 +9,9 @@ def counted(n: int, noun: str) -> str:
     >>> counted(1, "face"), counted(0, "face"), counted(2, "vertex")
     ('1 face', '0 faces', '2 vertices')
     """
-    plural = {"vertex": "vertices", "mesh": "meshes", "entry": "entries"}.get(noun, f"{noun}s")
+    plural = {"vertex": "vertices", "mesh": "meshes", "entry": "entries", "class": "classes"}.get(
+        noun, f"{noun}s"
+    )
     return f"{n} {noun if n == 1 else plural}"
 
 

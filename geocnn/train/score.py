@@ -50,6 +50,6 @@ def answer_pair(network: nn.Module, batch: tuple[Tensor, Tensor | None]) -> Answ
 
 def accuracy() -> dict[str, Metric]:
     """Make the metrics of a classifier, for `Recipe.metrics`: the share of labels that are right."""
-    from geocnn.train.metrics import Accuracy
+    from geocnn.train.measures.metrics import Accuracy
 
     return {"accuracy": Accuracy()}

@@ -103,10 +103,15 @@ def geometry(settings: BodyPartsSettings) -> dict[str, Any]:
 
 
 def metrics() -> dict[str, Metric]:
-    from geocnn.train.metrics import Accuracy, SurfaceAccuracy, WorstSurface
+    from geocnn.train.measures.metrics import PointClasses
 
-    per_body, per_vertex, worst = SurfaceAccuracy(), Accuracy(), WorstSurface()
-    return {"accuracy": per_body, "accuracy per vertex": per_vertex, "worst body": worst}
+    names = {
+        "accuracy": "accuracy",
+        "accuracy per vertex": "accuracy per point",
+        "worst body": "worst surface",
+        "mean IoU": "mean IoU",
+    }
+    return {name: PointClasses(PARTS, headline) for name, headline in names.items()}
 
 
 def examine(run: Run) -> dict[str, Any]:
