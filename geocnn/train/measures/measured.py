@@ -18,6 +18,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from geocnn.errors import GeocnnError
+from geocnn.lasting import lasting
 from geocnn.train.measures.tally import Counts, Sample, Tally
 from geocnn.wording import counted
 
@@ -131,6 +132,7 @@ def draw(surfaces: int, resamples: int = RESAMPLES, seed: int = 0) -> Counts:
     )
 
 
+@lasting()
 def measure(
     tallies: Sequence[Tally], headline: str, rows: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> Measures:
@@ -145,6 +147,7 @@ def measure(
     return _measures(tallies, headline, rows, full, drawn, resamples, seed)
 
 
+@lasting()
 def measure_difference(
     tallies: Sequence[Tally],
     others: Sequence[Tally],

@@ -18,6 +18,7 @@ from torchmetrics.aggregation import MeanMetric
 from torchmetrics.utilities.data import dim_zero_cat
 
 from geocnn.errors import GeocnnError
+from geocnn.lasting import lasting
 from geocnn.train.measures.inputs import KnownLabels, KnownNumbers, known_labels, known_numbers
 from geocnn.train.measures.labels import PointLabels, SurfaceLabels
 from geocnn.train.measures.measured import RESAMPLES, Measures, measure, measure_difference
@@ -66,12 +67,14 @@ class SurfaceMetric(Metric):
     def __init__(self, names: Sequence[str], headline: str | None, is_per_point: bool) -> None:
         super().__init__()
         self.rows, self.columns, self.is_per_point = list(names), len(names), is_per_point
-        tallies = self.tallied(*self.example())
+        with lasting():
+            tallies = self.tallied(*self.example())
+            samples = [tally.sample(None) for tally in tallies]
         self.kinds = [type(tally) for tally in tallies]
         for kind in self.kinds:
             for name in kind.names():
                 self.add_state(f"{kind.__name__}_{name}", [], dist_reduce_fx="cat")
-        known = [name for tally in tallies for name in tally.sample(None).values]
+        known = [name for sample in samples for name in sample.values]
         self.headline = known[0] if headline is None else headline
         if self.headline not in known:
             raise GeocnnError(f"there is no measure '{headline}' here; there are: {', '.join(known)}")
@@ -86,6 +89,7 @@ class SurfaceMetric(Metric):
         """Return tallies of what is known, or none where nothing is."""
         raise NotImplementedError
 
+    @lasting()
     def update(
         self,
         answer: Float[Tensor, "*members_n_columns"],
@@ -119,6 +123,7 @@ class SurfaceMetric(Metric):
 
         return [kind(**{name: joined(kind, name) for name in kind.names()}) for kind in self.kinds]
 
+    @lasting()
     def compute(self) -> Float64[Tensor, ""]:
         """Return the measure of the headline; NaN where it is undefined."""
         for tally in self.tallies():

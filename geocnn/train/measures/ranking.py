@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float64, Int64, Real
 from torch import Tensor
 
 from geocnn.errors import GeocnnError
+from geocnn.lasting import lasting
 from geocnn.train.measures.inputs import KnownLabels, known_labels
 from geocnn.train.measures.tally import Counts, Sample, Tally, mean_over, median_over, once, shares
 
@@ -123,6 +124,7 @@ class PointRanks(Tally):
         return torch.repeat_interleave(torch.arange(len(self.size)), self.size)
 
     @cached_property
+    @lasting()
     def _scores(self) -> tuple[Int64[Tensor, " points"], Bins, Bins]:
         """Return the rank of each point's score among distinct ones, and the weights of these."""
         scores, places = self.score.unique(return_inverse=True)

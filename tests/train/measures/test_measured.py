@@ -193,6 +193,16 @@ def test_differences_need_the_same_surfaces_and_metrics():
             difference(metric, other)
 
 
+def test_no_mode_of_the_caller_changes_them():
+    parts = labelled(4, 2)
+    expected = updated(PointClasses(2), parts).measures()
+    with torch.device("meta"), torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        metric = updated(PointClasses(2), parts)
+        assert metric.measures() == expected
+        assert difference(metric, metric).first.value == 0
+        assert float(metric.compute()) == expected.first.value
+
+
 def test_torchmetrics_collects_resets_and_joins_them():
     from torchmetrics import MetricCollection
 
@@ -205,7 +215,7 @@ def test_torchmetrics_collects_resets_and_joins_them():
     for name, value in values.items():
         assert float(value) == metrics[name].measures(2).values[name].value
     collection.reset()
-    with pytest.raises(GeocnnError, match="nothing was measured"):
+    with pytest.raises(GeocnnError, match="nothing was measured"), pytest.warns(UserWarning, match="before"):
         metrics["mean IoU"].compute()
     batch = metrics["mean IoU"](*parts[0])
     assert float(batch) == updated(PointClasses(2, "mean IoU"), parts[:1]).measures(2).first.value
