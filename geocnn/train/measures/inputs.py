@@ -35,7 +35,8 @@ def known_labels(
     weight: Real[Tensor, " n"] | None = None,
     mask: Bool[Tensor, " n"] | None = None,
 ) -> KnownLabels:
-    """Leave out the entries whose label is −1 or that the mask excludes; nothing is read there.
+    """Leave out the entries whose label is −1, whose weight is 0 or that the mask excludes; no answer is read
+    there.
 
     Args:
         answer: a number per class, the largest for the class that is answered; any dtype.
@@ -44,7 +45,7 @@ def known_labels(
 
     Raises:
         BadValueError: an answer is NaN, or a weight is not finite.
-        GeocnnError: a label is not one of the classes, a weight is negative, or all weights are 0.
+        GeocnnError: a label is not one of the classes, or a weight is negative.
 
     >>> answer, truth = torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([-1, 1])
     >>> known_labels(answer, truth).answer
@@ -64,9 +65,10 @@ def known_labels(
             f"labels must lie between 0 and {classes - 1} (−1: unknown), but {counted(len(wrong), 'label')} "
             f"do not, such as {int(wrong[0])}"
         )
+    inside, weights = _weighed(weight, inside)
     answer = answer.detach().double().cpu()[..., inside, :]
     _check(answer.isnan(), answer, "NaN", "answer")
-    return KnownLabels(answer, truth[inside], _known_weights(weight, inside))
+    return KnownLabels(answer, truth[inside], weights)
 
 
 def known_numbers(
@@ -75,7 +77,7 @@ def known_numbers(
     weight: Real[Tensor, " n"] | None = None,
     mask: Bool[Tensor, " n"] | None = None,
 ) -> KnownNumbers:
-    """Leave out the entries that the mask excludes; nothing is read there.
+    """Leave out the entries whose weight is 0 or that the mask excludes; no number is read there.
 
     Args:
         answer, truth: [n, targets], or [n] for one target. Answers of an ensemble have an axis more, the
@@ -84,7 +86,7 @@ def known_numbers(
 
     Raises:
         BadValueError: an answer, truth or weight is NaN, infinite or another value that means "no value".
-        GeocnnError: the shapes differ, a weight is negative, or all weights are 0.
+        GeocnnError: the shapes differ, or a weight is negative.
 
     >>> known_numbers(torch.tensor([1.0, 2.0]), torch.tensor([1, 3])).truth
     tensor([[1.],
@@ -99,11 +101,12 @@ def known_numbers(
     if truth.ndim == 1:
         answer, truth = answer.unsqueeze(-1), truth.unsqueeze(-1)
     inside = torch.ones(len(truth), dtype=torch.bool) if mask is None else mask.cpu()
+    inside, weights = _weighed(weight, inside)
     answer, truth = answer[..., inside, :], truth[inside]
     for name, values in (("answer", answer), ("truth", truth)):
         if (bad := find_bad(values)) is not None:
             _check(bad[1], values, bad[0], name)
-    return KnownNumbers(answer, truth, _known_weights(weight, inside))
+    return KnownNumbers(answer, truth, weights)
 
 
 def are_probabilities(answer: Float64[Tensor, "*members k classes"]) -> Bool[Tensor, "*members k"]:
@@ -127,17 +130,20 @@ def check_probabilities(answer: Float64[Tensor, "*members k classes"]) -> None:
         )
 
 
-def _known_weights(weight: Real[Tensor, " n"] | None, inside: Bool[Tensor, " n"]) -> Float64[Tensor, " k"]:
+def _weighed(
+    weight: Real[Tensor, " n"] | None, inside: Bool[Tensor, " n"]
+) -> tuple[Bool[Tensor, " n"], Float64[Tensor, " k"]]:
+    """Leave out what has no weight; return where it is not, and the weights there."""
     if weight is None:
-        return torch.ones(int(inside.sum()), dtype=torch.float64)
-    known = weight.detach().double().cpu()[inside]
+        return inside, torch.ones(int(inside.sum()), dtype=torch.float64)
+    weight = weight.detach().double().cpu()
+    known = weight[inside]
     if (bad := find_bad(known)) is not None:
         _check(bad[1], known, bad[0], "weight")
     if bool((known < 0).any()):
         raise GeocnnError(f"weights must not be negative, but the least is {float(known.min()):.4g}")
-    if len(known) and float(known.sum()) == 0:
-        raise GeocnnError("all weights of a surface's known points are 0; its measures are undefined")
-    return known
+    inside = inside & (weight > 0)
+    return inside, weight[inside]
 
 
 def _check(bad: Bool[Tensor, "*shape"], values: Shaped[Tensor, "*shape"], kind: str, name: str) -> None:
