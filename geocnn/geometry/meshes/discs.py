@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,12 @@ from geocnn.geometry.meshes.windows import concatenated, take
 
 MOST_PAIRS = 4_000_000
 """Pairs that are kept for all points of a level at once, in about 200 MB."""
+
+FEW = 200_000
+"""Up to this sum of k³, over discs of k rings, it is quicker to unfold all of them at once."""
+
+PER_RING = 3.6
+"""A disc of k rings of equilateral triangles holds about so many times k² vertices."""
 
 
 class PointDiscs(NamedTuple):
@@ -81,3 +88,17 @@ def all_discs(t: Triangulation, vertex: Int64[Tensor, " n"], radius: float) -> K
     """Return the discs of all points."""
     blocks = vertex.split(discs_at_once(len(vertex)))
     return Known(radius, vertex, concatenated(*(point_discs(t, vertex, block, radius) for block in blocks)))
+
+
+def crowd(t: Triangulation, vertex: Int64[Tensor, " n"], radius: float) -> Float64[Tensor, " n"]:
+    """Estimate how many vertices lie in the disc around each of the given ones: as many as its area holds
+    where vertices are as dense as here, and at most those of the component. Meshes may be uneven.
+    """
+    size = torch.bincount(t.component, minlength=len(t.vertices))[t.component[vertex]]
+    dense = math.pi * radius**2 / t.vertex_areas[vertex]
+    return torch.minimum(dense, size.to(dense)).clamp_min(1)
+
+
+def effort(t: Triangulation, vertex: Int64[Tensor, " n"], radius: float) -> float:
+    """Estimate the windows of all discs around the vertices, by the sum of k³ over discs of k rings."""
+    return float((crowd(t, vertex, radius) / PER_RING).pow(1.5).sum())

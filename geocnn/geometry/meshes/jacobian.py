@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from geocnn.geometry.meshes.triangulation import Triangulation
-from geocnn.geometry.meshes.unfold import Unfolded
+from geocnn.geometry.meshes.windows import Unfolded
 
 
 def exp_jacobian(t: Triangulation, paths: Unfolded) -> Float64[Tensor, " p"]:

@@ -11,14 +11,11 @@ from torch import Tensor
 
 from geocnn.errors import ResolutionError
 from geocnn.geometry.core.rows import entries_of
-from geocnn.geometry.meshes.discs import Known
+from geocnn.geometry.meshes.discs import FEW, Known, effort
 from geocnn.geometry.meshes.farthest import Discs, Near, farthest_points
 from geocnn.geometry.meshes.triangulation import Triangulation
 from geocnn.geometry.meshes.unfold import unfold
 from geocnn.wording import counted
-
-FEW = 200_000
-"""Up to this sum of k³, over discs of k rings, it is quicker to unfold all of them at once."""
 
 
 class Reading(NamedTuple):
@@ -73,8 +70,7 @@ def discs_between(t: Triangulation, vertex: Int64[Tensor, " n"], reach: float, c
         known = other >= 0
         return paths.base[known], other[known], paths.vector[known].abs()
 
-    rings = reach / float(t.length.mean())
-    if len(vertex) * rings**3 > FEW:
+    if effort(t, vertex, reach) > FEW:
         return unfolded
     base, other, r = unfolded(torch.arange(len(vertex), device=vertex.device), reach)
     return _discs_in(torch.bincount(base, minlength=len(vertex)), other, r)
@@ -102,28 +98,47 @@ def read_from(t: Triangulation, vertex: Int64[Tensor, " n"], radius: float) -> R
     of degree 1.
 
     Weights (1 − (r/R)²)² are corrected so that linear functions of the log coordinates are reproduced, as far
-    as the points around determine them. The radius is doubled until each vertex has a point within it.
+    as the points around determine them. For a vertex without a point within the radius R is doubled until it
+    has one.
     """
     n = len(t.vertices)
-    while True:
-        paths = unfold(t, vertex, radius, exact=False)
-        covered = torch.bincount(paths.vertex, minlength=n) > 0
-        if bool((covered | (t.fan_ptr.diff() == 0)).all()) or radius > 64 * float(t.length.sum()):
-            break
-        radius = 2 * radius
-    vector, arrival, own = paths.vector, paths.arrival, vertex[paths.base] == paths.vertex
+    paths = unfold(t, vertex, radius, exact=False)
     # seen from the vertex, the point lies in the direction from which the path arrives
-    back = torch.polar(vector.abs(), arrival + math.pi)
-    angle = torch.where(own, torch.zeros_like(arrival), arrival - torch.angle(vector))
-    order = torch.argsort(paths.vertex, stable=True)
-    v, point, back, angle = (x[order] for x in (paths.vertex, paths.base, back, angle))
-    weight = _linear_weights(back / radius, v, n)
+    back = torch.polar(paths.vector.abs(), paths.arrival + math.pi)
+    own = vertex[paths.base] == paths.vertex
+    angle = torch.where(own, torch.zeros_like(paths.arrival), paths.arrival - torch.angle(paths.vector))
+    parts = [(paths.vertex, paths.base, back / radius, angle)]
+    waiting = (torch.bincount(paths.vertex, minlength=n) == 0) & (t.fan_ptr.diff() > 0)
+    waiting = waiting.nonzero()[:, 0]
+    while len(waiting) and radius < float(t.farthest[waiting].amax()):
+        radius = 2 * radius
+        parts.append(_points_around(t, waiting, vertex, radius))
+        waiting = waiting[~torch.isin(waiting, parts[-1][0])]
+    v, point, back, angle = (torch.cat(x) for x in zip(*parts, strict=True))
+    order = torch.argsort(v, stable=True)
+    v, point, back, angle = (x[order] for x in (v, point, back, angle))
+    weight = _linear_weights(back, v, n)
     counts = torch.bincount(v, minlength=n)
     rank = torch.arange(len(v), device=v.device) - (counts.cumsum(0) - counts)[v]
     shape = (n, max(1, int(counts.max())))
     source, weights, angles = vertex.new_zeros(shape), t.length.new_zeros(shape), t.length.new_zeros(shape)
     source[v, rank], weights[v, rank], angles[v, rank] = point, weight, angle
     return Reading(source, weights, angles)
+
+
+def _points_around(
+    t: Triangulation, start: Int64[Tensor, " k"], vertex: Int64[Tensor, " n"], radius: float
+) -> tuple[Int64[Tensor, " p"], Int64[Tensor, " p"], Complex128[Tensor, " p"], Float64[Tensor, " p"]]:
+    """Return the pairs (vertex of `start`, point) no farther apart than the radius; where the point lies,
+    seen from the vertex, in radii; and the angle that takes components in the point's axes to the vertex's.
+    """
+    place = torch.full((len(t.vertices),), -1, dtype=torch.int64, device=vertex.device)
+    place[vertex] = torch.arange(len(vertex), device=vertex.device)
+    paths = unfold(t, start, radius, exact=False)
+    k = (place[paths.vertex] >= 0).nonzero()[:, 0]
+    vector = paths.vector[k]
+    angle = torch.angle(vector) - paths.arrival[k]
+    return start[paths.base[k]], place[paths.vertex[k]], vector / radius, angle
 
 
 def _linear_weights(x: Complex128[Tensor, " p"], row: Int64[Tensor, " p"], n: int) -> Float64[Tensor, " p"]:

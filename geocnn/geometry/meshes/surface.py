@@ -16,11 +16,10 @@ from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import Connection, pairs_once
-from geocnn.geometry.core.half_edges import components
 from geocnn.geometry.core.inputs import base_vectors
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
 from geocnn.geometry.core.surface import Surface
-from geocnn.geometry.meshes.discs import MOST_PAIRS, Known, all_discs, point_discs
+from geocnn.geometry.meshes.discs import FEW, MOST_PAIRS, Known, all_discs, effort, point_discs
 from geocnn.geometry.meshes.edges import across_edges, along_edges, halves
 from geocnn.geometry.meshes.face_points import check_face_points, in_plane
 from geocnn.geometry.meshes.heat import log_by_heat
@@ -28,13 +27,19 @@ from geocnn.geometry.meshes.levels import Reading, read_from, thinned
 from geocnn.geometry.meshes.reading import read
 from geocnn.geometry.meshes.trace import Traced, corner_directions, trace_from_faces, trace_from_vertices
 from geocnn.geometry.meshes.triangulation import Triangulation, triangulate
-from geocnn.geometry.meshes.unfold import Unfolded, unfold
+from geocnn.geometry.meshes.unfold import unfold
+from geocnn.geometry.meshes.windows import Unfolded
 from geocnn.groups.planar import SO2, Element, compose, inverse, wrapped
 from geocnn.lasting import one_thread
 from geocnn.wording import counted
 
 MOST_EDGES = 1e6
 """Greatest length of a traced geodesic, in mean edges; its end is then wrong by about 1e-10 edges."""
+
+MOST_MORE = 4.0
+"""Discs are computed up to the reach of `coarser` if that is at most so many times the work of those that the
+stencil needs.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,12 +236,21 @@ class Mesh(Surface):
     def knowing(self, radius: float) -> Mesh:
         """Return the same mesh, which keeps its discs for `coarser` and for stencils up to this radius.
 
-        They are computed once for both. A mesh with too many points for that is returned as it is.
+        They are computed once for both. A mesh with too many points for that is returned as it is; so is an
+        uneven one, whose fine parts lie within `coarser`'s reach as a whole: it needs few of these discs.
         """
-        radius = max(radius, self._cover_radius)
-        if self.n_points * math.pi * (radius / self.spacing) ** 2 > MOST_PAIRS:
+        t, reach = self.triangulation, max(radius, self._cover_radius)
+        work = effort(t, self.vertex, reach)
+        if self._pairs(reach) > MOST_PAIRS or work > max(FEW, MOST_MORE * effort(t, self.vertex, radius)):
             return self
-        return replace(self, known=all_discs(self.triangulation, self.vertex, radius))
+        return replace(self, known=all_discs(t, self.vertex, reach))
+
+    def _pairs(self, radius: float) -> float:
+        """Estimate how many points lie in the discs of all points, on a mesh that may be uneven."""
+        component = self.triangulation.component[self.vertex]
+        most = torch.bincount(component)[component]
+        held = math.pi * radius**2 / self.areas.clamp_min(1e-300)
+        return float(torch.minimum(held, most.to(held)).sum())
 
     @one_thread()
     def connection(self) -> Connection:
@@ -293,9 +307,8 @@ class Mesh(Surface):
         """
         t = self.triangulation
         usable = self.vertex[(t.fan_ptr.diff() > 0)[self.vertex]]
-        part = components(len(t.vertices), t.tail, t.faces.roll(-1, 1).reshape(-1))
         known = self.known if len(usable) == self.n_points else None
-        return level(t, thinned(t, usable, part, self._cover_radius, known=known), 2 * self.spacing)
+        return level(t, thinned(t, usable, t.component, self._cover_radius, known=known), 2 * self.spacing)
 
 
 def described(surface: Surface, n_faces: int, n_vertices: int) -> str:

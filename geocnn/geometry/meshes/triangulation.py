@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
-from geocnn.geometry.core.half_edges import following, preceding
+from geocnn.geometry.core.half_edges import components, following, preceding
 from geocnn.geometry.meshes.reading import read
 from geocnn.lasting import keep_normal, lasting
 from geocnn.safe import normalise
@@ -84,6 +84,24 @@ class Triangulation:
         longest = torch.maximum(self.length, self.length.view(-1, 3).roll(1, 1).reshape(-1))
         least = torch.full_like(self.scale, math.inf).scatter_reduce_(0, self.tail, height, "amin")
         return (longest / least[self.tail]).max()
+
+    @cached_property
+    @lasting()
+    def component(self) -> Int64[Tensor, " v"]:
+        """The lowest vertex of each vertex's component."""
+        return components(len(self.vertices), self.tail, self.faces.roll(-1, 1).reshape(-1))
+
+    @cached_property
+    @lasting()
+    def farthest(self) -> Float64[Tensor, " v"]:
+        """A length that no shortest path within the vertex's component exceeds: an edge fewer than vertices,
+        each as long as the longest. It is near the truth where components are small.
+        """
+        longest = torch.zeros_like(self.scale).scatter_reduce_(
+            0, self.component[self.tail], self.length, "amax"
+        )
+        size = torch.bincount(self.component, minlength=len(longest))
+        return ((size - 1) * longest * (1 + 1e-9))[self.component]
 
     @property
     def face_areas(self) -> Float64[Tensor, " f"]:

@@ -42,6 +42,7 @@ from geocnn.geometry.meshes.windows import (
     STRAIGHT,
     Sightings,
     Sources,
+    Unfolded,
     Windows,
     concatenated,
     cross,
@@ -74,23 +75,6 @@ OPEN = 200_000
 """
 
 
-class Unfolded(NamedTuple):
-    """P pairs (base, vertex), sorted, and the shortest path of each pair.
-
-    base: position in the list of bases. vector: the path's length, in the polar direction in which it leaves
-    the base. arrival: the polar direction, at the vertex, of the vector that is parallel to that direction
-    along the path. met: whether the straightest geodesic along `vector` ends at the vertex; `aim.CLOSE` says
-    how closely; it is false where windows were joined. Where only a slightly turned vector leads there,
-    `vector` and `arrival` are turned.
-    """
-
-    base: Int64[Tensor, " p"]
-    vertex: Int64[Tensor, " p"]
-    vector: Complex128[Tensor, " p"]
-    arrival: Float64[Tensor, " p"]
-    met: Bool[Tensor, " p"]
-
-
 class _Corners(NamedTuple):
     """Corners of sources, each the one of the clockwise half-edge h; windows open between two angles, from 0
     to the whole corner.
@@ -101,22 +85,30 @@ class _Corners(NamedTuple):
     high: Float64[Tensor, " s"]
 
 
-def unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float, exact: bool = True) -> Unfolded:
-    """Compute the shortest paths from each base vertex to all vertices within the radius.
+def unfold(
+    t: Triangulation, base: Int64[Tensor, " b"], radius: float | Float64[Tensor, " b"], exact: bool = True
+) -> Unfolded:
+    """Compute the shortest paths from each base vertex to all vertices within the radius, or its own radius.
 
     Each base is paired with itself too, with vector and arrival 0. Lengths are exact; unless `exact`, this
-    holds for paths across up to EXACT faces only, and others take time in proportion to the vertices.
+    holds for paths across up to EXACT faces only, and others take time in proportion to the vertices. Paths
+    from one base do not depend on the other bases.
     """
-    rings = radius / float(t.length.mean()) if len(t.length) else 0.0
+    # windows would run around small components until the radius ends
+    radius = t.farthest[base].clamp_max(torch.as_tensor(radius, dtype=t.length.dtype, device=base.device))
+    rings = float(radius.amax() / t.length.mean()) if len(base) and len(t.length) else 0.0
     # joined windows are as few as those of a disc of 30 rings
     rings = rings if exact else min(rings, 30)
     size = max(1, int(OPEN / (12 + 4 * min(rings**2, len(t.vertices)))))
-    parts = [_unfold(t, chunk, radius, exact) for chunk in base.split(size)]
+    chunks = zip(base.split(size), radius.split(size), strict=True)
+    parts = [_unfold(t, chunk, reach, exact) for chunk, reach in chunks]
     parts = [p._replace(base=p.base + k * size) for k, p in enumerate(parts)]
     return Unfolded(*(torch.cat(x) for x in zip(*parts, strict=True)))
 
 
-def _unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float, exact: bool) -> Unfolded:
+def _unfold(
+    t: Triangulation, base: Int64[Tensor, " b"], radius: Float64[Tensor, " b"], exact: bool
+) -> Unfolded:
     sources, corners = _around(t, base)
     windows, ends = _open(t, corners, 0)
     seen, n_before, rounds, limit = _within(ends, sources, radius), 0, 0, None
@@ -143,10 +135,10 @@ def _unfold(t: Triangulation, base: Int64[Tensor, " b"], radius: float, exact: b
 
 
 def _rounds(
-    t: Triangulation, sources: Sources, windows: Windows, radius: float
+    t: Triangulation, sources: Sources, windows: Windows, radius: Float64[Tensor, " b"]
 ) -> tuple[Windows, list[Sightings]]:
     """Propagate windows across ROUNDS faces; also return the sightings of each round."""
-    reach, sightings = radius - sources.distance, []
+    reach, sightings = take(radius, sources.base) - sources.distance, []
     for _ in range(ROUNDS):
         windows, seen = _advance(t, windows, take(reach, windows.source))
         sightings.append(seen)
@@ -156,12 +148,16 @@ def _rounds(
 
 
 def _sweep(
-    t: Triangulation, sources: Sources, windows: Windows, radius: float, limit: Float64[Tensor, " b"]
+    t: Triangulation,
+    sources: Sources,
+    windows: Windows,
+    radius: Float64[Tensor, " b"],
+    limit: Float64[Tensor, " b"],
 ) -> tuple[Windows, list[Sightings]]:
     """Propagate windows until all edges lie farther from the bases than `limit`, so that all windows on an
     edge are known; also return the sightings.
     """
-    reach, room = radius - sources.distance, take(limit, sources.base) - sources.distance
+    reach, room = (take(x, sources.base) - sources.distance for x in (radius, limit))
     beyond, sightings = [], []
     while len(windows.source):
         far = nearer_end(windows) > take(room, windows.source)
@@ -214,8 +210,9 @@ def _open(t: Triangulation, corners: _Corners, first: int) -> tuple[Windows, Sig
     return Windows(number, onward, right, left, _unit(low), _unit(high)), sightings
 
 
-def _within(sightings: Sightings, sources: Sources, radius: float) -> Sightings:
-    near = sightings.place.abs() + take(sources.distance, sightings.source) <= radius
+def _within(sightings: Sightings, sources: Sources, radius: Float64[Tensor, " b"]) -> Sightings:
+    reach = take(radius, take(sources.base, sightings.source))
+    near = sightings.place.abs() + take(sources.distance, sightings.source) <= reach
     return selected(sightings, near.nonzero()[:, 0])
 
 

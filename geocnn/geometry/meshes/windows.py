@@ -1,4 +1,4 @@
-"""Windows, their sources, and what they see: the values that `unfold` works on."""
+"""Windows, their sources, what they see, and the paths found: the values that `unfold` works on."""
 
 from __future__ import annotations
 
@@ -60,6 +60,23 @@ class Sightings(NamedTuple):
     place: Complex128[Tensor, " p"]
     side: Complex128[Tensor, " p"]
     touches: Bool[Tensor, " p"]
+
+
+class Unfolded(NamedTuple):
+    """P pairs (base, vertex), sorted, and the shortest path of each pair.
+
+    base: position in the list of bases. vector: the path's length, in the polar direction in which it leaves
+    the base. arrival: the polar direction, at the vertex, of the vector that is parallel to that direction
+    along the path. met: whether the straightest geodesic along `vector` ends at the vertex; `aim.CLOSE` says
+    how closely; it is false where windows were joined. Where only a slightly turned vector leads there,
+    `vector` and `arrival` are turned.
+    """
+
+    base: Int64[Tensor, " p"]
+    vertex: Int64[Tensor, " p"]
+    vector: Complex128[Tensor, " p"]
+    arrival: Float64[Tensor, " p"]
+    met: Bool[Tensor, " p"]
 
 
 def directions(
