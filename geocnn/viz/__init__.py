@@ -7,6 +7,7 @@ from geocnn.viz.colours import FAINT, INK, LABEL_COLOURS, RIGHT, TRAINING_COLOUR
 from geocnn.viz.confusion_matrix import confusion
 from geocnn.viz.field_pictures import field, mollweide, shape
 from geocnn.viz.fields import Field
+from geocnn.viz.html_pages import page
 from geocnn.viz.mesh_pages import mesh_page
 from geocnn.viz.sphere_pictures import orthographic, sphere_page
 from geocnn.viz.training_curves import curves
@@ -25,6 +26,7 @@ __all__ = [
     "mesh_page",
     "mollweide",
     "orthographic",
+    "page",
     "shape",
     "sphere_page",
 ]
