@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from geocnn.equivariance import report
-from geocnn.equivariance.page import figure
+from geocnn.equivariance.report_page import figure
 from geocnn.geometry import healpix
 from geocnn.groups import FieldType
 from geocnn.nn import GaugeConv, NormNonlinearity

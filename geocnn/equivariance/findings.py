@@ -119,12 +119,12 @@ class Report:
     def show(self, console: Console | None = None) -> None:
         """Print the report as a table (rich), by default to the terminal."""
         from geocnn.console import make_console
-        from geocnn.equivariance.page import print_report
+        from geocnn.equivariance.report_page import print_report
 
         print_report(self, console or make_console())
 
     def html(self, path: str | Path) -> None:
         """Write the report as one self-contained page with plots."""
-        from geocnn.equivariance.page import write_html
+        from geocnn.equivariance.report_page import write_html
 
         write_html(self, path)
