@@ -9,6 +9,12 @@ from geocnn.viz.field_pictures import field, mollweide, shape
 from geocnn.viz.fields import Field
 from geocnn.viz.html_pages import page
 from geocnn.viz.mesh_pages import mesh_page
+from geocnn.viz.score_pictures import (
+    calibration_curve,
+    precision_recall_curves,
+    predicted_against_true,
+    roc_curves,
+)
 from geocnn.viz.sphere_pictures import orthographic, sphere_page
 from geocnn.viz.training_curves import curves
 
@@ -20,6 +26,7 @@ __all__ = [
     "TRAINING_COLOURS",
     "WRONG",
     "Field",
+    "calibration_curve",
     "confusion",
     "curves",
     "field",
@@ -27,6 +34,9 @@ __all__ = [
     "mollweide",
     "orthographic",
     "page",
+    "precision_recall_curves",
+    "predicted_against_true",
+    "roc_curves",
     "shape",
     "sphere_page",
 ]

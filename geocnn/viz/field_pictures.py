@@ -15,7 +15,7 @@ from geocnn.geometry import RawMesh, Surface
 from geocnn.geometry.spheres.healpix_maps import check_map
 from geocnn.geometry.spheres.surfaces import IcosphereGrid, Sphere, healpix
 from geocnn.viz.colours import FAINT, INK, LABEL_COLOURS, MISSING, PLAIN
-from geocnn.viz.fields import Classes, Field, FieldKind, ReadField, blended, read_field
+from geocnn.viz.fields import Classes, Field, FieldKind, ReadField, blended, read_field, shortened
 from geocnn.viz.scene import oblique
 from geocnn.viz.seeing import Seen, look, show
 from geocnn.viz.skins import Skin, skin
@@ -243,7 +243,9 @@ def _explain(figure: Figure, axes: list[Axes], read: ReadField, label: str) -> N
     if read.kind == "labels":
         counts = read.counts
         for k in list(counts)[:MOST_NAMES]:
-            keys.append(Patch(color=LABEL_COLOURS[k % len(LABEL_COLOURS)], label=_short(read.class_name(k))))
+            keys.append(
+                Patch(color=LABEL_COLOURS[k % len(LABEL_COLOURS)], label=shortened(read.class_name(k)))
+            )
         if len(counts) > MOST_NAMES:
             keys.append(Patch(color="none", label=f"and {len(counts) - MOST_NAMES} more"))
     else:
@@ -261,7 +263,3 @@ def _explain(figure: Figure, axes: list[Axes], read: ReadField, label: str) -> N
         for text in legend.get_texts():
             text.set_parse_math(False)
         figure.set_figheight(figure.get_figheight() + 0.18 * math.ceil(len(keys) / columns))
-
-
-def _short(name: str, most: int = 40) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -222,3 +222,12 @@ def blended(
         return nearest
     mean = (each * weights).sum(-1)
     return torch.where(mean.isnan(), nearest, mean)
+
+
+def shortened(name: str, most: int = 40) -> str:
+    """Return a name, or the beginning of a long one.
+
+    >>> shortened("superior temporal sulcus", 10)
+    'superior …'
+    """
+    return name if len(name) <= most else f"{name[: most - 1]}…"
