@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,14 +32,28 @@ def write_results(
     folder: Path,
 ) -> None:
     """Write results.json: these entries, with settings, seed, times, versions and machine; `started` is when
-    this session began, by time.perf_counter.
+    this session began, by time.perf_counter. A measure that is NaN, because it is undefined, becomes null.
     """
     seconds = {
         "training": sum(outcome.seconds for outcome in outcomes.values()),
         "this session": round(time.perf_counter() - started, 1),
     }
     run = {"settings": dataclasses.asdict(settings), "seed": settings.seed, "seconds": seconds}
-    replace_json(entries | run | {"versions": versions(), "machine": machine()}, folder / "results.json")
+    results = entries | run | {"versions": versions(), "machine": machine()}
+    replace_json(without_nan(results), folder / "results.json")
+
+
+def without_nan(value: Any) -> Any:
+    """Return plain values with None for numbers that are NaN or infinite, which JSON lacks.
+
+    >>> without_nan({"accuracy": 0.5, "ROC AUC": [float("nan")]})
+    {'accuracy': 0.5, 'ROC AUC': [None]}
+    """
+    if isinstance(value, Mapping):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -269,3 +269,20 @@ def test_the_card_says_how_the_model_is_used(lines):
     card = (lines[1] / "model-card.md").read_text()
     assert "`geocnn predict FOLDER --examples 8 --recipe lines.py`" in card
     assert "geocnn equivariance" not in card
+
+
+def test_a_measure_that_is_undefined_is_null_in_the_results(tmp_path):
+    lines = LINES.replace(
+        '    from torchmetrics import MeanSquaredError\n    return {"squared error": MeanSquaredError()}',
+        "    from geocnn.train.measures.metrics import SurfaceNumbers\n"
+        '    return {name: SurfaceNumbers(headline=name) for name in ("MAE", "Pearson")}',
+    )
+    file = tmp_path / "lines.py"
+    file.write_text(lines)
+    # one test sample has no correlation
+    options = [option for option in SMALL if not option.startswith("--test")]
+    assert run("train", file, "--run", tmp_path / "run", *options, "--test-size=1") == 0
+    text = (tmp_path / "run" / "results.json").read_text()
+    results = json.loads(text, parse_constant=lambda name: pytest.fail(f"JSON has no {name}"))
+    network = results["networks"]["line"]
+    assert network["Pearson"] is None and network["MAE"] > 0

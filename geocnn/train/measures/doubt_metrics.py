@@ -43,7 +43,7 @@ class ClassCalibration(LabelMetric):
 
 
 class ClassEnsemble(LabelMetric):
-    """An ensemble of classes: answers are the members' probabilities [members, n, classes].
+    """An ensemble of classes: answers are the members' probabilities, stacked: [members, n, classes].
 
     Measures: accuracy of the mean and of one member (on average), NLL of both, disagreement (share of the
     members that answer another class than their mean), and those of `ClassCalibration` for the mean.
@@ -73,7 +73,8 @@ class ClassEnsemble(LabelMetric):
 
 
 class NumberEnsemble(NumberMetric):
-    """An ensemble of numbers: answers are [members, n, targets], or [members, n] for one target.
+    """An ensemble of numbers: answers are those of the members, stacked, [members, n, targets] or, for one
+    target, [members, n].
 
     Measures per target: RMSE of the mean; spread (of a further member about the mean); spread-skill, their
     ratio, 1 where the spread is as large as the error; spread and error, the correlation of both, above 0

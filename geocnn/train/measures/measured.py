@@ -96,27 +96,29 @@ class Measures:
     def __rich__(self) -> RenderableType:
         from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
-        level = f"{100 * LEVEL:g} % interval"
-        note = f"{counted(self.surfaces, 'surface')}; intervals from {self.resamples:,} resamples of them"
-        values = Table(caption=note if self.surfaces > 1 else "one surface: no interval over surfaces")
-        for column in ("measure", "value", level):
+        values, rows = Table(), Table()
+        for column in ("measure", "value", f"{100 * LEVEL:g} % interval"):
             values.add_column(column, justify="left" if column == "measure" else "right")
         others = [name for name in self.values if name != self.headline]
         for name in [self.headline, *others]:
-            measured = self.values[name]
-            interval = "-" if measured.low is None else f"{measured.low:.4g} to {measured.high:.4g}"
-            shown = "-" if measured.value is None else f"{measured.value:.4g}"
-            values.add_row(name, shown, interval, style="bold" if name == self.headline else "")
-        if not self.rows:
-            return values
-        columns = list(next(iter(self.rows.values())))
-        table = Table()
+            one = self.values[name]
+            interval = "-" if one.low is None else f"{one.low:.4g} to {one.high:.4g}"
+            values.add_row(name, _shown(one), interval, style="bold" if name == self.headline else "")
+        columns = list(next(iter(self.rows.values()), {}))
         for column in ("", *columns):
-            table.add_column(column, justify="right" if column else "left")
+            rows.add_column(column, justify="right" if column else "left")
         for row, cells in self.rows.items():
-            table.add_row(row, *("-" if (v := cells[c].value) is None else f"{v:.4g}" for c in columns))
-        return Group(values, table)
+            # units in brackets are no markup
+            rows.add_row(Text(row), *(_shown(cells[column]) for column in columns))
+        note = f"{counted(self.surfaces, 'surface')}; intervals from {self.resamples:,} resamples of them"
+        note = note if self.surfaces > 1 else "one surface: no interval over surfaces"
+        return Group(values, Text(note), *([rows] if columns else []))
+
+
+def _shown(measured: Measured) -> str:
+    return "-" if measured.value is None else f"{measured.value:.4g}"
 
 
 def draw(surfaces: int, resamples: int = RESAMPLES, seed: int = 0) -> Counts:

@@ -143,8 +143,8 @@ def test_tables_show_the_headline_first():
     assert " to " in shown[0] and any("head" in line for line in lines)
     assert "5 surfaces; intervals from 1,000 resamples" in captured.get()
     with console.capture() as captured:
-        console.print(updated(PointNumbers(), numbered(1, 1)).measures())
-    assert "one surface" in captured.get()
+        console.print(updated(PointNumbers(["wind [m/s]"]), numbered(1, 1)).measures())
+    assert "one surface" in captured.get() and "wind [m/s]" in captured.get()
     assert str(Measured(0.123456)) == "0.1235" and str(Measured(1.0, 0.5, 2.0)) == "1 (0.5 to 2)"
 
 
@@ -214,6 +214,11 @@ def test_torchmetrics_collects_resets_and_joins_them():
     values = collection.compute()
     for name, value in values.items():
         assert float(value) == metrics[name].measures(2).values[name].value
+    # metrics that keep the same may share it
+    grouped = MetricCollection({n: PointClasses(2, n) for n in metrics}, compute_groups=True)
+    for answer, truth, weight in parts:
+        grouped.update(answer, truth, weight=weight)
+    assert grouped.compute() == values
     collection.reset()
     with pytest.raises(GeocnnError, match="nothing was measured"), pytest.warns(UserWarning, match="before"):
         metrics["mean IoU"].compute()
