@@ -60,6 +60,11 @@ class Known(NamedTuple):
     vertex: Int64[Tensor, " n"]
     discs: PointDiscs
 
+    def scaled(self, factor: float) -> Known:
+        """Return the discs with all lengths times a factor."""
+        discs = self.discs._replace(vector=self.discs.vector * factor)
+        return Known(self.radius * factor, self.vertex, discs)
+
     def around(self, start: Int64[Tensor, " b"], radius: float) -> PointDiscs | None:
         """Return the discs around vertices; None for a greater radius, or if some are no points."""
         place = torch.searchsorted(self.vertex, start).clamp_max(len(self.vertex) - 1)

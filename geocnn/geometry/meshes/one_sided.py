@@ -7,7 +7,7 @@ this mesh        v            lowered: ids modulo V, mirrored (`flip`) where the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float64, Int64
@@ -17,12 +17,14 @@ from geocnn.geometry.core.connection import Connection
 from geocnn.geometry.core.half_edges import components
 from geocnn.geometry.core.quotient import Quotient
 from geocnn.geometry.core.results import Exp, Log, Placed, SurfacePoint
+from geocnn.geometry.core.scaling import scale_factor
 from geocnn.geometry.meshes.double_cover import other_sense
 from geocnn.geometry.meshes.edges import across_edges, along_edges
 from geocnn.geometry.meshes.face_points import check_face_points
+from geocnn.geometry.meshes.gauges import log_between
 from geocnn.geometry.meshes.heat import log_by_heat
 from geocnn.geometry.meshes.levels import thinned
-from geocnn.geometry.meshes.surface import Mesh, described, level, log_between, vertex_of
+from geocnn.geometry.meshes.surface import Mesh, described, level, vertex_of
 from geocnn.geometry.meshes.triangulation import Triangulation
 from geocnn.groups.planar import O2, compose
 from geocnn.lasting import one_thread
@@ -144,6 +146,13 @@ class OneSidedMesh(Quotient):
         beyond = torch.where(twin >= n, twin - n + 2 - 2 * (twin % 3), twin)
         once = (beyond < 0) | (h < beyond)
         return h[once], beyond[once]
+
+    def scaled(self, factor: float | None = None, *, area: float | None = None) -> OneSidedMesh:
+        """Return the mesh in another unit, as `Mesh.scaled` does, with the same laws and errors."""
+        factor = scale_factor(self, factor, area)
+        cover = self.cover.scaled(factor)
+        points = cover.points[: self.n_points]
+        return replace(self, points=points, areas=self.areas * factor**2, cover=cover)
 
     @one_thread()
     def coarser(self) -> OneSidedMesh:

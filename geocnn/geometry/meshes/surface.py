@@ -11,17 +11,19 @@ import math
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Bool, Complex128, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import GeometryError
 from geocnn.geometry.core.connection import Connection, pairs_once
 from geocnn.geometry.core.inputs import base_vectors
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed, SurfacePoint
+from geocnn.geometry.core.scaling import scale_factor
 from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.meshes.discs import FEW, MOST_PAIRS, Known, all_discs, effort, point_discs
 from geocnn.geometry.meshes.edges import across_edges, along_edges, halves
 from geocnn.geometry.meshes.face_points import check_face_points, in_plane
+from geocnn.geometry.meshes.gauges import components_in, log_between
 from geocnn.geometry.meshes.heat import log_by_heat
 from geocnn.geometry.meshes.levels import Reading, read_from, thinned
 from geocnn.geometry.meshes.reading import read
@@ -221,7 +223,7 @@ class Mesh(Surface):
         angle = torch.where(own, torch.zeros_like(discs.arrival), torch.angle(discs.vector) - discs.arrival)
         angle, flip = self._between_frames((at.anchor, at.flipped), discs.point[:, None], angle[:, None])
         log = Log(
-            _components(discs.vector, (at.anchor, at.flipped)),
+            components_in(discs.vector, (at.anchor, at.flipped)),
             angle[:, 0],
             None if flip is None else flip[:, 0],
             torch.ones_like(own),
@@ -299,6 +301,27 @@ class Mesh(Surface):
         return torch.where(empty, 0.0, total / torch.where(empty, torch.ones_like(total), self.areas))
 
     @one_thread()
+    def scaled(self, factor: float | None = None, *, area: float | None = None) -> Mesh:
+        """Return the mesh in another unit: all lengths times a factor, or so that all areas sum to `area`.
+
+        Frames stay. The triangulation and known discs are multiplied, not computed anew. Laws: areas grow by
+        factor²; the stencil of `radius * factor` is that of `radius`, up to rounding, with r times the
+        factor. Raises GeometryError unless one of both is given, as a positive number, and where areas would
+        under- or overflow.
+
+        >>> import geocnn.geometry as geometry
+        >>> s = geometry.mesh([[0, 0, 0], [3000, 0, 0], [0, 2000, 0]], [[0, 1, 2]])
+        >>> s.scaled(0.001).vertices[1].tolist(), round(float(s.scaled(area=1.0).areas.sum()), 9)
+        ([3.0, 0.0, 0.0], 1.0)
+        """
+        factor = scale_factor(self, factor, area)
+        t = self.triangulation.scaled(factor)
+        points = t.vertices if self.reading is None else t.vertices[self.vertex]
+        known = self.known and self.known.scaled(factor)
+        areas = self.areas * factor**2
+        return replace(self, points=points, areas=areas, triangulation=t, known=known)
+
+    @one_thread()
     def coarser(self) -> Mesh:
         """Keep a quarter of the points, spread evenly, on the same triangles; at least one per component.
 
@@ -333,13 +356,6 @@ def _gauge_of(targets: list[Placed], which: Int64[Tensor, " k"]) -> Element:
     return anchors.gather(0, which[None])[0], flipped.gather(0, which[None])[0]
 
 
-def _components(vector: Complex128[Tensor, " k"], gauge: Element) -> Float64[Tensor, "k 2"]:
-    """Return the components, in frames with this gauge, of vectors given in the axes."""
-    # by its angle: a vector along a boundary must not turn off the surface by rounding
-    direction, _ = compose(gauge, (torch.angle(vector), None))
-    return torch.view_as_real(torch.polar(vector.abs(), direction))
-
-
 def _turn(
     start: Float64[Tensor, " k"], end: Traced, parallel: Float64[Tensor, "k 3"]
 ) -> Float64[Tensor, "k 3"]:
@@ -360,23 +376,6 @@ def _traceable(t: Triangulation, length: Float64[Tensor, " k"]) -> Float64[Tenso
             "step per face it crosses; give shorter ones"
         )
     return length
-
-
-def log_between(
-    here: Element,
-    there: Element,
-    vector: Complex128[Tensor, " k"],
-    arrival: Float64[Tensor, " k"],
-    reached: Bool[Tensor, " k"],
-    own: Bool[Tensor, " k"],
-) -> Log:
-    """Return the log, in the gauges of base and target, of vectors and directions of arrival in the axes;
-    `own` marks bases that are their own targets.
-    """
-    vector = torch.where(reached, vector, torch.zeros_like(vector))
-    angle = torch.where(own | ~reached, torch.zeros_like(arrival), torch.angle(vector) - arrival)
-    angle, flip = compose(here, compose((angle, None), inverse(there)))
-    return Log(_components(vector, here), wrapped(angle), flip, reached)
 
 
 def level(t: Triangulation, vertex: Int64[Tensor, " n"], spacing: float) -> Mesh:

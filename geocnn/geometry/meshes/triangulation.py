@@ -13,14 +13,16 @@ c₀ ─────▸ c₁
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Complex128, Float64, Int64
 from torch import Tensor
 
+from geocnn.errors import GeometryError
 from geocnn.geometry.core.half_edges import components, following, preceding
+from geocnn.geometry.doctor.faults import out_of_scale
 from geocnn.geometry.meshes.reading import read
 from geocnn.lasting import keep_normal, lasting
 from geocnn.safe import normalise
@@ -131,6 +133,26 @@ class Triangulation:
         upward = summed.new_tensor([0.0, 0.0, 1.0]).expand_as(summed)
         flat = summed.norm(dim=-1, keepdim=True) < 1e-12
         return normalise(torch.where(flat, upward, summed))
+
+    def scaled(self, factor: float) -> Triangulation:
+        """Return the triangulation with all lengths times a factor.
+
+        Raises GeometryError where areas of faces would under- or overflow.
+        """
+        bigger = replace(
+            self,
+            vertices=self.vertices * factor,
+            length=self.length * factor,
+            place=self.place * factor,
+            side=self.side * factor,
+        )
+        lost = out_of_scale(bigger.vertices, bigger.faces)
+        if len(lost):
+            raise GeometryError(
+                f"lengths times {factor:.3g} make areas that are no numbers, of faces {lost[:8].tolist()}; "
+                "give a factor nearer to 1"
+            )
+        return bigger
 
     def frames(self) -> Float64[Tensor, "v 2 3"]:
         """Return frames (e₁, e₂) of the vertices: e₁ is the polar direction 0, orthogonal to the normal.

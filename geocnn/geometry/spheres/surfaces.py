@@ -18,6 +18,7 @@ from geocnn.geometry.core.connection import Connection, pairs_once
 from geocnn.geometry.core.near import logs_of, near_pairs
 from geocnn.geometry.core.radius import check_radius
 from geocnn.geometry.core.results import Disc, Exp, Log, Placed
+from geocnn.geometry.core.scaling import scale_factor
 from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.geometry.spheres.pixels import (
@@ -161,6 +162,18 @@ class Sphere(Surface):
     def _orbits(self) -> Int64[Tensor, "d ..."] | None:
         orbits = self.grid.orbits()
         return None if orbits is None else orbits.to(self.points.device)
+
+    def scaled(self, factor: float | None = None, *, area: float | None = None) -> Sphere:
+        """Return the sphere of another radius: all lengths times a factor, or of a total area; frames stay.
+
+        Raises GeometryError unless one of both is given, as a positive number.
+
+        >>> icosphere(1).scaled(6371.0).radius
+        6371.0
+        """
+        factor = scale_factor(self, factor, area)
+        radius = check_radius(self.radius * factor)
+        return replace(self, points=self.points * factor, areas=self.areas * factor**2, radius=radius)
 
     def coarser(self) -> Sphere:
         return scaled(self.grid.coarser(), self.radius)
