@@ -19,6 +19,7 @@ from geocnn.geometry.core.stencil_costs import Cost, exp_peak, stencil_cost, unf
 from geocnn.geometry.doctor import faults
 from geocnn.geometry.doctor.defects import Defect, Examined, Sound, find_defects
 from geocnn.geometry.io import RawMesh, raw_mesh
+from geocnn.geometry.io.objects import MeshObject
 from geocnn.geometry.loops.holonomy_groups import HolonomyGroup, holonomy_group
 from geocnn.geometry.meshes.build import unchecked_mesh
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
@@ -138,11 +139,11 @@ class Diagnosis:
 
 
 @one_thread()
-def diagnose(vertices: RawMesh | ArrayLike | Tensor, faces: ArrayLike | Tensor | None = None) -> Diagnosis:
+def diagnose(vertices: MeshObject | ArrayLike | Tensor, faces: ArrayLike | Tensor | None = None) -> Diagnosis:
     """Describe a mesh and everything that is wrong with it; no defect raises an error.
 
     Args:
-        vertices: The result of `read_mesh`, or [N, 3] coordinates.
+        vertices: The result of `read_mesh` or another object that holds a mesh, or [N, 3] coordinates.
         faces: [F, k] vertex ids, or a list of lists of them; omit them with the former.
 
     Raises:
@@ -153,8 +154,6 @@ def diagnose(vertices: RawMesh | ArrayLike | Tensor, faces: ArrayLike | Tensor |
     (True, 1, 1, ["1 vertex: at no face's corner (4)"])
     """
     if not isinstance(vertices, RawMesh):
-        if faces is None:
-            raise GeometryError("faces are missing: give vertices and faces, or the result of read_mesh")
         vertices = raw_mesh(vertices, faces)
     elif faces is not None:
         raise GeometryError("a RawMesh has its own faces; give no others")

@@ -24,6 +24,7 @@ from geocnn.geometry.io.freesurfer import is_freesurfer, read_freesurfer
 from geocnn.geometry.io.gifti import gifti_bytes, read_gifti
 from geocnn.geometry.io.npz import npz_bytes, read_npz
 from geocnn.geometry.io.obj import obj_text, read_obj
+from geocnn.geometry.io.objects import MeshObject, raw_mesh
 from geocnn.geometry.io.off import off_text, read_off
 from geocnn.geometry.io.opening import content_of, naming, write_whole
 from geocnn.geometry.io.ply import ply_bytes, read_ply, save_ply
@@ -33,7 +34,6 @@ from geocnn.geometry.io.raw import (
     RawMesh,
     listed,
     owned,
-    raw_mesh,
     triangle_faces,
     triangulated,
 )
@@ -165,7 +165,7 @@ def load_triangles(path: str | Path) -> tuple[Float64[Tensor, "n 3"], Int64[Tens
     return torch.from_numpy(owned(polygons.vertices)), torch.from_numpy(faces)
 
 
-def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
+def write_mesh(path: str | Path, raw: MeshObject) -> list[str]:
     """Write .ply, .obj, .off, .vtp, .gii or .npz, whole or not at all; return the attributes left out.
 
     A .npz file holds all attributes, a .vtp file (for ParaView) all of vertices and faces. A .ply file holds
@@ -173,7 +173,8 @@ def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
     of a `colour` as viewers expect them); an .obj file holds red, green, blue of vertices and uv and normal
     of corners; a .gii file holds attributes of vertices; an .off file holds none. Raises GeometryError for
     another extension, a missing folder, or ids of no vertex that the format would change: negative ones in
-    .obj files, those of more than 32 bits in .ply and .gii files.
+    .obj files, those of more than 32 bits in .ply and .gii files. `raw` may be any object that `raw_mesh`
+    takes, such as a `Mesh`; `RawMesh.with_attributes` adds values to write.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -182,7 +183,7 @@ def write_mesh(path: str | Path, raw: RawMesh) -> list[str]:
     []
     f 1 2 3
     """
-    path = Path(path)
+    path, raw = Path(path), raw_mesh(raw)
     if path.suffix.lower() not in WRITERS or not path.parent.is_dir():
         raise GeometryError(
             f"cannot write {path}: give a name that ends in one of {', '.join(WRITERS)}, in a folder "

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,17 +19,6 @@ Attributes = dict[str, np.ndarray]
 
 LARGEST_ID = 2.0**53
 """Text is read as float64, which does not distinguish all whole numbers beyond this."""
-
-
-@runtime_checkable
-class HasTriangles(Protocol):
-    """An object with vertices [N, 3] and faces [F, 3], like the meshes of trimesh."""
-
-    @property
-    def vertices(self) -> Any: ...
-
-    @property
-    def faces(self) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +47,26 @@ class RawMesh:
         size = f"{counted(len(self.vertices), 'vertex')}, {counted(len(self.faces), 'triangle')}"
         return f"RawMesh({size}{attributes})"
 
+    def with_attributes(
+        self,
+        vertex: Mapping[str, ArrayLike | Tensor] | None = None,
+        face: Mapping[str, ArrayLike | Tensor] | None = None,
+    ) -> RawMesh:
+        """Return the mesh with further attributes of vertices [N, …] and of triangles [F, …], to be written.
+
+        An attribute that it has is replaced. Raises GeometryError for another number of rows and for what is
+        no number.
+
+        >>> raw = RawMesh(torch.eye(3).double(), torch.tensor([[0, 1, 2]]), torch.arange(1), torch.arange(0))
+        >>> raw.with_attributes({"heat": [0.1, 0.2, 0.3]}, {"part": [4]})
+        RawMesh(3 vertices, 1 triangle, with heat, part)
+        """
+        return replace(
+            self,
+            vertex_attributes=self.vertex_attributes | _rows(vertex, len(self.vertices), "vertex"),
+            face_attributes=self.face_attributes | _rows(face, len(self.faces), "triangle"),
+        )
+
 
 @dataclass
 class Polygons:
@@ -79,45 +87,15 @@ class Polygons:
     parts: list[str] = field(default_factory=list)
 
 
-def raw_mesh(
-    vertices: ArrayLike | Tensor | HasTriangles,
-    faces: ArrayLike | Tensor | Sequence[Sequence[int]] | None = None,
-) -> RawMesh:
-    """Make a RawMesh of vertices [N, 3] and faces, [F, k] or a list of lists of vertex ids, for the doctor.
-
-    One object may hold both, like a mesh of trimesh. Polygons become triangles. Raises GeometryError for
-    vertices that are not coordinates and faces that are not whole numbers.
-
-    >>> raw_mesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2, 3]]).faces.tolist()
-    [[0, 1, 2], [0, 2, 3]]
-    """
-    points, polygons = vertices_and_faces(vertices, faces)
-    v = as_array("vertices", points)
-    if v.ndim != 2 or v.shape[1] != 3:
-        raise GeometryError(f"vertices are [N, 3] coordinates, got {list(v.shape)}")
-    try:
-        rows = [as_array("faces", polygons)]
-    except GeometryError:  # of different lengths
-        if not isinstance(polygons, Sequence):
-            raise
-        rows = [as_array("a face", face).reshape(1, -1) for face in polygons]
-    if any(row.ndim != 2 for row in rows if row.size):
-        raise GeometryError(f"faces are [F, k] vertex ids or a list of lists, got {list(rows[0].shape)}")
-    counts = [np.full(len(row), row.shape[1]) for row in rows if row.ndim == 2]
-    corners = np.concatenate([row.ravel() for row in rows])
-    return triangulated(Polygons(v.astype(np.float64), np.concatenate([*counts, np.zeros(0, int)]), corners))
-
-
-def vertices_and_faces(vertices: Any, faces: Any) -> tuple[Any, Any]:
-    """Return both as given, or an object's attributes of these names; raise GeometryError without faces."""
-    if faces is not None:
-        return vertices, faces
-    if isinstance(vertices, HasTriangles):
-        return vertices.vertices, vertices.faces
-    raise GeometryError(
-        f"faces are missing: give vertices and faces, or one object that has both, as trimesh's meshes do; a "
-        f"{type(vertices).__name__} has not (for a scene give scene.to_mesh(), for a file load(path))"
-    )
+def _rows(attributes: Mapping[str, ArrayLike | Tensor] | None, n: int, what: str) -> Attributes:
+    arrays = {name: as_array(f"attribute '{name}'", values) for name, values in (attributes or {}).items()}
+    for name, values in arrays.items():
+        if not values.ndim or len(values) != n:
+            shape = list(values.shape)
+            raise GeometryError(
+                f"one row per {what} is required, {n} in all; attribute '{name}' has shape {shape}"
+            )
+    return {name: owned(values.copy()) for name, values in arrays.items()}
 
 
 def triangulated(polygons: Polygons) -> RawMesh:

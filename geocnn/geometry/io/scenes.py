@@ -44,10 +44,16 @@ def read_scene(content: bytes, path: Path) -> Polygons:
 
 
 def _part(k: int, shape: Any) -> Polygons:
+    polygons = trimesh_polygons(shape)
+    polygons.face = {"part": np.full(len(polygons.counts), k)} | polygons.face
+    return polygons
+
+
+def trimesh_polygons(shape: Any) -> Polygons:
+    """Return a mesh of trimesh with its attributes, colours and texture coordinates."""
     faces = np.asarray(shape.faces)
     vertex = {name.lstrip("_") or name: np.asarray(a) for name, a in shape.vertex_attributes.items()}
-    face: Attributes = {"part": np.full(len(faces), k)}
-    face |= {name: np.asarray(a) for name, a in shape.face_attributes.items()}
+    face: Attributes = {name: np.asarray(a) for name, a in shape.face_attributes.items()}
     polygons = Polygons(np.asarray(shape.vertices, np.float64), np.full(len(faces), 3), faces.ravel())
     visual = shape.visual
     if visual.kind == "vertex":

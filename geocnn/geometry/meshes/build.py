@@ -13,7 +13,7 @@ from geocnn.geometry.core.half_edges import wound_alike
 from geocnn.geometry.core.surface import Surface
 from geocnn.geometry.doctor.verdict import check_surface, check_triangles
 from geocnn.geometry.io import RawMesh, read_whole_mesh
-from geocnn.geometry.io.raw import HasTriangles, vertices_and_faces
+from geocnn.geometry.io.objects import MeshObject, vertices_and_faces
 from geocnn.geometry.meshes.double_cover import double_cover
 from geocnn.geometry.meshes.one_sided import OneSidedMesh, one_sided
 from geocnn.geometry.meshes.surface import Mesh, two_sided
@@ -22,11 +22,11 @@ from geocnn.lasting import one_thread
 
 @one_thread()
 def mesh(
-    vertices: ArrayLike | Tensor | HasTriangles, faces: ArrayLike | Tensor | None = None
+    vertices: ArrayLike | Tensor | MeshObject, faces: ArrayLike | Tensor | None = None
 ) -> Mesh | OneSidedMesh:
     """Make a triangle mesh from vertices [N, 3] in any unit of length and faces [F, 3], or from one object
-    that has both, like a `RawMesh` or a mesh of trimesh. Faces are vertex ids, counter-clockwise seen from
-    outside.
+    that has both: a `RawMesh`, a mesh of trimesh, a PolyData of pyvista, a Data of PyG with `pos` and `face`,
+    or one with `v` and `f`. Faces are vertex ids, counter-clockwise seen from outside.
 
     Vertices and faces keep their order. Boundaries, several components and isolated vertices are allowed. If
     a component has only one side, like a Möbius band, the result is a OneSidedMesh, whose features are of
