@@ -233,12 +233,15 @@ class NumberMetric(SurfaceMetric):
 
 
 def named(names: Sequence[str] | int, noun: str) -> list[str]:
-    """Return names, or numbered ones.
+    """Return names, or numbered ones. Raises GeocnnError where two are the same: a table has one row for both.
 
     >>> named(2, "class"), named(["head", "hand"], "class")
     (['class 0', 'class 1'], ['head', 'hand'])
     """
-    return [f"{noun} {k}" for k in range(names)] if isinstance(names, int) else list(names)
+    found = [f"{noun} {k}" for k in range(names)] if isinstance(names, int) else list(names)
+    if twice := sorted({name for name in found if found.count(name) > 1}):
+        raise GeocnnError(f"the name '{twice[0]}' stands for more than one {noun}; give each its own")
+    return found
 
 
 class PointClasses(LabelMetric):

@@ -177,6 +177,8 @@ def test_what_cannot_be_counted_is_refused_by_name():
         PointClasses(1)
     with pytest.raises(GeocnnError, match="no measure 'IoU' here; there are: accuracy, "):
         PointClasses(3, "IoU")
+    with pytest.raises(GeocnnError, match="'arm' stands for more than one class"):
+        PointClasses(["arm", "leg", "arm"])
     with pytest.raises(GeocnnError, match="nothing was measured"):
         metric.compute()
 
