@@ -233,7 +233,7 @@ class NumberMetric(SurfaceMetric):
 
 
 def named(names: Sequence[str] | int, noun: str) -> list[str]:
-    """Return names, or numbered ones. Raises GeocnnError where two are the same: a table has one row for both.
+    """Return names, or numbered ones. Raises GeocnnError where two are the same: they would share a row.
 
     >>> named(2, "class"), named(["head", "hand"], "class")
     (['class 0', 'class 1'], ['head', 'hand'])
