@@ -1,5 +1,6 @@
 """Data sets that ship with the package, and readers for users' own maps."""
 
+from geocnn.data.fits_writing import write_map_file
 from geocnn.data.maps import MapFile, read_map_file, read_maps
 from geocnn.data.spherical_digits import SphericalDigits
 from geocnn.data.store import dataset_file, datasets_folder, describe
@@ -17,4 +18,5 @@ __all__ = [
     "read_maps",
     "read_winds",
     "read_wmap",
+    "write_map_file",
 ]

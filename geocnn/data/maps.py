@@ -1,4 +1,4 @@
-"""HEALPix maps from users' files: NumPy arrays, or FITS (by astropy, which comes with optional healpy)."""
+"""HEALPix maps from users' files: NumPy arrays, or FITS (by astropy, the extra `fits`)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read_map_file(
 
     Raises:
         MapError: the file is missing or of another format, its values are no numbers, it has a wrong number
-            of pixels or no such column, or healpy is missing; or the values do not show the order of pixels,
+            of pixels or no such column, or astropy is missing; or the values do not show the order of pixels,
             or show another than `nested`.
         BadValueError: a value is NaN, infinite, UNSEEN, BAD_DATA or another number that means "no value", or
             the file does not have all pixels.
@@ -89,7 +89,7 @@ def read_map_file(
     elif FITS_NAME.search(file.name):
         table = read_table(file)
     else:
-        raise MapError(f"{file} is neither .npy nor .fits; save the map with numpy.save or healpy.write_map")
+        raise MapError(f"{file} is neither .npy nor .fits; save the map with numpy.save or write_map_file")
     selected = table.sky if columns is None else _named(table, columns, file)
     rest = [column for column in table.columns if not any(column is c for c in selected)]
     values = _stacked(selected)

@@ -8,6 +8,7 @@ from geocnn.viz.confusion_matrix import confusion
 from geocnn.viz.field_pictures import field, mollweide, shape
 from geocnn.viz.fields import Field
 from geocnn.viz.html_pages import page
+from geocnn.viz.mesh_colours import painted
 from geocnn.viz.mesh_pages import mesh_page
 from geocnn.viz.score_pictures import (
     calibration_curve,
@@ -34,6 +35,7 @@ __all__ = [
     "mollweide",
     "orthographic",
     "page",
+    "painted",
     "precision_recall_curves",
     "predicted_against_true",
     "roc_curves",

@@ -47,6 +47,7 @@ from geocnn.geometry.io.vtp_writing import vtp_bytes, write_polylines
 __all__ = [
     "READERS",
     "WRITERS",
+    "MeshObject",
     "RawMesh",
     "VertexValues",
     "load_triangles",
