@@ -5,6 +5,7 @@ This module imports PyG, so import it only where it is needed.
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import warnings
@@ -162,8 +163,9 @@ def prepare(
     Args:
         meshes: the meshes.
         labels: per mesh, one label per vertex, [N] int64, or one number.
-        processes: number of processes, one core each. Several are started by "spawn", so a script that calls
-            this needs the usual `if __name__ == "__main__":`.
+        processes: number of processes, one core each; fewer where meshes are so small that starting more
+            would take longer. Several are started by "spawn", so a script that calls this needs the usual
+            `if __name__ == "__main__":`.
         console: shows progress if geometry must be computed; by default standard error, if it is a terminal.
             A quiet one, `rich.console.Console(quiet=True)`, shows nothing.
         dtype: dtype of features, areas and stencils; the cache has them in float64.
@@ -185,14 +187,28 @@ def prepare(
     _check_units(meshes, options)
     options = _with_levels(meshes, options)
     missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, **options)]
-    together = f", {processes} at a time" if min(processes, len(missing)) > 1 else ""
+    processes = _worthwhile(processes, [len(meshes[k]) for k in missing])
+    together = f", {processes} at a time" if processes > 1 else ""
     task = f"geometry of meshes{together} (once: it is cached)"
+
+    def data(k: int, mesh: Mesh) -> SurfaceData:
+        x, hierarchy = _geometry(k, mesh, options)
+        hierarchy = hierarchy.to(dtype=dtype)
+        return SurfaceData(x.to(dtype), labels and labels[k], hierarchy.areas[0], hierarchy)
+
+    # each is taken as soon as it is there: the cache may have no room for all
+    made = {k: data(k, meshes[k]) for k in sorted({*range(len(meshes))} - {*missing})}
     with progress(console or terminal_console(), task, len(missing)) as advance:
-        for _ in _computed(meshes, missing, options, processes):
-            advance(1)
-    return [
-        _load(mesh, None if labels is None else labels[k], dtype, options) for k, mesh in enumerate(meshes)
-    ]
+        if processes > 1:
+            for k in _computed(meshes, missing, options, processes):
+                made[k] = data(k, meshes[k])
+                advance(1)
+        else:
+            for k in missing:
+                # a copy, for a mesh keeps what was derived from it on the way
+                made[k] = data(k, copy.deepcopy(meshes[k]))
+                advance(1)
+    return [made[k] for k in range(len(meshes))]
 
 
 def _checked_meshes(meshes: Iterable[Mesh]) -> list[Mesh]:
@@ -256,27 +272,35 @@ def _with_levels(meshes: Sequence[Mesh], options: dict[str, Any]) -> dict[str, A
     return options | {"levels": len(resolutions(smallest, None, radius, options.get("kind", KIND)))}
 
 
-def _load(mesh: Mesh, labels: Tensor | None, dtype: torch.dtype, options: dict[str, Any]) -> SurfaceData:
-    x, _ = cached_features(mesh)
-    hierarchy = cached_hierarchy(mesh, **options).to(dtype=dtype)
-    return SurfaceData(x.to(dtype), labels, hierarchy.areas[0], hierarchy)
+PER_PROCESS = 20_000
+"""Vertices of meshes for which a further process starts: so many take as long as its start, some seconds."""
+
+
+def _worthwhile(processes: int, sizes: Sequence[int]) -> int:
+    """Return how many of the processes have enough to do, with meshes of these numbers of vertices."""
+    return max(1, min(processes, len(sizes), sum(sizes) // PER_PROCESS))
+
+
+def _geometry(number: int, mesh: Mesh, options: dict[str, Any]) -> tuple[Tensor, Hierarchy]:
+    """Return features and hierarchy of a mesh, from the cache if it has them."""
+    try:
+        x, _ = cached_features(mesh)
+        with warnings.catch_warnings():
+            # `_check_units` has warned once for all
+            warnings.simplefilter("ignore", RadiusWarning)
+            return x, cached_hierarchy(mesh, **options)
+    except GeometryError as fault:
+        raise GeometryError(f"mesh {number}: {fault}") from fault
 
 
 def _computed(
     meshes: Sequence[Mesh], numbers: list[int], options: dict[str, Any], processes: int
 ) -> Iterator[int]:
     """Yield the number of each mesh as soon as its geometry is in the cache."""
-    if processes <= 1 or len(numbers) <= 1:
-        for k in numbers:
-            _compute(k, pickle.dumps(meshes[k]), options)
-            yield k
-        return
     # spawned, because a fork of a process that has used several threads may hang
     with (
         _one_thread_each(),
-        ProcessPoolExecutor(
-            min(processes, len(numbers)), get_context("spawn"), torch.set_num_threads, (1,)
-        ) as pool,
+        ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool,
     ):
         # meshes are sent as bytes: each tensor would take a file descriptor, of which a process has few
         jobs = [pool.submit(_compute, k, pickle.dumps(meshes[k]), options) for k in numbers]
@@ -288,15 +312,7 @@ def _computed(
 
 
 def _compute(number: int, pickled: bytes, options: dict[str, Any]) -> int:
-    mesh = pickle.loads(pickled)
-    try:
-        cached_features(mesh)
-        with warnings.catch_warnings():
-            # `_check_units` has warned once for all
-            warnings.simplefilter("ignore", RadiusWarning)
-            cached_hierarchy(mesh, **options)
-    except GeometryError as fault:
-        raise GeometryError(f"mesh {number}: {fault}") from fault
+    _geometry(number, pickle.loads(pickled), options)
     return number
 
 

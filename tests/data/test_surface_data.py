@@ -1,5 +1,6 @@
 """Surfaces in PyG's loaders: batches are the surfaces side by side, and the geometry is computed once."""
 
+import functools
 import io
 import warnings
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 import geocnn.geometry as geometry
 from geocnn.errors import BadValueError, GeometryError, RadiusWarning
-from geocnn.geometry import Hierarchy, mesh
+from geocnn.geometry import Hierarchy, cache_room, mesh
 from geocnn.geometry.meshes.descriptors import shape_features
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from geocnn.nn import SurfaceUNet
@@ -20,6 +21,7 @@ pytest.importorskip("torch_geometric")
 from torch_geometric.data import Batch, InMemoryDataset
 from torch_geometric.loader import DataLoader
 
+from geocnn.data import surface_data
 from geocnn.data.surface_data import SurfaceData, prepare
 from tests.shapes import jittered_sphere
 
@@ -178,6 +180,7 @@ def test_a_batch_has_one_dtype():
 
 
 def test_several_processes_compute_what_one_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(surface_data, "PER_PROCESS", 1)
     alone = prepare(eggs(), labels(eggs()), **OPTIONS)
     monkeypatch.setenv("GEOCNN_CACHE", str(tmp_path / "other"))
     said = io.StringIO()
@@ -194,8 +197,39 @@ def test_several_processes_compute_what_one_does(tmp_path, monkeypatch):
     assert again.getvalue() == ""
 
 
+def test_no_process_is_started_for_what_takes_less_than_its_start(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(surface_data, "ProcessPoolExecutor", refuse)
+    assert len(prepare(eggs(), processes=2, **OPTIONS)) == 3
+    with pytest.raises(AssertionError, match="was started"):
+        monkeypatch.setattr(surface_data, "PER_PROCESS", 150)
+        prepare(eggs(), processes=2, **OPTIONS | {"radius": 0.61})
+
+
+@pytest.mark.parametrize("room", [0, 30_000])
+def test_a_cache_without_room_for_all_costs_no_second_computation(monkeypatch, room):
+    """Each is taken as soon as it is computed; later ones may push it out of the cache."""
+    monkeypatch.setenv("GEOCNN_CACHE_BYTES", str(room))
+    monkeypatch.setattr(cache_room, "IN_USE", 0.0)
+    made, compute = [], geometry.Mesh.hierarchy
+
+    @functools.wraps(compute)
+    def hierarchy(self, *arguments, **options):
+        made.append(len(self))
+        return compute(self, *arguments, **options)
+
+    monkeypatch.setattr(geometry.Mesh, "hierarchy", hierarchy)
+    data = prepare(eggs(), labels(eggs()), dtype=torch.float64, **OPTIONS)
+    assert made == [162, 162, 42]
+    for one, own in zip(data, eggs(), strict=True):
+        assert_same(one.hierarchy, compute(own, **OPTIONS))
+
+
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_mesh_that_does_not_work_is_named(processes):
+def test_a_mesh_that_does_not_work_is_named(processes, monkeypatch):
+    monkeypatch.setattr(surface_data, "PER_PROCESS", 1)
     two_faces = geometry.mesh(torch.eye(4)[:, :3], [[0, 1, 2], [0, 2, 3]])
     with pytest.raises(GeometryError, match=r"mesh 2: .*fewer levels"):
         prepare([*eggs()[:2], two_faces], processes=processes, **OPTIONS | {"levels": 3})

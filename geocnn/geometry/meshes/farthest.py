@@ -11,6 +11,7 @@ The points are chosen in rounds, many at once, and are those that a search one b
     └───┴───┴───┘
 
 A round looks at the points that are still far. Time grows with the points and the logarithm of the extent.
+On meshes of few points, whose discs are all known, rounds take longer than a search one by one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.geometry.core.near import near_pairs
+from geocnn.geometry.core.rows import entries_of
 
 Near = tuple[Int64[Tensor, " pairs"], Int64[Tensor, " pairs"], Float64[Tensor, " pairs"]]
 
@@ -31,6 +33,9 @@ Discs = Callable[[Int64[Tensor, " k"], float], Near]
 """Takes positions of points and a radius. Returns the pairs (place in the list, position of a point) no
 farther apart than the radius along the surface, and their geodesic distances.
 """
+
+ONE_BY_ONE = 5_000
+"""Up to so many points a search one by one is quicker: by a factor of 20 at 250 points."""
 
 ROUNDING = 1e-9
 """A geodesic may be shorter than the straight line by rounding, which is less than this share."""
@@ -40,6 +45,21 @@ SHORTER = 1e-3
 
 STEP = 0.8
 """Geodesic distances are reduced to this share in one scale: the last scale may choose too many points."""
+
+
+class KnownDiscs(NamedTuple):
+    """The discs of all points up to a radius, as `Discs`: those of point k are the pairs from ptr[k] to
+    ptr[k + 1].
+    """
+
+    ptr: Int64[Tensor, " n+1"]
+    other: Int64[Tensor, " p"]
+    r: Float64[Tensor, " p"]
+
+    def __call__(self, k: Int64[Tensor, " k"], radius: float) -> Near:
+        at, each = entries_of(self.ptr, k)
+        row, within = torch.repeat_interleave(each), (self.r[at] <= radius).nonzero()[:, 0]
+        return row[within], self.other[at][within], self.r[at][within]
 
 
 class _Choice(NamedTuple):
@@ -61,6 +81,8 @@ def farthest_points(
     # points without a known geodesic count as farther than all others
     beyond = 10 * float((points.amax(0) - points.amin(0)).norm())
     first = ((points - points.mean(0)).norm(dim=-1) + beyond).argmax()[None]
+    if isinstance(discs, KnownDiscs) and len(points) <= ONE_BY_ONE:
+        return _one_by_one(points, discs, beyond, int(first), n)
     through_space = (points - points[first]).norm(dim=-1)
     chosen = [_Choice(first, through_space.new_full((1,), math.inf))]
     distance = torch.full_like(through_space, math.inf)
@@ -71,6 +93,31 @@ def farthest_points(
     point, order = point.sort()
     order = apart[order].argsort(descending=True, stable=True)
     return point[order[:n]].sort().values
+
+
+def _one_by_one(
+    points: Float64[Tensor, "n 3"], discs: KnownDiscs, beyond: float, first: int, n: int
+) -> Int64[Tensor, " m"]:
+    """Choose n points by looking at all of them n times, in NumPy, whose calls take least."""
+    import numpy as np
+
+    place = points.cpu().numpy()
+    ptr, other, r = (t.cpu().numpy() for t in discs)
+    along, through_space = np.full((2, len(place)), np.inf)
+    chosen = [first]
+    while len(chosen) < n:
+        k = chosen[-1]
+        near = slice(ptr[k], ptr[k + 1])
+        # on a cover a disc may hold a point twice
+        np.minimum.at(along, other[near], r[near])
+        unknown = np.isinf(along)
+        if unknown.any():
+            straight = np.sqrt(np.square(place - place[k]).sum(1))
+            through_space = np.minimum(through_space, straight)
+            chosen.append(int(np.where(unknown, through_space + beyond, along).argmax()))
+        else:
+            chosen.append(int(along.argmax()))
+    return torch.tensor(sorted(chosen), device=points.device)
 
 
 def _spread_in_space(

@@ -10,9 +10,8 @@ from jaxtyping import Complex128, Float64, Int64
 from torch import Tensor
 
 from geocnn.errors import ResolutionError
-from geocnn.geometry.core.rows import entries_of
 from geocnn.geometry.meshes.discs import FEW, Known, effort
-from geocnn.geometry.meshes.farthest import Discs, Near, farthest_points
+from geocnn.geometry.meshes.farthest import Discs, KnownDiscs, Near, farthest_points
 from geocnn.geometry.meshes.triangulation import Triangulation
 from geocnn.geometry.meshes.unfold import unfold
 from geocnn.wording import counted
@@ -81,16 +80,11 @@ def discs_of(known: Known) -> Discs:
     return _discs_in(known.discs.counts, known.discs.point, known.discs.vector.abs())
 
 
-def _discs_in(counts: Int64[Tensor, " n"], other: Int64[Tensor, " p"], r: Float64[Tensor, " p"]) -> Discs:
+def _discs_in(
+    counts: Int64[Tensor, " n"], other: Int64[Tensor, " p"], r: Float64[Tensor, " p"]
+) -> KnownDiscs:
     """Return the discs that pairs make, sorted by base."""
-    ptr = torch.cat([counts[:1] * 0, counts.cumsum(0)])
-
-    def near(k: Int64[Tensor, " k"], radius: float) -> Near:
-        at, each = entries_of(ptr, k)
-        row, within = torch.repeat_interleave(each), (r[at] <= radius).nonzero()[:, 0]
-        return row[within], other[at][within], r[at][within]
-
-    return near
+    return KnownDiscs(torch.cat([counts[:1] * 0, counts.cumsum(0)]), other, r)
 
 
 def read_from(t: Triangulation, vertex: Int64[Tensor, " n"], radius: float) -> Reading:

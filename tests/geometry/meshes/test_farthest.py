@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from geocnn.geometry import Mesh, mesh
-from geocnn.geometry.meshes import levels
+from geocnn.geometry.meshes import farthest, levels
 from geocnn.geometry.meshes.farthest import farthest_points
 from geocnn.geometry.meshes.levels import discs_between
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
@@ -58,9 +58,14 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("few", [0, 1e9], ids=["unfolded in rounds", "unfolded at once"])
-def test_farthest_points_are_those_of_a_search_one_by_one(name, few, monkeypatch):
+@pytest.mark.parametrize(
+    ("few", "in_turn"),
+    [(0, 0), (1e9, 0), (1e9, 1e9)],
+    ids=["unfolded in rounds", "unfolded at once", "one by one"],
+)
+def test_farthest_points_are_those_of_a_search_one_by_one(name, few, in_turn, monkeypatch):
     monkeypatch.setattr(levels, "FEW", few)
+    monkeypatch.setattr(farthest, "ONE_BY_ONE", in_turn)
     surface = mesh(*SHAPES[name])
     n, copies = surface.n_points, 1 + isinstance(surface, OneSidedMesh)
     # below half of the reach, rounding decides between equal distances
