@@ -183,7 +183,7 @@ def prepare(
     torch.Size([1241, 23])
     """
     meshes = _checked_meshes(meshes)
-    labels = None if labels is None else _checked_labels(meshes, labels)
+    own_labels = None if labels is None else _checked_labels(meshes, labels)
     _check_units(meshes, options)
     options = _with_levels(meshes, options)
     missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, **options)]
@@ -194,7 +194,8 @@ def prepare(
     def data(k: int, mesh: Mesh) -> SurfaceData:
         x, hierarchy = _geometry(k, mesh, options)
         hierarchy = hierarchy.to(dtype=dtype)
-        return SurfaceData(x.to(dtype), labels and labels[k], hierarchy.areas[0], hierarchy)
+        y = None if own_labels is None else own_labels[k]
+        return SurfaceData(x.to(dtype), y, hierarchy.areas[0], hierarchy)
 
     # each is taken as soon as it is there: the cache may have no room for all
     made = {k: data(k, meshes[k]) for k in sorted({*range(len(meshes))} - {*missing})}
