@@ -1,4 +1,4 @@
-"""The command line: geocnn recipes | train | predict | equivariance | inspect | cache.
+"""The command line: geocnn recipes | train | predict | equivariance | inspect | view | cache.
 
 Bad input, and output that cannot be written, end with one red line and exit code 2, never a traceback;
 Ctrl-C ends with one line and exit code 130.
@@ -15,7 +15,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 import contextlib
 import importlib.util
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -30,17 +29,16 @@ except ImportError as error:
 from geocnn.console import flush_output, legible, make_console, spell_on_output
 from geocnn.doctor import inspect_file, show_cache
 from geocnn.equivariance import SYMMETRIES, report
-from geocnn.errors import CheckpointError, GeocnnError, RecipeError
+from geocnn.errors import GeocnnError, RecipeError
 from geocnn.geometry.doctor.repairs import REPAIRS
+from geocnn.looking import Up, Wish, view_file
 from geocnn.train.command import train_command
-from geocnn.train.files import MODEL, read_description
-from geocnn.train.folders import SETTINGS
+from geocnn.train.model_recipes import recipe_of_model
 from geocnn.train.prediction import measured
 from geocnn.train.prediction import predict as answer
-from geocnn.train.recipe import Recipe, Request
-from geocnn.train.recipes import RECIPES, find_recipe, is_recipe_file, recipe_names
-from geocnn.train.settings import load_settings, recipe_of
-from geocnn.train.shipped import model_folder, shipped_models
+from geocnn.train.recipe import Request
+from geocnn.train.recipes import find_recipe, is_recipe_file, recipe_names
+from geocnn.train.shipped import model_folder
 
 app = typer.Typer(
     name="geocnn",
@@ -155,6 +153,21 @@ RecipeFile = Annotated[
 ]
 
 
+Nested = Annotated[
+    bool | None,
+    typer.Option(
+        "--nested/--ring",
+        help="the pixels of a map are in nested, or in ring order; a FITS header that tells it decides",
+        show_default="seen in smooth maps",
+    ),
+]
+
+Fills = Annotated[
+    list[float] | None,
+    typer.Option(help="a number that stands for no value in a map, may be repeated", show_default=False),
+]
+
+
 @app.command(
     "predict",
     epilog="Examples: geocnn predict runs/spherical-digits-1 map.fits; "
@@ -182,18 +195,8 @@ def predict(
             "--examples", "--digits", min=0, help="use this many of the recipe's own test inputs, not FILE"
         ),
     ] = 0,
-    nested: Annotated[
-        bool | None,
-        typer.Option(
-            "--nested/--ring",
-            help="the pixels of a map are in nested, or in ring order; a FITS header that tells it decides",
-            show_default="seen in smooth maps",
-        ),
-    ] = None,
-    fill: Annotated[
-        list[float] | None,
-        typer.Option(help="a number that stands for no value in a map, may be repeated", show_default=False),
-    ] = None,
+    nested: Nested = None,
+    fill: Fills = None,
     out: Annotated[
         Path | None,
         typer.Option(help="folder for what is written; default: beside FILE, or the model's"),
@@ -205,7 +208,7 @@ def predict(
     if folder != model and file is None:
         out = out or Path()  # the shipped model's folder is not the user's
     request = Request(folder, file, examples, nested, out, tuple(fill or ()))
-    answer(_recipe_of_model(folder, recipe), request, make_console())
+    answer(recipe_of_model(folder, recipe), request, make_console())
 
 
 @app.command(
@@ -247,7 +250,7 @@ def equivariance(
     if page is not None and importlib.util.find_spec("matplotlib") is None:
         raise GeocnnError("the page's plots need matplotlib: pip install 'geocnn[plot]'")
     model = model_folder(model)
-    s = measured(_recipe_of_model(model, recipe), model)
+    s = measured(recipe_of_model(model, recipe), model)
     steps = s.refinements if refinements is None else refinements
     console = make_console(stderr=True)
     result = report(
@@ -303,6 +306,52 @@ def inspect_mesh(
         raise typer.Exit(1)
 
 
+@app.command(
+    "view",
+    epilog="Examples: geocnn view scan.ply --field thickness; geocnn view lh.pial --values lh.aparc.annot "
+    "--html brain.html; geocnn view map.fits --limits -300 300",
+)
+def view(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="a mesh, as for geocnn inspect, or HEALPix maps, .fits .npy"),
+    ],
+    field: Annotated[str | None, typer.Option(help="the field to show", show_default="the first")] = None,
+    values: Annotated[
+        list[Path] | None,
+        typer.Option(help="a file of values per vertex beside the mesh, may be repeated", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="the picture; default: FILE-view.png beside FILE")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="HTML", help="write a page that turns in a browser")
+    ] = None,
+    limits: Annotated[
+        tuple[float, float] | None, typer.Option(help="the values at the ends of the colour bar")
+    ] = None,
+    up: Annotated[
+        Up | None,
+        typer.Option(help="the axis that points up", show_default="y; z of brains"),
+    ] = None,
+    nested: Nested = None,
+    fill: Fills = None,
+) -> None:
+    """Look at a mesh or a map: print its fields, and draw one or write a page with all of them."""
+    wish = Wish(
+        file,
+        field,
+        values or (),
+        out,
+        page,
+        up,
+        limits,
+        nested,
+        tuple(fill or ()),
+    )
+    view_file(wish, make_console())
+
+
 @app.command("cache", epilog="Examples: geocnn cache; geocnn cache --clear")
 def cache(
     clear: Annotated[
@@ -314,52 +363,6 @@ def cache(
     GEOCNN_CACHE names another folder, GEOCNN_CACHE_BYTES another limit.
     """
     show_cache(clear, make_console())
-
-
-def _recipe_of_model(model: Path, recipe: Path | None) -> Recipe:
-    """Return the recipe that a model names, or the one in a file.
-
-    Code is loaded only from where the user says: a model names its recipe, never the recipe's file.
-    """
-    model = model.parent if model.is_file() else model
-    if not (model / MODEL).is_file():
-        raise GeocnnError(_unfinished(model) or _no_model(model))
-    name = str(read_description(model / MODEL, check_files=False).get("recipe"))
-    if recipe is None and name not in recipe_names():
-        raise RecipeError(
-            f"the model in {model} was trained by the recipe '{name}', which is not installed; "
-            "name the recipe's file with --recipe"
-        )
-    return find_recipe(name if recipe is None else str(recipe))
-
-
-def _no_model(folder: Path) -> str:
-    return (
-        f"there is no {MODEL} in {folder}; name the folder of a finished run (geocnn train prints it), "
-        f"or a model that ships with geocnn: {', '.join(shipped_models())}"
-    )
-
-
-def _unfinished(folder: Path) -> str:
-    """Say how to finish a run folder, or a training's folder in one, that has no model; or return ""."""
-    for run in (folder, folder.parent):
-        with contextlib.suppress(CheckpointError):
-            recipe = recipe_of(run / SETTINGS) or _recipe_by_settings(run / SETTINGS)
-            command = f"geocnn train {recipe} --run {shlex.quote(str(run))} --resume"
-            return (
-                f"there is no {MODEL} in {folder} yet: the run is not finished. It is still running, or it "
-                f"was interrupted; then continue it with {command}"
-            )
-    return ""
-
-
-def _recipe_by_settings(file: Path) -> str:
-    """Return the recipe whose settings a file of an older version holds, which does not name it."""
-    for recipe in RECIPES.values():
-        with contextlib.suppress(CheckpointError):
-            load_settings(type(recipe.default), file)
-            return recipe.name
-    raise CheckpointError(f"{file} holds the settings of no recipe")
 
 
 if __name__ == "__main__":

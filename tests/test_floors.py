@@ -39,6 +39,7 @@ FLOORS = {
     "train": 5,
     "viz": 5,
     "doctor": 5,
+    "looking": 5,
     "cli": 6,
     "__main__": 7,
     "__init__": 7,

@@ -60,13 +60,15 @@ class Table:
         return [column for column in self.columns if not NOT_SKY.search(column.name)] or self.columns
 
 
-def read_table(file: Path) -> Table:
+def read_table(file: Path, gaps: bool = False) -> Table:
     """Read the first HEALPix map, of one or more columns, in a FITS file.
+
+    With `gaps`, pixels that the file does not have are NaN.
 
     Raises:
         MapError: the file has no HEALPix map, is damaged, compressed by fpack or not a FITS file; or astropy,
             which the extra `fits` brings, is missing.
-        BadValueError: the file has only a part of the sky.
+        BadValueError: the file has only a part of the sky, without `gaps`.
     """
     try:
         from astropy.io import fits
@@ -78,7 +80,7 @@ def read_table(file: Path) -> Table:
             warnings.simplefilter("ignore", AstropyWarning)
             warnings.filterwarnings("error", message=".*truncated")
             with fits.open(file, memmap=False) as extensions:
-                return _table(_healpix_extension(list(extensions)))
+                return _table(_healpix_extension(list(extensions)), gaps)
     except MapError as error:
         raise type(error)(f"{file}: {error}") from error
     except Exception as error:  # astropy raises many kinds for damaged files and for other formats
@@ -137,14 +139,14 @@ def _is_size(n: int) -> bool:
     return n > 0 and 12 * nside**2 == n and nside & (nside - 1) == 0
 
 
-def _table(extension: Any) -> Table:
+def _table(extension: Any, gaps: bool) -> Table:
     header, arrays = extension.header, _arrays(extension)
 
     def word(*keys: str) -> str:
         return next((str(header[key]).strip().upper() for key in keys if key in header), "")
 
     if word("INDXSCHM") == "EXPLICIT" or word("OBJECT") == "PARTIAL":
-        arrays = _whole_sky(arrays, header.get("NSIDE"))
+        arrays = _whole_sky(arrays, header.get("NSIDE"), gaps)
     sizes = {len(values) for _, _, values, _ in arrays}
     size = npix(int(header["NSIDE"])) if "NSIDE" in header else max(filter(_is_size, sizes))
     if sizes != {size}:
@@ -166,7 +168,7 @@ def _table(extension: Any) -> Table:
     )
 
 
-def _whole_sky(arrays: list[tuple[str, str, np.ndarray, dict[str, float]]], nside: Any) -> list:
+def _whole_sky(arrays: list[tuple[str, str, np.ndarray, dict[str, float]]], nside: Any, gaps: bool) -> list:
     """Return the other columns of a table whose first column has pixel numbers, sorted by pixel."""
     if nside is None:
         raise MapError("it lists pixels by number (INDXSCHM = EXPLICIT), but its header has no NSIDE")
@@ -183,12 +185,15 @@ def _whole_sky(arrays: list[tuple[str, str, np.ndarray, dict[str, float]]], nsid
         twice = (count > 1).nonzero()[0]
         raise MapError(f"it lists {counted(len(twice), 'pixel')} more than once, first {twice[:5].tolist()}")
     known = count > 0
-    if not known.all():
+    if not known.all() and not gaps:
         absent = (~known).nonzero()[0]
         raise BadValueError(
             f"{len(absent)} of {n} pixels are not in the file, which has only a part of the sky, first at "
             f"{absent[:5].tolist()}; fill them before the map is used"
         )
-    at = np.empty(n, np.int64)
+    at = np.full(n, -1)
     at[pixel] = np.arange(len(pixel))
-    return [(name, unit, values[at], fill) for name, unit, values, fill in rest]
+    whole = [(name, unit, values[at], fill) for name, unit, values, fill in rest]
+    if known.all():
+        return whole
+    return [(name, unit, np.where(known, values, np.nan), fill) for name, unit, values, fill in whole]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geocnn.data.fits import FITS_NAME, Column, Table, read_table
 from geocnn.errors import BadValueError, MapError
-from geocnn.geometry.core.values import Fill, check_values, named_fills
+from geocnn.geometry.core.values import Fill, check_values, named_fills, with_gaps
 from geocnn.geometry.spheres.healpix_maps import detect_order, reorder
 from geocnn.geometry.spheres.pixels import nside_of
 
@@ -56,6 +56,7 @@ def read_map_file(
     nested: bool | None = None,
     fill: Fill = (),
     columns: Sequence[str] | None = None,
+    gaps: bool = False,
 ) -> MapFile:
     """Read the maps of a file and their description.
 
@@ -66,13 +67,14 @@ def read_map_file(
             precedence. None means unknown; the smoothness of the maps then decides.
         fill: further numbers that mean "no value", beside the known ones (`geometry.core.values.FILLS`).
         columns: names of the FITS columns to read as maps, by default all except those in `other`.
+        gaps: whether values and pixels that are missing become NaN, to be looked at, and are no error.
 
     Raises:
         MapError: the file is missing or of another format, its values are no numbers, it has a wrong number
             of pixels or no such column, or astropy is missing; or the values do not show the order of pixels,
             or show another than `nested`.
         BadValueError: a value is NaN, infinite, UNSEEN, BAD_DATA or another number that means "no value", or
-            the file does not have all pixels.
+            the file does not have all pixels; not with `gaps`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -87,16 +89,21 @@ def read_map_file(
     if file.suffix.lower() == ".npy":
         table = _read_npy(file)
     elif FITS_NAME.search(file.name):
-        table = read_table(file)
+        table = read_table(file, gaps)
     else:
         raise MapError(f"{file} is neither .npy nor .fits; save the map with numpy.save or write_map_file")
     selected = table.sky if columns is None else _named(table, columns, file)
     rest = [column for column in table.columns if not any(column is c for c in selected)]
     values = _stacked(selected)
     nside_of(values.shape[1])
-    for row, column in zip(values, selected, strict=True):
-        _check(row, column, fill, file)
-    nested = _is_nested(values, nested, file) if table.nested is None else table.nested
+    checked = [_checked(row, c, fill, file, gaps) for row, c in zip(values, selected, strict=True)]
+    values = torch.stack(checked)
+    if table.nested is None:
+        # a gap looks like its map's mean: neither order is smooth at its rim
+        known = torch.where(values.isnan(), values.nanmean(1, keepdim=True), values).nan_to_num(0)
+        nested = _is_nested(known, nested, file)
+    else:
+        nested = table.nested
     in_ring_order = (lambda x: reorder(x, to="ring")) if nested else (lambda x: x)
     return MapFile(
         in_ring_order(values),
@@ -143,12 +150,17 @@ def _stacked(columns: Sequence[Column]) -> Float[Tensor, "n npix"]:
     return torch.from_numpy(np.stack([column.values.astype(dtype) for column in columns]))
 
 
-def _check(values: Tensor, column: Column, fill: Fill, file: Path) -> None:
+def _checked(values: Tensor, column: Column, fill: Fill, file: Path, gaps: bool) -> Tensor:
+    """Return values without missing ones, or with NaN there if they may have gaps."""
+    missing = {**column.fill, **named_fills(fill)}
+    if gaps:
+        return with_gaps(values, missing)
     try:
-        check_values(values, fill={**column.fill, **named_fills(fill)})
+        check_values(values, fill=missing)
     except BadValueError as error:
         place = f", column {column.name}" if column.name else ""
         raise BadValueError(f"{file}{place}: {error}") from error
+    return values
 
 
 def _is_nested(maps: Tensor, nested: bool | None, file: Path) -> bool:

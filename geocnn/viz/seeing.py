@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 4_000_000
 """So many pixels of triangles are examined at once."""
 
-MOST_PIXELS = 50_000_000
-"""If triangles cover more, in layers one behind the other, the picture gets coarser: about five seconds."""
+MOST_PIXELS = 100_000_000
+"""If triangles cover more, in layers one behind the other, the picture gets coarser: some ten seconds."""
 
 SIDEWAYS = 1e-6
 """Twice the area, in pixels, below which a face is seen as a line."""

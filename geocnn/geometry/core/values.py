@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Num, Shaped
+from jaxtyping import Bool, Float, Num, Shaped
 from torch import Tensor
 
 from geocnn.errors import BadValueError
@@ -76,6 +76,18 @@ def check_values(
         f"{len(places)} of {count} {unit} are {name}, first at {first}; fill them or leave them out before "
         "the values are used"
     )
+
+
+def with_gaps(values: Float[Tensor, "*shape"], fill: Fill = ()) -> Float[Tensor, "*shape"]:
+    """Return values with NaN in the places of all kinds of missing values that `find_bad` knows.
+
+    >>> with_gaps(torch.tensor([1.0, 1e20, -9999.0]), fill=-9999)
+    tensor([1., nan, nan])
+    """
+    gaps = torch.zeros_like(values, dtype=torch.bool)
+    for _, bad in _kinds(values.detach(), named_fills(fill)):
+        gaps = gaps | bad
+    return values.masked_fill(gaps, torch.nan)
 
 
 def tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
