@@ -80,7 +80,7 @@ def view_file(wish: Wish, console: Console) -> None:
         OSError: an output cannot be written.
     """
     _check_outputs(wish)
-    sight = maps_in(wish) if is_map(wish.file) else mesh_in(wish)
+    sight = sight_of_maps(wish) if is_map(wish.file) else sight_of_mesh(wish)
     name = _chosen(wish, sight)
     for line in (*_described(sight), *sight.remarks):
         console.print(line, soft_wrap=True)
@@ -104,7 +104,7 @@ def is_map(file: Path) -> bool:
     return file.suffix.lower() == ".npy" or FITS_NAME.search(file.name) is not None
 
 
-def mesh_in(wish: Wish) -> Sight:
+def sight_of_mesh(wish: Wish) -> Sight:
     """Read a mesh with its attributes and the values beside it, whatever its defects.
 
     Raises GeometryError where a file cannot be read, or values have other than one row per vertex or face.
@@ -133,7 +133,7 @@ def mesh_in(wish: Wish) -> Sight:
     return sight
 
 
-def maps_in(wish: Wish) -> Sight:
+def sight_of_maps(wish: Wish) -> Sight:
     """Read HEALPix maps, and what else is in their file, with gaps where pixels are missing.
 
     Raises MapError where the file is no map or does not show the order of its pixels.
