@@ -8,7 +8,7 @@ from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.nn.harmonic import HarmonicBlock, HarmonicEncoder, HarmonicUNet, spectral_pool, sphere_mean
 from geocnn.nn.linear import FieldLinear
 from geocnn.nn.models import SurfaceEncoder, SurfaceUNet
-from geocnn.nn.nonlinearity import Gated, NormNonlinearity
+from geocnn.nn.nonlinearity import Gated, NormNonlinearity, WithLengths
 from geocnn.nn.norm import FieldNorm
 from geocnn.nn.on_surface import OnSurface
 from geocnn.nn.planar.background import to_full
@@ -51,6 +51,7 @@ __all__ = [
     "SO3Correlation",
     "SurfaceEncoder",
     "SurfaceUNet",
+    "WithLengths",
     "cost",
     "spectral_pool",
     "sphere_mean",

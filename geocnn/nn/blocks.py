@@ -17,7 +17,7 @@ from geocnn.groups.field_type import FieldType
 from geocnn.groups.radial import RadialBasis
 from geocnn.nn.gauge_conv import GaugeConv
 from geocnn.nn.linear import FieldLinear
-from geocnn.nn.nonlinearity import Act, Gated, make_act
+from geocnn.nn.nonlinearity import Act, Gated, WithLengths, make_act
 from geocnn.nn.norm import FieldNorm, Norm, make_norm
 from geocnn.nn.pool import Pool
 
@@ -91,7 +91,7 @@ class ResidualBlock(nn.Module):
         self.in_type, self.out_type = in_type, out_type = FieldType(in_type), FieldType(out_type)
         self.block = ConvBlock(in_type, out_type, rings, max_frequency, radial, norm, act)
         self.mix = FieldLinear(out_type, out_type, bias=False)
-        self.shortcut = _shortcut(in_type, out_type)
+        self.shortcut = shortcut(in_type, out_type)
 
     def forward(
         self, x: Tensor, stencil: Stencil, reading: Stencil | None = None, areas: Tensor | None = None
@@ -136,7 +136,7 @@ class BottleneckBlock(nn.Module):
         self.narrow = FieldLinear(in_type, few_in, bias=False)
         self.block = ConvBlock(few_in, few_out, rings, max_frequency, radial, norm, act)
         self.widen = FieldLinear(few_out, out_type, bias=False)
-        self.shortcut = _shortcut(in_type, out_type)
+        self.shortcut = shortcut(in_type, out_type)
 
     def forward(
         self, x: Tensor, stencil: Stencil, reading: Stencil | None = None, areas: Tensor | None = None
@@ -146,11 +146,12 @@ class BottleneckBlock(nn.Module):
 
 
 class PointwiseBlock(nn.Module):
-    """x + mix(act(norm(linear(x)))) at every point by itself: x [..., N, D_in] -> [..., N, D_out].
+    """x + mix(y, |y|) with y = act(norm(linear(x))): x [..., N, D_in] -> [..., N, D_out], point by point.
 
-    It looks at no neighbour: a network of such blocks is the control of one that convolves. It is called as
-    ResidualBlock is, and `stencil` and `reading` are not used. Irreps of the output that the input lacks
-    are 0.
+    y has the output's irreps and the input's; |y| are the lengths of its fields, by which scalars learn of
+    fields (`WithLengths`). The block looks at no neighbour: a network of such blocks is the
+    control of one that convolves. It is called as ResidualBlock is, and `stencil` and `reading` are not used.
+    Irreps of the output that the input lacks are 0.
 
     >>> import torch
     >>> PointwiseBlock("4x0 + 1x1", "4x0 + 2x1")(torch.randn(192, 6)).shape
@@ -166,11 +167,16 @@ class PointwiseBlock(nn.Module):
     ):
         super().__init__()
         self.in_type, self.out_type = in_type, out_type = FieldType(in_type), FieldType(out_type)
-        self.gated = make_act(act, out_type)
+        # fields that the output lacks count by their lengths
+        lacking = [i for i in in_type.irreps if not (i in out_type.irreps or in_type.is_invariant(i))]
+        extra = [(in_type.multiplicity(i), i) for i in lacking]
+        inner = FieldType.of([*out_type.terms, *extra], out_type.group)
+        self.gated = make_act(act, inner)
         self.linear = FieldLinear(in_type, self.gated.in_type, bias=norm is None)
         self.norm = make_norm(norm, self.gated.in_type)
-        self.mix = FieldLinear(out_type, out_type, bias=False)
-        self.shortcut = _shortcut(in_type, out_type)
+        self.lengths = WithLengths(inner)
+        self.mix = FieldLinear(self.lengths.out_type, out_type, bias=False)
+        self.shortcut = shortcut(in_type, out_type)
 
     def forward(
         self,
@@ -179,11 +185,12 @@ class PointwiseBlock(nn.Module):
         reading: Stencil | None = None,
         areas: Tensor | None = None,
     ) -> Tensor:
-        y = self.mix(self.gated(self.norm(self.linear(x), areas)))
+        y = self.mix(self.lengths(self.gated(self.norm(self.linear(x), areas))))
         return self.shortcut(x) + y
 
 
-def _shortcut(in_type: FieldType, out_type: FieldType) -> nn.Module:
+def shortcut(in_type: FieldType, out_type: FieldType) -> nn.Module:
+    """Make the way around a residual branch: what is given, or a FieldLinear between different types."""
     return nn.Identity() if in_type == out_type else FieldLinear(in_type, out_type, bias=False)
 
 

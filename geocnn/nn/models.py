@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from geocnn.errors import FieldTypeError, GeometryError
 from geocnn.geometry.core.hierarchy import Hierarchy
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.radial import RadialBasis
-from geocnn.nn.blocks import BlockKind, ConvBlock, make_block
+from geocnn.nn.blocks import BlockKind, ConvBlock, make_block, shortcut
 from geocnn.nn.dropout import FieldDropout, probability
 from geocnn.nn.linear import FieldLinear
 from geocnn.nn.nonlinearity import Act, Gated, make_act
@@ -24,18 +23,19 @@ from geocnn.wording import counted
 
 
 class SurfaceEncoder(nn.Module):
-    """One answer per surface: strided gauge convolutions down a hierarchy, an invariant readout weighted by
-    area, a linear head.
+    """One answer per surface: residual blocks on each level of a hierarchy, an invariant readout of all
+    levels weighted by area, a linear head.
 
-    x [..., N, D], hierarchy -> [..., surfaces, n_out]. `widths[i]` is the feature type after the i-th step:
-    `convs[i]` convolutions within level i (none at the finest by default, where points are many), then one
-    down to level i+1; the last width belongs to the coarsest level. The hierarchy must have len(widths)
-    levels.
+    x [..., N, D], hierarchy -> [..., surfaces, n_out]. `widths[i]` is the feature type of level i, which has
+    `convs[i]` convolving blocks (1 by default); the finest also has `pointwise` ones, which look at no
+    neighbour and cost matrix products alone. A strided convolution leads from each level to the next. The
+    hierarchy must have at least len(widths) levels; further ones are not read.
 
-    `radial`, `norm` and `act` are the blocks' (see `geocnn.nn.blocks`), whose kind within levels is `block`:
-    "conv", "residual", "bottleneck" or "pointwise". A norm also takes inputs of any size, unless `input_norm`
-    is False. `readout` is "mean", "mean and max" or "attention" (see `Readout`), of the coarsest level or of
-    all.
+    `radial`, `norm` and `act` are the blocks' (see `geocnn.nn.blocks`), the kind of convolving ones is
+    `block`: "conv", "residual", "bottleneck" or "pointwise". A norm also takes inputs of any size, unless
+    `input_norm` is False. `readout` is "mean", "mean and max" or "attention" (see `Readout`), of all levels
+    or of the coarsest. With one width and convs=[0] the network is the control of another: it sees each point
+    by itself.
 
     Raises FieldTypeError (types that do not fit, no invariant to read out), GeometryError (levels, points),
     and what GaugeConv raises.
@@ -58,39 +58,32 @@ class SurfaceEncoder(nn.Module):
         max_frequency: int | None = None,
         dropout: float = 0.0,
         *,
+        pointwise: int = 2,
         radial: RadialBasis | None = None,
         norm: Norm | None = FieldNorm,
         act: Act = Gated,
-        block: BlockKind = "conv",
+        block: BlockKind = "residual",
         input_norm: bool = True,
         readout: ReadoutKind = "mean",
-        readout_levels: Literal["coarsest", "all"] = "coarsest",
+        readout_levels: Literal["coarsest", "all"] = "all",
     ):
         super().__init__()
         self.in_type = FieldType(in_type)
         types = [FieldType(w) for w in widths]
         if not isinstance(n_out, int) or n_out < 1:
             raise FieldTypeError(f"n_out must be a whole number of at least 1, got {n_out!r}")
-        convs = _one_a_width([0] + [1] * (len(types) - 1) if convs is None else convs, types)
-        options = rings, max_frequency, radial, norm, act
-        self.norm = make_norm(norm if input_norm else None, self.in_type)
-        self.within, self.down = nn.ModuleList(), nn.ModuleList()
-        current, ends = self.in_type, []
-        for level, (width, n) in enumerate(zip(types, convs, strict=True)):
-            self.within.append(_chain(block, [current, *[width] * n], *options))
-            current = width if n else current
-            ends.append(current)
-            if level + 1 < len(types):
-                self.down.append(ConvBlock(current, width, *options))
-                current = width
         if readout_levels not in ("coarsest", "all"):
             raise FieldTypeError(f"readout_levels must be 'coarsest' or 'all', got {readout_levels!r}")
+        options = rings, max_frequency, radial, norm, act
+        self.norm = make_norm(norm if input_norm else None, self.in_type)
+        levels = _blocks_of_levels(types, convs, pointwise, block)
+        self.within, self.down, ends = _downward(self.in_type, types, levels, options)
         read = ends if readout_levels == "all" else [None] * (len(ends) - 1) + ends[-1:]
         self.readout = Readout(read, readout)
         features = self.readout.n_features
         # means over a whole surface differ little from one sample to the next: the head needs them spread
         self.head = nn.Sequential(
-            make_norm(norm, FieldType.of([(features, self.readout.scalar)], current.group)),
+            make_norm(norm, FieldType.of([(features, self.readout.scalar)], self.in_type.group)),
             nn.Linear(features, 2 * features),
             nn.SiLU(),
             nn.Dropout(probability(dropout)),
@@ -105,15 +98,17 @@ class SurfaceEncoder(nn.Module):
 
 
 class SurfaceUNet(nn.Module):
-    """One answer per point: residual gauge convolutions down a hierarchy and up again
-    (Ronneberger et al. 2015).
+    """One answer per point: residual blocks at full resolution, of which the coarser levels are one more
+    residual branch, and so on from each level to the next (Ronneberger et al. 2015).
 
     x [..., N, D], hierarchy -> [..., N, D_out]. A FieldNorm takes inputs of any size. `widths[i]` is the
-    feature type of level i, which has `convs[i]` residual blocks on the way down and, but for the coarsest,
-    as many on the way up (1 by default). Down leads a strided convolution; up, interpolation with transport,
-    mixed at each point with what the way down left there. The head works point by point; `dropout` acts
-    before its last map. The hierarchy must have len(widths) levels. `radial`, `norm`, `act`, `block` and
-    `input_norm` are those of SurfaceEncoder.
+    feature type of level i, which has `convs[i]` convolving blocks on the way down (1 by default) and, but
+    for the coarsest, as many on the way up; the finest also has `pointwise` ones on either way. Down leads a
+    strided convolution; up, interpolation with transport, mixed and added to what the way down left at each
+    point. The head works point by point; `dropout` acts before its last map. The hierarchy must have at least
+    len(widths) levels; further ones are not read. `radial`, `norm`, `act`, `block` and `input_norm` are those
+    of SurfaceEncoder, and with one width and convs=[0] this network too is a control, which
+    sees each point by itself.
 
     Raises FieldTypeError (types that do not fit, an output irrep that widths[0] lacks), GeometryError
     (levels, points), and what GaugeConv raises.
@@ -135,6 +130,7 @@ class SurfaceUNet(nn.Module):
         max_frequency: int | None = None,
         dropout: float = 0.0,
         *,
+        pointwise: int = 2,
         radial: RadialBasis | None = None,
         norm: Norm | None = FieldNorm,
         act: Act = Gated,
@@ -144,7 +140,7 @@ class SurfaceUNet(nn.Module):
         super().__init__()
         self.in_type, self.out_type = FieldType(in_type), FieldType(out_type)
         types = [FieldType(w) for w in widths]
-        convs = _one_a_width([1] * len(types) if convs is None else convs, types)
+        levels = _blocks_of_levels(types, convs, pointwise, block)
         lacking = [str(i) for i in self.out_type.irreps if i not in types[0].irreps]
         if lacking:
             raise FieldTypeError(
@@ -155,21 +151,17 @@ class SurfaceUNet(nn.Module):
         read = FieldType.of([t for t in types[0].terms if t[1] in self.out_type.irreps], types[0].group)
         options = rings, max_frequency, radial, norm, act
         self.norm = make_norm(norm if input_norm else None, self.in_type)
-        self.within, self.down = nn.ModuleList(), nn.ModuleList()
-        self.up, self.merge, self.after = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        current = self.in_type
-        for level, (width, n) in enumerate(zip(types, convs, strict=True)):
-            self.within.append(_chain(block, [current, *[width] * n], *options))
-            current = width if n else current
-            if level + 1 < len(types):
-                coarser = types[level + 1]
-                self.down.append(ConvBlock(current, coarser, *options))
-                upward = [*[width] * n, width if level else read]
-                self.up.append(Pool(coarser))
-                self.merge.append(FieldLinear(coarser + current, upward[0], bias=False))
-                self.after.append(_chain(block, upward, *options))
-                current = coarser
-        finest = read if self.merge else current
+        self.within, self.down, ends = _downward(self.in_type, types, levels, options)
+        self.up, self.merge = nn.ModuleList(), nn.ModuleList()
+        self.skip, self.after = nn.ModuleList(), nn.ModuleList()
+        for level, (left, coarser) in enumerate(zip(ends[:-1], types[1:], strict=True)):
+            width, kinds = types[level], levels[level]
+            upward = [*[width] * len(kinds), width if level else read]
+            self.up.append(Pool(coarser))
+            self.merge.append(FieldLinear(coarser, upward[0], bias=False))
+            self.skip.append(shortcut(left, upward[0]))
+            self.after.append(_chain(kinds, upward, options))
+        finest = read if self.merge else ends[0]
         gated = make_act(act, finest)
         self.head = nn.Sequential(
             FieldLinear(finest, gated.in_type, bias=norm is None),
@@ -184,8 +176,8 @@ class SurfaceUNet(nn.Module):
         areas = hierarchy.areas
         *finer, x = _descend(self.norm(x, areas[0]), hierarchy, self.within, self.down)
         for level in reversed(range(len(finer))):
-            raised = self.up[level](x, hierarchy.up[level])
-            x = self.merge[level](torch.cat([raised, finer[level]], -1))
+            raised = self.merge[level](self.up[level](x, hierarchy.up[level]))
+            x = self.skip[level](finer[level]) + raised
             for block in self.after[level].children():
                 x = block(x, hierarchy.stencils[level], hierarchy.readings[level], areas[level])
         into_head, norm, *pointwise = self.head
@@ -195,31 +187,65 @@ class SurfaceUNet(nn.Module):
         return x
 
 
-def _one_a_width(convs: Sequence[int], widths: list[FieldType]) -> list[int]:
-    """Return the convolutions of each level. Raises FieldTypeError unless there is one number per width."""
-    if not widths:
+def _blocks_of_levels(
+    types: list[FieldType], convs: Sequence[int] | None, pointwise: int, block: BlockKind
+) -> list[list[BlockKind]]:
+    """Return the kinds of the blocks of each level, pointwise ones spread evenly behind convolving ones.
+
+    Raises FieldTypeError unless there is one number of convolutions per width, and `pointwise` is a number.
+    """
+    if not types:
         raise FieldTypeError("widths is empty; give the feature type of each level")
-    if not isinstance(convs, Sequence) or len(convs) != len(widths):
-        raise FieldTypeError(f"convs needs one number per width, {len(widths)} in all, got {convs!r}")
+    convs = [1] * len(types) if convs is None else convs
+    if not isinstance(convs, Sequence) or len(convs) != len(types):
+        raise FieldTypeError(f"convs needs one number per width, {len(types)} in all, got {convs!r}")
     if any(not isinstance(n, int) or n < 0 for n in convs):
         raise FieldTypeError(f"convs must be whole numbers of at least 0, got {list(convs)}")
-    return list(convs)
+    if not isinstance(pointwise, int) or pointwise < 0:
+        raise FieldTypeError(f"pointwise must be a whole number of at least 0, got {pointwise!r}")
+    finest: list[BlockKind] = [] if convs[0] else ["pointwise"] * pointwise
+    for k in range(convs[0]):
+        share = (k + 1) * pointwise // convs[0] - k * pointwise // convs[0]
+        finest += [block, *["pointwise"] * share]
+    return [finest, *([block] * n for n in convs[1:])]
 
 
-def _chain(kind: BlockKind, types: list[FieldType], *options: Any) -> nn.ModuleList:
-    """Chain blocks, one from each type to the next."""
-    return nn.ModuleList(make_block(kind, a, b, *options) for a, b in pairwise(types))
+def _downward(
+    in_type: FieldType, types: list[FieldType], levels: list[list[BlockKind]], options: tuple[Any, ...]
+) -> tuple[nn.ModuleList, nn.ModuleList, list[FieldType]]:
+    """Return the blocks within levels, those from each to the next, and the type at each level's end.
+
+    Before the first convolution only the input's irreps have features.
+    """
+    within, down, ends, current = nn.ModuleList(), nn.ModuleList(), [], in_type
+    for level, (width, kinds) in enumerate(zip(types, levels, strict=True)):
+        if set(kinds) == {"pointwise"}:
+            given = [t for t in width.terms if t[1] in current.irreps]
+            width = FieldType.of(given, width.group) if given else width
+        within.append(_chain(kinds, [current, *[width] * len(kinds)], options))
+        current = width if kinds else current
+        ends.append(current)
+        if level + 1 < len(types):
+            down.append(ConvBlock(current, types[level + 1], *options))
+            current = types[level + 1]
+    return within, down, ends
+
+
+def _chain(kinds: list[BlockKind], types: list[FieldType], options: tuple[Any, ...]) -> nn.ModuleList:
+    """Chain blocks, one of each kind from a type to the next."""
+    pairs = zip(kinds, pairwise(types), strict=True)
+    return nn.ModuleList(make_block(kind, a, b, *options) for kind, (a, b) in pairs)
 
 
 def _check(x: Tensor, in_type: FieldType, hierarchy: Hierarchy, n_levels: int) -> None:
-    """Raise FieldTypeError unless x is a field of that type, and GeometryError unless the hierarchy has as
-    many levels, and its finest as many points as x.
+    """Raise FieldTypeError unless x is a field of that type, and GeometryError unless the hierarchy has
+    that many levels, and its finest as many points as x.
     """
     if not isinstance(hierarchy, Hierarchy):
         raise GeometryError(
             f"a network takes a Hierarchy, got a {type(hierarchy).__name__}; make one by surface.hierarchy()"
         )
-    if hierarchy.n_levels != n_levels:
+    if hierarchy.n_levels < n_levels:
         raise GeometryError(
             f"this network has {counted(n_levels, 'level')}, the hierarchy {hierarchy.n_levels}; "
             f"build it with levels={n_levels}"

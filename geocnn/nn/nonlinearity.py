@@ -1,4 +1,4 @@
-"""Nonlinearities that commute with the structure group: gates and norms."""
+"""Nonlinearities that commute with the structure group: gates, norms and lengths."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from geocnn import safe
 from geocnn.errors import FieldTypeError
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep
+from geocnn.groups.planar import Group
 
 Act = Callable[[FieldType], nn.Module]
 """What makes a nonlinearity that gives a type: a module from its `in_type`, which may have more channels, to
@@ -53,12 +54,10 @@ class Gated(nn.Module):
         super().__init__()
         self.out_type = FieldType(out_type)
         self.activation = activation
-        self.n_gates = sum(
-            b.multiplicity for b in self.out_type.blocks if not self.out_type.is_invariant(b.irrep)
-        )
+        self.n_gates = _n_gated(self.out_type)
         self.in_type = self.out_type
         if self.n_gates:
-            gates = Irrep(0, "e" if self.out_type.group.flips else "")
+            gates = _invariant(self.out_type.group)
             self.in_type = FieldType.of([*self.out_type.terms, (self.n_gates, gates)], self.out_type.group)
 
     def forward(self, x: Float[Tensor, "*batch n d_in"]) -> Float[Tensor, "*batch n d_out"]:
@@ -95,8 +94,7 @@ class NormNonlinearity(nn.Module):
         super().__init__()
         self.in_type = self.out_type = FieldType(field_type)
         self.activation = activation
-        gated = sum(b.multiplicity for b in self.in_type.blocks if not self.in_type.is_invariant(b.irrep))
-        self.bias = nn.Parameter(torch.zeros(gated))
+        self.bias = nn.Parameter(torch.zeros(_n_gated(self.in_type)))
 
     def forward(self, x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d"]:
         self.in_type.check(x)
@@ -113,3 +111,43 @@ class NormNonlinearity(nn.Module):
 
     def extra_repr(self) -> str:
         return str(self.in_type)
+
+
+class WithLengths(nn.Module):
+    """Append the length of each copy of an irrep that is not invariant: what a field says without a frame.
+
+        x [..., N, in_type.dim]  ->  [..., N, out_type.dim]
+
+    `out_type` is `in_type` + one invariant per such copy. At x = 0 the lengths' derivatives are 0. Raises
+    FieldTypeError for another feature dimension.
+
+    >>> appended = WithLengths("2x0 + 1x1"); print(appended.out_type)
+    2x0 + 1x1 + 1x0
+    >>> appended(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    tensor([[1., 2., 3., 4., 5.]])
+    """
+
+    def __init__(self, field_type: FieldType | str):
+        super().__init__()
+        self.in_type = FieldType(field_type)
+        copies, group = _n_gated(self.in_type), self.in_type.group
+        self.out_type = FieldType.of([*self.in_type.terms, (copies, _invariant(group))], group)
+
+    def forward(self, x: Float[Tensor, "*batch n d_in"]) -> Float[Tensor, "*batch n d_out"]:
+        self.in_type.check(x)
+        pairs = zip(self.in_type.blocks, self.in_type.split(x), strict=True)
+        lengths = [safe.norm(v, dim=-2) for b, v in pairs if not self.in_type.is_invariant(b.irrep)]
+        return torch.cat([x, *lengths], -1)
+
+    def extra_repr(self) -> str:
+        return str(self.in_type)
+
+
+def _invariant(group: Group) -> Irrep:
+    """Return the irrep on which the group acts as the identity."""
+    return Irrep(0, "e" if group.flips else "")
+
+
+def _n_gated(field_type: FieldType) -> int:
+    """Count the copies of irreps that are not invariant."""
+    return sum(b.multiplicity for b in field_type.blocks if not field_type.is_invariant(b.irrep))

@@ -114,6 +114,7 @@ def test_every_layer_of_a_network_on_a_hierarchy_is_measured():
         "down.0.gated",
         "up.0",
         "merge.0",
+        "skip.0",
         "head.0",
         "SurfaceUNet",
     }

@@ -145,6 +145,7 @@ SUBJECTS: dict[str, Subject] = {
     "Gated": Subject(lambda: layers.Gated(MIXED), (7, 8)),
     "NormNonlinearity": Subject(lambda: layers.NormNonlinearity(MIXED), (7, 6)),
     "FourierNonlinearity": Subject(lambda: layers.FourierNonlinearity(MIXED), (7, 6)),
+    "WithLengths": Subject(lambda: layers.WithLengths(MIXED), (7, 6)),
     "Pool, down": Subject(lambda: layers.Pool(MIXED), (48, 6), lambda: (levels()[0].down[0],)),
     "Pool, up": Subject(lambda: layers.Pool(MIXED), (12, 6), lambda: (levels()[0].up[0],)),
     "surface_mean": Subject(lambda: Calls(layers.surface_mean, level=0), (48, 3), levels),

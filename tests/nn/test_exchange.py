@@ -229,7 +229,7 @@ def test_what_is_no_part_is_refused():
     with pytest.raises(FieldTypeError, match="readout_levels must be"):
         SurfaceEncoder("1x0", [MIXED], 2, readout_levels="finest")  # pyright: ignore[reportArgumentType]
     with pytest.raises(FieldTypeError, match="no invariant channel"):
-        SurfaceEncoder("1x0", ["1x1"], 2, convs=[1])
+        SurfaceEncoder("1x0 + 1x1", ["1x1"], 2, pointwise=0)
 
 
 # ---- readouts
@@ -253,7 +253,7 @@ def test_readouts_of_a_batch_are_those_of_each_surface(kind, where):
     both = model(torch.cat([x, y], 1), Hierarchy.cat([small, large]))
     torch.testing.assert_close(both, torch.cat([model(x, small), model(y, large)], 1), rtol=1e-11, atol=1e-11)
     n = {"mean": 3, "mean and max": 6, "attention": 3}[kind]
-    n_all = {"mean": 4, "mean and max": 8, "attention": 4}[kind]
+    n_all = {"mean": 5, "mean and max": 10, "attention": 5}[kind]
     assert model.readout.n_features == (n if where == "coarsest" else n_all)
 
 

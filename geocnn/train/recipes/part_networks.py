@@ -43,7 +43,7 @@ class PartsNetwork(nn.Module):
         self.blind = blind
         taken = f"{FEATURES.multiplicity(_SCALAR)}x0" if blind else FEATURES
         logits = f"{len(PARTS)}x0"
-        self.unet = SurfaceUNet(taken, widths, logits, convs=convs, rings=rings, dropout=dropout)
+        self.unet = SurfaceUNet(taken, widths, logits, convs=convs, rings=rings, dropout=dropout, pointwise=0)
 
     def forward(self, data: SurfaceData) -> Float[Tensor, "n parts"]:
         x = FEATURES.select(data.x, _SCALAR).squeeze(-2) if self.blind else data.x

@@ -56,7 +56,10 @@ class SphereNetwork(nn.Module):
             convs=convs or None,
             rings=rings,
             dropout=dropout,
+            pointwise=0,
+            block="conv",
             input_norm=False,
+            readout_levels="coarsest",
         )
         self.hierarchy = _hierarchy(nside, len(widths), radius, stencil, oversample)
         # nested order: neighbours lie close in memory, and the layers are a fifth faster
