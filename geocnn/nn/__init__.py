@@ -17,6 +17,7 @@ from geocnn.nn.planar.group_conv import GroupConv, GroupPool, IsotropicConv2d, L
 from geocnn.nn.planar.layer_taps import taps
 from geocnn.nn.planar.subsample import BlurPool2d, EquivariantSubsample2d
 from geocnn.nn.pool import Pool, surface_mean
+from geocnn.nn.presets import Preset, build_network, pointwise_control, preset
 from geocnn.nn.readout import Readout, surface_max
 from geocnn.nn.so3_correlation import SO3Correlation
 
@@ -46,13 +47,17 @@ __all__ = [
     "OnSurface",
     "PointwiseBlock",
     "Pool",
+    "Preset",
     "Readout",
     "ResidualBlock",
     "SO3Correlation",
     "SurfaceEncoder",
     "SurfaceUNet",
     "WithLengths",
+    "build_network",
     "cost",
+    "pointwise_control",
+    "preset",
     "spectral_pool",
     "sphere_mean",
     "surface_max",

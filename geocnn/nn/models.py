@@ -203,10 +203,11 @@ def _blocks_of_levels(
         raise FieldTypeError(f"convs must be whole numbers of at least 0, got {list(convs)}")
     if not isinstance(pointwise, int) or pointwise < 0:
         raise FieldTypeError(f"pointwise must be a whole number of at least 0, got {pointwise!r}")
-    finest: list[BlockKind] = [] if convs[0] else ["pointwise"] * pointwise
+    alone: BlockKind = "pointwise"
+    finest = [] if convs[0] else [alone] * pointwise
     for k in range(convs[0]):
         share = (k + 1) * pointwise // convs[0] - k * pointwise // convs[0]
-        finest += [block, *["pointwise"] * share]
+        finest += [block, *[alone] * share]
     return [finest, *([block] * n for n in convs[1:])]
 
 

@@ -20,6 +20,7 @@ from geocnn.data.bodies import PARTS, Body
 from geocnn.errors import GeocnnError, GeometryError
 from geocnn.geometry.io import load_triangles, save_ply
 from geocnn.geometry.spheres.icosahedron import Icosahedron
+from geocnn.nn import GaugeConv, Pool
 
 pytest.importorskip("torch_geometric")
 
@@ -30,6 +31,7 @@ from geocnn.train.recipes.part_networks import (
     answer,
     blind_description,
     build_network,
+    control_description,
     parameters,
     parts_description,
     score,
@@ -96,11 +98,21 @@ def test_a_run_folder_holds_everything(finished_run):
         "model.json", "model.safetensors", "parts-0/last.ckpt", "area-0/model.json", "blind-0/model.json",
     }  # fmt: skip
     results = json.loads((finished_run / "results.json").read_text())
-    assert results["accuracy"].keys() == {"geocnn", "vertex areas alone", "frame-blind"}
+    assert results["accuracy"].keys() == {
+        "geocnn",
+        "vertex areas alone",
+        "frame-blind",
+        "pointwise control",
+    }
     assert results["agreement"].keys() == {"rotated", "relabelled", "random frames"}
     assert results["networks"]["parts-0"]["steps"] == 6
     with (finished_run / "metrics.csv").open() as stream:
-        assert {row["network"] for row in csv.DictReader(stream)} == {"parts-0", "area-0", "blind-0"}
+        assert {row["network"] for row in csv.DictReader(stream)} == {
+            "parts-0",
+            "area-0",
+            "blind-0",
+            "control-0",
+        }
 
 
 def test_the_report_finds_no_broken_layer(finished_run, capsys):
@@ -138,7 +150,14 @@ def test_the_answer_is_the_same_for_a_body_in_another_guise(finished_run):
 def test_several_seeds_are_several_trainings():
     settings = BodyPartsSettings(seeds=2, seed=5, baseline=True)
     found = [training.folder for training in planned(RECIPE, settings)]
-    assert found == ["parts-5", "parts-6", "area-5", "area-6", "blind-5", "blind-6"]
+    assert found == [f"{name}-{seed}" for name in ("parts", "area", "blind", "control") for seed in (5, 6)]
+
+
+def test_the_control_takes_what_the_network_takes_and_has_no_convolution():
+    settings = BodyPartsSettings()
+    control = build_network(control_description(settings))
+    assert not any(isinstance(part, GaugeConv | Pool) for part in control.modules())
+    assert 0.5 < parameters(control) / parameters(build_network(parts_description(settings))) < 2
 
 
 def test_the_blind_network_has_as_many_weights_and_no_direction():

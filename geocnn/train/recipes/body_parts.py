@@ -1,9 +1,9 @@
 """Label the parts of human bodies, of people and in poses never seen, from the shape of the surface alone.
 
 A SurfaceUNet on meshes of about 3,000 vertices takes shape features and gives one of eight labels per vertex.
-Two baselines show what that is worth. One sees only the areas of a vertex and its neighbours, which give the
-tessellation away, if anything does. The other is the same network with invariant channels only, and so is
-blind to direction.
+Three baselines show what that is worth. One sees only the areas of a vertex and its neighbours, which give
+the tessellation away, if anything does. Another is the same network with invariant channels only, and so is
+blind to direction. The third is the pointwise control: the same features, and no surface operator.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from geocnn.train.recipes.part_networks import (
     answer,
     blind_description,
     build_network,
+    control_description,
     needs,
     parts_description,
     score,
@@ -53,14 +54,21 @@ class BodyPartsSettings(SurfaceSettings):
     check_every: int = other(SurfaceSettings, "check_every", 160)
     max_minutes: float = other(SurfaceSettings, "max_minutes", 40.0)
     widths: tuple[str, ...] = setting(
-        ("16x0 + 8x1", "32x0 + 16x1", "48x0 + 24x1", "64x0 + 32x1"),
+        ("32x0 + 16x1", "32x0 + 16x1", "48x0 + 24x1", "48x0 + 24x1"),
         "feature types, one per level, each with a quarter of the points",
     )
     convs: tuple[int, ...] = other(
-        SurfaceSettings, "convs", (0, 1, 1, 1), "residual blocks of each level, on the way down and up"
+        SurfaceSettings, "convs", (1, 1, 1, 1), "residual convolutions of each level, on the way down and up"
+    )
+    pointwise: int = setting(
+        2,
+        "residual blocks of the finest level that look at no neighbour, on the way down and up",
+        Range(0, 100),
     )
     radius: float = setting(0.06, f"of the finest kernels, in metres on a body scaled to {AREA} m²", POSITIVE)
-    baseline: bool = setting(False, "train also on vertex areas alone, and a network of invariants only")
+    baseline: bool = setting(
+        False, "train also on vertex areas alone, a network of invariants only, and one without convolutions"
+    )
     processes: int = setting(
         0, "processes that compute geometry at once; 0: one per core", Range(0, 1000), may_change=True
     )
@@ -79,6 +87,7 @@ def trainings(settings: BodyPartsSettings) -> list[Training]:
     if settings.baseline:
         kinds.append(("area", "vertex areas alone", {"kind": "area"}))
         kinds.append(("blind", "frame-blind", blind_description(settings)))
+        kinds.append(("control", "pointwise control", control_description(settings)))
     return [
         Training(folder=name + "-{seed}", title=title, description=network) for name, title, network in kinds
     ]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from geocnn.data.bodies import PARTS
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep
-from geocnn.nn import SurfaceUNet
+from geocnn.nn import SurfaceUNet, pointwise_control
 from geocnn.train.memory import Layer, Need, estimate
 from geocnn.train.recipes.part_surfaces import AREA, shares
 from geocnn.train.score import Answer
@@ -31,19 +31,26 @@ class PartsNetwork(nn.Module):
     """A SurfaceUNet from shape features to one logit per part and vertex: SurfaceData -> [N, 8].
 
     Args:
-        widths, convs, dropout, rings: as in BodyPartsSettings.
+        widths, convs, pointwise, dropout, rings: as in BodyPartsSettings.
         blind: it takes the invariant features only. With widths of frequency 0 only, nothing in it
             depends on a direction.
     """
 
     def __init__(
-        self, *, widths: Sequence[str], convs: Sequence[int], dropout: float, rings: int, blind: bool
+        self,
+        *,
+        widths: Sequence[str],
+        convs: Sequence[int],
+        pointwise: int,
+        dropout: float,
+        rings: int,
+        blind: bool,
     ) -> None:
         super().__init__()
         self.blind = blind
         taken = f"{FEATURES.multiplicity(_SCALAR)}x0" if blind else FEATURES
         logits = f"{len(PARTS)}x0"
-        self.unet = SurfaceUNet(taken, widths, logits, convs=convs, rings=rings, dropout=dropout, pointwise=0)
+        self.unet = SurfaceUNet(taken, widths, logits, convs, rings, dropout=dropout, pointwise=pointwise)
 
     def forward(self, data: SurfaceData) -> Float[Tensor, "n parts"]:
         x = FEATURES.select(data.x, _SCALAR).squeeze(-2) if self.blind else data.x
@@ -82,7 +89,7 @@ def parameters(network: nn.Module) -> int:
 
 
 def parts_description(settings: BodyPartsSettings) -> dict[str, Any]:
-    names = ("widths", "convs", "dropout", "rings")
+    names = ("widths", "convs", "pointwise", "dropout", "rings")
     return {"kind": "parts", "blind": False} | {name: getattr(settings, name) for name in names}
 
 
@@ -102,6 +109,12 @@ def blind_description(settings: BodyPartsSettings) -> dict[str, Any]:
     return blind(high)
 
 
+def control_description(settings: BodyPartsSettings) -> dict[str, Any]:
+    """Describe the pointwise control of the network of `parts_description`."""
+    seeing = parts_description(settings)
+    return seeing | pointwise_control({"class": "SurfaceUNet", "arguments": seeing})["arguments"]
+
+
 def needs(settings: BodyPartsSettings) -> Need:
     """Estimate the memory of one process, for bodies of 3,000 vertices."""
     points = [3000 / 4**level for level in range(len(settings.widths))]
@@ -109,7 +122,7 @@ def needs(settings: BodyPartsSettings) -> Need:
     layers = []
     for level, (dim, convs) in enumerate(zip(dims, settings.convs, strict=True)):
         # a residual block has two convolutions; one on the way down and one on the way up
-        layers += [Layer(dim, dim, points[level])] * (4 * convs)
+        layers += [Layer(dim, dim, points[level])] * (4 * convs + (0 if level else 4 * settings.pointwise))
         layers.append(Layer(dims[level - 1] if level else FEATURES.dim, 2 * dim, points[level]))
     around = 3000 * math.pi * settings.radius * settings.radius / AREA
     entries = sum(n * min(n, around) for n in points)
