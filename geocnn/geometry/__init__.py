@@ -30,7 +30,7 @@ from geocnn.geometry.loops.kernels import invariant_kernels, transport_coefficie
 from geocnn.geometry.loops.paths import transport
 from geocnn.geometry.meshes.build import load, mesh
 from geocnn.geometry.meshes.curvature import angle_defects, gauss_bonnet, gaussian_curvature
-from geocnn.geometry.meshes.descriptors import shape_features
+from geocnn.geometry.meshes.descriptors import laplacian_spectrum, shape_features, shape_fields
 from geocnn.geometry.meshes.laplacian import connection_laplacian, extend_vectors
 from geocnn.geometry.meshes.one_sided import OneSidedMesh
 from geocnn.geometry.meshes.surface import Mesh
@@ -68,6 +68,7 @@ __all__ = [
     "icosphere",
     "invariant_kernels",
     "klein_bottle",
+    "laplacian_spectrum",
     "load",
     "mesh",
     "mobius_strip",
@@ -79,6 +80,7 @@ __all__ = [
     "repair",
     "ring_grid",
     "shape_features",
+    "shape_fields",
     "torus",
     "transport",
     "transport_coefficients",

@@ -2,6 +2,7 @@
 
 from geocnn.groups.field_type import FieldType
 from geocnn.groups.irrep import Irrep, irrep_dim, irreps
+from geocnn.groups.named_fields import NamedFields
 from geocnn.groups.planar import (
     O2,
     REFLECTION,
@@ -36,6 +37,7 @@ __all__ = [
     "Gaussian",
     "Group",
     "Irrep",
+    "NamedFields",
     "RadialBasis",
     "compose",
     "cyclic",

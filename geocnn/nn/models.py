@@ -203,12 +203,11 @@ def _blocks_of_levels(
         raise FieldTypeError(f"convs must be whole numbers of at least 0, got {list(convs)}")
     if not isinstance(pointwise, int) or pointwise < 0:
         raise FieldTypeError(f"pointwise must be a whole number of at least 0, got {pointwise!r}")
-    alone: BlockKind = "pointwise"
-    finest = [] if convs[0] else [alone] * pointwise
-    for k in range(convs[0]):
-        share = (k + 1) * pointwise // convs[0] - k * pointwise // convs[0]
-        finest += [block, *[alone] * share]
-    return [finest, *([block] * n for n in convs[1:])]
+    levels: list[list[BlockKind]] = [[block for _ in range(n)] for n in convs]
+    for k in reversed(range(pointwise)):
+        # behind the convolution whose share it is
+        levels[0].insert(convs[0] * k // pointwise + 1, "pointwise")
+    return levels
 
 
 def _downward(

@@ -17,7 +17,7 @@ def test_pointwise_blocks_are_spread_behind_the_convolutions_of_the_finest_level
         assert [type(b).__name__ for b in model.within[1].children()] == ["ResidualBlock"]
         return [type(b).__name__[0] for b in model.within[0].children()]
 
-    assert kinds(1, 2) == ["R", "P", "P"] and kinds(2, 3) == ["R", "P", "R", "P", "P"]
+    assert kinds(1, 2) == ["R", "P", "P"] and kinds(2, 3) == ["R", "P", "P", "R", "P"]
     assert kinds(0, 2) == ["P", "P"] and kinds(2, 0) == ["R", "R"]
 
 

@@ -14,6 +14,7 @@ The descriptors of a vertex without faces are zeros.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,40 +31,60 @@ from geocnn.geometry.meshes.modes import (
     sum_at,
 )
 from geocnn.groups.field_type import FieldType
+from geocnn.groups.named_fields import NamedFields
 from geocnn.lasting import one_thread
 
 if TYPE_CHECKING:
     from geocnn.geometry.meshes.surface import Mesh
 
 HEAT_TIMES = (0.005, 0.02, 0.08, 0.32)
-"""Times of `shape_features` over the surface's area: heat spreads by 2√t, 0.14 to 1.13 of the area's root."""
+"""Default times of `shape_fields` over the surface's area: heat spreads by 2√t, 0.14 to 1.13 of its root."""
 
 MOST_NEIGHBOURS = 64
 """The shape operator looks at so many neighbours of a neighbour; vertices of real meshes seldom have more."""
 
 
-@one_thread()
-def shape_features(mesh: Mesh) -> tuple[Float64[Tensor, "n 23"], FieldType]:
-    """Return features x that describe the shape of a mesh, and their field type, 11x0 + 5x1 + 1x2.
+def shape_features(
+    mesh: Mesh, times: Sequence[float] = HEAT_TIMES
+) -> tuple[Float64[Tensor, "n features"], FieldType]:
+    """Return the fields of `shape_fields` as one x and its type; with four times, [N, 23], 11x0 + 5x1 + 1x2.
 
-    They do not change when the mesh is moved or scaled: lengths are divided by ℓ, the root of the surface's
-    area. Five vectors in space belong to each vertex. The first leads from the surface's centroid to the
-    vertex, divided by ℓ. The other four lead from the vertex to the mean place of heat that started there,
-    after each time t of HEAT_TIMES, divided by the spread 2√t; to first order they are −√t H times the
-    normal.
-
-    Frequency 0: asinh(Hℓ) and asinh(Kℓ²) of the mean curvature H and the Gaussian curvature K = det S, S
-    being the shape operator; the logarithm of the heat-kernel signature at HEAT_TIMES, divided by its mean on
-    the surface; and the normal parts of the five vectors. Frequency 1: the tangent parts of the five vectors.
-    Frequency 2: the traceless part of S, with its length |z| replaced by asinh(|z|ℓ).
-
-    asinh leaves small values and takes the logarithm of large ones: a finger is twenty times as curved as a
-    back. If frames are mirrored (group O2) the type is 11x0e + 5x1 + 1x2. The module describes the signs.
-
-    Raises GeometryError for a mesh with only one side, where normals have no sign, and for a coarser level.
+    Raises GeometryError as that does.
 
     >>> import geocnn.geometry as geometry                                                  # doctest: +SKIP
     >>> x, field_type = shape_features(geometry.load("bunny.ply"))                          # doctest: +SKIP
+    """
+    fields = shape_fields(mesh, times)
+    return fields.x, fields.type
+
+
+@one_thread()
+def shape_fields(mesh: Mesh, times: Sequence[float] = HEAT_TIMES) -> NamedFields:
+    """Return fields that describe the shape of a mesh, by name.
+
+    They do not change when the mesh is moved or scaled: lengths are divided by ℓ, the root of the surface's
+    area. `times` are T times of heat flow over the area. 1 + T vectors in space belong to each vertex. The
+    first leads from the surface's centroid to the vertex, divided by ℓ. The others lead from the vertex to
+    the mean place of heat that started there, after each time t, divided by the spread 2√t; to first order
+    they are −√t H times the normal.
+
+    "mean curvature", "Gaussian curvature": 1x0 each, asinh(Hℓ) and asinh(Kℓ²) of H and K = det S, S being the
+        shape operator.
+    "heat kernel": Tx0, the logarithm of the heat-kernel signature, divided by its mean on the surface.
+    "normal offsets", "tangent offsets": (1 + T)x0 and (1 + T)x1, the two parts of the vectors.
+    "bending": 1x2, the traceless part of S, with its length |z| replaced by asinh(|z|ℓ).
+
+    asinh leaves small values and takes the logarithm of large ones: a finger is twenty times as curved as a
+    back. If frames are mirrored (group O2), scalars are 0e. The module describes the signs.
+
+    Raises GeometryError for a mesh with only one side, where normals have no sign, for a coarser level, and
+    for times that are not positive.
+
+    >>> import geocnn.geometry as geometry
+    >>> fields = shape_fields(geometry.load("datasets/meshes/bunny_small.ply"), times=[0.01, 0.1])
+    >>> print(fields.type); fields.select("mean curvature", "bending").x.shape
+    7x0 + 3x1 + 1x2
+    torch.Size([1241, 3])
     """
     from geocnn.geometry.meshes.one_sided import OneSidedMesh
 
@@ -71,27 +92,74 @@ def shape_features(mesh: Mesh) -> tuple[Float64[Tensor, "n 23"], FieldType]:
         raise GeometryError(
             "shape features take a mesh of two sides, this one has one; give features of your own"
         )
+    _check_finest(mesh)
     points, frames, faces = mesh.points, mesh.frames, mesh.faces
-    if len(faces) and int(faces.max()) >= len(points):
-        raise GeometryError("shape features are computed for all vertices of a mesh: give its finest level")
+    given = points.new_tensor(list(times))
+    if given.ndim != 1 or not len(given) or not bool((given > 0).all() & given.isfinite().all()):
+        raise GeometryError(
+            f"times of heat flow are one or more positive numbers, in units of the area, got {times!r}"
+        )
     modes = laplacian_modes(points, faces)
     area = modes.areas.sum()
-    length, times = area.sqrt(), area * points.new_tensor(HEAT_TIMES)
+    length, spans = area.sqrt(), area * given
     operator = shape_operator(points, frames, faces) * length
     curvature = torch.stack([operator.diagonal(dim1=1, dim2=2).mean(1), torch.linalg.det(operator)], 1)
-    heat = heat_kernel_signature(modes, times)
+    heat = heat_kernel_signature(modes, spans)
     has_faces = (modes.areas > 0)[:, None]
     heat = torch.where(has_faces, heat / (modes.areas @ heat / area), torch.ones_like(heat))
     place = (points - modes.areas @ points / area)[:, None]
-    spread = torch.cat([length[None], 2 * times.sqrt()])[:, None]
-    offsets = torch.cat([place, diffuse(place[:, 0], modes, times) - place], 1)
+    spread = torch.cat([length[None], 2 * spans.sqrt()])[:, None]
+    offsets = torch.cat([place, diffuse(place[:, 0], modes, spans) - place], 1)
     offsets = offsets / spread * has_faces[..., None]
     normal, tangent = split(offsets, frames, vertex_normals(points, frames, faces))
     bend = traceless(operator)
     bend = safe.normalise(bend, dim=1) * torch.asinh(safe.norm(bend, dim=1))[:, None]
-    parts = [torch.asinh(curvature), heat.log(), normal, tangent.mT.flatten(1), bend]
-    text = "O2: 11x0e + 5x1 + 1x2" if mesh.group.flips else "11x0 + 5x1 + 1x2"
-    return torch.cat(parts, 1), FieldType(text)
+    mean, gaussian = torch.asinh(curvature).split(1, 1)
+    group, invariant = mesh.group, "0e" if mesh.group.flips else "0"
+
+    def typed(values: Tensor, copies: int, irrep: str) -> tuple[Tensor, FieldType]:
+        return values, FieldType(f"{copies}x{irrep}", group)
+
+    n = len(given)
+    return NamedFields.join(
+        {
+            "mean curvature": typed(mean, 1, invariant),
+            "Gaussian curvature": typed(gaussian, 1, invariant),
+            "heat kernel": typed(heat.log(), n, invariant),
+            "normal offsets": typed(normal, 1 + n, invariant),
+            "tangent offsets": typed(tangent.mT.flatten(1), 1 + n, "1"),
+            "bending": typed(bend, 1, "2"),
+        }
+    )
+
+
+@one_thread()
+def laplacian_spectrum(mesh: Mesh, count: int = 16, scaled: bool = True) -> Float64[Tensor, " {count}"]:
+    """Return the eigenvalues λ₁ ≤ λ₂ ≤ … of the Laplacian on a whole mesh, without the first, which is 0.
+
+    They describe the shape as a whole and do not change when it is bent without stretching (Reuter, Wolter &
+    Peinecke 2006). `scaled` multiplies them by the area, so that they do not depend on the size; by Weyl's
+    law the k-th is then about 4πk. Otherwise they are in 1/length². A mesh of several components has one
+    eigenvalue 0 more per further component.
+
+    Raises GeometryError for a coarser level, and for a count below 1 or more than the mesh can have.
+
+    >>> import geocnn.geometry as geometry
+    >>> sphere = geometry.load("datasets/meshes/sphere.obj")                      # 4π l(l + 1), 2l + 1 times
+    >>> [round(value) for value in laplacian_spectrum(sphere, 4).tolist()]
+    [25, 25, 25, 75]
+    """
+    if count < 1:
+        raise GeometryError(f"at least one eigenvalue is asked for, got count={count}")
+    _check_finest(mesh)
+    # a cut eigenspace is left out, so more are computed than asked for
+    modes = laplacian_modes(mesh.points, mesh.faces, 2 * count + 8)
+    values = modes.values[modes.values.isfinite()].sort().values[1 : count + 1]
+    if len(values) < count:
+        raise GeometryError(
+            f"{count} eigenvalues are asked for, the mesh of {mesh.n_points} vertices has {len(values)}"
+        )
+    return values * modes.areas.sum() if scaled else values
 
 
 # ------------------------------------------------------------------------------------------------- directions
@@ -190,6 +258,11 @@ def traceless(operator: Float[Tensor, "n 2 2"]) -> Float[Tensor, "n 2"]:
 
 
 # ---------------------------------------------------------------------------------------------------- helpers
+
+
+def _check_finest(mesh: Mesh) -> None:
+    if len(mesh.faces) and int(mesh.faces.max()) >= len(mesh.points):
+        raise GeometryError("shape features are computed for all vertices of a mesh: give its finest level")
 
 
 def _two_rings(
