@@ -39,6 +39,9 @@ FINEST = {"picture": 256, "page": 128}
 RIGHT_ANTERIOR_SUPERIOR = ".gii"
 """Files of this kind, and FreeSurfer's, count z upwards."""
 
+COLOURS = frozenset(("red", "green", "blue", "alpha", "colour", "color", "rgb", "rgba"))
+"""Bytes of these names paint a mesh, and measure nothing."""
+
 Up = Literal["x", "y", "z"]
 
 
@@ -168,7 +171,12 @@ def _add(sight: Sight, arrays: Attributes, names: dict[int, str] | None = None) 
     """Add arrays [N, …] as fields: three numbers per row are vectors, other columns stand for themselves."""
     from geocnn.viz import Field
 
-    for name, array in arrays.items():
+    colours = [name for name, array in arrays.items() if name in COLOURS and array.dtype == np.uint8]
+    if colours:
+        sight.remarks.append(f"not shown, colours: {', '.join(colours)}")
+    for name, array in _vectors_joined(arrays).items():
+        if name in colours:
+            continue
         if array.dtype.kind not in "iufb" or not array.size:
             sight.remarks.append(f"not shown, no numbers: {name}")
             continue
@@ -182,6 +190,22 @@ def _add(sight: Sight, arrays: Attributes, names: dict[int, str] | None = None) 
             if names and array.dtype.kind in "iu":
                 classes = {int(label): names.get(int(label), str(label)) for label in np.unique(column)}
             sight.fields[full] = Field(column, classes=classes)
+
+
+def _vectors_joined(arrays: Attributes) -> Attributes:
+    """Join the columns of vectors that a .ply file holds apart: name_0, name_1, name_2, or nx, ny, nz."""
+    joined: Attributes = {}
+    for name, array in arrays.items():
+        whole, columns = name[:-2], [f"{name[:-2]}_{k}" for k in range(4)]
+        if name == "nx":
+            whole, columns = "normal", ["nx", "ny", "nz", ""]
+        of = [arrays[column] for column in columns[:3] if column in arrays]
+        plain = len(of) == 3 and all(a.ndim == 1 and a.dtype.kind == "f" for a in of)
+        if name in columns[:3] and plain and columns[3] not in arrays and whole not in arrays:
+            joined[whole] = np.stack(of, 1)
+        elif not (name in ("ny", "nz") and "normal" in joined):
+            joined[name] = array
+    return joined
 
 
 def _has_known_ending(file: Path) -> bool:

@@ -95,6 +95,19 @@ def test_a_field_is_chosen_by_name_and_a_page_opens_at_it(scan, tmp_path, capsys
     assert lines[-1] == f"wrote {out}, of group" and out.read_bytes().startswith(b"%PDF")
 
 
+def test_vectors_that_a_file_holds_in_columns_are_joined_and_colours_are_left_out(tmp_path, capsys):
+    raw = raw_mesh(BALL.points, BALL.faces[-1])
+    points = BALL.points.float().numpy()
+    raw.vertex_attributes.update(
+        flow=points, normal=points, four=np.tile(points, 2)[:, :4], colour=np.zeros((N, 3), np.uint8)
+    )
+    write_mesh(tmp_path / "a.ply", raw)
+    lines = said_by(capsys, tmp_path / "a.ply")
+    names = [line.split(":")[0] for line in lines[1:-2]]
+    assert names == ["flow", "normal", *(f"four_{k}" for k in range(4))]
+    assert lines[1] == "flow: vectors of size 1 to 1" and lines[-2] == "not shown, colours: red, green, blue"
+
+
 def test_values_beside_a_mesh_come_first_and_labels_have_names(tmp_path, capsys):
     write_mesh(tmp_path / "lh.ply", raw_mesh(BALL.points, BALL.faces[-1]))
     assert said_by(capsys, tmp_path / "lh.ply")[0] == f"{N} vertices and {F} faces, 0 fields"

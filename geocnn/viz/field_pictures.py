@@ -52,7 +52,7 @@ def field(
     flat surfaces from above, like images.
     Colours are interpolated between the vertices of a mesh. Where values change sign, the colour map is
     diverging with zero in its middle. Places without a value are grey, and the legend counts them. A hundred
-    thousand faces take two to three seconds.
+    thousand faces take half a second.
 
     Args:
         surface: any surface in two or three dimensions, or a mesh read from a file, with all its defects.
