@@ -19,7 +19,8 @@ from geocnn.wording import counted
 OVERLAYS = (".curv", ".thickness", ".sulc", ".area", ".volume")
 """Ends of names of FreeSurfer's values that need no lh. or rh. before them."""
 
-MOST_REGIONS = 2**16
+MOST_REGIONS, MOST_ROWS = 2**16, 2**20
+"""Regions that are written; a table of more rows than the second number is refused as an attack on memory."""
 
 SHIFTS = np.array([1, 2**8, 2**16])
 """The number of a colour is the sum of red, green and blue, each times one of these."""
@@ -77,6 +78,10 @@ def _annotation(content: bytes, path: Path) -> VertexValues:
         raise damaged(f"it declares {counted(count, 'vertex')}, which its {len(content)} bytes do not hold")
     if (np.frombuffer(content, ">i4", 2 * count, 4)[::2] != np.arange(count)).any():
         raise damaged("its vertices are not numbered in a row")
+    # nibabel allocates as many rows as the table declares; a table of an older form begins with their number
+    rows, further = _counts(content, 8 + 8 * count, 2)
+    if (further if rows < 0 else rows) > MOST_ROWS:
+        raise damaged(f"its table declares {max(rows, further)} regions")
     with reading_with("nibabel"):
         marks, table, names = library("nibabel.freesurfer").read_annot(str(path), orig_ids=True)
         known = table[:, 4]

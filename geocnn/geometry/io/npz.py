@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from io import BytesIO
+from tokenize import TokenError
 from typing import IO
 from zipfile import BadZipFile, ZipFile
 from zlib import error as ZlibError
@@ -16,8 +17,11 @@ from geocnn.geometry.io.raw import Attributes, Polygons, RawMesh, damaged, place
 
 PLACES = ("vertex", "face", "corner")
 
-BROKEN = (ValueError, OSError, EOFError, RuntimeError, NotImplementedError, BadZipFile, ZlibError)
-"""What numpy and zipfile raise for damaged files."""
+BROKEN = (
+    *(ValueError, TypeError, KeyError, SyntaxError, TokenError, OverflowError),
+    *(OSError, EOFError, RuntimeError, NotImplementedError, BadZipFile, ZlibError),
+)
+"""What numpy, which reads headers as Python, and zipfile raise for damaged files."""
 
 
 def read_npz(content: bytes) -> Polygons:

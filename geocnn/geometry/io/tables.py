@@ -42,8 +42,11 @@ def read_csv(content: bytes) -> Attributes:
     first, _, rest = text.partition(b"\n")
     counts = {bytes([s]): first.count(s) for s in SEPARATORS}
     separator = max(counts, key=lambda s: counts[s])
-    names = next(csv.reader(StringIO(first.decode("utf-8", "replace")), delimiter=separator.decode()), [])
-    names = [name.strip() for name in names]
+    try:
+        reader = csv.reader(StringIO(first.decode("utf-8", "replace")), delimiter=separator.decode())
+        names = [name.strip() for name in next(reader, [])]
+    except csv.Error as broken:
+        raise damaged(f"its names of columns cannot be read ({broken})", 1) from broken
     if not any(names):
         raise damaged("it has no names of columns and no numbers", 1)
     headed = not all(DECIMAL.fullmatch(name.lower().encode()) for name in names)
@@ -55,8 +58,12 @@ def read_csv(content: bytes) -> Attributes:
         if row.count(separator) != len(names) - 1:
             found = counted(row.count(separator) + 1, "cell")
             raise damaged(f"it has {found}, the first line has {len(names)}", k + 1 + headed)
-        if len(names) > 1 and not all(cell.strip() for cell in row.split(separator)):
-            raise damaged("a cell is empty; write nan where a number is not known", k + 1 + headed)
+    gap = re.search(
+        rb"(^|%s)[ \"]*(%s|$)" % (separator, separator), body.rstrip(b"\n")[headed:], re.MULTILINE
+    )
+    if gap and len(names) > 1:
+        line = 1 + headed + gap.string.count(b"\n", 0, gap.start(2))
+        raise damaged("a cell is empty; write nan where a number is not known", line)
     empty = [False] * headed + [not row.strip() for row in rows]
     columns = _columns(_body(body.replace(separator, b" ").replace(b'"', b" "), empty))
     if len(columns) not in (0, len(names)):

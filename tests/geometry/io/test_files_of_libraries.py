@@ -166,6 +166,10 @@ def test_an_annotation_of_regions_without_a_name_is_refused(tmp_path):
     changed = content[:8] + struct.pack(">i", 77) + content[12:]
     with pytest.raises(GeometryError, match="1 vertex of regions"):
         read_vertex_values(write(tmp_path, "b.annot", changed))
+    # after four vertices, a mark and the version: the number of rows, for which memory is allocated
+    huge = content[:44] + struct.pack(">i", 2**30) + content[48:]
+    with pytest.raises(GeometryError, match=f"its table declares {2**30} regions"):
+        read_vertex_values(write(tmp_path, "c.annot", huge))
 
 
 def test_gifti_is_written_as_nibabel_reads_it(tmp_path):

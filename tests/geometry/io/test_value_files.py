@@ -105,6 +105,10 @@ def test_tables_have_several_separators(tmp_path, separator):
         ("a.csv", "a,b\n1,2\n3,cortex\n", "line 3: 'cortex' is no number"),
         ("a.csv", "a,b\n1,2\n\n3,4\n", "line 3: it has 1 cell"),
         ("a.csv", "a\n1\n\n3\n", "line 3: it is empty"),
+        ("a.csv", "a,b\n,2\n3,4\n", "line 2: a cell is empty"),
+        ("a.csv", "1,2,3\n1,,3\n", "line 2: a cell is empty"),
+        ("a.csv", "a;b\n1;2\n1;2\n3; \n", "line 4: a cell is empty"),
+        ("a.csv", "x" * 200_000, "line 1: its names of columns cannot be read"),
         ("a.csv", "a,a\n1,2\n", "'a' is empty or stands twice"),
         ("a.csv", "a,\n1,2\n", "'' is empty or stands twice"),
         ("a.csv", "a;b\n1,5;2\n", "line 2: '1,5' is no number"),
@@ -139,6 +143,10 @@ def test_arrays_that_are_no_numbers_or_no_rows_are_refused(tmp_path):
     for k in range(0, len(content), 5):
         with pytest.raises(GeometryError, match="not a plain array"):
             read(write(tmp_path, "cut.npy", content[:k]))
+    # numpy reads the header as Python
+    for old, new in ((b"}", b"("), (b"'shape'", b"'ship' "), (b"(9,)", b"(9)"), (b"(9,)", b"-9 ")):
+        with pytest.raises(GeometryError, match="not a plain array"):
+            read(write(tmp_path, "odd.npy", content.replace(old, new, 1)))
 
 
 def test_other_files_and_folders_get_the_known_formats(tmp_path):
