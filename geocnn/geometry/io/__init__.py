@@ -26,7 +26,7 @@ from geocnn.geometry.io.npz import npz_bytes, read_npz
 from geocnn.geometry.io.obj import obj_text, read_obj
 from geocnn.geometry.io.objects import MeshObject, raw_mesh
 from geocnn.geometry.io.off import off_text, read_off
-from geocnn.geometry.io.opening import content_of, naming, write_whole
+from geocnn.geometry.io.opening import content_of, naming, unpacked_name, write_whole
 from geocnn.geometry.io.ply import ply_bytes, read_ply, save_ply
 from geocnn.geometry.io.raw import (
     LARGEST_ID,
@@ -169,13 +169,15 @@ def load_triangles(path: str | Path) -> tuple[Float64[Tensor, "n 3"], Int64[Tens
 def write_mesh(path: str | Path, raw: MeshObject) -> list[str]:
     """Write .ply, .obj, .off, .vtp, .gii or .npz, whole or not at all; return the attributes left out.
 
-    A .npz file holds all attributes, a .vtp file (for ParaView) all of vertices and faces. A .ply file holds
-    numbers of up to 32 bits and doubles, with attributes of k numbers as columns name_0 … (`normal` and bytes
-    of a `colour` as viewers expect them); an .obj file holds red, green, blue of vertices and uv and normal
-    of corners; a .gii file holds attributes of vertices; an .off file holds none. Raises GeometryError for
-    another extension, a missing folder, or ids of no vertex that the format would change: negative ones in
-    .obj files, those of more than 32 bits in .ply and .gii files. `raw` may be any object that `raw_mesh`
-    takes, such as a `Mesh`; `RawMesh.with_attributes` adds values to write.
+    With .gz after its name the file is packed. A .npz file holds all attributes, a .vtp file (for ParaView)
+    all of vertices and faces. A .ply file holds numbers of up to 32 bits and doubles, with attributes of k
+    numbers as columns name_0 … (`normal` and bytes of a `colour` as viewers expect them); an .obj file holds
+    red, green, blue of vertices and uv and normal of corners; a .gii file holds attributes of vertices; an
+    .off file holds none. `raw` may be any object that `raw_mesh` takes, such as a `Mesh`;
+    `RawMesh.with_attributes` adds values to write.
+
+    Raises GeometryError for another extension, a missing folder, or ids of no vertex that the format would
+    change: negative ones in .obj files, those of more than 32 bits in .ply and .gii files.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -185,14 +187,15 @@ def write_mesh(path: str | Path, raw: MeshObject) -> list[str]:
     f 1 2 3
     """
     path, raw = Path(path), raw_mesh(raw)
-    if path.suffix.lower() not in WRITERS or not path.parent.is_dir():
+    suffix = unpacked_name(path).suffix.lower()
+    if suffix not in WRITERS or not path.parent.is_dir():
         raise GeometryError(
             f"cannot write {path}: give a name that ends in one of {', '.join(WRITERS)}, in a folder "
             "that exists"
         )
     with naming(path):
-        _check_ids(raw.faces, path.suffix.lower())
-        content, left_out = WRITERS[path.suffix.lower()](raw)
+        _check_ids(raw.faces, suffix)
+        content, left_out = WRITERS[suffix](raw)
         write_whole(path, content)
     return left_out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,16 @@ def naming(path: str | Path) -> Iterator[None]:
         raise GeometryError(f"{path} cannot be read or written ({fault.strerror})") from fault
 
 
+def unpacked_name(path: Path) -> Path:
+    """Return the name without .gz.
+
+    >>> unpacked_name(Path("scan.ply.gz")).suffix
+    '.ply'
+    """
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole, or leave it as it was."""
+    """Write a file whole, or leave it as it was; packed, always in the same way, if its name ends in .gz."""
     with replacing(path) as new:
-        new.write_bytes(content)
+        new.write_bytes(gzip.compress(content, mtime=0) if path.suffix.lower() == ".gz" else content)

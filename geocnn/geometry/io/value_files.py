@@ -13,7 +13,7 @@ from geocnn.errors import GeometryError
 from geocnn.geometry.io.freesurfer import annot_bytes, freesurfer_values, is_overlay, overlay_bytes
 from geocnn.geometry.io.gifti import gifti_value_bytes, gifti_values
 from geocnn.geometry.io.npz import archive_bytes
-from geocnn.geometry.io.opening import content_of, naming, write_whole
+from geocnn.geometry.io.opening import content_of, naming, unpacked_name, write_whole
 from geocnn.geometry.io.raw import Attributes, as_array, owned
 from geocnn.geometry.io.tables import (
     ALONE,
@@ -88,7 +88,8 @@ def write_vertex_values(
             `.npz`: all arrays. `.func.gii`, `.shape.gii` and `.gii`: numbers of up to 32 bits, and doubles
             where floats are not exact; `.label.gii`: whole numbers, with a table of their names and colours.
             `.annot`: regions, −1 for none. `.curv .thickness .sulc .area .volume`, and `lh.…` and `rh.…`
-            with any other end: FreeSurfer's values, rounded to float32.
+            with any other end: FreeSurfer's values, rounded to float32. Tables and `.gii` may have .gz after
+            it.
         values: arrays [N, …] by name, or one array. k numbers per vertex become columns name_0 … name_k−1,
             except in `.npy` and `.npz` files.
         names, colours: of labels by number; by default those of `values` where these were read from a file.
@@ -109,8 +110,10 @@ def write_vertex_values(
     '2\\n0\\n1\\n'
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if not path.parent.is_dir() or not (suffix in (*TABLES, ".gii", ".annot") or is_overlay(path)):
+    plain = unpacked_name(path)
+    suffix = plain.suffix.lower()
+    whole = plain == path and (suffix == ".annot" or is_overlay(path))
+    if not path.parent.is_dir() or not (suffix in (*TABLES, ".gii") or whole):
         raise GeometryError(f"cannot write {path}: give a name for {WHAT}, in a folder that exists")
     with naming(path):
         given = _gathered(values, names, colours)
@@ -120,7 +123,7 @@ def write_vertex_values(
             if suffix in (".txt", ".npy") and [*given.values] != [ALONE]:
                 left_out.append("names of columns")
         elif suffix == ".gii":
-            content = gifti_value_bytes(given, path)
+            content = gifti_value_bytes(given, plain)
         else:
             content = annot_bytes(given) if suffix == ".annot" else overlay_bytes(given)
         if suffix not in (".gii", ".annot"):

@@ -19,12 +19,14 @@ from tests.geometry.io.test_io import write
 # Packed
 
 
-@pytest.mark.parametrize("extension", [".ply", ".obj", ".off", ".gii", ".npz"])
+@pytest.mark.parametrize("extension", [".ply", ".obj", ".off", ".vtp", ".gii", ".npz"])
 def test_packed_files_are_read(tmp_path, extension):
     write_mesh(tmp_path / f"a{extension}", raw_mesh(TETRAHEDRON, SIDES))
     content = gzip.compress((tmp_path / f"a{extension}").read_bytes())
     raw = read_mesh(write(tmp_path, f"b{extension}.gz", content))
     assert raw.vertices.tolist() == TETRAHEDRON.tolist() and raw.faces.tolist() == SIDES.tolist()
+    write_mesh(tmp_path / f"d{extension}.gz", raw)
+    assert gzip.decompress((tmp_path / f"d{extension}.gz").read_bytes()) == gzip.decompress(content)
     for broken in (content[:-3], content[:20], b"", b"plain"):
         with pytest.raises(GeometryError, match=r"gz.*write the file again"):
             read_mesh(write(tmp_path, f"c{extension}.gz", broken))
