@@ -82,15 +82,14 @@ def laplacian_modes(points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"],
     values = points.new_full((len(sizes), width), math.inf)
     vectors = points.new_zeros(n, width)
     start = 0
-    for c, ids in enumerate(order.split(sizes)):
-        inner = slice(start, start := start + len(ids))
-        if areas[ids[0]] > 0:
-            with threadpool_limits(1, "blas"):  # sums in one order, whatever the number of threads
-                eigenvalues, basis = _lowest(
-                    sorted_stiffness[:, inner][inner], areas[ids].cpu().numpy(), count
-                )
-            values[c, : len(eigenvalues)] = torch.from_numpy(eigenvalues).to(points)
-            vectors[ids, : len(eigenvalues)] = torch.from_numpy(basis).to(points)
+    with threadpool_limits(1, "blas"):  # sums in one order, whatever the number of threads
+        for c, ids in enumerate(order.split(sizes)):
+            inner = slice(start, start := start + len(ids))
+            if areas[ids[0]] > 0:
+                block = sorted_stiffness[:, inner][inner]
+                eigenvalues, basis = _lowest(block, areas[ids].cpu().numpy(), count)
+                values[c, : len(eigenvalues)] = torch.from_numpy(eigenvalues).to(points)
+                vectors[ids, : len(eigenvalues)] = torch.from_numpy(basis).to(points)
     return Modes(values, vectors, component, areas)
 
 
