@@ -60,7 +60,8 @@ def laplacian_modes(points: Float64[Tensor, "n 3"], faces: Int64[Tensor, "f 3"],
     A vertex's area is a third of the faces around it. By Weyl's law the K-th eigenvalue on an area A is about
     4πK/A, so 128 modes reach 1600/A. Equal calls give equal results, but the sign of a vector and the basis
     of an eigenspace have no meaning. Eigenspaces are complete: one that `count` would cut is left out.
-    Components are solved separately, because Lanczos misses copies of an eigenvalue that they share.
+    Components are solved separately, and the number of eigenvalues is compared with the inertia of the
+    matrix, because Lanczos may miss copies of an eigenvalue.
 
     Raises GeometryError for shapes or dtypes that do not fit, and for a count below 1.
 
@@ -124,34 +125,63 @@ def diffuse(field: Float[Tensor, "n c"], modes: Modes, times: Float[Tensor, " t"
 
 def _lowest(stiffness, areas, count: int):
     """Return eigenvalues [K] and vectors [n, K], orthonormal under areas [n], of one component, in NumPy."""
-    import numpy as np
     from scipy.linalg import eigh
-    from scipy.sparse import diags_array, eye_array
-    from scipy.sparse.linalg import LinearOperator, eigsh, splu
+    from scipy.sparse import diags_array
 
     scale, n = areas**-0.5, len(areas)
     symmetric = diags_array(scale) @ stiffness @ diags_array(scale)
     if n <= 4 * count:  # Lanczos would take longer
         values, vectors = eigh(symmetric.toarray(), subset_by_index=(0, min(count, n - 1)))
     else:
-        # a shift below 0 makes the matrix definite, so it is factorised without pivots, in a symmetric order
-        shift = 1 / areas.sum()
-        factors = splu(
-            (symmetric + shift * eye_array(n)).tocsc(),
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True},
-        )
-        inverse = LinearOperator((n, n), matvec=factors.solve, dtype=symmetric.dtype)  # type: ignore
-        # the first vector must be orthogonal to no eigenspace; 1.6 vectors per mode took the least time
-        first, size = np.random.default_rng(0).standard_normal(n), count + 1 + max(20, 6 * count // 10)
-        values, vectors = eigsh(symmetric, count + 1, sigma=-shift, OPinv=inverse, ncv=size, v0=first)
-        order = values.argsort()
-        values, vectors = values[order], vectors[:, order]
+        values, vectors = _by_lanczos(symmetric, 1 / areas.sum(), count + 1)
     if n > count:  # the last may be one of several equal ones, up to rounding; different ones differ by more
         whole = values < values[-1] * (1 - 1e-9)
         values, vectors = values[whole], vectors[:, whole]
     return values.clip(min=0), scale[:, None] * vectors
+
+
+def _by_lanczos(symmetric, shift: float, count: int):
+    """Return the lowest `count` eigenvalues and orthonormal vectors of a semi-definite matrix, in NumPy."""
+    import numpy as np
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    n, random = symmetric.shape[0], np.random.default_rng(0)
+    # a shift below 0 makes the matrix definite, so it is factorised without pivots
+    solve = _factors(symmetric, -shift).solve
+    values, vectors, wanted = np.zeros(0), np.zeros((n, 0)), count
+    while True:
+
+        def inverse(x, values=values, vectors=vectors):
+            return solve(x) - vectors @ ((vectors.T @ x) / (values + shift))
+
+        # the first vector must be orthogonal to no eigenspace; 1.6 vectors per mode took the least time
+        first, size = random.standard_normal(n), wanted + max(20, 6 * wanted // 10)
+        operator = LinearOperator((n, n), matvec=inverse, dtype=symmetric.dtype)  # type: ignore
+        found = eigsh(symmetric, wanted, sigma=-shift, OPinv=operator, ncv=size, v0=first)
+        values, vectors = (np.concatenate(x, -1) for x in zip((values, vectors), found, strict=True))
+        order = values.argsort()[:count]
+        values, vectors = values[order], vectors[:, order]
+        # Lanczos may miss copies of an eigenvalue: what is missing is sought orthogonally to what was found
+        gap = np.flatnonzero(np.diff(values) > 1e-6 * values[-1])[-1]
+        missing = _number_below(symmetric, float(values[gap : gap + 2].mean())) - int(gap + 1)
+        if missing <= 0:
+            return values, vectors
+        wanted = min(missing + 2, count)
+
+
+def _number_below(symmetric, value: float) -> int:
+    """Return how many eigenvalues lie below a value: the negative pivots (Sylvester's law of inertia)."""
+    return int((_factors(symmetric, value).U.diagonal() < 0).sum())
+
+
+def _factors(symmetric, shift: float):
+    """Factorise the matrix minus the shift, in a symmetric order and without pivots."""
+    from scipy.sparse import eye_array
+    from scipy.sparse.linalg import splu
+
+    shifted = (symmetric - shift * eye_array(symmetric.shape[0])).tocsc()
+    symmetric_order = {"SymmetricMode": True}
+    return splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric_order)
 
 
 def corners(
