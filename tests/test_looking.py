@@ -126,6 +126,20 @@ def test_values_beside_a_mesh_come_first_and_labels_have_names(tmp_path, capsys)
     assert "short.npy has 7 rows" in message and f"{N} vertices and {F} faces" in message
 
 
+def test_a_cortex_stands_upright_and_its_regions_have_names(tmp_path, capsys):
+    freesurfer = pytest.importorskip("nibabel.freesurfer")
+    freesurfer.write_geometry(tmp_path / "lh.pial", 50 * BALL.points.numpy(), BALL.faces[-1].numpy())
+    labels, colours = np.arange(N) % 2, np.array([[200, 30, 30, 0], [30, 30, 200, 0]])
+    labels[:7] = -1
+    annotation = tmp_path / "lh.aparc.annot"
+    freesurfer.write_annot(annotation, labels, colours, ["insula", "cuneus"], fill_ctab=True)
+    page = tmp_path / "a.html"
+    lines = said_by(capsys, tmp_path / "lh.pial", "--values", annotation, "--html", page)
+    assert lines[1].endswith(f"2 labels: insula, cuneus; 7 of {N} without a value")
+    up = json.loads(page.read_text().split('application/json">')[1].split("</script>")[0])["view"][1]
+    assert up[2] > 0.9
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_maps_are_drawn_with_their_gaps(tmp_path, capsys, nested):
     z = pixel_to_vector(16, torch.arange(3072), nested=nested)[:, 2].clone()

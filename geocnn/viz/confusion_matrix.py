@@ -26,7 +26,7 @@ def confusion(
     from matplotlib.figure import Figure
 
     n = len(classes)
-    counts = torch.bincount(truth * n + predicted, weights, minlength=n * n).reshape(n, n)
+    counts = torch.bincount(truth * n + predicted, weights, minlength=n * n).cpu().reshape(n, n)
     share = (counts / counts.sum(1, keepdim=True).clamp(min=1e-12)).numpy()
     side = min(max(5.4, 1.5 + 0.4 * n), 14.0)
     figure = Figure(figsize=(side, side + 0.2), layout="constrained")

@@ -18,7 +18,7 @@ from geocnn.viz.colours import FAINT, INK, LABEL_COLOURS, MISSING, PLAIN
 from geocnn.viz.fields import Classes, Field, FieldKind, ReadField, blended, read_field, shortened
 from geocnn.viz.scene import oblique
 from geocnn.viz.seeing import Seen, look, show
-from geocnn.viz.skins import Skin, skin
+from geocnn.viz.skins import Skin, in_memory, skin
 from geocnn.viz.sphere_pictures import graticule
 from geocnn.viz.whole_sky import EXTENT, projected, see_whole
 
@@ -74,7 +74,7 @@ def field(
     >>> figure.savefig("height.png")  # doctest: +SKIP
     """
     given = values if isinstance(values, Field) else Field(values, kind, unit, limits, classes)
-    read = read_field(given, name or "values")
+    surface, read = in_memory(surface), read_field(given, name or "values")
     shown = skin(surface, len(read.levels))
     figure, axes = _views(surface, shown, read, read.arrows(shown), up)
     label = " ".join(part for part in (name, f"({read.unit})" if read.unit else "") if part)
@@ -92,6 +92,7 @@ def shape(surface: Surface | RawMesh, title: str = "", up: Up = "y") -> Figure:
     >>> len(shape(icosphere(2)).axes)
     2
     """
+    surface = in_memory(surface)
     figure, _ = _views(surface, skin(surface), None, None, up)
     figure.suptitle(title, fontsize=11, color=INK, parse_math=False)
     return figure

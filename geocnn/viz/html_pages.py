@@ -29,7 +29,7 @@ from geocnn.viz import scene
 from geocnn.viz.colours import DIVERGING, INK, LABEL_COLOURS, MISSING, PLAIN, SEQUENTIAL
 from geocnn.viz.field_pictures import Up, sides
 from geocnn.viz.fields import Field, ReadField, read_field
-from geocnn.viz.skins import Skin, skin
+from geocnn.viz.skins import Skin, in_memory, skin
 
 MOST_ARROWS = 1500
 """Arrows of a vector field, spread over the surface."""
@@ -67,6 +67,7 @@ def page(
     ...     "WebGL" in Path(f"{folder}/map.html").read_text(encoding="utf-8")
     True
     """
+    surface = in_memory(surface)
     whole = skin(surface)
     round_ = isinstance(surface, Sphere | ProjectivePlane)
     view = sides(whole, "z" if round_ else up)[0]

@@ -72,6 +72,11 @@ def skin(surface: Surface | RawMesh, rows: int | None = None) -> Skin:
     return _of_sphere(surface) if isinstance(surface, Sphere) else _of_cells(surface)
 
 
+def in_memory(surface: Surface | RawMesh) -> Surface | RawMesh:
+    """Return a surface in the memory of the CPU, where pictures are made."""
+    return surface if isinstance(surface, RawMesh) else surface.to("cpu")
+
+
 def _of_mesh(surface: Mesh | OneSidedMesh, rows: int | None) -> Skin:
     n, faces = surface.n_points, surface.faces
     ids = torch.arange(len(faces))

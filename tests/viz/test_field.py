@@ -24,6 +24,7 @@ from geocnn.viz.colours import LABEL_COLOURS, MISSING
 from geocnn.viz.field_pictures import sides
 from geocnn.viz.fields import read_field
 from geocnn.viz.skins import skin
+from tests.pretend import DEVICE, pretending
 from tests.shapes import tetrahedron, twisted
 
 BALL = icosphere(3)
@@ -177,6 +178,20 @@ def test_every_surface_is_drawn_with_every_kind(surface):
         viz.field(surface, values, "a_{1}$ name").savefig(stream, format="png", dpi=50)
         assert stream.getbuffer().nbytes > 2000
     assert len(viz.shape(surface).axes) in (1, 2)
+
+
+@pytest.mark.parametrize(
+    "surface", [healpix(4), ROUND, icosphere(1), plane((3, 3))], ids=lambda s: s.n_points
+)
+def test_what_lies_on_a_device_is_drawn(surface, tmp_path):
+    values = torch.rand(surface.n_points, 2, generator=torch.Generator().manual_seed(0))
+    (expected, *_) = pictures(viz.field(surface, values))
+    with pretending():
+        there = surface.to(DEVICE)
+        (drawn, *_) = pictures(viz.field(there, values.to(DEVICE), "v"))
+        viz.page(tmp_path / "a.html", there, {"v": values.to(DEVICE)})
+        viz.shape(there)
+    assert np.array_equal(drawn, expected)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from geocnn.errors import GeocnnError
 from geocnn.train.measures.calibration import reliability
 from geocnn.train.measures.ranking import average_precision, roc_auc
 from geocnn.viz.score_pictures import ranking
+from tests.pretend import DEVICE, pretending
 
 torchmetrics = pytest.importorskip("torchmetrics.functional.classification")
 
@@ -136,6 +137,19 @@ def test_a_scatter_tells_fit_and_errors():
     many = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
     assert drawn(viz.predicted_against_true(many + 1, many))
     assert "R² undefined" in viz.predicted_against_true(torch.ones(3), torch.ones(3)).axes[0].get_title()
+
+
+def test_results_on_a_device_are_drawn():
+    scores, truth, weight = data(60, 3)
+    with pretending():
+        there = [t.to(DEVICE) for t in (scores, truth, weight)]
+        for draw in (viz.roc_curves, viz.precision_recall_curves):
+            assert named(draw(there[0], there[1], weights=there[2])) == named(
+                draw(scores, truth, weights=weight)
+            )
+        viz.calibration_curve(there[0].softmax(1), there[1], weights=there[2])
+        viz.predicted_against_true(there[0][:, 0], there[0][:, 1])
+        viz.confusion(there[0].argmax(1), there[1], ["a", "b", "c"])
 
 
 @pytest.mark.parametrize(
