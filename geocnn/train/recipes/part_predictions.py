@@ -13,6 +13,7 @@ from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from geocnn.data.bodies import PARTS, Body, bodies
+from geocnn.data.store import datasets_folder
 from geocnn.errors import GeocnnError, GeometryError
 from geocnn.geometry import Mesh
 from geocnn.geometry.io import load_triangles, save_ply
@@ -91,7 +92,8 @@ def check_size(surface: Mesh) -> str:
     if not FEWEST <= n <= MOST:
         raise GeometryError(
             f"the mesh has {n} vertices; the network learnt on about 3,000 and reads {FEWEST} to {MOST}: "
-            "remesh it evenly to about 3,000 (datasets/body_parts/make.py shows how), and give the result"
+            f"remesh it evenly to about 3,000 ({datasets_folder() / 'body_parts' / 'make.py'} shows how), "
+            "and give the result"
         )
     remarks = []
     if not 0.5 < area / AREA < 2:
