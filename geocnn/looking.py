@@ -18,7 +18,7 @@ from geocnn.data.maps import read_map_file
 from geocnn.errors import GeocnnError, GeometryError
 from geocnn.files import replacing
 from geocnn.geometry.core.values import Fill
-from geocnn.geometry.io import RawMesh, read_mesh, read_vertex_values
+from geocnn.geometry.io import READERS, RawMesh, read_mesh, read_vertex_values
 from geocnn.geometry.io.raw import Attributes
 from geocnn.geometry.spheres.healpix_maps import reorder
 from geocnn.geometry.spheres.pixels import nside_of
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 FINEST = {"picture": 256, "page": 128}
-"""The nside that maps are averaged to: a pixel of a picture is as large, and a page stays below 20 MB."""
+"""The nside that maps are averaged to: a pixel of a picture is as large, and a page is quick to open."""
+
+MOST_VALUES = 4_000_000
+"""So many values of maps are on a page, about 20 MB; more maps are averaged further."""
 
 RIGHT_ANTERIOR_SUPERIOR = ".gii"
 """Files of this kind, and FreeSurfer's, count z upwards."""
@@ -93,7 +96,7 @@ def view_file(wish: Wish, console: Console) -> None:
         _write_page(wish.html, sight, name, wish.file.name)
         console.print(f"wrote {wish.html}, a page for a browser", soft_wrap=True)
     if wish.out is not None or wish.html is None:
-        out = wish.out or wish.file.with_name(f"{wish.file.name.split('.')[0] or 'mesh'}-view.png")
+        out = wish.out or wish.file.with_name(f"{_stem(wish.file)}-view.png")
         _write_picture(out, sight, name, wish.file.name)
         console.print(f"wrote {out}" + ("" if name is None else f", of {name}"), soft_wrap=True)
 
@@ -209,9 +212,15 @@ def _vectors_joined(arrays: Attributes) -> Attributes:
 
 
 def _has_known_ending(file: Path) -> bool:
-    from geocnn.geometry.io import READERS
+    return _stem(file) != file.name
 
-    return any(suffix.lower() in READERS for suffix in file.suffixes)
+
+def _stem(file: Path) -> str:
+    """Return a file's name without the endings of its format, as `scan` for scan.ply.gz; lh.pial stays."""
+    name = FITS_NAME.sub("", file.name)
+    for ending in (".gz", ".npy", *READERS):
+        name = name[: -len(ending)] if name.lower().endswith(ending) and len(name) > len(ending) else name
+    return name
 
 
 def _chosen(wish: Wish, sight: Sight) -> str | None:
@@ -269,6 +278,8 @@ def _at(sight: Sight, use: str) -> tuple[Any, dict[str, Field]]:
     arrays = {name: torch.as_tensor(each.values) for name, each in sight.fields.items()}
     own = nside_of(len(next(iter(arrays.values()))))
     nside = min(own, FINEST[use])
+    while use == "page" and len(arrays) * 12 * nside**2 > MOST_VALUES and nside > 8:
+        nside //= 2
     if nside < own:
         arrays = {name: averaged(values, nside) for name, values in arrays.items()}
     return healpix(nside), {name: replace(sight.fields[name], values=v) for name, v in arrays.items()}

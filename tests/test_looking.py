@@ -138,6 +138,8 @@ def test_a_cortex_stands_upright_and_its_regions_have_names(tmp_path, capsys):
     assert lines[1].endswith(f"2 labels: insula, cuneus; 7 of {N} without a value")
     up = json.loads(page.read_text().split('application/json">')[1].split("</script>")[0])["view"][1]
     assert up[2] > 0.9
+    # lh.white beside it is another surface
+    assert said_by(capsys, tmp_path / "lh.pial")[-1] == f"wrote {tmp_path / 'lh.pial-view.png'}"
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -181,6 +183,9 @@ def test_fine_maps_are_averaged_to_what_a_picture_shows(tmp_path, capsys):
     np.save(tmp_path / "fine.npy", pixel_to_vector(256, torch.arange(12 * 256**2))[:, 0].numpy())
     said_by(capsys, tmp_path / "fine.npy", "--html", tmp_path / "a.html", "--ring")
     assert (tmp_path / "a.html").stat().st_size < 20e6
+    np.save(tmp_path / "many.npy", torch.rand(90, 12 * 64**2).numpy())
+    said_by(capsys, tmp_path / "many.npy", "--html", tmp_path / "a.html", "--ring")
+    assert len(fields_of(tmp_path / "a.html")) == 90 and (tmp_path / "a.html").stat().st_size < 30e6
 
 
 def test_broken_meshes_are_drawn_or_named(tmp_path, capsys):
