@@ -1,4 +1,4 @@
-"""The command line: geocnn recipes | train | predict | equivariance | inspect | view | cache.
+"""The command line: geocnn recipes, prepare, train, predict, evaluate, equivariance, inspect, view, cache.
 
 Bad input, and output that cannot be written, end with one red line and exit code 2, never a traceback;
 Ctrl-C ends with one line and exit code 130.
@@ -33,6 +33,12 @@ from geocnn.errors import GeocnnError, RecipeError
 from geocnn.geometry.doctor.repairs import REPAIRS
 from geocnn.looking import Up, Wish, view_file
 from geocnn.train.command import train_command
+from geocnn.train.folder_command import (
+    evaluate_command,
+    folder_command,
+    is_user_folder,
+    prepare_command,
+)
 from geocnn.train.model_recipes import recipe_of_model
 from geocnn.train.prediction import measured
 from geocnn.train.prediction import predict as answer
@@ -57,6 +63,8 @@ class _RecipeCommands(TyperGroup):
         return recipe_names()
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if is_user_folder(cmd_name):
+            return folder_command(Path(cmd_name))
         if is_recipe_file(cmd_name):
             return _command(cmd_name)
         with contextlib.suppress(RecipeError):  # the list of commands leaves out what cannot be loaded
@@ -77,11 +85,19 @@ def _command(recipe: str) -> Any:
 
 training = typer.Typer(
     cls=_RecipeCommands,
-    help="Train a recipe; checkpoints, tables and pictures land in its run folder.",
-    epilog="Examples: geocnn train spherical-digits --preset quick --baseline; geocnn train my_recipe.py",
+    help="Train on a FOLDER of your own, or a recipe; checkpoints, tables and pictures land in a run folder.",
+    epilog="Examples: geocnn train scans/; geocnn train spherical-digits --preset quick --baseline; "
+    "geocnn train my_recipe.py",
     no_args_is_help=True,
 )
 app.add_typer(training, name="train")
+app.command(
+    "prepare",
+    epilog="Examples: geocnn prepare scans scans-data; geocnn prepare scans scans-data --labels table.csv",
+)(prepare_command())
+app.command("evaluate", epilog="Example: geocnn evaluate runs/scans-1 runs/scans-data --split test")(
+    evaluate_command()
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -41,7 +41,7 @@ def open_run(
     if RUN_VARIABLE in os.environ:
         folder = Path(os.environ[RUN_VARIABLE])
         return folder, load_settings(type(recipe.default), folder / SETTINGS)
-    folder = _choose(recipe.name, folder, resume)
+    folder = choose_run(recipe.name, folder, resume)
     file = folder / SETTINGS
     if resume:
         if not file.is_file():
@@ -77,7 +77,11 @@ def handed_down(folder: Path) -> Iterator[None]:
         del os.environ[RUN_VARIABLE]
 
 
-def _choose(name: str, folder: Path | None, resume: bool) -> Path:
+def choose_run(name: str, folder: Path | None, resume: bool) -> Path:
+    """Return the folder of a run: the one that is given, else runs/<name>-<n>, the next free n or the last.
+
+    Raises CheckpointError where there is none to resume.
+    """
     if folder is not None:
         return folder
     numbers = [

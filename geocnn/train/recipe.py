@@ -135,6 +135,8 @@ class Recipe:
     """(settings) -> the memory that the largest of the run's trainings needs."""
     model_entries: Callable[[Any], dict[str, Any]] = lambda settings: {}
     """(settings) -> further entries of model.json, which `inputs`, `present` and `subject` read."""
+    attach: Callable[[Path], None] | None = None
+    """(folder) writes further files there, beside a model, which `inputs` and `present` read."""
     inputs: Callable[[Request, dict[str, Any], Console], Inputs] | None = None
     """(request, model.json, console) -> the user's file or test inputs; without, only test inputs."""
     present: Callable[[Prediction], None] | None = None
@@ -163,6 +165,9 @@ class Recipe:
     def save(self, network: nn.Module, description: Mapping[str, Any], settings: Any, folder: Path) -> None:
         """Write model.json and model.safetensors, from which `load` makes the network again."""
         model = {"format": self.format, "recipe": self.name, **self.model_entries(settings)}
+        if self.attach is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.attach(folder)
         save_model(network, model | {"network": dict(description)}, folder)
 
 

@@ -1,7 +1,8 @@
 """The recipes: complete trainings, each from one command.
 
-A recipe is a `Recipe` value. The package has two. Others are found by the path of a Python file in which the
-value is called RECIPE, or by their name among the entry points "geocnn.recipes" of installed packages.
+A recipe is a `Recipe` value. The package has two, and one for every folder of a user's. Others are found by
+the path of a Python file in which the value is called RECIPE, or by their name among the entry points
+"geocnn.recipes" of installed packages.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path
 from geocnn.errors import RecipeError
 from geocnn.train.faults import place_of
 from geocnn.train.recipe import Recipe
-from geocnn.train.recipes import body_parts, spherical_digits
+from geocnn.train.recipes import body_parts, data_folder, spherical_digits
 
 GROUP = "geocnn.recipes"
 """The group of entry points. An entry's name is the recipe's name, its value leads to a `Recipe`."""
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (spherical_digits.RECIPE, body_parts.RECIPE)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (spherical_digits.RECIPE, body_parts.RECIPE, data_folder.RECIPE)
+}
 """The recipes of the package."""
 
 

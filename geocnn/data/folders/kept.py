@@ -1,0 +1,61 @@
+"""What stays in memory of each sample while a folder is prepared; its arrays are written at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geocnn.data.folders.card import SAMPLES, save_sample
+from geocnn.data.folders.likeness import outline
+from geocnn.data.folders.reading import Read
+from geocnn.data.folders.scaling import area_and_spacing
+
+
+@dataclass(eq=False)
+class Kept:
+    """What stays in memory of a sample whose arrays were written."""
+
+    name: str
+    file: str
+    n: int
+    area: float
+    spacing: float
+    outline: Tensor | None
+    labels: Counter[int]
+    sums: np.ndarray | None
+    """Count, sum and sum of squares of each number of its points."""
+    names: dict[int, str]
+    per_face: bool
+    fields: dict[str, int]
+    """Channels by name of field."""
+    nside: int = 0
+
+
+def kept_of(read: Read, out: Path) -> Kept:
+    """Write the arrays of a sample, and return what is needed of all samples together."""
+    raw, tensors = read.raw, {f"field.{name}": value for name, value in read.fields.items()}
+    area = spacing = 0.0
+    if raw is not None:
+        tensors |= {"vertices": raw.vertices, "faces": raw.faces}
+        area, spacing = area_and_spacing(raw.vertices, raw.faces)
+    labels: Counter[int] = Counter()
+    sums = None
+    if read.truth is not None:
+        tensors["truth"] = read.truth
+        if read.truth.is_floating_point():
+            value = read.truth.reshape(len(read.truth), -1).double()
+            sums = torch.stack([torch.ones_like(value).sum(0), value.sum(0), value.square().sum(0)]).numpy()
+        else:
+            known, count = read.truth.unique(return_counts=True)
+            labels = Counter(dict(zip(known.tolist(), count.tolist(), strict=True)))
+    file = f"{SAMPLES}/{read.sample.name}.safetensors"
+    save_sample(out / file, tensors)
+    sizes = {name: value.shape[1] for name, value in read.fields.items()}
+    n = len(raw.vertices) if raw is not None else len(next(iter(read.fields.values())))
+    own = None if raw is None else outline(raw)
+    return Kept(read.sample.name, file, n, area, spacing, own, labels, sums, read.names, read.per_face, sizes)

@@ -1,0 +1,186 @@
+"""Many fields on one surface: on a mesh, with files or rows of an array as samples, or on HEALPix pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from geocnn.data.folders.contents import Contents
+from geocnn.data.folders.files import is_fits, stem
+from geocnn.data.folders.found import Found, Sample, Source, Surfaces, Target, Task, Wishes
+from geocnn.data.folders.point_values import Values, array_of, holds_classes, read_values
+from geocnn.data.folders.table import are_numbers
+from geocnn.data.folders.tabled import from_table, named_samples, some, with_splits
+from geocnn.errors import DatasetError
+from geocnn.geometry.io import read_mesh
+from geocnn.wording import counted
+
+TRUTHS = ("y", "labels", "targets", "label", "target", "truth")
+"""Names of arrays and files that are taken as targets."""
+
+
+def fields_of(contents: Contents, wishes: Wishes) -> Found:
+    """Return the samples of a folder whose surface is one: fields on its only mesh, or HEALPix maps.
+
+    Raises DatasetError where nothing says what is true of them.
+    """
+    surfaces: Surfaces = "one mesh" if contents.meshes else "healpix"
+    n = len(read_mesh(contents.meshes[0]).vertices) if contents.meshes else None
+    files = contents.values if contents.meshes else contents.maps
+    truths = [f for f in [*contents.values, *contents.maps] if _is_truth(f, contents.folder, wishes)]
+    inputs = [f for f in files if f not in truths]
+    if not inputs:
+        raise DatasetError(
+            f"{contents.folder} holds no fields beside {counted(len(truths), 'file')} of targets"
+        )
+    samples, own_truth = samples_of(contents.folder, inputs, n)
+    template = contents.meshes[0] if contents.meshes else None
+    if contents.table is not None and not truths:
+        samples, remark = _in_order(samples, contents)
+        found = from_table(contents.folder, surfaces, samples, contents.table, wishes)
+        found.remarks.extend(remark)
+    else:
+        targets, where = _targets(samples, truths, own_truth, contents, wishes)
+        found = _with_targets(contents.folder, surfaces, samples, targets, where, wishes)
+    return with_splits(contents, replace(found, template=template))
+
+
+def _is_truth(file: Path, folder: Path, wishes: Wishes) -> bool:
+    names = (file.name, stem(file), *file.relative_to(folder).parts[:-1])
+    if wishes.target:
+        return any(name.strip("/") in names for name in wishes.target)
+    return any(name.lower() in TRUTHS for name in names)
+
+
+def samples_of(folder: Path, files: Sequence[Path], n: int | None) -> tuple[list[Sample], Source | None]:
+    """Return a sample per file; of a single file with several fields, one per row or per column.
+
+    `n` is the number of points, None where maps tell it. The second result is an array of targets in that
+    single file. Raises DatasetError where the file has another shape.
+    """
+    if len(files) > 1 or is_fits(files[0]):
+        named = named_samples(folder, files)
+        inputs = [(Source(file),) for file in files]
+        return [replace(s, surface=None, inputs=i) for s, i in zip(named, inputs, strict=True)], None
+    (file,) = files
+    name, truth, array = None, None, None
+    if file.suffix.lower() == ".npy":
+        array = array_of(file, None)
+    elif file.suffix.lower() == ".npz":
+        name, truth = _arrays_of(file, n)
+        array = array_of(file, name)
+    elif n is not None:
+        return _columns(file), None
+    if array is not None and array.ndim == 1 and n in (None, len(array)):
+        return [Sample(stem(file), None, (Source(file, name),))], None
+    if array is not None and array.ndim >= 2 and n in (None, array.shape[1]):
+        digits = len(str(len(array) - 1))
+        rows = range(len(array))
+        return [Sample(f"{stem(file)}-{k:0{digits}}", None, (Source(file, name, k),)) for k in rows], truth
+    shape = "" if array is None else f", of shape {list(array.shape)}"
+    wanted = "[samples, pixels]" if n is None else f"[samples, {n}] or [samples, {n}, channels]"
+    raise DatasetError(
+        f"{file} is the only file of fields{shape}; give an array {wanted}, or a file per sample"
+    )
+
+
+def _columns(file: Path) -> list[Sample]:
+    from geocnn.geometry.io import read_vertex_values
+
+    return [Sample(name, None, (Source(file, name),)) for name in read_vertex_values(file).values]
+
+
+def _arrays_of(file: Path, n: int | None) -> tuple[str, Source | None]:
+    """Return the array of fields in an archive, and its array of targets."""
+    with np.load(file, allow_pickle=False) as stored:
+        shapes = {name: stored[name].shape for name in stored.files}
+    fields = [
+        k for k, s in shapes.items() if len(s) >= 2 and (n is None or s[1] == n) and k.lower() not in TRUTHS
+    ]
+    if len(fields) != 1:
+        shown = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        raise DatasetError(f"{file} must hold one array of fields [samples, points, …]; it holds {shown}")
+    samples = shapes[fields[0]][0]
+    truths = [k for k, s in shapes.items() if k.lower() in TRUTHS and s[:1] == (samples,)]
+    return fields[0], Source(file, truths[0]) if len(truths) == 1 else None
+
+
+def _in_order(samples: list[Sample], contents: Contents) -> tuple[list[Sample], list[str]]:
+    """Name samples that are rows of an array after the rows of a table of the same number of rows."""
+    table = contents.table
+    assert table is not None
+    if any(source.row is None for sample in samples for source in sample.inputs):
+        return samples, []
+    if len(table.rows) != len(samples):
+        raise DatasetError(
+            f"{table.path} has {counted(len(table.rows), 'row')}, "
+            f"{samples[0].inputs[0].path.name} {counted(len(samples), 'field')}; give one row per field"
+        )
+    if table.key is None:
+        raise DatasetError(f"{table.path} has no column that names samples; call it 'sample'")
+    names = table.column(table.key)
+    if len(set(names)) < len(names):
+        names = [sample.name for sample in samples]
+    named = [replace(s, name=Path(name).stem or name) for s, name in zip(samples, names, strict=True)]
+    return named, [f"rows of {table.path.name} belong to those of {samples[0].inputs[0].path.name} in order"]
+
+
+def _targets(
+    samples: Sequence[Sample],
+    truths: Sequence[Path],
+    own: Source | None,
+    contents: Contents,
+    wishes: Wishes,
+) -> tuple[list[Source], str]:
+    """Return where the target of each sample is: rows of one array, or files of the same names."""
+    if len(truths) == 1 or (not truths and own is not None):
+        source = own if not truths else Source(truths[0])
+        assert source is not None
+        count = len(array_of(source.path, source.name)) if source.path.suffix in (".npy", ".npz") else 0
+        if count == len(samples):
+            return [Source(source.path, source.name, k) for k in range(count)], f"rows of {source.path.name}"
+        if count:
+            raise DatasetError(
+                f"{source.path} has {counted(count, 'row')} for {counted(len(samples), 'sample')}; give one "
+                "each"
+            )
+    by_stem = {stem(file): file for file in truths}
+    missing = [s.name for s in samples if Path(s.name).name not in by_stem]
+    if not truths or missing:
+        what = f"there is no target of {some(missing)}" if truths else "nothing says what is true of them"
+        raise DatasetError(
+            f"{contents.folder}: {counted(len(samples), 'field')} on one surface, but {what}. Give a "
+            "labels.csv (file, label), an array of labels named y, or by --target a folder of files of the "
+            "same names"
+        )
+    return [Source(by_stem[Path(s.name).name]) for s in samples], f"files in {truths[0].parent.name}"
+
+
+def _with_targets(
+    folder: Path,
+    surfaces: Surfaces,
+    samples: Sequence[Sample],
+    sources: Sequence[Source],
+    where: str,
+    wishes: Wishes,
+) -> Found:
+    """Return samples with targets of points, or with one class or number each."""
+    first = sources[0]
+    whole = first.row is not None and array_of(first.path, first.name).ndim == 1
+    if not whole:
+        classes = surfaces == "one mesh" and holds_classes(read_values(first))
+        task: Task = wishes.task or ("classify-points" if classes else "regress-points")
+        result = [replace(s, target=source) for s, source in zip(samples, sources, strict=True)]
+        return Found(folder, surfaces, task, result, ("target",), where)
+    values = array_of(first.path, first.name)
+    classes = holds_classes(Values(np.asarray(values), {})) and len(np.unique(values)) < len(values)
+    task = wishes.task or ("classify" if classes else "regress")
+    cells = [str(value) for value in values.tolist()]
+    if task == "regress" and not are_numbers(cells):
+        raise DatasetError(f"{first.path}: targets are not all finite numbers")
+    targets: list[Target] = [*cells] if task == "classify" else [(float(cell),) for cell in cells]
+    result = [replace(s, target=target) for s, target in zip(samples, targets, strict=True)]
+    return Found(folder, surfaces, task, result, (first.name or stem(first.path),), where)

@@ -1,0 +1,307 @@
+"""A user's folder becomes a data folder: read, checked, split and scaled; what was found and done is told."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from geocnn.data.folders.card import (
+    SAMPLES,
+    SURFACE,
+    Card,
+    DataFolder,
+    Row,
+    file_digest,
+    is_data_folder,
+    save_folder,
+    save_sample,
+)
+from geocnn.data.folders.found import Found, Source, Wishes
+from geocnn.data.folders.kept import Kept, kept_of
+from geocnn.data.folders.learnt import classes_of, moments_of, strata_of
+from geocnn.data.folders.likeness import repeated
+from geocnn.data.folders.reading import Reader
+from geocnn.data.folders.recognise import recognise
+from geocnn.data.folders.samples import shared_surface, shared_unit, surface_of
+from geocnn.data.folders.scaling import (
+    SIGNIFICANT,
+    Scale,
+    area_and_spacing,
+    area_tells,
+    check_units,
+    factors,
+    unlike_resolution,
+)
+from geocnn.data.folders.splitting import split_samples
+from geocnn.errors import DatasetError
+from geocnn.geometry.core.defaults import SPACINGS, Kind
+from geocnn.geometry.core.hierarchy import resolutions
+from geocnn.geometry.io import RawMesh
+from geocnn.geometry.spheres.pixels import nside_of
+from geocnn.wording import counted
+
+MOST_LEVELS = 5
+"""Levels of hierarchies, the finest included: no network has more."""
+
+Told = Callable[[str], None]
+"""What takes a line for the user."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a folder is prepared, beside what the user says it holds."""
+
+    fixes: tuple[str, ...] = ()
+    """Repairs that are made where they apply."""
+    scale: Literal["auto", "set", "each"] = "auto"
+    seed: int = 0
+    """Of the random split."""
+    radius: float = SPACINGS
+    """Of kernels, in median point spacings of the training set."""
+    kind: Kind = "log"
+    levels: int | None = None
+    """Of hierarchies; None: as many as the smallest mesh allows, at most four."""
+
+
+def prepare_folder(
+    folder: Path,
+    out: Path,
+    wishes: Wishes | None = None,
+    options: Options | None = None,
+    told: Told = lambda line: None,
+) -> DataFolder:
+    """Read a folder of meshes or maps, check it, and write a data folder to `out`.
+
+    Nothing of the input is changed. Geometry is not computed here: `open_dataset` does that, with a cache.
+
+    Args:
+        folder: the user's files, in one of the forms of docs/data.md.
+        out: a folder that does not exist or is empty, or holds what an interrupted call left.
+        told: takes each line about what was found and done.
+
+    Raises DatasetError and GeometryError, naming the file: see `recognise` and `Reader`; for `out` that is
+    in use, a class with a single sample, and lengths in unlike units.
+    """
+    wishes, options = wishes or Wishes(), options or Options()
+    _check_out(out)
+    found = recognise(folder, wishes)
+    told(_what(found))
+    for remark in found.remarks:
+        told(remark)
+    reader = Reader(found, wishes, options.fixes)
+    kept = [kept_of(read, out) for read in reader]
+    if not kept:
+        raise DatasetError(f"{folder} holds no samples")
+    splits = split_samples(
+        strata_of(found, kept), [s.group for s in found.samples], _given(found), options.seed
+    )
+    told(_splits_told(splits, found))
+    card = _card(found, kept, splits, wishes, options)
+    _tell_repeated(kept, splits, told)
+    factor, unit, scale = _scaled(found, kept, splits, options, reader.template, told)
+    if reader.template is not None:
+        raw = reader.template
+        save_sample(out / SURFACE, {"vertices": raw.vertices, "faces": raw.faces})
+    rows = [
+        Row(k.name, k.file, name, s.group, s.weight, None if isinstance(s.target, Source) else s.target, own)
+        for k, s, name, own in zip(kept, found.samples, splits, factor, strict=True)
+    ]
+    card = replace(card, unit=unit, scale=scale)
+    return save_folder(out, replace(card, levels=options.levels or _levels(card, rows, kept, out)), rows)
+
+
+def said(wishes: Wishes, options: Options) -> str:
+    """Return what differs from the defaults, as one line."""
+    own = {**vars(wishes), **vars(options)}
+    usual = {**vars(Wishes()), **vars(Options())}
+    return ", ".join(f"{name} {value}" for name, value in own.items() if value != usual[name])
+
+
+def check_unchanged(data: DataFolder, folder: Path, wishes: Wishes, options: Options) -> None:
+    """Raise DatasetError unless a data folder was made from these files, in this way."""
+    remedy = f"remove {data.path}, or name another folder"
+    if data.card.given != said(wishes, options):
+        raise DatasetError(
+            f"{data.path} was prepared with other options ({data.card.given or 'none'}); {remedy}"
+        )
+    for name, digest in data.card.sources.items():
+        file = folder / name
+        if file.is_file() and file_digest(file) != digest:
+            raise DatasetError(f"{file} has changed since {data.path} was prepared from it; {remedy}")
+        if not file.is_file() and "/" in name:
+            raise DatasetError(f"{file} is gone since {data.path} was prepared from it; {remedy}")
+
+
+def _check_out(out: Path) -> None:
+    if is_data_folder(out):
+        raise DatasetError(f"{out} is a data folder already; train it, or name another one")
+    if out.is_file():
+        raise DatasetError(f"{out} is a file; name a folder to write to")
+    if out.is_dir():
+        strange = [path.name for path in out.iterdir() if path.name not in (SAMPLES, "samples.csv", SURFACE)]
+        if strange:
+            raise DatasetError(f"{out} is not empty ({strange[0]}); name a new folder")
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+
+
+def _what(found: Found) -> str:
+    what = {"meshes": "mesh", "one mesh": "field", "healpix": "map"}[found.surfaces]
+    on = "" if found.template is None else f" on {found.template.name}"
+    learnt = {
+        "classify": "a class of each",
+        "regress": f"{', '.join(found.target)} of each",
+        "classify-points": "a class per point",
+        "regress-points": "numbers per point",
+    }[found.task]
+    return f"{counted(len(found.samples), what)}{on}; to learn: {learnt} ({found.where})"
+
+
+def _given(found: Found) -> list[str]:
+    return [sample.split for sample in found.samples]
+
+
+def _splits_told(splits: Sequence[str], found: Found) -> str:
+    counts = Counter(splits)
+    how = (
+        "as given"
+        if all(_given(found))
+        else "chosen at random, alike in each class"
+        if found.task == ("classify")
+        else "chosen at random"
+    )
+    groups = ", whole groups together" if any(s.group for s in found.samples) else ""
+    return ", ".join(f"{counts[name]} {name}" for name in ("train", "val", "test")) + f" ({how}{groups})"
+
+
+def _card(
+    found: Found,
+    kept: Sequence[Kept],
+    splits: Sequence[str],
+    wishes: Wishes,
+    options: Options,
+) -> Card:
+    """Return the card, but for the scale."""
+    classes, labels = classes_of(found, kept, splits, wishes)
+    fields = kept[0].fields
+    for k in kept:
+        if k.fields != fields:
+            raise DatasetError(
+                f"the fields of '{k.name}' have {k.fields} channels, those of '{kept[0].name}' {fields}"
+            )
+    nside = nside_of(kept[0].n) if found.surfaces == "healpix" else 0
+    if nside and len({k.n for k in kept}) > 1:
+        other = next(k for k in kept if k.n != kept[0].n)
+        raise DatasetError(
+            f"'{other.name}' has {other.n} pixels, '{kept[0].name}' {kept[0].n}; give maps of one nside"
+        )
+    mean, std = moments_of(found, kept, splits)
+    sources = {s.surface for s in found.samples} | {source.path for s in found.samples for source in s.inputs}
+    sources |= {s.target.path for s in found.samples if isinstance(s.target, Source)} | {found.template}
+    points = int(np.median([k.n for k in kept]))
+    return Card(
+        name=found.folder.resolve().name,
+        task=found.task,
+        surfaces=found.surfaces,
+        target=found.target
+        if len(found.target) == max(1, len(mean))
+        else tuple(f"{found.target[0]}_{k}" for k in range(len(mean))),
+        classes=classes,
+        labels=labels,
+        unlabelled=wishes.unlabelled,
+        per_face=any(k.per_face for k in kept),
+        mean=mean,
+        std=std,
+        fields=tuple(fields),
+        field_types=tuple(_type_of(count, found) for count in fields.values()),
+        shape=found.surfaces != "healpix" and (wishes.shape if wishes.shape is not None else not fields),
+        nside=nside,
+        points=points,
+        radius=options.radius,
+        levels=options.levels or 0,
+        kind=options.kind,
+        given=said(wishes, options),
+        sources={
+            path.relative_to(found.folder).as_posix()
+            if path.is_relative_to(found.folder)
+            else path.name: file_digest(path)
+            for path in sorted(p for p in sources if p is not None)
+        },
+    )
+
+
+def _type_of(channels: int, found: Found) -> str:
+    """Three channels of a field on a mesh are a vector in space: its normal and its tangent part."""
+    return "1x0 + 1x1" if channels == 3 and found.surfaces != "healpix" else f"{channels}x0"
+
+
+def _scaled(
+    found: Found,
+    kept: Sequence[Kept],
+    splits: Sequence[str],
+    options: Options,
+    template: RawMesh | None,
+    told: Told,
+) -> tuple[list[float], float, Scale]:
+    """Return the factor of each sample's lengths, the unit, and how it was chosen."""
+    if found.surfaces == "healpix":
+        return [1.0] * len(kept), 1.0, "set"
+    if template is not None:
+        _, spacing = area_and_spacing(template.vertices, template.faces)
+        return [1 / spacing] * len(kept), spacing, "set"
+    names, areas, spacings = [k.name for k in kept], [k.area for k in kept], [k.spacing for k in kept]
+    training = [name == "train" for name in splits]
+    scale: Scale = "set" if options.scale == "auto" else options.scale
+    if options.scale == "auto" and not found.per_point:
+        chosen = [k for k, used in enumerate(training) if used]
+        truths = [found.samples[k].target for k in chosen]
+        numbers = np.array(truths, dtype=np.float64) if found.task == "regress" else [str(t) for t in truths]
+        p = area_tells([areas[k] for k in chosen], numbers)
+        scale = "each" if p > SIGNIFICANT else "set"
+        why = {
+            "each": f"area tells nothing about {found.target[0]} (p = {p:.2g}): every mesh gets unit area",
+            "set": f"area tells something about {found.target[0]} (p = {p:.2g}): sizes are kept",
+        }
+        told(f"{why[scale]}; --scale {'set' if scale == 'each' else 'each'} does the opposite")
+    if scale == "set":
+        check_units(names, areas)
+    factor, unit = factors(areas, spacings, training, scale)
+    told(
+        f"lengths are counted in {unit:.4g}, the median point spacing of the training meshes"
+        + (" at unit area" if scale == "each" else "")
+    )
+    unlike = unlike_resolution(names, [s * f for s, f in zip(spacings, factor, strict=True)])
+    if unlike:
+        told(unlike)
+    return factor, unit, scale
+
+
+def _tell_repeated(kept: Sequence[Kept], splits: Sequence[str], told: Told) -> None:
+    """Tell of shapes that are in two splits."""
+    outlines = [k.outline for k in kept if k.outline is not None]
+    across = [(a, b) for a, b in repeated(outlines) if splits[a] != splits[b]]
+    if across:
+        a, b = across[0]
+        told(
+            f"{counted(len(across), 'mesh')} of one split {'has' if len(across) == 1 else 'have'} the shape "
+            f"of one in another ('{kept[a].name}' in {splits[a]}, '{kept[b].name}' in {splits[b]}): a column "
+            "'group' keeps them together, else results look better than they are"
+        )
+
+
+def _levels(card: Card, rows: Sequence[Row], kept: Sequence[Kept], out: Path) -> int:
+    """Return the number of levels that the smallest surface allows, at most MOST_LEVELS."""
+    draft = DataFolder(out, card, tuple(rows))
+    if card.surfaces == "meshes":
+        k = min(range(len(kept)), key=lambda k: kept[k].n)
+        surface = surface_of(draft.tensors(rows[k]), rows[k].factor)
+    else:
+        surface = shared_surface(draft)
+    radius = card.radius * shared_unit(card)
+    return min(MOST_LEVELS, len(resolutions(surface, None, radius, card.kind)))

@@ -1,0 +1,215 @@
+"""Meshes and values of samples are read, checked against each other, and mended where a repair is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from geocnn.data.folders.files import is_map
+from geocnn.data.folders.found import Found, Sample, Source, Wishes
+from geocnn.data.folders.point_values import Arrays, Values, is_property, read_values
+from geocnn.data.maps import read_map_file
+from geocnn.errors import DatasetError, GeometryError
+from geocnn.geometry.core.values import check_values
+from geocnn.geometry.doctor.defects import fatal_defects
+from geocnn.geometry.doctor.repairs import RepairReport, plan, repair
+from geocnn.geometry.doctor.verdict import mending
+from geocnn.geometry.io import RawMesh, read_mesh
+from geocnn.wording import counted
+
+NO_NAMES: dict[int, str] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A sample in memory: its mesh (None where all share one), its fields by name, [N, channels] each, and
+    the values of its points or faces that are to be learnt, as the file has them.
+    """
+
+    sample: Sample
+    raw: RawMesh | None
+    fields: dict[str, Float64[Tensor, "n c"]]
+    truth: Tensor | None
+    names: dict[int, str] = field(default_factory=dict)
+    """Names of labels by number, where the file has some."""
+    per_face: bool = False
+    """Whether the file's values belong to faces; `truth` has them per vertex."""
+    remarks: tuple[str, ...] = ()
+
+
+class Reader:
+    """Reads the samples of a folder, one after another."""
+
+    def __init__(self, found: Found, wishes: Wishes, fixes: Sequence[str] = ()) -> None:
+        self.found, self.wishes, self.fixes = found, wishes, tuple(fixes)
+        self.opened: Arrays = {}
+        self.template: RawMesh | None = None
+        self.mended: RepairReport | None = None
+        if found.template is not None:
+            self.template, self.mended = self._mesh(found.template)
+
+    def __iter__(self) -> Iterator[Read]:
+        """Yield the samples. Raises DatasetError, naming all broken meshes with what mends each."""
+        broken = []
+        for sample in self.found.samples:
+            try:
+                yield self.read(sample)
+            except _Broken as fault:
+                broken.append(str(fault))
+        if broken:
+            shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
+            raise DatasetError(f"{len(broken)} of {len(self.found.samples)} meshes are no surfaces: {shown}")
+
+    def read(self, sample: Sample) -> Read:
+        """Read one sample. Raises DatasetError where the numbers of its values and points differ."""
+        raw, report = (self.template, self.mended) if sample.surface is None else self._mesh(sample.surface)
+        before = None if raw is None or report is None else len(report.vertex_map)
+        n = before if before is not None else None if raw is None else len(raw.vertices)
+        fields = self._fields(sample, raw, n)
+        truth, names, per_face = None, {}, False
+        if isinstance(sample.target, Source):
+            values = self._values(sample.target, raw)
+            names = values.names
+            truth, per_face = self._of_points(values, sample.target, raw, report, n)
+        if report is not None:
+            fields = {name: value[report.vertex_source] for name, value in fields.items()}
+        for name, value in fields.items():
+            check_values(value, 0, f"rows of '{name}' of {sample.name}", self.wishes.fill)
+        return Read(sample, raw if sample.surface is not None else None, fields, truth, names, per_face)
+
+    def _mesh(self, path: Path) -> tuple[RawMesh, RepairReport | None]:
+        raw = read_mesh(path)
+        report = None
+        if self.fixes:
+            raw, report = repair(raw, self.fixes)
+        defects = fatal_defects(raw)
+        if defects:
+            repairs, left = plan(raw)
+            cure = (
+                left[0].remedy
+                if left
+                else f"mend it by {mending(path, repairs)}, or all by --fix " + (" --fix ".join(repairs))
+            )
+            raise _Broken(f"{path.name}: {defects[0].what}; {cure}")
+        return raw, report
+
+    def _values(self, source: Source, raw: RawMesh | None) -> Values:
+        """Read values; properties are those of the file, before repairs."""
+        if is_map(source.path) and source.row is None and self.found.surfaces == "healpix":
+            maps = read_map_file(source.path, self.wishes.nested, self.wishes.fill)
+            return Values(maps.values.T.double().numpy(), NO_NAMES)
+        unmended = None if self.fixes else raw
+        return read_values(source, unmended if is_property(source) else None, self.opened)
+
+    def _fields(self, sample: Sample, raw: RawMesh | None, n: int | None) -> dict[str, Tensor]:
+        fields: dict[str, Tensor] = {}
+        sources = list(sample.inputs) or [
+            Source(sample.surface, name) for name in self.wishes.inputs if sample.surface is not None
+        ]
+        for source in sources:
+            value = _numbers(self._values(source, raw).array, source)
+            if n is not None and len(value) != n:
+                raise DatasetError(
+                    f"{_named(source)} has {len(value)} rows, the mesh of '{sample.name}' {n} vertices"
+                )
+            fields[source.name if is_property(source) and source.name else "field"] = value
+        return fields
+
+    def _of_points(
+        self,
+        values: Values,
+        source: Source,
+        raw: RawMesh | None,
+        report: RepairReport | None,
+        n: int | None,
+    ) -> tuple[Tensor, bool]:
+        """Return values per vertex; those of faces are carried to vertices."""
+        array = values.array
+        value = torch.from_numpy(np.ascontiguousarray(array)) if array.dtype.kind in "iub" else None
+        value = _numbers(array, source) if value is None else value.long()
+        if self.found.classes:
+            value = value.reshape(len(value), -1)[:, 0]
+            if value.is_floating_point() and bool((value != value.round()).any()):
+                raise DatasetError(f"{_named(source)} has labels that are no whole numbers")
+            value = value.long()
+        if n is None or raw is None:
+            return value, False
+        if len(value) == n:
+            return value if report is None else value[report.vertex_source], False
+        of_triangles = _per_triangle(value, raw, report)
+        if of_triangles is not None:
+            return _to_vertices(of_triangles, raw, self.found.classes), True
+        raise DatasetError(
+            f"{_named(source)} has {counted(len(value), 'row')}, its mesh {counted(n, 'vertex')} and "
+            f"{counted(len(raw.faces), 'triangle')}; give one row per vertex, in the order of the file"
+        )
+
+
+def _per_triangle(value: Tensor, raw: RawMesh, report: RepairReport | None) -> Tensor | None:
+    """Return values per triangle where there is one per triangle or polygon of the file, else None."""
+    if report is None:
+        if len(value) == len(raw.faces):
+            return value
+        return value[raw.face_map] if len(value) == int(raw.face_map.max()) + 1 else None
+    if len(value) != len(report.face_map):
+        return None
+    kept = report.face_map >= 0
+    result = value.new_zeros((len(raw.faces), *value.shape[1:]))
+    result[report.face_map[kept]] = value[kept]
+    return result
+
+
+class _Broken(GeometryError):
+    """A mesh is no surface."""
+
+
+def _named(source: Source) -> str:
+    part = f", '{source.name}'" if source.name else ""
+    return f"{source.path}{part}" + (f", row {source.row}" if source.row is not None else "")
+
+
+def _numbers(array: np.ndarray, source: Source) -> Float64[Tensor, "n c"]:
+    if array.dtype.kind not in "iubf":
+        raise DatasetError(f"{_named(source)} holds {array.dtype}, not numbers")
+    value = torch.from_numpy(np.array(array, dtype=np.float64))
+    return value.reshape(len(value), -1)
+
+
+def _to_vertices(value: Tensor, raw: RawMesh, classes: bool) -> Tensor:
+    """Carry values of triangles to vertices: the mean by area, or the label of the largest area around."""
+    corner = raw.vertices[raw.faces]
+    area = torch.linalg.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0], dim=-1).norm(dim=-1)
+    n, vertex, share = len(raw.vertices), raw.faces.flatten(), area.repeat_interleave(3)
+    if not classes:
+        value = value.double().reshape(len(value), -1)
+        total = value.new_zeros(n, value.shape[1]).index_add_(
+            0, vertex, value.repeat_interleave(3, 0) * share[:, None]
+        )
+        return total / share.new_zeros(n).index_add_(0, vertex, share).clamp_min(1e-300)[:, None]
+    known, label = value.unique(return_inverse=True)
+    return known[_largest(n, vertex, label.repeat_interleave(3), share, len(known))]
+
+
+def _largest(
+    n: int,
+    vertex: Int64[Tensor, " k"],
+    label: Int64[Tensor, " k"],
+    share: Float64[Tensor, " k"],
+    count: int,
+) -> Int64[Tensor, " {n}"]:
+    """Return the label of the largest share at each vertex; 0 where there is none."""
+    pair, inverse = (vertex * count + label).unique(return_inverse=True)
+    total = share.new_zeros(len(pair)).index_add_(0, inverse, share)
+    order = torch.argsort(total, stable=True)
+    result = torch.zeros(n, dtype=torch.int64)
+    # later, larger ones overwrite
+    order = order[torch.argsort((pair // count)[order], stable=True)]
+    last = torch.cat([(pair // count)[order].diff() != 0, torch.ones(1, dtype=torch.bool)])
+    result[(pair // count)[order][last]] = (pair % count)[order][last]
+    return result

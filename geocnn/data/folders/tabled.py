@@ -1,0 +1,162 @@
+"""Samples get their names, and from a table of the folder their targets, splits, groups and weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from geocnn.data.folders.contents import Contents
+from geocnn.data.folders.files import SPLITS, stem
+from geocnn.data.folders.found import Found, Sample, Surfaces, Target, Wishes
+from geocnn.data.folders.table import SampleTable, are_numbers, number
+from geocnn.errors import DatasetError
+from geocnn.wording import counted
+
+LABELS = ("label", "labels", "class", "classes", "segment", "segmentation", "part", "y", "target")
+"""Names of properties of a mesh file that are taken as the target without a word of the user."""
+
+
+def named_samples(folder: Path, files: Sequence[Path]) -> list[Sample]:
+    """Name a sample per file: by its path in the folder, without the extension.
+
+    Raises DatasetError where two files would have the same name.
+    """
+    names = [(f.relative_to(folder).parent / stem(f)).as_posix() for f in files]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        same = [f.name for f, name in zip(files, names, strict=True) if name == twice[0]]
+        raise DatasetError(
+            f"{folder}: the files {', '.join(same)} have the same name; keep one of them, or rename one"
+        )
+    return [Sample(name, file) for name, file in zip(names, files, strict=True)]
+
+
+def from_table(
+    folder: Path, surfaces: Surfaces, samples: Sequence[Sample], table: SampleTable, wishes: Wishes
+) -> Found:
+    """Return samples with the targets of a table's rows."""
+    columns = list(wishes.target or _target_columns(table))
+    cells = [table.column(name) for name in columns]
+    numbers = all(are_numbers(own) for own in cells)
+    task = wishes.task or ("regress" if numbers and not _are_labels(columns, cells) else "classify")
+    if task not in ("classify", "regress"):
+        raise DatasetError(f"{table.path} has a row per sample, which cannot be learnt as '{task}'")
+    if task == "classify" and len(columns) > 1:
+        raise DatasetError(
+            f"{table.path}: a class is one column, but {', '.join(columns)} may be targets; name one by "
+            "--target"
+        )
+    rows = rows_of(table, samples)
+    result = []
+    for sample in samples:
+        if sample.name not in rows:
+            continue
+        line, row = rows[sample.name]
+        target: Target = row[columns[0]] or None
+        if task == "regress":
+            target = tuple(number(row[name], table.path, line, name) for name in columns)
+        result.append(_described(replace(sample, target=target), row, line, table))
+    remarks = [] if len(result) == len(samples) else [_left_out(samples, result, table)]
+    where = f"column {', '.join(columns)} of {table.path.name}"
+    return Found(folder, surfaces, task, result, tuple(columns), where, remarks=remarks)
+
+
+def rows_of(table: SampleTable, samples: Sequence[Sample]) -> dict[str, tuple[int, dict[str, str]]]:
+    """Return the row of each sample by its name: rows name a file, with or without folder and extension.
+
+    Raises DatasetError for a row that names no sample or several, and for two rows of one sample.
+    """
+    key = table.key
+    if key is None:
+        raise DatasetError(
+            f"{table.path} has no column that names files; call it 'file' (its columns are "
+            f"{', '.join(table.columns)})"
+        )
+    by_name: dict[str, list[Sample]] = {}
+    for sample in samples:
+        ends = {sample.name, Path(sample.name).name}
+        if sample.surface is not None:
+            ends |= {sample.surface.name, Path(sample.name).with_name(sample.surface.name).as_posix()}
+        ends |= {source.path.name for source in sample.inputs if source.row is None}
+        for end in ends:
+            by_name.setdefault(end, []).append(sample)
+    result: dict[str, tuple[int, dict[str, str]]] = {}
+    for line, cells in table.rows:
+        wanted = cells[key].replace("\\", "/").removeprefix("./")
+        known = by_name.get(wanted) or by_name.get(Path(wanted).name) or by_name.get(stem(Path(wanted)))
+        if not known:
+            raise DatasetError(f"{table.path}, line {line}: there is no file '{cells[key]}' in the folder")
+        if len(known) > 1:
+            names = ", ".join(sample.name for sample in known[:3])
+            raise DatasetError(
+                f"{table.path}, line {line}: '{cells[key]}' may be {names}; give its path in the folder"
+            )
+        if known[0].name in result:
+            first = result[known[0].name][0]
+            raise DatasetError(f"{table.path}, lines {first} and {line}: both are about '{cells[key]}'")
+        result[known[0].name] = line, dict(cells)
+    return result
+
+
+def _target_columns(table: SampleTable) -> tuple[str, ...]:
+    if not table.targets:
+        raise DatasetError(
+            f"{table.path} has no column of targets beside {', '.join(table.columns)}; add one, such as "
+            "'label'"
+        )
+    named = [name for name in table.targets if name.lower() in LABELS]
+    return tuple(named[:1]) or table.targets
+
+
+def _are_labels(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> bool:
+    """Return whether a column of whole numbers is a label, by its name."""
+    whole = all(float(cell) == int(float(cell)) for cell in cells[0])
+    return len(columns) == 1 and whole and columns[0].lower() in LABELS[:7]
+
+
+def _described(sample: Sample, row: dict[str, str], line: int, table: SampleTable) -> Sample:
+    """Return a sample with the split, group and weight of its row."""
+    lower = {name.lower(): (name, cell) for name, cell in row.items()}
+    split, group = lower.get("split", ("", ""))[1], lower.get("group", ("", ""))[1]
+    if split and split.lower() not in SPLITS:
+        raise DatasetError(f"{table.path}, line {line}: the split '{split}' is none of train, val, test")
+    weight = 1.0
+    if "weight" in lower:
+        name, cell = lower["weight"]
+        weight = number(cell, table.path, line, name)
+        if weight < 0:
+            raise DatasetError(f"{table.path}, line {line}: the weight {cell} is below 0")
+    return replace(sample, split=SPLITS.get(split.lower(), ""), group=group, weight=weight)
+
+
+def _left_out(samples: Sequence[Sample], result: Sequence[Sample], table: SampleTable) -> str:
+    known = {sample.name for sample in result}
+    others = [sample.name for sample in samples if sample.name not in known]
+    return f"{counted(len(others), 'file')} without a row in {table.path.name} left out: {some(others)}"
+
+
+def some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def with_splits(contents: Contents, found: Found) -> Found:
+    """Return samples with the splits of lists such as train.txt, and of folders such as train/.
+
+    Raises DatasetError where a list names no sample.
+    """
+    named: dict[str, str] = {}
+    for split, names in contents.lists.items():
+        named |= {stem(Path(name)): split for name in names}
+    samples = []
+    for sample in found.samples:
+        parts = [SPLITS[p.lower()] for p in Path(sample.name).parts[:-1] if p.lower() in SPLITS]
+        split = sample.split or (parts[0] if parts else "") or named.pop(Path(sample.name).name, "")
+        samples.append(replace(sample, split=split))
+    if contents.lists and named:
+        split = next(iter(named.values()))
+        raise DatasetError(
+            f"{contents.folder / (split + '.txt')} names {some(list(named))}, which no file in the folder is"
+        )
+    return replace(found, samples=samples)

@@ -1,0 +1,188 @@
+"""Training on a data set in Python, as the command does it, and answers of what was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from geocnn.console import make_console, terminal_console
+from geocnn.data.folders.card import SURFACE, Card, DataFolder, Row, load_sample, open_folder
+from geocnn.data.folders.samples import in_units, surface_of
+from geocnn.data.folders.scaling import factor_of
+from geocnn.errors import CheckpointError, DatasetError
+from geocnn.geometry import Mesh, OneSidedMesh, healpix
+from geocnn.train.folders import choose_run, open_run
+from geocnn.train.recipes.data_folder import RECIPE, folder_recipe
+from geocnn.train.recipes.folder_answers import AT_ONCE, card_of
+from geocnn.train.recipes.folder_batches import batch, rows_of
+from geocnn.train.recipes.folder_report import metric_of, truths_of
+from geocnn.train.runs import train
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from geocnn.data.dataset import SurfaceDataset
+    from geocnn.train.measures.measured import Measures
+
+
+class TrainedRun:
+    """A finished run on a data folder: `folder` with all its files, `results` of its test set, `predict`.
+
+    Raises CheckpointError where the folder holds no network of a data folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        network, model = RECIPE.load(self.folder)
+        self.network: nn.Module = network
+        self.card: Card = card_of(model)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """Return results.json: metrics, settings, seeds, versions, times."""
+        return json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of classes, in the order of the columns of an answer."""
+        return self.card.classes
+
+    @torch.no_grad()
+    def predict(
+        self, given: Any, fields: Mapping[str, Tensor] | None = None
+    ) -> Float[Tensor, "rows k"] | list[Float[Tensor, "rows k"]]:
+        """Answer a surface, or several.
+
+        Args:
+            given: a mesh in the unit of the training files, or where the surface was one for all samples a
+                field [N, channels] on it; or a list of them.
+            fields: by name, [N, channels], of a mesh whose network was trained with fields.
+
+        Returns:
+            Probabilities of the classes or numbers in their own units: [1, k], or [N, k] per point. A list
+            for a list.
+
+        Raises DatasetError and GeometryError for what the network was not trained on.
+        """
+        several = isinstance(given, list | tuple)
+        samples = list(given) if several else [given]
+        if self.card.surfaces == "meshes":
+            answers = self._of_meshes(samples, fields or {})
+        else:
+            answers = self._of_fields(samples)
+        return answers if several else answers[0]
+
+    def _of_meshes(self, meshes: Sequence[Any], fields: Mapping[str, Tensor]) -> list[Tensor]:
+        from geocnn.data.folders.items import items_with_meshes
+
+        tensors = []
+        for k, one in enumerate(meshes):
+            if not isinstance(one, Mesh | OneSidedMesh):
+                raise DatasetError(f"item {k} is a {type(one).__name__}; this network answers meshes")
+            missing = [name for name in self.card.fields if name not in fields]
+            if missing:
+                raise DatasetError(f"the network was trained with the field '{missing[0]}'; give fields=")
+            own = {f"field.{name}": fields[name].double() for name in self.card.fields}
+            tensors.append({"vertices": one.vertices, "faces": one.faces, **own})
+        card = self.card
+        factors = [factor_of(t["vertices"], t["faces"], card.unit, card.scale)[0] for t in tensors]
+        items = items_with_meshes(self.card, tensors, factors, [None] * len(tensors), 1, terminal_console())
+        return [self._answer(batch([item], self.card)) for item in items]
+
+    def _of_fields(self, values: Sequence[Any]) -> list[Tensor]:
+        from geocnn.data.folders.items import Shared
+
+        if self.card.surfaces == "healpix":
+            shared = Shared(healpix(self.card.nside), self.card)
+        else:
+            shared = Shared(surface_of(load_sample(self.folder / SURFACE), 1 / self.card.unit), self.card)
+        name = f"field.{self.card.fields[0]}"
+        arrays = [torch.as_tensor(value).double() for value in values]
+        arrays = [value[:, None] if value.ndim == 1 else value for value in arrays]
+        items = [shared.item({name: value}, None) for value in arrays]
+        answers = []
+        for k in range(0, len(items), AT_ONCE):
+            group = items[k : k + AT_ONCE]
+            answers += self._answer(batch(group, self.card)).chunk(len(group))
+        return answers
+
+    def _answer(self, given: Any) -> Tensor:
+        rows = rows_of(self.network, given)
+        return rows.double().softmax(-1) if self.card.is_classes else in_units(rows, self.card)
+
+
+def fit(
+    data: SurfaceDataset | DataFolder | str | Path,
+    run: str | Path | None = None,
+    *,
+    resume: bool = False,
+    console: Console | None = None,
+    **settings: Any,
+) -> TrainedRun:
+    """Train on a data set, as `geocnn train` does, and return what was trained.
+
+    Args:
+        data: a data set, or a data folder that `geocnn prepare` wrote.
+        run: the run folder; by default runs/<name>-<n>.
+        resume: go on with the run in that folder.
+        settings: those of the command, such as `epochs=20`, `size="small"`, `seed=1`.
+
+    Raises GeocnnError as the command does.
+    """
+    if isinstance(data, str | Path):
+        folder = open_folder(Path(data))
+    else:
+        folder = data if isinstance(data, DataFolder) else data.folder
+    recipe = folder_recipe(folder.path)
+    unknown = [name for name in settings if not hasattr(recipe.default, name)]
+    if unknown:
+        raise DatasetError(f"there is no setting '{unknown[0]}'; docs/data.md lists them")
+    place = choose_run(folder.card.name, None if run is None else Path(run), resume)
+    place, chosen = open_run(recipe, "default", settings, place, resume)
+    train(recipe, chosen, place, console or make_console())
+    return TrainedRun(place)
+
+
+@torch.no_grad()
+def evaluate(run: str | Path, data: DataFolder | str | Path, split: str = "test") -> Measures:
+    """Measure a trained network on a split of a data folder, with intervals over its samples.
+
+    Raises CheckpointError where the folder holds no such network, DatasetError where the data folder has
+    another task, other classes or other fields, or no sample in the split.
+    """
+    from geocnn.data.folders.items import items_of
+    from geocnn.train.recipes.folder_batches import FolderBatches
+
+    trained = TrainedRun(run)
+    folder = data if isinstance(data, DataFolder) else open_folder(Path(data))
+    for name in ("task", "surfaces", "classes", "target", "fields", "field_types", "shape", "nside"):
+        ours, theirs = getattr(trained.card, name), getattr(folder.card, name)
+        if ours != theirs:
+            raise DatasetError(f"the network learnt with {name} {ours}, {folder.path} has {theirs}")
+    rows = [_counted_in(row, folder.card, trained.card) for row in folder.of(split)]
+    if not rows:
+        raise DatasetError(f"{folder.path} has no samples in the split '{split}'")
+    geometry = {"unit", "scale", "radius", "levels", "kind"}
+    card = Card.of(vars(folder.card) | {name: getattr(trained.card, name) for name in geometry})
+    items = items_of(DataFolder(folder.path, card, tuple(rows)), rows, 0, terminal_console())
+    batches = FolderBatches(items, folder.card)
+    metric = metric_of(trained.card)
+    for k, known in enumerate(truths_of(batches)):
+        metric.update(trained._answer(batches.__getitems__([k])), *known)
+    return metric.measures()
+
+
+def _counted_in(row: Row, own: Card, other: Card) -> Row:
+    """Return a row whose lengths are counted in the unit of another card."""
+    if own.scale != other.scale:
+        raise CheckpointError(
+            f"the network learnt with scale '{other.scale}', this folder was prepared with '{own.scale}'; "
+            f"prepare it with --scale {other.scale}"
+        )
+    return Row(**{**vars(row), "factor": row.factor * own.unit / other.unit})

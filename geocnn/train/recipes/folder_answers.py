@@ -1,0 +1,225 @@
+"""Answers of a data folder's network: to meshes, fields and maps of a user, written as these came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from geocnn.data.folders.card import SURFACE, Card, load_sample
+from geocnn.data.folders.files import files_in, is_map, is_mesh, is_values
+from geocnn.data.folders.found import Found, Sample, Wishes
+from geocnn.data.folders.one_surface import samples_of
+from geocnn.data.folders.reading import Read, Reader
+from geocnn.data.folders.samples import in_units, surface_of
+from geocnn.data.folders.scaling import UNLIKE_RESOLUTION, factor_of
+from geocnn.data.folders.table import write_table
+from geocnn.data.folders.tabled import named_samples
+from geocnn.errors import DatasetError, GeocnnError
+from geocnn.files import replacing
+from geocnn.geometry import Surface, healpix
+from geocnn.geometry.io import WRITERS, write_mesh
+from geocnn.train.recipe import Inputs, Request
+from geocnn.train.recipes.folder_batches import FolderBatch, batch, rows_of
+from geocnn.train.score import Answer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from geocnn.train.prediction import Prediction
+
+AT_ONCE = 8
+"""Fields on one surface that are answered together."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked: the folder of the files, and what was read of each sample."""
+
+    folder: Path
+    reads: list[Read]
+    surfaces: list[Surface]
+
+
+def answer_rows(network: nn.Module, given: FolderBatch) -> Answer:
+    """Return a row per sample or point as the network gives it; `present` makes answers of them."""
+    return rows_of(network, given), given.truth, given.share
+
+
+def card_of(model: dict[str, Any]) -> Card:
+    """Return the card in model.json."""
+    return Card.of(model["card"])
+
+
+def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
+    """Read a mesh, a field or a map of the user's, or all of a folder.
+
+    Raises GeocnnError where there is none, or it does not fit what the network learnt.
+    """
+    if request.file is None:
+        raise GeocnnError("give a FILE or a FOLDER to answer: this model has no test inputs of its own")
+    card = card_of(model)
+    from geocnn.data.folders.items import Shared, items_with_meshes
+
+    asked_folder = request.file if request.file.is_dir() else request.file.parent
+    template = None
+    if card.surfaces == "one mesh":
+        template = surface_of(load_sample(request.model / SURFACE), 1 / card.unit)
+    samples = _samples(request.file, card, None if template is None else template.n_points)
+    wishes = Wishes(inputs=card.fields, nested=request.nested, fill=request.fill)
+    found = Found(asked_folder, card.surfaces, card.task, samples, card.target, "")
+    reads = list(Reader(found, wishes))
+    if card.surfaces == "meshes":
+        factors = [_factor(read, card, console) for read in reads]
+        tensors = [_tensors(read) for read in reads]
+        items = items_with_meshes(card, tensors, factors, [None] * len(reads), 0, console)
+        surfaces: list[Surface] = [surface_of(own, 1.0) for own in tensors]
+        return Inputs([batch([item], card) for item in items], Asked(asked_folder, reads, surfaces))
+    surface = template if template is not None else healpix(card.nside)
+    shared = Shared(surface, card)
+    items = [shared.item(_tensors(read), None) for read in reads]
+    groups = [items[k : k + AT_ONCE] for k in range(0, len(items), AT_ONCE)]
+    return Inputs(
+        [batch(group, card) for group in groups], Asked(asked_folder, reads, [surface] * len(reads))
+    )
+
+
+def _samples(file: Path, card: Card, n: int | None) -> list[Sample]:
+    """Return the samples in a file or a folder that are of the kind that the network learnt on."""
+    wanted = {"meshes": is_mesh, "one mesh": is_values, "healpix": is_map}[card.surfaces]
+    what = {"meshes": "meshes", "one mesh": f"values of {n} vertices", "healpix": "HEALPix maps"}[
+        card.surfaces
+    ]
+    if not file.exists():
+        raise DatasetError(f"there is no file or folder {file}")
+    files = [f for f in files_in(file) if wanted(f)] if file.is_dir() else [file]
+    if not files or not wanted(files[0]):
+        raise DatasetError(f"{file} holds no {what}, which this model answers")
+    folder = file if file.is_dir() else file.parent
+    if card.surfaces == "meshes":
+        return named_samples(folder, files)
+    return samples_of(folder, files, n)[0]
+
+
+def _tensors(read: Read) -> dict[str, Tensor]:
+    tensors = {f"field.{name}": value for name, value in read.fields.items()}
+    if read.raw is not None:
+        tensors |= {"vertices": read.raw.vertices, "faces": read.raw.faces}
+    return tensors
+
+
+def _factor(read: Read, card: Card, console: Console) -> float:
+    """Return what the lengths of a mesh are multiplied by; tell where its resolution is odd."""
+    assert read.raw is not None
+    factor, spacing = factor_of(read.raw.vertices, read.raw.faces, card.unit, card.scale)
+    if not 1 / UNLIKE_RESOLUTION < spacing < UNLIKE_RESOLUTION:
+        console.print(
+            f"{read.sample.name}: its points lie {spacing:.3g} times as far apart as those the "
+            "network learnt on; is its unit of length another one? Expect it to do worse",
+            style="yellow", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    return factor
+
+
+# ------------------------------------------------------------------------------------------------- writing
+
+
+def present(prediction: Prediction) -> None:
+    """Write the answers: a table where samples have one each, else files like those that came."""
+    card, asked = card_of(prediction.model), prediction.inputs.shown
+    assert isinstance(asked, Asked)
+    rows = torch.cat(prediction.outputs)
+    answers = rows.double().softmax(-1) if card.is_classes else in_units(rows, card)
+    folder = _out(prediction.request)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not card.per_point:
+        _write_rows(prediction, card, asked, answers, folder / f"{prediction.stem}.answers.csv")
+        return
+    counts = [surface.n_points for surface in asked.surfaces]
+    for read, own in zip(asked.reads, answers.split(counts), strict=True):
+        prediction.wrote(_write_points(read, own, card, folder))
+    _print_points(prediction, card, asked, answers.split(counts))
+
+
+def _out(request: Request) -> Path:
+    """Return the folder of the answers: beside a file, and for a folder a new one beside it."""
+    assert request.file is not None
+    if request.out is not None or request.file.is_file():
+        return request.folder
+    return request.file.resolve().with_name(f"{request.file.resolve().name}-answers")
+
+
+def _write_rows(
+    prediction: Prediction, card: Card, asked: Asked, answers: Float[Tensor, "samples k"], file: Path
+) -> None:
+    from rich.table import Table
+
+    names = [_name(read) for read in asked.reads]
+    columns = ["file", "class", *card.classes] if card.is_classes else ["file", *card.target]
+    rows: list[list[object]] = []
+    table = Table("file", *(["class", "probability"] if card.is_classes else card.target))
+    for name, own in zip(names, answers, strict=True):
+        best = [card.classes[int(own.argmax())]] if card.is_classes else []
+        rows.append([name, *best, *(f"{value:.6g}" for value in own.tolist())])
+        shown = [*best, f"{float(own.max()):.3f}"] if best else [f"{value:.5g}" for value in own.tolist()]
+        table.add_row(name, *shown)
+    write_table(file, columns, rows)
+    prediction.console.print(table)
+    prediction.wrote(file)
+
+
+def _name(read: Read) -> str:
+    return read.sample.name if read.sample.surface is None else read.sample.surface.name
+
+
+def _write_points(read: Read, answers: Float[Tensor, "n k"], card: Card, folder: Path) -> Path:
+    """Write the answers for the points of a sample; return the file."""
+    columns = _columns(answers, card)
+    name = Path(read.sample.name).name
+    if read.raw is None:
+        file = folder / f"{name}.answers.npy"
+        array = next(iter(columns.values())) if card.is_classes else answers.numpy()
+        with replacing(file) as new, new.open("wb") as stream:
+            np.save(stream, array)
+        return file
+    assert read.sample.surface is not None
+    suffix = read.sample.surface.suffix.lower()
+    # .obj and .off files cannot hold values of vertices
+    suffix = suffix if suffix in WRITERS and suffix not in (".obj", ".off") else ".ply"
+    file = folder / f"{name}.answers{suffix}"
+    raw = read.raw
+    raw.vertex_attributes.update(columns)
+    write_mesh(file, raw)
+    return file
+
+
+def _columns(answers: Float[Tensor, "n k"], card: Card) -> dict[str, np.ndarray]:
+    """Return values of points by name: the label as files have it and its probability, or the numbers."""
+    if not card.is_classes:
+        return {name: answers[:, k].numpy() for k, name in enumerate(card.target)}
+    best, place = answers.max(-1)
+    labels = torch.tensor(card.labels)[place]
+    return {"answer": labels.to(torch.int32).numpy(), "probability": best.float().numpy()}
+
+
+def _print_points(
+    prediction: Prediction, card: Card, asked: Asked, answers: Sequence[Float[Tensor, "n k"]]
+) -> None:
+    """Print the share of the area of each class, or the mean of each number, per sample."""
+    from rich.table import Table
+
+    shown = card.classes if card.is_classes else card.target
+    table = Table("file", *shown[:8], title="share of the area" if card.is_classes else "mean over the area")
+    for read, surface, own in zip(asked.reads, asked.surfaces, answers, strict=True):
+        weight = (surface.areas / surface.areas.sum()).double()
+        value = torch.nn.functional.one_hot(own.argmax(-1), own.shape[1]).double() if card.is_classes else own
+        mean = (weight[:, None] * value).sum(0).tolist()
+        cells = [f"{100 * v:.1f} %" if card.is_classes else f"{v:.5g}" for v in mean[:8]]
+        table.add_row(_name(read), *cells)
+    prediction.console.print(table)

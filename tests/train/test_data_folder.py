@@ -1,0 +1,145 @@
+"""From a folder to a trained model and back, by the commands and in Python, for every form of data."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from geocnn.cli import main
+from geocnn.data import SurfaceDataset
+from geocnn.geometry import load
+from geocnn.geometry.io import read_mesh
+from geocnn.train import TrainedRun, evaluate, fit
+from tests.data.folders import made
+
+QUICK = ["--epochs", "1", "--size", "small", "--processes", "1", "--check-every", "1000"]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def run(*arguments):
+    """Exit code of the command."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        return ended.code or 0
+    return 0
+
+
+def table(file):
+    with open(file, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_meshes_with_classes(tmp_path, capsys):
+    made.class_folders(tmp_path / "eggs", each=5)
+    assert run("train", "eggs", *QUICK) == 0
+    said = capsys.readouterr().out
+    assert "10 meshes; to learn: a class of each" in said and "without the surface" in said
+    assert "majority: accuracy 0.5" in said
+    results = json.loads((tmp_path / "runs/eggs-1/results.json").read_text())
+    assert set(results["measures"]) == {"geocnn", "without the surface", "majority", "difference"}
+    assert (tmp_path / "runs/eggs-1/confusion.png").is_file()
+    assert run("predict", "runs/eggs-1", "eggs/long/long0.ply", "--out", "answers") == 0
+    (row,) = table("answers/long0.answers.csv")
+    assert row["class"] in ("long", "round") and float(row["long"]) + float(row["round"]) == pytest.approx(1)
+    assert run("predict", "runs/eggs-1", "eggs/long") == 0
+    assert len(table("eggs/long-answers/long.answers.csv")) == 5
+    assert run("evaluate", "runs/eggs-1", "runs/eggs-data", "--split", "train", "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["surfaces"] == 6
+
+
+def test_the_same_in_python_gives_the_same(tmp_path):
+    made.class_folders(tmp_path / "eggs", each=5)
+    data = SurfaceDataset.from_folder("eggs", processes=1)
+    assert len(data.split("train")) == 6 and data[0].x.shape == (60, 23)
+    settings = {"epochs": 1, "size": "small", "baseline": False, "processes": 1, "check_every": 1000}
+    first, again = (fit(data, f"runs/{name}", **settings) for name in ("a", "b"))
+    mesh = load("eggs/round/round3.ply")
+    answer = first.predict(mesh)
+    assert answer.shape == (1, 2) and torch.equal(answer, again.predict([mesh])[0])
+    assert run("predict", "runs/a", "eggs/round/round3.ply", "--out", "answers") == 0
+    (row,) = table("answers/round3.answers.csv")
+    assert float(row["round"]) == pytest.approx(float(answer[0, 1]), rel=1e-4)
+    measures = evaluate("runs/a", "eggs-data")
+    known = first.results["measures"]["geocnn"]["values"]["accuracy"]["value"]
+    assert measures.values["accuracy"].value == known
+    # another unit of length is another shape to a network that keeps sizes, and the same to one that does not
+    assert TrainedRun("runs/a").card.scale == "set"
+
+
+def test_labels_of_points_come_back_in_the_format_of_the_meshes(tmp_path, capsys):
+    made.labelled_points(tmp_path / "parts")
+    assert run("train", "parts", *QUICK, "--no-baseline") == 0
+    assert "to learn: a class per point" in capsys.readouterr().out
+    assert run("predict", "runs/parts-1", "parts/s0.ply", "--out", "answers") == 0
+    raw, given = read_mesh("answers/s0.answers.ply"), read_mesh("parts/s0.ply")
+    assert torch.equal(raw.vertices, given.vertices) and torch.equal(raw.faces, given.faces)
+    assert set(np.unique(raw.vertex_attributes["answer"])) <= {3, 7}
+    assert "share of the area" in capsys.readouterr().out
+
+
+def test_numbers_of_meshes_in_their_own_unit(tmp_path, capsys):
+    made.with_table(tmp_path / "lengths", count=9)
+    assert run("train", "lengths", *QUICK, "--no-baseline") == 0
+    assert "mean of the training samples: RMSE" in capsys.readouterr().out
+    assert run("predict", "runs/lengths-1", "lengths", "--out", "answers") == 0
+    rows = table("answers/lengths.answers.csv")
+    assert len(rows) == 9 and all(0 < float(row["length"]) < 4 for row in rows)
+
+
+def test_fields_on_one_mesh(tmp_path):
+    made.fields_on_one(tmp_path / "cortex")
+    assert run("train", "cortex", *QUICK, "--no-baseline") == 0
+    np.save("new.npy", np.load("cortex/fields.npy")[:3])
+    assert run("predict", "runs/cortex-1", "new.npy") == 0
+    rows = table("new.answers.csv")
+    assert [row["file"] for row in rows] == ["new-0", "new-1", "new-2"]
+    one = TrainedRun("runs/cortex-1").predict(torch.from_numpy(np.load("new.npy")[1]))
+    assert float(rows[1]["a"]) == pytest.approx(float(one[0, 0]), rel=1e-4)
+
+
+def test_maps(tmp_path):
+    made.maps(tmp_path / "sky")
+    assert run("train", "sky", *QUICK, "--no-baseline", "--ring") == 0
+    assert run("predict", "runs/sky-1", "sky/map2.npy", "--ring", "--out", "answers") == 0
+    assert len(table("answers/map2.answers.csv")) == 1
+
+
+def test_a_dry_run_only_says_what_will_be(tmp_path, capsys):
+    made.fields_on_one(tmp_path / "cortex")
+    assert run("train", "cortex", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "12 samples of about 80 points" in said and "memory" in said
+    assert not list((tmp_path / "runs").glob("cortex-1"))
+
+
+def test_a_run_goes_on_with_the_same_numbers(tmp_path, capsys):
+    made.fields_on_one(tmp_path / "cortex")
+    quick = ["--size", "small", "--epochs", "4", "--check-every", "1", "--no-baseline"]
+    assert run("train", "cortex", *quick) == 0
+    assert run("train", "cortex", *quick, "--run", "runs/b", "--max-minutes", "0.0001") in (0, 2)
+    assert run("train", "cortex", "--run", "runs/b", "--resume", "--max-minutes", "60") == 0
+    first, second = (TrainedRun(f"runs/{name}").network.state_dict() for name in ("cortex-1", "b"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_cannot_be(tmp_path, capsys):
+    made.class_folders(tmp_path / "eggs", each=5)
+    assert run("train", "./nothing") == 2
+    assert "there is no folder ./nothing" in capsys.readouterr().err
+    assert run("train", "eggs", "--scale", "huge") == 2
+    assert "--scale is set or each, got 'huge'" in capsys.readouterr().err
+    assert run("prepare", "eggs", "eggs-data", "--processes", "1") == 0
+    assert run("prepare", "eggs", "eggs-data") == 2
+    assert "is a data folder already" in capsys.readouterr().err
+    assert run("train", "eggs-data", "--scale", "each") == 2
+    assert "eggs-data is prepared already; --scale belongs to geocnn prepare" in capsys.readouterr().err
+    assert run("train", "data-folder") == 2
+    assert "trains on a folder" in capsys.readouterr().err
