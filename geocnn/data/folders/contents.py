@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from geocnn.data.folders.files import SPLITS, files_in, is_map, is_mesh, is_values
+from geocnn.data.folders.files import SPLITS, files_in, is_map_file, is_mesh, is_values
 from geocnn.data.folders.found import Wishes
 from geocnn.data.folders.table import SampleTable, read_sample_table
 from geocnn.errors import DatasetError
@@ -37,7 +37,7 @@ def contents_of(folder: Path, wishes: Wishes) -> Contents:
     lists = {split: file for split, file in lists.items() if file.parent == folder}
     others = [f for f in files if f != table and f not in lists.values()]
     meshes = [f for f in others if is_mesh(f)]
-    maps = [] if meshes else [f for f in others if is_map(f)]
+    maps = [] if meshes else [f for f in others if is_map_file(f)]
     values = [f for f in others if f not in maps and is_values(f)]
     return Contents(
         folder,

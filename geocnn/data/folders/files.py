@@ -66,7 +66,7 @@ def is_fits(path: Path) -> bool:
     return bool(FITS_NAME.search(path.name))
 
 
-def is_map(path: Path) -> bool:
+def is_map_file(path: Path) -> bool:
     """Return whether a file holds maps of the sphere: FITS, or an array whose rows have 12 nside² numbers."""
     if is_fits(path):
         return True

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from geocnn.data.folders.files import is_map
+from geocnn.data.folders.files import is_map_file
 from geocnn.data.folders.found import Found, Sample, Source, Wishes
 from geocnn.data.folders.point_values import Arrays, Values, is_property, read_values
 from geocnn.data.maps import read_map_file
@@ -101,7 +101,7 @@ class Reader:
 
     def _values(self, source: Source, raw: RawMesh | None) -> Values:
         """Read values; properties are those of the file, before repairs."""
-        if is_map(source.path) and source.row is None and self.found.surfaces == "healpix":
+        if is_map_file(source.path) and source.row is None and self.found.surfaces == "healpix":
             maps = read_map_file(source.path, self.wishes.nested, self.wishes.fill)
             return Values(maps.values.T.double().numpy(), NO_NAMES)
         unmended = None if self.fixes else raw

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geocnn.data.folders.card import SURFACE, Card, load_sample
-from geocnn.data.folders.files import files_in, is_map, is_mesh, is_values
+from geocnn.data.folders.files import files_in, is_map_file, is_mesh, is_values
 from geocnn.data.folders.found import Found, Sample, Wishes
 from geocnn.data.folders.one_surface import samples_of
 from geocnn.data.folders.reading import Read, Reader
@@ -92,7 +92,7 @@ def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
 
 def _samples(file: Path, card: Card, n: int | None) -> list[Sample]:
     """Return the samples in a file or a folder that are of the kind that the network learnt on."""
-    wanted = {"meshes": is_mesh, "one mesh": is_values, "healpix": is_map}[card.surfaces]
+    wanted = {"meshes": is_mesh, "one mesh": is_values, "healpix": is_map_file}[card.surfaces]
     what = {"meshes": "meshes", "one mesh": f"values of {n} vertices", "healpix": "HEALPix maps"}[
         card.surfaces
     ]
