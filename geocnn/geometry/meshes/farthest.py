@@ -82,7 +82,7 @@ def farthest_points(
     beyond = 10 * float((points.amax(0) - points.amin(0)).norm())
     first = ((points - points.mean(0)).norm(dim=-1) + beyond).argmax()[None]
     if isinstance(discs, KnownDiscs) and len(points) <= ONE_BY_ONE:
-        return _one_by_one(points, discs, beyond, int(first), n)
+        return _one_by_one(points, discs, reach, beyond, int(first), n)
     through_space = (points - points[first]).norm(dim=-1)
     chosen = [_Choice(first, through_space.new_full((1,), math.inf))]
     distance = torch.full_like(through_space, math.inf)
@@ -96,7 +96,7 @@ def farthest_points(
 
 
 def _one_by_one(
-    points: Float64[Tensor, "n 3"], discs: KnownDiscs, beyond: float, first: int, n: int
+    points: Float64[Tensor, "n 3"], discs: KnownDiscs, reach: float, beyond: float, first: int, n: int
 ) -> Int64[Tensor, " m"]:
     """Choose n points by looking at all of them n times, in NumPy, whose calls take least."""
     import numpy as np
@@ -107,7 +107,8 @@ def _one_by_one(
     chosen = [first]
     while len(chosen) < n:
         k = chosen[-1]
-        near = slice(ptr[k], ptr[k + 1])
+        # discs that are known for a wider stencil lead beyond the reach
+        near = ptr[k] + (r[ptr[k] : ptr[k + 1]] <= reach).nonzero()[0]
         # on a cover a disc may hold a point twice
         np.minimum.at(along, other[near], r[near])
         unknown = np.isinf(along)
