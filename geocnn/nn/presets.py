@@ -147,8 +147,8 @@ def pointwise_control(network: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a network that sees each point by itself: the same class and inputs, the
     finest level alone, no convolutions.
 
-    It has as many pointwise blocks as the path at full resolution, and twice the channels, so about as many
-    weights. A hierarchy of one level suffices, and of it no stencil is read.
+    It has as many blocks as the network has on its finest level, all pointwise, and twice the channels. A
+    hierarchy of one level suffices, and of it no stencil is read.
 
     >>> network = preset("classify-points", 40, 750, "11x0 + 5x1 + 1x2", 8).network
     >>> control = pointwise_control(network)["arguments"]; control["widths"], control["convs"]
@@ -157,8 +157,9 @@ def pointwise_control(network: dict[str, Any]) -> dict[str, Any]:
     given = network["arguments"]
     finest = FieldType(given["widths"][0])
     wide = FieldType.of([(2 * copies, irrep) for copies, irrep in finest.terms], finest.group)
-    blocks = 2 * given.get("pointwise", 2) * (2 if network["class"] == "SurfaceUNet" else 1)
-    changed = {"widths": [str(wide)], "convs": [0], "pointwise": max(4, blocks)}
+    blocks = (given.get("convs") or [1])[0] + given.get("pointwise", 2)
+    blocks *= 2 if network["class"] == "SurfaceUNet" else 1
+    changed = {"widths": [str(wide)], "convs": [0], "pointwise": blocks}
     return {**network, "arguments": {**given, **changed}}
 
 
