@@ -113,6 +113,7 @@ class SurfaceUNet(nn.Module):
     Raises FieldTypeError (types that do not fit, an output irrep that widths[0] lacks), GeometryError
     (levels, points), and what GaugeConv raises.
 
+    >>> import torch
     >>> import geocnn.geometry as geometry
     >>> h = geometry.healpix(8).hierarchy(levels=3)
     >>> model = SurfaceUNet("1x0", ["4x0 + 4x1", "8x0 + 8x1", "8x0 + 8x1"], "5x0")
