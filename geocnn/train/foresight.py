@@ -47,10 +47,6 @@ class Foresight:
     bytes: float
     available: float
 
-    @property
-    def seconds(self) -> float:
-        return self.geometry_seconds + self.training_seconds
-
     def __str__(self) -> str:
         weights = ", ".join(f"{title} {n:,} weights" for title, n in self.networks.items())
         takes = f"of {self.missing} takes {spoken(self.geometry_seconds)}" if self.missing else "is there"

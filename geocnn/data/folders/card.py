@@ -247,8 +247,3 @@ def file_digest(file: Path) -> str:
     """Return the SHA-256 of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def field_tensor(tensors: Mapping[str, Tensor], names: Sequence[str]) -> list[Tensor]:
-    """Return the fields of a sample in the order of the card."""
-    return [tensors[f"field.{name}"] for name in names]

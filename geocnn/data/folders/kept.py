@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from geocnn.data.folders.card import SAMPLES, save_sample
 from geocnn.data.folders.likeness import outline
 from geocnn.data.folders.reading import Read
 from geocnn.data.folders.scaling import area_and_spacing
+from geocnn.errors import DatasetError
 
 
 @dataclass(eq=False)
@@ -33,11 +36,32 @@ class Kept:
     per_face: bool
     fields: dict[str, int]
     """Channels by name of field."""
-    nside: int = 0
 
 
-def kept_of(read: Read, out: Path) -> Kept:
-    """Write the arrays of a sample, and return what is needed of all samples together."""
+def files_of(names: Sequence[str]) -> dict[str, str]:
+    """Return the file of each sample in a data folder: its name, where that is one.
+
+    Raises DatasetError where two samples have the same name.
+
+    >>> files_of(["long/egg 1", "../up"])
+    {'long/egg 1': 'samples/long/egg 1.safetensors', '../up': 'samples/___up.safetensors'}
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DatasetError(f"two samples have the name '{twice[0]}'; give each its own")
+    stems: dict[str, str] = {}
+    taken: set[str] = set()  # in lower case: some disks take A and a for one file
+    for name in names:
+        plain = re.fullmatch(r"[\w-][\w .+-]*(/[\w-][\w .+-]*)*", name)
+        stems[name] = name if plain else re.sub(r"[^\w +-]", "_", name)
+        while stems[name].lower() in taken:
+            stems[name] += "_"
+        taken.add(stems[name].lower())
+    return {name: f"{SAMPLES}/{stem}.safetensors" for name, stem in stems.items()}
+
+
+def kept_of(read: Read, out: Path, file: str) -> Kept:
+    """Write the arrays of a sample into a file of `out`; return what is needed of all samples together."""
     raw, tensors = read.raw, {f"field.{name}": value for name, value in read.fields.items()}
     area = spacing = 0.0
     if raw is not None:
@@ -53,7 +77,6 @@ def kept_of(read: Read, out: Path) -> Kept:
         else:
             known, count = read.truth.unique(return_counts=True)
             labels = Counter(dict(zip(known.tolist(), count.tolist(), strict=True)))
-    file = f"{SAMPLES}/{read.sample.name}.safetensors"
     save_sample(out / file, tensors)
     sizes = {name: value.shape[1] for name, value in read.fields.items()}
     n = len(raw.vertices) if raw is not None else len(next(iter(read.fields.values())))

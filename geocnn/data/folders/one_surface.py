@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -121,10 +122,14 @@ def _in_order(samples: list[Sample], contents: Contents) -> tuple[list[Sample], 
         )
     if table.key is None:
         raise DatasetError(f"{table.path} has no column that names samples; call it 'sample'")
-    names = table.column(table.key)
-    if len(set(names)) < len(names):
-        names = [sample.name for sample in samples]
-    named = [replace(s, name=Path(name).stem or name) for s, name in zip(samples, names, strict=True)]
+    names = [(Path(name).parent / stem(Path(name))).as_posix() for name in table.column(table.key)]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DatasetError(
+            f"two rows of {table.path} are named '{twice[0]}'; give each its own name, and a column 'group' "
+            "to what belongs together"
+        )
+    named = [replace(s, name=name) for s, name in zip(samples, names, strict=True)]
     return named, [f"rows of {table.path.name} belong to those of {samples[0].inputs[0].path.name} in order"]
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 
 from geocnn.data.folders.card import (
-    SAMPLES,
     SURFACE,
     Card,
     DataFolder,
@@ -23,7 +22,7 @@ from geocnn.data.folders.card import (
     save_sample,
 )
 from geocnn.data.folders.found import Found, Source, Wishes
-from geocnn.data.folders.kept import Kept, kept_of
+from geocnn.data.folders.kept import Kept, files_of, kept_of
 from geocnn.data.folders.learnt import classes_of, moments_of, strata_of
 from geocnn.data.folders.likeness import repeated
 from geocnn.data.folders.reading import Reader
@@ -49,6 +48,9 @@ from geocnn.wording import counted
 MOST_LEVELS = 5
 """Levels of hierarchies, the finest included: no network has more."""
 
+MARK = ".geocnn-unfinished"
+"""A file that says that all in a folder was written by a call that has not ended."""
+
 Told = Callable[[str], None]
 """What takes a line for the user."""
 
@@ -66,7 +68,7 @@ class Options:
     """Of kernels, in median point spacings of the training set."""
     kind: Kind = "log"
     levels: int | None = None
-    """Of hierarchies; None: as many as the smallest mesh allows, at most four."""
+    """Of hierarchies; None: as many as the smallest mesh allows, at most MOST_LEVELS."""
 
 
 def prepare_folder(
@@ -89,13 +91,14 @@ def prepare_folder(
     in use, a class with a single sample, and lengths in unlike units.
     """
     wishes, options = wishes or Wishes(), options or Options()
-    _check_out(out)
+    _make_out(folder, out)
     found = recognise(folder, wishes)
     told(_what(found))
     for remark in found.remarks:
         told(remark)
     reader = Reader(found, wishes, options.fixes)
-    kept = [kept_of(read, out) for read in reader]
+    files = files_of([sample.name for sample in found.samples])
+    kept = [kept_of(read, out, files[read.sample.name]) for read in reader]
     if not kept:
         raise DatasetError(f"{folder} holds no samples")
     splits = split_samples(
@@ -113,7 +116,9 @@ def prepare_folder(
         for k, s, name, own in zip(kept, found.samples, splits, factor, strict=True)
     ]
     card = replace(card, unit=unit, scale=scale)
-    return save_folder(out, replace(card, levels=options.levels or _levels(card, rows, kept, out)), rows)
+    data = save_folder(out, replace(card, levels=options.levels or _levels(card, rows, kept, out)), rows)
+    (out / MARK).unlink()
+    return data
 
 
 def said(wishes: Wishes, options: Options) -> str:
@@ -138,17 +143,24 @@ def check_unchanged(data: DataFolder, folder: Path, wishes: Wishes, options: Opt
             raise DatasetError(f"{file} is gone since {data.path} was prepared from it; {remedy}")
 
 
-def _check_out(out: Path) -> None:
+def _make_out(folder: Path, out: Path) -> None:
+    """Make the folder that is written to, without what an interrupted call left in it: that is marked.
+
+    Raises DatasetError where it holds anything else, or lies in the user's folder or around it.
+    """
     if is_data_folder(out):
         raise DatasetError(f"{out} is a data folder already; train it, or name another one")
+    ours, theirs = out.resolve(), folder.resolve()
+    if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+        raise DatasetError(f"{out} and {folder} lie in each other; name a folder apart from it")
     if out.is_file():
         raise DatasetError(f"{out} is a file; name a folder to write to")
-    if out.is_dir():
-        strange = [path.name for path in out.iterdir() if path.name not in (SAMPLES, "samples.csv", SURFACE)]
-        if strange:
-            raise DatasetError(f"{out} is not empty ({strange[0]}); name a new folder")
+    if (out / MARK).is_file():
         shutil.rmtree(out)
-    out.mkdir(parents=True)
+    elif out.is_dir() and any(out.iterdir()):
+        raise DatasetError(f"{out} is not empty ({next(out.iterdir()).name}); name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).touch()
 
 
 def _what(found: Found) -> str:

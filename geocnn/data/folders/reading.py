@@ -79,6 +79,8 @@ class Reader:
             truth, per_face = self._of_points(values, sample.target, raw, report, n)
         if report is not None:
             fields = {name: value[report.vertex_source] for name, value in fields.items()}
+        if truth is not None and truth.is_floating_point():
+            check_values(truth, 0, f"rows of the target of {sample.name}", self.wishes.fill)
         for name, value in fields.items():
             check_values(value, 0, f"rows of '{name}' of {sample.name}", self.wishes.fill)
         return Read(sample, raw if sample.surface is not None else None, fields, truth, names, per_face)

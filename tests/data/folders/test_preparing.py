@@ -223,3 +223,50 @@ def test_maps_and_fields(tmp_path):
     np.save(tmp_path / "a" / "map3.npy", np.zeros(12))
     with pytest.raises(DatasetError, match="'map3' has 12 pixels, 'map0' 48"):
         prepared(tmp_path / "a", tmp_path / "o2", Wishes(nested=True))
+
+
+def test_nothing_of_the_user_s_is_removed(tmp_path):
+    """A folder whose only content is called "samples" looks like what an interrupted call leaves."""
+    folder = made.class_folders(tmp_path / "a" / "samples").parent
+    for out in (folder, folder / "out", tmp_path):
+        with pytest.raises(DatasetError, match="name a folder"):
+            prepared(folder, out)
+    (tmp_path / "mine" / "samples").mkdir(parents=True)
+    (tmp_path / "mine" / "samples" / "precious.txt").write_text("mine")
+    with pytest.raises(DatasetError, match=r"is not empty \(samples\)"):
+        prepared(folder, tmp_path / "mine")
+    assert (tmp_path / "mine" / "samples" / "precious.txt").is_file()
+    assert len(list(folder.rglob("*.ply"))) == 12
+
+
+def test_names_stay_inside_the_folder_and_apart(tmp_path):
+    folder = made.fields_on_one(tmp_path / "a", count=6)
+    columns = np.load(folder / "fields.npy").T
+    (folder / "fields.npy").unlink()
+    names = ["../../up", "a/b", "c d", "e", "f", "g"]
+    lines = [",".join(names), *(",".join(f"{x:.9g}" for x in row) for row in columns)]
+    (folder / "fields.csv").write_text("\n".join(lines))
+    (folder / "labels.csv").write_text(
+        "sample,label\n" + "\n".join(f"{n},{'ab'[k % 2]}" for k, n in enumerate(names))
+    )
+    data, _ = prepared(folder, tmp_path / "deep" / "o")
+    inside = (tmp_path / "deep" / "o" / "samples").resolve()
+    files = [(data.path / row.file).resolve() for row in data.rows]
+    assert all(file.is_relative_to(inside) and file.is_file() for file in files) and len(set(files)) == 6
+    (folder / "fields.csv").unlink()
+    np.save(folder / "fields.npy", columns.T)
+    (folder / "labels.csv").write_text(
+        "sample,label\n" + "\n".join(f"{n},a" for n in ("x.npy", "x.txt", *"pqrs"))
+    )
+    with pytest.raises(DatasetError, match=r"two rows of .*labels.csv are named 'x'"):
+        prepared(folder, tmp_path / "o2")
+
+
+def test_numbers_of_points_that_are_missing_are_refused_by_name(tmp_path):
+    folder = made.labelled_points(tmp_path / "a")
+    for k in range(6):
+        values = made.egg(k)[0][:, 0].numpy().copy()
+        values[7] = np.nan if k == 4 else values[7]
+        np.save(folder / f"s{k}.npy", values)
+    with pytest.raises(ValueError, match="1 of 60 rows of the target of s4 are NaN"):
+        prepared(folder, tmp_path / "o")

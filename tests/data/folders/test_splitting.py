@@ -2,7 +2,7 @@
 
 import pytest
 
-from geocnn.data.folders.splitting import folds, split_samples
+from geocnn.data.folders.splitting import split_samples
 from geocnn.errors import DatasetError
 
 
@@ -48,14 +48,3 @@ def test_too_few():
         split_samples(["a", "a"], ["", ""], ["", ""])
     with pytest.raises(DatasetError, match="there are 2 groups to split"):
         split_samples(["a"] * 8, ["g", "h"] * 4, [""] * 8)
-
-
-def test_folds_are_of_like_size_and_stratified():
-    strata, groups = ["a", "a", "b"] * 10, [""] * 30
-    result = folds(strata, groups, 5)
-    assert [result.count(k) for k in range(5)] == [6] * 5
-    for k in range(5):
-        own = [s for r, s in zip(result, strata, strict=True) if r == k]
-        assert own.count("b") == 2
-    with pytest.raises(DatasetError, match="give 3 to 4"):
-        folds(["a"] * 4, [""] * 4, 5)
