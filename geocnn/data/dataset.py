@@ -6,11 +6,12 @@ This module imports PyG, so import it only where it is needed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from torch import Tensor
 from torch_geometric.data import Dataset
 
 from geocnn.data.folders.card import Card, DataFolder, Row, is_data_folder, open_folder
@@ -18,11 +19,9 @@ from geocnn.data.folders.found import Wishes
 from geocnn.data.folders.items import items_of
 from geocnn.data.folders.preparing import Options, prepare_folder
 from geocnn.data.folders.samples import in_type_of, surface_of
-from geocnn.data.folders.table import write_table
+from geocnn.data.given import write_fields, write_maps, write_meshes
 from geocnn.data.surface_data import SurfaceData
-from geocnn.errors import DatasetError
 from geocnn.geometry import Mesh, OneSidedMesh
-from geocnn.geometry.io import raw_mesh, write_mesh
 from geocnn.groups.field_type import FieldType
 
 if TYPE_CHECKING:
@@ -78,10 +77,12 @@ class SurfaceDataset(Dataset):
     def from_meshes(
         cls,
         meshes: Sequence[Any],
-        y: Sequence[Any],
+        y: Sequence[Any] | Tensor,
         out: str | Path,
         *,
+        fields: Sequence[Mapping[str, Any]] | None = None,
         split: Sequence[str] | None = None,
+        wishes: Wishes | None = None,
         options: Options | None = None,
         **other: Any,
     ) -> SurfaceDataset:
@@ -89,10 +90,13 @@ class SurfaceDataset(Dataset):
 
         Args:
             meshes: surfaces of this package, of trimesh, pyvista or PyG, or pairs (vertices, faces).
-            y: per mesh, the name of its class, a number or several, or values of its vertices: whole numbers
-                are labels.
+            y: per mesh the name of its class, a number or several; or values of its vertices [N] or [N, k],
+                or of its faces. Whole numbers are classes where they come again.
             out: the data folder to write.
+            fields: per mesh, fields by name: [N] or [N, channels]; three channels are a vector in space.
             split: per mesh, "train", "val" or "test"; by default at random.
+            wishes: what is to be done otherwise, such as `Wishes(task="regress")`.
+            other: arguments of the class, such as `processes`.
 
         Raises DatasetError and GeometryError as `prepare_folder` does.
 
@@ -104,14 +108,110 @@ class SurfaceDataset(Dataset):
         >>> len(data), data.card.task, data[0].x.shape
         (6, 'regress', torch.Size([42, 23]))
         """
-        if len(meshes) != len(y) or (split is not None and len(split) != len(meshes)):
-            raise DatasetError(f"given are {len(meshes)} meshes, but {len(y)} targets; give one per mesh")
+        wishes = wishes or Wishes()
+        if fields is not None:
+            wishes = replace(wishes, inputs=tuple(fields[0]) if len(fields) else ())
+
+        def write(folder: Path) -> None:
+            write_meshes(folder, meshes, y, split, fields)
+
+        return cls._written(write, out, wishes, options, other)
+
+    @classmethod
+    def from_fields(
+        cls,
+        mesh: Any,
+        fields: Any,
+        y: Sequence[Any] | Tensor,
+        out: str | Path,
+        *,
+        split: Sequence[str] | None = None,
+        wishes: Wishes | None = None,
+        options: Options | None = None,
+        **other: Any,
+    ) -> SurfaceDataset:
+        """Write a data folder of fields in memory that lie on one mesh, and open it.
+
+        Args:
+            mesh: one of those that `from_meshes` takes.
+            fields: [samples, N] or [samples, N, channels]; three channels are a vector in space.
+            y: per sample the name of its class, a number or several; or values of the vertices, [N] or
+                [N, k]. Whole numbers are classes where they come again.
+            out, split, wishes, options, other: as of `from_meshes`.
+
+        Raises DatasetError and GeometryError as `prepare_folder` does.
+
+        >>> import torch
+        >>> from geocnn.geometry import icosphere
+        >>> heat = torch.randn(6, 42, generator=torch.Generator().manual_seed(0))
+        >>> ball = (icosphere(1).points, icosphere(1).grid.solid.faces[-1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data = SurfaceDataset.from_fields(ball, heat, heat.mean(1), f"{folder}/heat")
+        >>> len(data), data.card.task, data[0].x.shape
+        (6, 'regress', torch.Size([42, 1]))
+        """
+
+        def write(folder: Path) -> None:
+            write_fields(folder, mesh, fields, y, split)
+
+        return cls._written(write, out, wishes or Wishes(), options, other)
+
+    @classmethod
+    def from_maps(
+        cls,
+        maps: Any,
+        y: Sequence[Any] | Tensor,
+        out: str | Path,
+        *,
+        nested: bool = False,
+        split: Sequence[str] | None = None,
+        wishes: Wishes | None = None,
+        options: Options | None = None,
+        **other: Any,
+    ) -> SurfaceDataset:
+        """Write a data folder of HEALPix maps in memory, and open it.
+
+        Args:
+            maps: [samples, pixels] or [samples, pixels, channels], 12 nside² pixels.
+            y: per map the name of its class, a number or several; or maps of targets, [samples, pixels] or
+                [samples, pixels, k], in the same order. Whole numbers are classes: those of maps where they
+                come again, those of pixels always.
+            out, split, wishes, options, other: as of `from_meshes`.
+            nested: whether pixels of maps and targets are in nested order; the data set has them in ring
+                order.
+
+        Raises DatasetError and GeometryError as `prepare_folder` does, MapError where the maps have another
+        number of pixels, or show another order.
+
+        >>> import torch
+        >>> sky = torch.randn(6, 48, generator=torch.Generator().manual_seed(0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data = SurfaceDataset.from_maps(sky, ["a", "b"] * 3, f"{folder}/sky")
+        >>> len(data), data.card.task, data[0].x.shape
+        (6, 'classify', torch.Size([48, 1]))
+        """
+
+        def write(folder: Path) -> None:
+            write_maps(folder, maps, y, split)
+
+        return cls._written(write, out, replace(wishes or Wishes(), nested=nested), options, other)
+
+    @classmethod
+    def _written(
+        cls,
+        write: Callable[[Path], None],
+        out: str | Path,
+        wishes: Wishes,
+        options: Options | None,
+        other: dict[str, Any],
+    ) -> SurfaceDataset:
+        """Prepare a user's folder that is there only meanwhile, and open the data folder."""
         out = Path(out)
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / out.resolve().name
             folder.mkdir()
-            _write_given(folder, meshes, y, split)
-            prepare_folder(folder, out, Wishes(), options)
+            write(folder)
+            prepare_folder(folder, out, wishes, options)
         return cls(out, **other)
 
     @property
@@ -140,34 +240,6 @@ class SurfaceDataset(Dataset):
     def get(self, idx: int) -> SurfaceData:
         """Return a sample, as PyG asks for it."""
         return self.items[idx]
-
-
-def _write_given(folder: Path, meshes: Sequence[Any], y: Sequence[Any], split: Sequence[str] | None) -> None:
-    """Write meshes and what is true of them as a user's folder."""
-    digits, rows = len(str(len(meshes) - 1)), []
-    per_point = getattr(y[0], "ndim", 0) == 1 and len(y[0]) > 1
-    for k, (given, own) in enumerate(zip(meshes, y, strict=True)):
-        raw = raw_mesh(*given) if isinstance(given, tuple) else raw_mesh(given)
-        name = f"mesh-{k:0{digits}}"
-        write_mesh(folder / f"{name}.npz", raw)
-        if per_point:
-            np.save(folder / f"{name}.npy", np.asarray(own))
-        else:
-            rows.append([f"{name}.npz", *(own if isinstance(own, tuple | list) else [own])])
-    if not per_point:
-        count = len(rows[0]) - 1
-        names = (
-            ["label" if isinstance(rows[0][1], str) else "number"]
-            if count == 1
-            else [f"number_{k}" for k in range(count)]
-        )
-        if split is not None:
-            names, rows = [*names, "split"], [[*row, s] for row, s in zip(rows, split, strict=True)]
-        write_table(folder / "labels.csv", ["file", *names], rows)
-        return
-    for name in ("train", "val", "test") if split is not None else ():
-        chosen = [f"mesh-{k:0{digits}}" for k, s in enumerate(split or ()) if s == name]
-        (folder / f"{name}.txt").write_text("\n".join(chosen))
 
 
 def open_dataset(folder: str | Path, **other: Any) -> SurfaceDataset:

@@ -101,7 +101,7 @@ def read_map_file(
     if table.nested is None:
         # a gap looks like its map's mean: neither order is smooth at its rim
         known = torch.where(values.isnan(), values.nanmean(1, keepdim=True), values).nan_to_num(0)
-        nested = _is_nested(known, nested, file)
+        nested = is_nested(known, nested, file)
     else:
         nested = table.nested
     in_ring_order = (lambda x: reorder(x, to="ring")) if nested else (lambda x: x)
@@ -163,8 +163,11 @@ def _checked(values: Tensor, column: Column, fill: Fill, file: Path, gaps: bool)
     return values
 
 
-def _is_nested(maps: Tensor, nested: bool | None, file: Path) -> bool:
-    """Decide the order of pixels that a file does not state, by the user's argument and by the values."""
+def is_nested(maps: Float[Tensor, "n npix"], nested: bool | None, file: Path) -> bool:
+    """Decide the order of pixels that a file does not state, by the user's argument and by the values.
+
+    Raises MapError where the values show no order and none is given, or another than the given one.
+    """
     order = detect_order(maps)
     if nested is not None:
         if order is not None and (order == "nested") != nested:

@@ -67,14 +67,19 @@ def is_fits(path: Path) -> bool:
 
 
 def is_map_file(path: Path) -> bool:
-    """Return whether a file holds maps of the sphere: FITS, or an array whose rows have 12 nside² numbers."""
+    """Return whether a file holds maps of the sphere: FITS, or an array [pixels], [n, pixels] or
+    [n, pixels, channels] of 12 nside² pixels.
+    """
     if is_fits(path):
         return True
     shape = array_shape(path)
-    if path.suffix.lower() != ".npy" or len(shape) not in (1, 2) or shape[-1] < 12:
+    if path.suffix.lower() != ".npy" or len(shape) not in (1, 2, 3):
+        return False
+    pixels = shape[0] if len(shape) == 1 else shape[1]
+    if pixels < 12:
         return False
     try:
-        return nside_of(shape[-1]) >= 1
+        return nside_of(pixels) >= 1
     except MapError:
         return False
 

@@ -82,7 +82,8 @@ def samples_of(folder: Path, files: Sequence[Path], n: int | None) -> tuple[list
         rows = range(len(array))
         return [Sample(f"{stem(file)}-{k:0{digits}}", None, (Source(file, name, k),)) for k in rows], truth
     shape = "" if array is None else f", of shape {list(array.shape)}"
-    wanted = "[samples, pixels]" if n is None else f"[samples, {n}] or [samples, {n}, channels]"
+    points = "pixels" if n is None else n
+    wanted = f"[samples, {points}] or [samples, {points}, channels]"
     raise DatasetError(
         f"{file} is the only file of fields{shape}; give an array {wanted}, or a file per sample"
     )
@@ -164,6 +165,19 @@ def _targets(
     return [Source(by_stem[Path(s.name).name]) for s in samples], f"files in {truths[0].parent.name}"
 
 
+def _are_classes(source: Source, surfaces: Surfaces) -> bool:
+    """Return whether values of points are labels; of pixels, which may hold counts, only those that are
+    stored as whole numbers.
+    """
+    if surfaces == "one mesh":
+        return holds_classes(read_values(source))
+    if is_fits(source.path):
+        return False
+    array = array_of(source.path, source.name)
+    array = np.asarray(array if source.row is None else array[source.row])
+    return array.dtype.kind in "iub" and holds_classes(Values(array.ravel(), {}))
+
+
 def _with_targets(
     folder: Path,
     surfaces: Surfaces,
@@ -174,9 +188,9 @@ def _with_targets(
 ) -> Found:
     """Return samples with targets of points, or with one class or number each."""
     first = sources[0]
-    whole = first.row is not None and array_of(first.path, first.name).ndim == 1
-    if not whole:
-        classes = surfaces == "one mesh" and holds_classes(read_values(first))
+    each = first.row is not None and array_of(first.path, first.name).ndim == 1
+    if not each:
+        classes = _are_classes(first, surfaces)
         task: Task = wishes.task or ("classify-points" if classes else "regress-points")
         result = [replace(s, target=source) for s, source in zip(samples, sources, strict=True)]
         return Found(folder, surfaces, task, result, ("target",), where)

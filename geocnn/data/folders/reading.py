@@ -14,16 +14,20 @@ from torch import Tensor
 from geocnn.data.folders.files import is_map_file
 from geocnn.data.folders.found import Found, Sample, Source, Wishes
 from geocnn.data.folders.point_values import Arrays, Values, is_property, read_values
-from geocnn.data.maps import read_map_file
+from geocnn.data.maps import is_nested, read_map_file
 from geocnn.errors import DatasetError, GeometryError
 from geocnn.geometry.core.values import check_values
 from geocnn.geometry.doctor.defects import fatal_defects
 from geocnn.geometry.doctor.repairs import RepairReport, plan, repair
 from geocnn.geometry.doctor.verdict import mending
 from geocnn.geometry.io import RawMesh, read_mesh
+from geocnn.geometry.spheres.healpix_maps import reorder
 from geocnn.wording import counted
 
 NO_NAMES: dict[int, str] = {}
+
+ROWS_FOR_ORDER = 16
+"""Maps of an array that are looked at to see the order of its pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,7 @@ class Reader:
     def __init__(self, found: Found, wishes: Wishes, fixes: Sequence[str] = ()) -> None:
         self.found, self.wishes, self.fixes = found, wishes, tuple(fixes)
         self.opened: Arrays = {}
+        self.nested: dict[tuple[Path, str | None], bool] = {}
         self.template: RawMesh | None = None
         self.mended: RepairReport | None = None
         if found.template is not None:
@@ -107,7 +112,19 @@ class Reader:
             maps = read_map_file(source.path, self.wishes.nested, self.wishes.fill)
             return Values(maps.values.T.double().numpy(), NO_NAMES)
         unmended = None if self.fixes else raw
-        return read_values(source, unmended if is_property(source) else None, self.opened)
+        values = read_values(source, unmended if is_property(source) else None, self.opened)
+        if source.row is None or self.found.surfaces != "healpix" or not self._is_nested(source):
+            return values
+        return Values(reorder(torch.from_numpy(values.array.copy()), to="ring", dim=0).numpy(), values.names)
+
+    def _is_nested(self, source: Source) -> bool:
+        """Return whether rows of an array are maps in nested order, as its first ones show."""
+        key = source[:2]
+        if key not in self.nested:
+            rows = torch.from_numpy(np.array(self.opened[key][:ROWS_FOR_ORDER], dtype=np.float64))
+            maps = rows.reshape(*rows.shape[:2], -1).movedim(1, -1).reshape(-1, rows.shape[1])
+            self.nested[key] = is_nested(maps, self.wishes.nested, source.path)
+        return self.nested[key]
 
     def _fields(self, sample: Sample, raw: RawMesh | None, n: int | None) -> dict[str, Tensor]:
         fields: dict[str, Tensor] = {}
@@ -133,7 +150,7 @@ class Reader:
     ) -> tuple[Tensor, bool]:
         """Return values per vertex; those of faces are carried to vertices."""
         array = values.array
-        value = torch.from_numpy(np.ascontiguousarray(array)) if array.dtype.kind in "iub" else None
+        value = torch.from_numpy(np.array(array)) if array.dtype.kind in "iub" else None
         value = _numbers(array, source) if value is None else value.long()
         if self.found.classes:
             value = value.reshape(len(value), -1)[:, 0]

@@ -112,8 +112,10 @@ def _closest(sample: Sample, by_stem: dict[str, list[Path]]) -> Path | None:
 
 
 def _is_called(file: Path, folder: Path, name: str) -> bool:
-    """Return whether a file has an extension, or lies in a folder."""
-    return file.name.endswith(name) or name.strip("/") in file.relative_to(folder).parts[:-1]
+    """Return whether a file has an extension (`npy`, `.label.gii`, `_seg.txt`), or lies in a folder."""
+    before = file.name.removesuffix(name)[-1:]
+    ends = file.name.endswith(name) and not (before.isalnum() and name[:1].isalnum())
+    return ends or name.strip("/") in file.relative_to(folder).parts[:-1]
 
 
 def _is_input(file: Path, folder: Path, wishes: Wishes) -> bool:
