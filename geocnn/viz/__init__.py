@@ -16,6 +16,7 @@ from geocnn.viz.score_pictures import (
     predicted_against_true,
     roc_curves,
 )
+from geocnn.viz.sheets import Panel, sheet
 from geocnn.viz.sphere_pictures import orthographic, sphere_page
 from geocnn.viz.training_curves import curves
 
@@ -27,6 +28,7 @@ __all__ = [
     "TRAINING_COLOURS",
     "WRONG",
     "Field",
+    "Panel",
     "calibration_curve",
     "confusion",
     "curves",
@@ -40,5 +42,6 @@ __all__ = [
     "predicted_against_true",
     "roc_curves",
     "shape",
+    "sheet",
     "sphere_page",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import torch
 from jaxtyping import Float64, Int64, Shaped
@@ -14,8 +14,9 @@ from torch.nn.functional import normalize
 from geocnn.geometry import RawMesh, Surface
 from geocnn.geometry.spheres.healpix_maps import check_map
 from geocnn.geometry.spheres.surfaces import IcosphereGrid, Sphere, healpix
-from geocnn.viz.colours import FAINT, INK, LABEL_COLOURS, MISSING, PLAIN
-from geocnn.viz.fields import Classes, Field, FieldKind, ReadField, blended, read_field, shortened
+from geocnn.viz.colours import FAINT, INK, PLAIN
+from geocnn.viz.fields import Classes, Field, FieldKind, ReadField, blended, read_field
+from geocnn.viz.keys import colour_bar, legend
 from geocnn.viz.scene import oblique
 from geocnn.viz.seeing import Seen, look, show
 from geocnn.viz.skins import Skin, in_memory, skin
@@ -30,9 +31,6 @@ Up = Literal["x", "y", "z"]
 
 ARROWS = 26
 """Arrows along the longer side of one view, at most."""
-
-MOST_NAMES = 40
-"""So many classes are named in a legend."""
 
 
 def field(
@@ -78,7 +76,9 @@ def field(
     shown = skin(surface, len(read.levels))
     figure, axes = _views(surface, shown, read, read.arrows(shown), up)
     label = " ".join(part for part in (name, f"({read.unit})" if read.unit else "") if part)
-    _explain(figure, axes, read, label)
+    if read.kind != "labels":
+        colour_bar(figure, axes, read, label)
+    legend(figure, [read])
     figure.suptitle(name, fontsize=11, color=INK, parse_math=False)
     return figure
 
@@ -133,12 +133,10 @@ def _views(
 ) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
-    if isinstance(surface, Sphere) and not isinstance(surface.grid, IcosphereGrid):
+    if is_sky(surface):
         figure = Figure(figsize=(8, 4.9), layout="constrained")
         axis = figure.subplots()
-        seen = see_whole(surface)
-        show(axis, seen, _colours(seen, read))
-        _draw_graticule(axis)
+        draw_sky(axis, surface, read)
         if arrows is not None:
             _draw_sky_arrows(axis, surface, arrows)
         return figure, [axis]
@@ -150,7 +148,7 @@ def _views(
     figure = Figure(figsize=(width * len(views) + 0.8, max(width * aspect, 2.2) + 0.6), layout="constrained")
     axes = list(figure.subplots(1, len(views), squeeze=False)[0])
     for axis, seen, view, title in zip(axes, pictures, views, ("front", "back"), strict=False):
-        show(axis, seen, _colours(seen, read))
+        show(axis, seen, view_colours(seen, read))
         if arrows is not None:
             _draw_arrows(axis, shown, arrows, seen, view)
         if len(views) == 2:
@@ -158,7 +156,19 @@ def _views(
     return figure, axes
 
 
-def _colours(seen: Seen, read: ReadField | None) -> Float64[Tensor, "h w 3"]:
+def is_sky(surface: Surface | RawMesh) -> TypeGuard[Sphere]:
+    """Return whether a surface is drawn whole, in Mollweide projection."""
+    return isinstance(surface, Sphere) and not isinstance(surface.grid, IcosphereGrid)
+
+
+def draw_sky(axis: Axes, sphere: Sphere, read: ReadField | None, size: int = 1400) -> None:
+    """Draw values on the whole sphere, `size` pixels wide, with meridians and parallels."""
+    seen = see_whole(sphere, size)
+    show(axis, seen, view_colours(seen, read))
+    _draw_graticule(axis)
+
+
+def view_colours(seen: Seen, read: ReadField | None) -> Float64[Tensor, "h w 3"]:
     """Return the colours of a view; without a field one colour."""
     from matplotlib.colors import to_rgb
 
@@ -232,35 +242,3 @@ def _draw_graticule(axis: Axes) -> None:
     axis.plot((EXTENT[1] * turn.cos()).numpy(), (EXTENT[3] * turn.sin()).numpy(), color=FAINT, linewidth=0.8)
     axis.set_xlim(1.01 * EXTENT[0], 1.01 * EXTENT[1])
     axis.set_ylim(1.02 * EXTENT[2], 1.02 * EXTENT[3])
-
-
-def _explain(figure: Figure, axes: list[Axes], read: ReadField, label: str) -> None:
-    """A colour bar with limits or a legend of classes, and what places without a value look like."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.patches import Patch
-
-    keys: list[Patch] = []
-    if read.kind == "labels":
-        counts = read.counts
-        for k in list(counts)[:MOST_NAMES]:
-            keys.append(
-                Patch(color=LABEL_COLOURS[k % len(LABEL_COLOURS)], label=shortened(read.class_name(k)))
-            )
-        if len(counts) > MOST_NAMES:
-            keys.append(Patch(color="none", label=f"and {len(counts) - MOST_NAMES} more"))
-    else:
-        scale = ScalarMappable(Normalize(*read.limits), read.colour_map)
-        bar = figure.colorbar(scale, ax=axes, shrink=0.75, extend=read.beyond, aspect=25, pad=0.02)
-        bar.set_label(label, parse_math=False)
-    if read.missing:
-        keys.append(Patch(color=MISSING, label=f"no value ({read.missing:,} of {len(read.levels):,})"))
-    if keys:
-        most = max(len(str(key.get_label())) for key in keys)
-        columns = max(1, min(len(keys), int(figure.get_figwidth() * 11 / (most + 5))))
-        legend = figure.legend(
-            handles=keys, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-        figure.set_figheight(figure.get_figheight() + 0.18 * math.ceil(len(keys) / columns))

@@ -27,6 +27,7 @@ from geocnn.geometry import Surface, healpix
 from geocnn.geometry.io import WRITERS, write_mesh
 from geocnn.train.recipe import Inputs, Request
 from geocnn.train.recipes.folder_batches import FolderBatch, batch, rows_of
+from geocnn.train.recipes.folder_pictures import NO_PICTURE, answers_figure, can_draw, save_picture
 from geocnn.train.score import Answer
 
 if TYPE_CHECKING:
@@ -140,11 +141,29 @@ def present(prediction: Prediction) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not card.per_point:
         _write_rows(prediction, card, asked, answers, folder / f"{prediction.stem}.answers.csv")
+        _draw(prediction, card, asked, answers.split(1), folder)
         return
-    counts = [surface.n_points for surface in asked.surfaces]
-    for read, own in zip(asked.reads, answers.split(counts), strict=True):
+    of_each = answers.split([surface.n_points for surface in asked.surfaces])
+    for read, own in zip(asked.reads, of_each, strict=True):
         prediction.wrote(_write_points(read, own, card, folder))
-    _print_points(prediction, card, asked, answers.split(counts))
+    _print_points(prediction, card, asked, of_each)
+    _draw(prediction, card, asked, of_each, folder)
+
+
+def _draw(
+    prediction: Prediction, card: Card, asked: Asked, answers: Sequence[Float[Tensor, "n k"]], folder: Path
+) -> None:
+    """Draw the answers, or tell what keeps them from being drawn."""
+    if not can_draw():
+        prediction.console.print(NO_PICTURE, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        return
+    names = [_name(read) for read in asked.reads]
+    surfaces = [read.raw or surface for read, surface in zip(asked.reads, asked.surfaces, strict=True)]
+    fields = [read.fields for read in asked.reads]
+    joint = "." if len(names) == 1 else "-"
+    file = folder / f"{prediction.stem}{joint}answers.png"
+    save_picture(answers_figure(card, names, surfaces, fields, answers), file)
+    prediction.wrote(file)
 
 
 def _out(request: Request) -> Path:
