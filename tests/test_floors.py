@@ -105,7 +105,7 @@ def offences(source: str, module: str, is_package: bool = False) -> list[str]:
         if i.module in ("geocnn", "geocnn.__version__"):
             continue  # the package itself loads nothing
         if top == "geocnn":
-            fault = _floor_fault(room, room_of(i.module), i.lazy) or _inner_fault(module, i)
+            fault = _floor_fault(room, room_of(i.module), i.lazy or i.typing_only) or _inner_fault(module, i)
             if fault:
                 found.append(f"{where}: {fault}")
         elif top in HEAVY and not i.lazy and not i.typing_only and room not in HEAVY[top]:
@@ -117,11 +117,12 @@ def offences(source: str, module: str, is_package: bool = False) -> list[str]:
     return found
 
 
-def _floor_fault(room: str, target: str, lazy: bool) -> str | None:
+def _floor_fault(room: str, target: str, on_demand: bool) -> str | None:
+    """What an import of a room breaks; types may be named of what a function calls for."""
     if target not in FLOORS:
         return f"imports {target}, which is no room; import from the room, not through geocnn's lazy names"
     here, there = FLOORS[room], FLOORS[target]
-    if target == room or there < here or (target in SHOWN_ON_DEMAND and lazy and there <= here):
+    if target == room or there < here or (target in SHOWN_ON_DEMAND and on_demand and there <= here):
         return None
     return f"{room} (floor {here}) imports {target} (floor {there}), which is not below it"
 
@@ -296,6 +297,7 @@ def test_the_checker_finds_a_planted_offence(module, source):
         ),
         ("geocnn.nn.models", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import scipy"),
         ("geocnn.train.loop", "def f():\n    from geocnn.viz import show"),
+        ("geocnn.train.loop", "if TYPE_CHECKING:\n    from geocnn.viz import Field"),
         ("geocnn.train.module", "import lightning\nimport rich\nfrom geocnn import __version__"),
         ("geocnn.data.maps", "from torch_geometric.data import Data"),
         ("geocnn.train.loop", "def f():\n    import geocnn\n    return geocnn.__version__"),
