@@ -1,5 +1,6 @@
 """Data sets that ship with the package, readers for users' own maps, and data folders of users' own files."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from geocnn.data.fits_writing import write_map_file
@@ -11,11 +12,15 @@ from geocnn.data.wmap import read_wmap
 
 if TYPE_CHECKING:
     from geocnn.data.dataset import SurfaceDataset, open_dataset
+    from geocnn.data.surface_data import SurfaceData
+    from geocnn.data.to_surface import ToSurface
 
 __all__ = [
     "MapFile",
     "SphericalDigits",
+    "SurfaceData",
     "SurfaceDataset",
+    "ToSurface",
     "Winds",
     "dataset_file",
     "datasets_folder",
@@ -28,11 +33,16 @@ __all__ = [
     "write_map_file",
 ]
 
+NEED_PYG = {
+    "SurfaceData": "surface_data",
+    "SurfaceDataset": "dataset",
+    "ToSurface": "to_surface",
+    "open_dataset": "dataset",
+}
+"""Names that need PyG, and their modules."""
+
 
 def __getattr__(name: str) -> Any:
-    # these need PyG
-    if name not in ("SurfaceDataset", "open_dataset"):
+    if name not in NEED_PYG:
         raise AttributeError(f"geocnn.data has no '{name}'; it has {', '.join(__all__)}")
-    from geocnn.data import dataset
-
-    return getattr(dataset, name)
+    return getattr(import_module(f"geocnn.data.{NEED_PYG[name]}"), name)
