@@ -87,8 +87,9 @@ class ToSurface(BaseTransform):
         hierarchy = cached_hierarchy(surface, levels=self.levels, radius=self.radius, kind=self.kind)
         hierarchy = hierarchy.to(dtype=self.dtype)
         kept = {name: value for name, value in data.to_dict().items() if name not in ("x", "y", "areas")}
+        y = data.get("y")
         return SurfaceData(
-            joined.x.to(self.dtype), data.y, hierarchy.areas[0], hierarchy, in_type=str(joined.type), **kept
+            joined.x.to(self.dtype), y, hierarchy.areas[0], hierarchy, in_type=str(joined.type), **kept
         )
 
 

@@ -97,6 +97,43 @@ def test_trimesh_keeps_attributes_and_colours():
     assert raw.face_attributes["part"].tolist() == PART.tolist()
 
 
+NUMBERS = {
+    "lists": lambda a: a.tolist(),
+    "tuples": lambda a: tuple(map(tuple, a.tolist())),
+    "list of arrays": list,
+    "list of tensors": lambda a: [torch.tensor(row) for row in a],
+    "the other byte order": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "columns first in memory": np.asfortranarray,
+    "backwards in memory": lambda a: a[::-1].copy()[::-1],
+    "read only": lambda a: np.broadcast_to(a, a.shape),
+    "32 bits": lambda a: a.astype(f"{a.dtype.kind}4"),
+    "without a sign": lambda a: a.astype(np.uint16) if a.dtype.kind == "i" else a,
+    "floats": lambda a: a.astype(np.float32),
+    "with a gradient": lambda a: torch.tensor(a, requires_grad=a.dtype.kind == "f"),
+    "half precision": lambda a: torch.tensor(a).bfloat16() if a.dtype.kind == "f" else torch.tensor(a).int(),
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_of_any_kind_are_vertices_and_faces(kind):
+    """The tetrahedron's coordinates are whole, so every kind holds them exactly."""
+    vertices, faces = (NUMBERS[kind](a) for a in (TETRAHEDRON, SIDES))
+    for made in (mesh(vertices, faces), raw_mesh(vertices, faces)):
+        assert made.vertices.dtype == torch.float64 and made.faces.dtype == torch.int64
+        assert made.vertices.tolist() == TETRAHEDRON.tolist() and made.faces.tolist() == SIDES.tolist()
+        assert not made.vertices.requires_grad
+
+
+def test_a_trimesh_of_any_make_is_a_mesh():
+    trimesh = pytest.importorskip("trimesh")
+    textured = trimesh.visual.TextureVisuals(uv=np.random.default_rng(0).random((4, 2)))
+    for options in ({}, {"process": False}, {"visual": textured, "process": False}):
+        shape = trimesh.Trimesh(TETRAHEDRON, SIDES, **options)
+        for made in (mesh(shape), raw_mesh(shape)):
+            assert made.vertices.tolist() == shape.vertices.tolist()
+            assert made.faces.tolist() == shape.faces.tolist()
+
+
 @pytest.mark.parametrize("names", [("v", "f"), ("vertices", "faces")])
 def test_plain_objects_are_meshes(names):
     shape = SimpleNamespace(**dict(zip(names, (TETRAHEDRON.tolist(), SIDES.tolist()), strict=True)))
