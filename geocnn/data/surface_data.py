@@ -156,6 +156,7 @@ def prepare(
     processes: int = 1,
     console: Console | None = None,
     dtype: torch.dtype = torch.float32,
+    features: bool = True,
     **options: Any,
 ) -> list[SurfaceData]:
     """Compute shape features and hierarchies of meshes in parallel, with a cache, and return them as data.
@@ -169,6 +170,7 @@ def prepare(
         console: shows progress if geometry must be computed; by default standard error, if it is a terminal.
             A quiet one, `rich.console.Console(quiet=True)`, shows nothing.
         dtype: dtype of features, areas and stencils; the cache has them in float64.
+        features: whether x are shape features; else it is None. A mesh with only one side has none.
         options: arguments of `Surface.hierarchy`. Give a radius: meshes of different radii cannot share a
             batch. All meshes get the same number of levels, by default that of the mesh of the fewest points.
 
@@ -186,22 +188,22 @@ def prepare(
     own_labels = None if labels is None else _checked_labels(meshes, labels)
     _check_units(meshes, options)
     options = _with_levels(meshes, options)
-    missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, **options)]
+    missing = [k for k, mesh in enumerate(meshes) if not is_cached(mesh, features, **options)]
     processes = _worthwhile(processes, [len(meshes[k]) for k in missing])
     together = f", {processes} at a time" if processes > 1 else ""
     task = f"geometry of meshes{together} (once: it is cached)"
 
     def data(k: int, mesh: Mesh) -> SurfaceData:
-        x, hierarchy = _geometry(k, mesh, options)
+        x, hierarchy = _geometry(k, mesh, options, features)
         hierarchy = hierarchy.to(dtype=dtype)
         y = None if own_labels is None else own_labels[k]
-        return SurfaceData(x.to(dtype), y, hierarchy.areas[0], hierarchy)
+        return SurfaceData(None if x is None else x.to(dtype), y, hierarchy.areas[0], hierarchy)
 
     # each is taken as soon as it is there: the cache may have no room for all
     made = {k: data(k, meshes[k]) for k in sorted({*range(len(meshes))} - {*missing})}
     with progress(console or terminal_console(), task, len(missing)) as advance:
         if processes > 1:
-            for k in _computed(meshes, missing, options, processes):
+            for k in _computed(meshes, missing, options, features, processes):
                 made[k] = data(k, meshes[k])
                 advance(1)
         else:
@@ -282,10 +284,12 @@ def _worthwhile(processes: int, sizes: Sequence[int]) -> int:
     return max(1, min(processes, len(sizes), sum(sizes) // PER_PROCESS))
 
 
-def _geometry(number: int, mesh: Mesh, options: dict[str, Any]) -> tuple[Tensor, Hierarchy]:
-    """Return features and hierarchy of a mesh, from the cache if it has them."""
+def _geometry(
+    number: int, mesh: Mesh, options: dict[str, Any], features: bool
+) -> tuple[Tensor | None, Hierarchy]:
+    """Return features, if they are wanted, and hierarchy of a mesh, from the cache if it has them."""
     try:
-        x, _ = cached_features(mesh)
+        x = cached_features(mesh)[0] if features else None
         with warnings.catch_warnings():
             # `_check_units` has warned once for all
             warnings.simplefilter("ignore", RadiusWarning)
@@ -295,7 +299,7 @@ def _geometry(number: int, mesh: Mesh, options: dict[str, Any]) -> tuple[Tensor,
 
 
 def _computed(
-    meshes: Sequence[Mesh], numbers: list[int], options: dict[str, Any], processes: int
+    meshes: Sequence[Mesh], numbers: list[int], options: dict[str, Any], features: bool, processes: int
 ) -> Iterator[int]:
     """Yield the number of each mesh as soon as its geometry is in the cache."""
     # spawned, because a fork of a process that has used several threads may hang
@@ -304,7 +308,7 @@ def _computed(
         ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool,
     ):
         # meshes are sent as bytes: each tensor would take a file descriptor, of which a process has few
-        jobs = [pool.submit(_compute, k, pickle.dumps(meshes[k]), options) for k in numbers]
+        jobs = [pool.submit(_compute, k, pickle.dumps(meshes[k]), options, features) for k in numbers]
         try:
             for job in as_completed(jobs):
                 yield job.result()
@@ -312,8 +316,8 @@ def _computed(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _compute(number: int, pickled: bytes, options: dict[str, Any]) -> int:
-    _geometry(number, pickle.loads(pickled), options)
+def _compute(number: int, pickled: bytes, options: dict[str, Any], features: bool) -> int:
+    _geometry(number, pickle.loads(pickled), options, features)
     return number
 
 

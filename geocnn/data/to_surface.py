@@ -13,11 +13,11 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
-from geocnn.data.folders.samples import SHAPE, tangent_and_normal
+from geocnn.data.folders.samples import SHAPE, scalar_type, tangent_and_normal, vector_type
 from geocnn.data.folders.scaling import Scale, factor_of
 from geocnn.data.surface_data import SurfaceData
 from geocnn.errors import GeometryError
-from geocnn.geometry import mesh
+from geocnn.geometry import OneSidedMesh, mesh
 from geocnn.geometry.cache import cached_features, cached_hierarchy
 from geocnn.geometry.core.defaults import Kind
 from geocnn.groups.field_type import FieldType
@@ -71,14 +71,16 @@ class ToSurface(BaseTransform):
         surface = own if factor == 1 else mesh(own.vertices * factor, own.faces)
         fields: dict[str, tuple[Tensor, FieldType | str]] = {}
         if self.shape:
+            if isinstance(surface, OneSidedMesh):
+                raise GeometryError("a mesh with only one side has no shape features; give shape=False")
             fields["shape"] = cached_features(surface)[0], SHAPE
         for name in self.scalars:
             if data.get(name) is not None:
                 value = _rows(data[name], name, surface.n_points)
-                fields[name] = value, f"{value.shape[1]}x0"
+                fields[name] = value, scalar_type(value.shape[1], surface.group)
         for name in self.vectors:
             value = _rows(data[name], name, surface.n_points, 3)
-            fields[name] = tangent_and_normal(surface, value), "1x0 + 1x1"
+            fields[name] = tangent_and_normal(surface, value), vector_type(surface.group)
         if not fields:
             raise GeometryError(
                 "nothing comes in: take shape=True, or name attributes of the Data by scalars"

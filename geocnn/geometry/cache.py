@@ -116,12 +116,13 @@ def cached_features(mesh: Mesh) -> tuple[Float64[Tensor, "n features"], FieldTyp
     return x.to(mesh.points.device), field_type
 
 
-def is_cached(mesh: Mesh, **options: Any) -> bool:
-    """Return whether the cache has both the hierarchy with these options and the features of the mesh.
+def is_cached(mesh: Mesh, features: bool = True, **options: Any) -> bool:
+    """Return whether the cache has the hierarchy with these options and, unless `features` is False, the
+    features of the mesh.
 
     Files are not read, so a damaged one counts.
     """
-    keys = _hierarchy_key(mesh, options), _key(mesh, "shape_features", {})
+    keys = [_hierarchy_key(mesh, options)] + ([_key(mesh, "shape_features", {})] if features else [])
     return all(_files(key) for key in keys)
 
 

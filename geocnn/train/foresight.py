@@ -120,7 +120,8 @@ def _missing(data: DataFolder, rows: list[Row]) -> list[Row]:
         return []
     options = geometry_of(data.card)
     surfaces: list[Any] = [surface_of(data.tensors(row), row.factor) for row in rows]
-    return [row for row, one in zip(rows, surfaces, strict=True) if not is_cached(one, **options)]
+    shape = data.card.shape
+    return [row for row, one in zip(rows, surfaces, strict=True) if not is_cached(one, shape, **options)]
 
 
 def _step_seconds(recipe: Recipe, network: nn.Module, given: FolderBatch) -> float:

@@ -9,9 +9,13 @@ import torch
 
 from geocnn.cli import main
 from geocnn.data import SurfaceDataset
+from geocnn.data.folders.found import Wishes
+from geocnn.data.folders.samples import fields_on
 from geocnn.geometry import load
 from geocnn.geometry.io import read_mesh
+from geocnn.nn.presets import build_network
 from geocnn.train import TrainedRun, evaluate, fit
+from geocnn.train.recipes.data_folder import preset_of
 from tests.data.folders import made
 
 QUICK = ["--epochs", "1", "--size", "small", "--processes", "1", "--check-every", "1000"]
@@ -92,6 +96,55 @@ def test_numbers_of_meshes_in_their_own_unit(tmp_path, capsys):
     assert run("predict", "runs/lengths-1", "lengths", "--out", "answers") == 0
     rows = table("answers/lengths.answers.csv")
     assert len(rows) == 9 and all(0 < float(row["length"]) < 4 for row in rows)
+
+
+@pytest.mark.parametrize("twists", [1, 2])
+def test_meshes_with_one_side_learn_from_fields(tmp_path, twists):
+    """The same folder with an even number of half twists has two sides, and another group."""
+    made.bands(tmp_path / "bands", twists)
+    assert run("train", "bands", *QUICK, "--inputs", "heat", "--inputs", "wind") == 0
+    one = TrainedRun("runs/bands-1")
+    types = ("O2: 1x0e", "O2: 1x0o + 1x1") if twists == 1 else ("1x0", "1x0 + 1x1")
+    assert one.card.field_types == types and one.card.task == "classify-points"
+    assert run("predict", "runs/bands-1", "bands/b3.ply", "--out", "answers") == 0
+    assert set(np.unique(read_mesh("answers/b3.answers.ply").vertex_attributes["answer"])) <= {0, 1}
+    assert run("evaluate", "runs/bands-1", "runs/bands-data") == 0
+
+
+def test_an_answer_on_one_side_does_not_depend_on_the_gauge(tmp_path):
+    """Frames are turned and mirrored at random, and the fields are taken in those frames."""
+    made.bands(tmp_path / "bands", 1)
+    data = SurfaceDataset.from_folder("bands", wishes=Wishes(inputs=("heat", "wind")), processes=1)
+    network = build_network(preset_of(data.card, 4, "small").network).double().eval()
+    item, surface = data[0], data.mesh(0)
+    h = item.hierarchy.to(dtype=torch.float64)
+    g = torch.Generator().manual_seed(0)
+    angle = [torch.rand(len(areas), generator=g, dtype=torch.float64) * 6 for areas in h.areas]
+    flip = [torch.rand(len(areas), generator=g) < 0.5 for areas in h.areas]
+    turned = h.turn_frames(angle, flip)
+    tensors = data.folder.tensors(data.rows[0])
+    x = fields_on(surface, tensors, data.card)
+    moved = fields_on(surface.turn_frames(angle[0], flip[0]), tensors, data.card)
+    assert x is not None and moved is not None and len(x) == item.num_nodes
+    torch.testing.assert_close(x.float(), item.x)
+    expected = data.in_type.act(x, torch.where(flip[0], angle[0], -angle[0]), flip[0])
+    torch.testing.assert_close(moved, expected)
+    torch.testing.assert_close(network(moved, turned), network(x, h), rtol=1e-9, atol=1e-9)
+
+
+def test_shape_features_of_one_side_are_refused(tmp_path, capsys):
+    made.bands(tmp_path / "bands", 1)
+    assert run("train", "bands", *QUICK) == 2
+    assert "'b0' has only one side, where shape features have no sign" in capsys.readouterr().err
+
+
+def test_meshes_of_several_parts_and_with_boundary(tmp_path):
+    made.pairs(tmp_path / "pairs")
+    assert run("train", "pairs", *QUICK, "--no-baseline") == 0
+    assert run("predict", "runs/pairs-1", "pairs/p1.ply", "--out", "answers") == 0
+    raw = read_mesh("answers/p1.answers.ply")
+    assert len(raw.vertex_attributes["answer"]) == 156
+    assert np.isfinite(raw.vertex_attributes["probability"]).all()
 
 
 def test_fields_on_one_mesh(tmp_path):

@@ -74,11 +74,12 @@ def items_with_meshes(
     meshes = [surface_of(own, factor) for own, factor in zip(samples, factors, strict=True)]
     cores = os.cpu_count() or 1
     some: Any = meshes
-    prepared = prepare(some, processes=min(processes or cores, cores), console=console, **geometry_of(card))
+    at_once = min(processes or cores, cores)
+    prepared = prepare(some, processes=at_once, console=console, features=card.shape, **geometry_of(card))
     items = []
     for data, surface, own, truth in zip(prepared, meshes, samples, truths, strict=True):
         fields = fields_on(surface, own, card)
-        parts = ([data.x] if card.shape else []) + ([] if fields is None else [fields.to(data.x)])
+        parts = ([data.x] if card.shape else []) + ([] if fields is None else [fields.float()])
         items.append(_data(torch.cat(parts, 1), truth, data.hierarchy))
     return items
 

@@ -17,6 +17,7 @@ from geocnn.data.folders.likeness import outline
 from geocnn.data.folders.reading import Read
 from geocnn.data.folders.scaling import area_and_spacing
 from geocnn.errors import DatasetError
+from geocnn.geometry.core.half_edges import wound_alike
 
 
 @dataclass(eq=False)
@@ -36,6 +37,8 @@ class Kept:
     per_face: bool
     fields: dict[str, int]
     """Channels by name of field."""
+    one_sided: bool
+    """Whether its mesh has a component with only one side."""
 
 
 def files_of(names: Sequence[str]) -> dict[str, str]:
@@ -81,4 +84,6 @@ def kept_of(read: Read, out: Path, file: str) -> Kept:
     sizes = {name: value.shape[1] for name, value in read.fields.items()}
     n = len(raw.vertices) if raw is not None else len(next(iter(read.fields.values())))
     own = None if raw is None else outline(raw)
-    return Kept(read.sample.name, file, n, area, spacing, own, labels, sums, read.names, read.per_face, sizes)
+    one_sided = raw is not None and not wound_alike(raw.faces, n)
+    truths = labels, sums, read.names, read.per_face
+    return Kept(read.sample.name, file, n, area, spacing, own, *truths, sizes, one_sided)

@@ -44,6 +44,10 @@ def read_values(source: Source, raw: RawMesh | None = None, opened: Arrays | Non
     if is_property(source):
         raw = read_mesh(source.path) if raw is None else raw
         properties = raw.vertex_attributes | raw.face_attributes
+        # .ply files hold a vector as columns NAME_0, NAME_1, …
+        columns = [f"{source.name}_{k}" for k in range(len(properties)) if f"{source.name}_{k}" in properties]
+        if source.name not in properties and columns:
+            return Values(np.stack([properties[name] for name in columns], 1), {})
         if source.name not in properties:
             raise DatasetError(
                 f"{source.path} has no property '{source.name}', only {', '.join(properties) or 'none'}"

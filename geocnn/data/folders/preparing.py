@@ -27,7 +27,13 @@ from geocnn.data.folders.learnt import classes_of, moments_of, strata_of
 from geocnn.data.folders.likeness import repeated
 from geocnn.data.folders.reading import Reader
 from geocnn.data.folders.recognise import recognise
-from geocnn.data.folders.samples import shared_surface, shared_unit, surface_of
+from geocnn.data.folders.samples import (
+    scalar_type,
+    shared_surface,
+    shared_unit,
+    surface_of,
+    vector_type,
+)
 from geocnn.data.folders.scaling import (
     SIGNIFICANT,
     Scale,
@@ -40,9 +46,11 @@ from geocnn.data.folders.scaling import (
 from geocnn.data.folders.splitting import split_samples
 from geocnn.errors import DatasetError
 from geocnn.geometry.core.defaults import SPACINGS, Kind
+from geocnn.geometry.core.half_edges import wound_alike
 from geocnn.geometry.core.hierarchy import resolutions
 from geocnn.geometry.io import RawMesh
 from geocnn.geometry.spheres.pixels import nside_of
+from geocnn.groups.planar import O2, SO2, Group
 from geocnn.wording import counted
 
 MOST_LEVELS = 5
@@ -105,7 +113,7 @@ def prepare_folder(
         strata_of(found, kept), [s.group for s in found.samples], _given(found), options.seed
     )
     told(_splits_told(splits, found))
-    card = _card(found, kept, splits, wishes, options)
+    card = _card(found, kept, splits, wishes, options, reader.template)
     _tell_repeated(kept, splits, told)
     factor, unit, scale = _scaled(found, kept, splits, options, reader.template, told)
     if reader.template is not None:
@@ -198,6 +206,7 @@ def _card(
     splits: Sequence[str],
     wishes: Wishes,
     options: Options,
+    template: RawMesh | None,
 ) -> Card:
     """Return the card, but for the scale."""
     classes, labels = classes_of(found, kept, splits, wishes)
@@ -212,6 +221,13 @@ def _card(
         other = next(k for k in kept if k.n != kept[0].n)
         raise DatasetError(
             f"'{other.name}' has {other.n} pixels, '{kept[0].name}' {kept[0].n}; give maps of one nside"
+        )
+    group = _group_of(kept, template)
+    shape = found.surfaces != "healpix" and (wishes.shape if wishes.shape is not None else not fields)
+    if shape and group.flips:
+        raise DatasetError(
+            f"{_one_sided(kept)} has only one side, where shape features have no sign; let fields come in by "
+            "--inputs, without --shape, or take it out"
         )
     mean, std = moments_of(found, kept, splits)
     sources = {s.surface for s in found.samples} | {source.path for s in found.samples for source in s.inputs}
@@ -231,8 +247,8 @@ def _card(
         mean=mean,
         std=std,
         fields=tuple(fields),
-        field_types=tuple(_type_of(count, found) for count in fields.values()),
-        shape=found.surfaces != "healpix" and (wishes.shape if wishes.shape is not None else not fields),
+        field_types=tuple(_type_of(count, found, group) for count in fields.values()),
+        shape=shape,
         nside=nside,
         points=points,
         radius=options.radius,
@@ -248,9 +264,20 @@ def _card(
     )
 
 
-def _type_of(channels: int, found: Found) -> str:
+def _group_of(kept: Sequence[Kept], template: RawMesh | None) -> Group:
+    """Return the group of fields: with flips where a mesh has only one side."""
+    shared = template is not None and not wound_alike(template.faces, len(template.vertices))
+    return O2 if shared or any(k.one_sided for k in kept) else SO2
+
+
+def _one_sided(kept: Sequence[Kept]) -> str:
+    return next((f"'{k.name}'" for k in kept if k.one_sided), "the mesh")
+
+
+def _type_of(channels: int, found: Found, group: Group) -> str:
     """Three channels of a field on a mesh are a vector in space: its normal and its tangent part."""
-    return "1x0 + 1x1" if channels == 3 and found.surfaces != "healpix" else f"{channels}x0"
+    vector = channels == 3 and found.surfaces != "healpix"
+    return str(vector_type(group) if vector else scalar_type(channels, group))
 
 
 def _scaled(

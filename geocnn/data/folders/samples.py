@@ -12,6 +12,7 @@ from geocnn.data.folders.card import Card, DataFolder, Row
 from geocnn.errors import DatasetError
 from geocnn.geometry import Mesh, OneSidedMesh, Surface, healpix, mesh
 from geocnn.groups.field_type import FieldType
+from geocnn.groups.planar import SO2, Group
 
 SHAPE = FieldType("11x0 + 5x1 + 1x2")
 """The type of shape features."""
@@ -45,15 +46,33 @@ def field_type_of(card: Card) -> FieldType | None:
     2x0 + 1x0 + 1x1
     """
     types = [FieldType(text) for text in card.field_types]
-    return None if not types else FieldType(" + ".join(str(t) for t in types))
+    return None if not types else FieldType.of([term for t in types for term in t.terms], types[0].group)
 
 
 def in_type_of(card: Card) -> FieldType:
     """Return the type of x: shape features, then fields."""
-    parts = [SHAPE] if card.shape else []
     fields = field_type_of(card)
-    parts += [] if fields is None else [fields]
-    return FieldType(" + ".join(str(part) for part in parts))
+    if fields is None:
+        return SHAPE
+    return SHAPE + fields if card.shape else fields
+
+
+def scalar_type(channels: int, group: Group = SO2) -> FieldType:
+    """Return the type of scalars; on surfaces with only one side, whose group flips, they are even.
+
+    >>> print(scalar_type(2), scalar_type(2, O2), sep="; ")
+    2x0; O2: 2x0e
+    """
+    return FieldType(f"{channels}x0{'e' if group.flips else ''}", group)
+
+
+def vector_type(group: Group = SO2) -> FieldType:
+    """Return the type of `tangent_and_normal`; with only one side, the normal has no sign of its own.
+
+    >>> print(vector_type(), vector_type(O2), sep="; ")
+    1x0 + 1x1; O2: 1x0o + 1x1
+    """
+    return FieldType(f"1x0{'o' if group.flips else ''} + 1x1", group)
 
 
 def fields_on(
@@ -65,8 +84,8 @@ def fields_on(
     """
     parts = []
     for name, kind in zip(card.fields, card.field_types, strict=True):
-        value = tensors[f"field.{name}"].double()
-        parts.append(value if kind != "1x0 + 1x1" else tangent_and_normal(surface, value))
+        value, own = tensors[f"field.{name}"].double(), FieldType(kind)
+        parts.append(tangent_and_normal(surface, value) if own == vector_type(own.group) else value)
     return torch.cat(parts, 1) if parts else None
 
 

@@ -74,3 +74,36 @@ def maps(folder: Path, count: int = 8) -> Path:
         rows.append(f"map{k}.npy,{k}.5")
     (folder / "labels.csv").write_text("\n".join(rows) + "\n")
     return folder
+
+
+def band(twists: int, n: int = 24, width: int = 4, size: float = 1.0):
+    """A band with half twists: with an odd number of them it has only one side."""
+    turn = torch.arange(n, dtype=torch.float64)[:, None] * (2 * torch.pi / n)
+    across = torch.linspace(-0.3, 0.3, width, dtype=torch.float64)
+    r, z = 1 + across * torch.cos(twists * turn / 2), across * torch.sin(twists * turn / 2)
+    v = size * torch.stack([r * torch.cos(turn), r * torch.sin(turn), z], -1).reshape(-1, 3)
+    last = torch.arange(width).flip(0) if twists % 2 else torch.arange(width)
+    ids = torch.cat([torch.arange(n * width).reshape(n, width), last[None]])
+    a, b, c, d = ids[:-1, :-1], ids[1:, :-1], ids[1:, 1:], ids[:-1, 1:]
+    return v, torch.cat([torch.stack([a, b, c], -1), torch.stack([a, c, d], -1)]).reshape(-1, 3)
+
+
+def bands(folder: Path, twists: int, count: int = 6) -> Path:
+    """Bands with a heat and a wind at their vertices, and a label of each vertex: where the heat is."""
+    folder.mkdir(parents=True)
+    for k in range(count):
+        v, f = band(twists, n=24 + k, size=1 + k / 20)
+        heat = torch.cos(torch.atan2(v[:, 1], v[:, 0]) + k)
+        raw = raw_mesh(v, f).with_attributes({"heat": heat, "wind": v, "label": (heat > 0).int()})
+        write_mesh(folder / f"b{k}.ply", raw)
+    return folder
+
+
+def pairs(folder: Path, count: int = 6) -> Path:
+    """Meshes of an egg, closed, and a band, with a boundary, beside it; the label of a vertex says which."""
+    folder.mkdir(parents=True)
+    for k in range(count):
+        (v, f), (w, g) = egg(k), band(2)
+        label = (torch.arange(len(v) + len(w)) >= len(v)).int()
+        save_ply(folder / f"p{k}.ply", torch.cat([v, w + 4]), torch.cat([f, g + len(v)]), label=label)
+    return folder
