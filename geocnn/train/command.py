@@ -117,7 +117,7 @@ def setting_options(recipe: Recipe) -> dict[str, tuple[Any, Any]]:
     kinds = get_type_hints(type(recipe.default))
     options: dict[str, tuple[Any, Any]] = {}
     for field in dataclasses.fields(recipe.default):
-        flag = field.name.replace("_", "-")
+        flag = field.metadata.get("option") or field.name.replace("_", "-")
         kind = kinds[field.name]
         names = f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}"
         options[field.name] = (
@@ -143,6 +143,8 @@ def _defaults(recipe: Recipe, name: str) -> str:
 def _show(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(str(part) for part in value) or "chosen"
+    if value == "":
+        return "none"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from geocnn.console import make_console, terminal_console
 from geocnn.data.folders.card import SURFACE, Card, DataFolder, Row, load_sample, open_folder
-from geocnn.data.folders.samples import in_units, surface_of
+from geocnn.data.folders.samples import surface_of
 from geocnn.data.folders.scaling import factor_of
 from geocnn.errors import CheckpointError, DatasetError
 from geocnn.geometry import Mesh, OneSidedMesh, healpix
+from geocnn.train.files import MODEL, read_description
 from geocnn.train.folders import choose_run, open_run
 from geocnn.train.recipes.data_folder import RECIPE, folder_recipe
-from geocnn.train.recipes.folder_answers import AT_ONCE, card_of
-from geocnn.train.recipes.folder_batches import batch, rows_of
+from geocnn.train.recipes.folder_answers import AT_ONCE, answer_rows, card_of, told_by
+from geocnn.train.recipes.folder_batches import FolderBatch, batch
+from geocnn.train.recipes.folder_networks import Together
 from geocnn.train.recipes.folder_report import metric_of, truths_of
 from geocnn.train.runs import train
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
     from geocnn.data.dataset import SurfaceDataset
     from geocnn.train.measures.measured import Measures
+
+Told = tuple[Tensor, Tensor | None]
+"""Answers [rows, k], and their spread over the members of an ensemble."""
 
 
 class TrainedRun:
@@ -53,7 +58,6 @@ class TrainedRun:
         """Return the names of classes, in the order of the columns of an answer."""
         return self.card.classes
 
-    @torch.no_grad()
     def predict(
         self, given: Any, fields: Mapping[str, Tensor] | None = None
     ) -> Float[Tensor, "rows k"] | list[Float[Tensor, "rows k"]]:
@@ -66,19 +70,35 @@ class TrainedRun:
 
         Returns:
             Probabilities of the classes or numbers in their own units: [1, k], or [N, k] per point. A list
-            for a list.
+            for a list. An ensemble answers with the mean of its members.
 
         Raises DatasetError and GeometryError for what the network was not trained on.
         """
         several = isinstance(given, list | tuple)
-        samples = list(given) if several else [given]
-        if self.card.surfaces == "meshes":
-            answers = self._of_meshes(samples, fields or {})
-        else:
-            answers = self._of_fields(samples)
+        answers = [mean for mean, _ in self._answers(list(given) if several else [given], fields or {})]
         return answers if several else answers[0]
 
-    def _of_meshes(self, meshes: Sequence[Any], fields: Mapping[str, Tensor]) -> list[Tensor]:
+    def spread(
+        self, given: Any, fields: Mapping[str, Tensor] | None = None
+    ) -> Float[Tensor, "rows k"] | list[Float[Tensor, "rows k"]]:
+        """Return the standard deviation of the members' answers, of the same form as `predict`'s.
+
+        Raises as `predict` does, and CheckpointError where the run has a single network (`members=`).
+        """
+        if not isinstance(self.network, Together):
+            raise CheckpointError(f"{self.folder} holds one network; train several with members=5, say")
+        several = isinstance(given, list | tuple)
+        pairs = self._answers(list(given) if several else [given], fields or {})
+        spreads = [spread for _, spread in pairs if spread is not None]
+        return spreads if several else spreads[0]
+
+    @torch.no_grad()
+    def _answers(self, samples: list[Any], fields: Mapping[str, Tensor]) -> list[Told]:
+        return (
+            self._of_meshes(samples, fields) if self.card.surfaces == "meshes" else self._of_fields(samples)
+        )
+
+    def _of_meshes(self, meshes: Sequence[Any], fields: Mapping[str, Tensor]) -> list[Told]:
         from geocnn.data.folders.items import items_with_meshes
 
         tensors = []
@@ -93,9 +113,9 @@ class TrainedRun:
         card = self.card
         factors = [factor_of(t["vertices"], t["faces"], card.unit, card.scale)[0] for t in tensors]
         items = items_with_meshes(self.card, tensors, factors, [None] * len(tensors), 1, terminal_console())
-        return [self._answer(batch([item], self.card)) for item in items]
+        return [self.answer(batch([item], self.card)) for item in items]
 
-    def _of_fields(self, values: Sequence[Any]) -> list[Tensor]:
+    def _of_fields(self, values: Sequence[Any]) -> list[Told]:
         from geocnn.data.folders.items import Shared
 
         if self.card.surfaces == "healpix":
@@ -106,15 +126,17 @@ class TrainedRun:
         arrays = [torch.as_tensor(value).double() for value in values]
         arrays = [value[:, None] if value.ndim == 1 else value for value in arrays]
         items = [shared.item({name: value}, None) for value in arrays]
-        answers = []
+        answers: list[Told] = []
         for k in range(0, len(items), AT_ONCE):
             group = items[k : k + AT_ONCE]
-            answers += self._answer(batch(group, self.card)).chunk(len(group))
+            mean, spread = self.answer(batch(group, self.card))
+            spreads = [None] * len(group) if spread is None else spread.chunk(len(group))
+            answers += zip(mean.chunk(len(group)), spreads, strict=True)
         return answers
 
-    def _answer(self, given: Any) -> Tensor:
-        rows = rows_of(self.network, given)
-        return rows.double().softmax(-1) if self.card.is_classes else in_units(rows, self.card)
+    def answer(self, given: FolderBatch) -> Told:
+        """Return the answers to a batch, a row per sample or point, and their spread over members."""
+        return told_by(answer_rows(self.network, given)[0], self.card)
 
 
 def fit(
@@ -165,6 +187,12 @@ def evaluate(run: str | Path, data: DataFolder | str | Path, split: str = "test"
         ours, theirs = getattr(trained.card, name), getattr(folder.card, name)
         if ours != theirs:
             raise DatasetError(f"the network learnt with {name} {ours}, {folder.path} has {theirs}")
+    model = read_description(trained.folder / MODEL)
+    if model.get("folds") and model.get("data") == folder.digest:
+        raise DatasetError(
+            f"the networks of {trained.folder} learnt from all samples of {folder.path} in turn; its "
+            "results.json holds what they answered to those they had not seen. Evaluate on another folder"
+        )
     rows = [_counted_in(row, folder.card, trained.card) for row in folder.of(split)]
     if not rows:
         raise DatasetError(f"{folder.path} has no samples in the split '{split}'")
@@ -174,7 +202,7 @@ def evaluate(run: str | Path, data: DataFolder | str | Path, split: str = "test"
     batches = FolderBatches(items, folder.card)
     metric = metric_of(trained.card)
     for k, known in enumerate(truths_of(batches)):
-        metric.update(trained._answer(batches.__getitems__([k])), *known)
+        metric.update(trained.answer(batches.__getitems__([k]))[0], *known)
     return metric.measures()
 
 

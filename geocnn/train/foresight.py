@@ -24,7 +24,10 @@ from geocnn.train.recipes.folder_batches import FolderBatch, batch
 from geocnn.wording import counted, sized
 
 FEW = 3
-"""Samples whose geometry is computed to see how long that takes, and steps that are timed."""
+"""Samples whose geometry is computed to see how long that takes, and steps that are timed, at most."""
+
+LONG = 10.0
+"""Seconds after which no further sample is computed, nor a further step taken."""
 
 WEIGHT_COPIES = 4
 """Of each weight: itself, its gradient, and two moments of AdamW."""
@@ -41,6 +44,7 @@ class Foresight:
     geometry_seconds: float
     networks: dict[str, int]
     """Weights of each network by its title."""
+    trainings: int
     steps: int
     """Of each network."""
     training_seconds: float
@@ -52,7 +56,8 @@ class Foresight:
         takes = f"of {self.missing} takes {spoken(self.geometry_seconds)}" if self.missing else "is there"
         return (
             f"{counted(self.samples, 'sample')} of about {self.points:,} points; geometry {takes}; "
-            f"{weights}; {self.steps} steps each take {spoken(self.training_seconds)} in all at most; "
+            f"{weights}; {counted(self.trainings, 'training')} of {self.steps} steps take "
+            f"{spoken(self.training_seconds)} in all at most; "
             f"about {sized(self.bytes)} of {sized(self.available)} memory"
         )
 
@@ -77,18 +82,23 @@ def foresee(recipe: Recipe, data: DataFolder, settings: Any) -> Foresight:
 
     rows = [row for row in data.rows if row.split]
     missing = _missing(data, rows)
-    some = missing[:FEW] or rows[:FEW]
-    start = time.perf_counter()
-    items = items_of(data, some, 1, make_console(quiet=True))
-    each = (time.perf_counter() - start) / len(some)
+    items, start = [], time.perf_counter()
+    for row in missing[:FEW] or rows[:FEW]:
+        items += items_of(data, [row], 1, make_console(quiet=True))
+        if time.perf_counter() - start > LONG:
+            break
+    each = (time.perf_counter() - start) / len(items)
     workers = max(1, min(settings.processes or os.cpu_count() or 1, len(missing)))
     given = batch([items[k % len(items)] for k in range(settings.batch_size)], data.card)
-    count, per_stretch = stretches(settings.train_size, settings)
+    n = len(rows) * (settings.folds - 2) // settings.folds if settings.folds else settings.train_size
+    count, per_stretch = stretches(n, settings)
+    plan = planned(recipe, settings)
     networks, seconds, peak, operators = {}, 0.0, 0.0, 0.0
-    for training in planned(recipe, settings):
+    for training in {t.title: t for t in plan}.values():
         network = recipe.build(dict(training.description))
         networks[training.title] = sum(p.numel() for p in network.parameters())
-        seconds += count * per_stretch * _step_seconds(recipe, network, given)
+        alike = sum(t.title == training.title for t in plan)
+        seconds += alike * count * per_stretch * _step_seconds(recipe, network, given)
         needed = cost(network, given.hierarchy, channels=given.x.shape[-1]).resident
         samples = given.x.shape[0] if given.x.ndim == 3 else 1
         peak = max(peak, WEIGHT_COPIES * needed.weights + samples * needed.first_step)
@@ -101,8 +111,8 @@ def foresee(recipe: Recipe, data: DataFolder, settings: Any) -> Foresight:
     kept = operators if shared else min(operators * len(rows) / settings.batch_size, KEPT_BYTES)
     result = Foresight(
         len(rows), data.card.points, len(missing), each * len(missing) / workers if missing else 0.0,
-        networks, count * per_stretch, seconds, BYTES_PER_PROCESS + peak + geometry + fields + kept,
-        available_memory(),
+        networks, len(plan), count * per_stretch, seconds,
+        BYTES_PER_PROCESS + peak + geometry + fields + kept, available_memory(),
     )  # fmt: skip
     if result.bytes > result.available:
         raise GeocnnError(
@@ -126,8 +136,8 @@ def _missing(data: DataFolder, rows: list[Row]) -> list[Row]:
 
 def _step_seconds(recipe: Recipe, network: nn.Module, given: FolderBatch) -> float:
     """Return the least seconds of a few losses with their gradients; the first makes operators."""
-    took = []
-    for _ in range(1 + FEW):
+    took: list[float] = []
+    while len(took) < 2 or (len(took) <= FEW and sum(took) < LONG):
         start = time.perf_counter()
         recipe.score(network, given)[0].backward()
         took.append(time.perf_counter() - start)

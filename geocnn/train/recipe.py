@@ -48,6 +48,10 @@ class Training:
     """The names of its test sets, by the column of the table that they fill."""
     start: str | None = None
     """The folder of an earlier training, from whose weights this one starts."""
+    begin: Callable[[nn.Module], None] | None = None
+    """Changes the first weights of the network otherwise, such as to those of another run."""
+    seeds: int = 0
+    """How many networks of this kind there are, with seeds one after another; 0: `settings.seeds`."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Settings in which this training differs from the run's."""
     seed: int = 0
@@ -129,6 +133,9 @@ class Recipe:
     """Title of the table; without, it is the name of the first metric."""
     show: Callable[[float], str] = "{:.4g}".format
     """How a value of the first metric is printed."""
+    join: Callable[[list[nn.Module], Mapping[str, Any]], tuple[nn.Module, dict[str, Any]]] | None = None
+    """(networks, their description) -> one network that answers for all of them, with its description: the
+    run's model where `settings.answers_together`."""
     about: str = ""
     """For the model card: what the data are, where they come from, what the model is not for."""
     needs: Callable[[Any], Need] | None = None
@@ -178,8 +185,8 @@ def planned(recipe: Recipe, settings: RecipeSettings) -> list[Training]:
     the network could be trained but not written.
     """
 
-    def named(folder: str, seed: int) -> str:
-        own = settings.seeds == 1 or "{seed}" in folder
+    def named(folder: str, seed: int, count: int) -> str:
+        own = count == 1 or "{seed}" in folder
         return (folder if own else folder + "-{seed}").format(seed=seed)
 
     trainings = recipe.trainings(settings)
@@ -189,12 +196,13 @@ def planned(recipe: Recipe, settings: RecipeSettings) -> list[Training]:
     return [
         dataclasses.replace(
             training,
-            folder=named(training.folder, seed),
-            start=training.start and named(training.start, seed),
+            folder=named(training.folder, seed, count),
+            start=training.start and named(training.start, seed, count),
             seed=seed,
         )
         for training in trainings
-        for seed in range(settings.seed, settings.seed + settings.seeds)
+        for count in (training.seeds or settings.seeds,)
+        for seed in range(settings.seed, settings.seed + count)
     ]
 
 

@@ -114,7 +114,8 @@ def print_table(run: Run, rows: Rows, networks: dict[str, dict[str, Any]]) -> No
     from rich.table import Table
 
     head, *body = table_cells(run, rows, networks)
-    many = ", mean (lowest to highest seed)" if run.settings.seeds > 1 else ""
+    several = any(len(values) > 1 for row in rows.values() for values in row.values())
+    many = ", mean (lowest to highest)" if several else ""
     table = Table(title=(run.recipe.headline or first_metric(run)) + many)
     for column in head:
         table.add_column(column, justify="left" if column == "network" else "right")
@@ -134,8 +135,7 @@ def model_card(run: Run, rows: Rows, networks: dict[str, dict[str, Any]]) -> str
         f"{recipe.summary[:1].upper()}{recipe.summary[1:]}.",
         *(["", recipe.about] if recipe.about else []),
         "",
-        f"The model is the network of `{main.folder}`: {networks[main.folder]['parameters']:,} parameters, "
-        f"random seed {main.seed}, {run.outcomes[main.folder]}.",
+        *_which(run, networks),
         "",
         f"## {recipe.headline or first_metric(run)}",
         "",
@@ -157,6 +157,19 @@ def model_card(run: Run, rows: Rows, networks: dict[str, dict[str, Any]]) -> str
         "Trained with " + ", ".join(f"{name} {version}" for name, version in versions().items()) + ".",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _which(run: Run, networks: dict[str, dict[str, Any]]) -> list[str]:
+    """Say which network the model is, or that it is several."""
+    several = len(run.members) > 1
+    return [
+        f"The model is {'these networks, which answer with their mean' if several else 'the network'}:",
+        "",
+    ] + [
+        f"- `{t.folder}`: {networks[t.folder]['parameters']:,} parameters, random seed {t.seed}, "
+        f"{run.outcomes[t.folder]}."
+        for t in run.members
+    ]
 
 
 def _uses(recipe: Recipe) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,6 +52,19 @@ class Run:
         """The training whose network is the run's model."""
         return main_training(self.trainings)
 
+    @property
+    def members(self) -> list[Training]:
+        """The trainings whose networks are the run's model: the main one, or all of its title."""
+        alike = [training for training in self.trainings if training.title == self.main.title]
+        return alike if self.settings.answers_together and self.recipe.join else [self.main]
+
+    def model(self) -> tuple[nn.Module, Mapping[str, Any]]:
+        """Return the run's model and its description."""
+        networks = [self.network(training) for training in self.members]
+        if len(networks) == 1 or self.recipe.join is None:
+            return networks[0], self.main.description
+        return self.recipe.join(networks, self.main.description)
+
     def network(self, training: Training) -> nn.Module:
         """Load the trained network of one training, in evaluation mode."""
         return self.recipe.load(self.folder / training.folder)[0]
@@ -91,7 +104,8 @@ def train(recipe: Recipe, settings: Any, folder: Path, console: Console) -> None
     )
     if is_main_process():
         run = Run(recipe, settings, folder, console, list(trainings.values()), data, outcomes, started)
-        recipe.save(run.network(run.main), run.main.description, settings, folder)
+        network, description = run.model()
+        recipe.save(network, description, settings, folder)
         answer_tests(run)
         report(run)
 
@@ -114,6 +128,8 @@ def _train_one(
     network = recipe.build(dict(training.description))
     if training.start is not None:
         load_weights(network, folder / training.start / WEIGHTS)
+    if training.begin is not None:
+        training.begin(network)
     return fit(
         network,
         recipe.score,

@@ -52,10 +52,16 @@ Allowed = Range | tuple[str, ...] | None
 """The range of a number, or of each number in a tuple; the list of allowed words; None allows all."""
 
 
-def setting(default: Any, help: str, allowed: Allowed = None, may_change: bool = False) -> Any:
-    """Make a dataclass field with help; `may_change` marks what a resumed run may choose anew."""
+def setting(
+    default: Any, help: str, allowed: Allowed = None, may_change: bool = False, option: str = ""
+) -> Any:
+    """Make a dataclass field with help; `may_change` marks what a resumed run may choose anew.
+
+    `option` is its name on the command line, where that is no name in Python.
+    """
     return dataclasses.field(
-        default=default, metadata={"help": help, "allowed": allowed, "may_change": may_change}
+        default=default,
+        metadata={"help": help, "allowed": allowed, "may_change": may_change, "option": option},
     )
 
 
@@ -128,6 +134,11 @@ class RecipeSettings(LoopSettings):
         1, "networks of each kind, with the random seeds seed, seed + 1, ... on the same data", Range(1, 1000)
     )
     baseline: bool = setting(False, "train also the recipe's baselines")
+
+    @property
+    def answers_together(self) -> bool:
+        """Whether all networks of the first kind are the run's model, not the first of them alone."""
+        return False
 
     @property
     def validation_batch(self) -> int:

@@ -11,6 +11,9 @@ from geocnn.data.folders.found import Wishes
 from geocnn.data.folders.table import SampleTable, read_sample_table
 from geocnn.errors import DatasetError
 
+TABLES = ("labels", "samples", "targets", "metadata", "folds", "splits", "groups")
+"""Names of tables with a row per sample."""
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -52,7 +55,7 @@ def contents_of(folder: Path, wishes: Wishes) -> Contents:
 def _own_table(folder: Path, files: Sequence[Path]) -> Path | None:
     """Return the table of samples that a folder itself has: labels.csv or another of these names."""
     tables = [f for f in files if f.suffix.lower() in (".csv", ".tsv") and f.parent == folder]
-    named = [f for f in tables if f.stem.lower() in ("labels", "samples", "targets", "metadata")]
+    named = [f for f in tables if f.stem.lower() in TABLES]
     if len(named) > 1:
         raise DatasetError(
             f"{folder} has several tables, {', '.join(f.name for f in named)}; name one by --labels"

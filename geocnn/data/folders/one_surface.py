@@ -14,7 +14,7 @@ from geocnn.data.folders.files import is_fits, stem
 from geocnn.data.folders.found import Found, Sample, Source, Surfaces, Target, Task, Wishes
 from geocnn.data.folders.point_values import Values, array_of, holds_classes, read_values
 from geocnn.data.folders.table import are_numbers
-from geocnn.data.folders.tabled import from_table, named_samples, some, with_splits
+from geocnn.data.folders.tabled import described, from_table, is_of_targets, named_samples, some, with_splits
 from geocnn.errors import DatasetError
 from geocnn.geometry.io import read_mesh
 from geocnn.wording import counted
@@ -39,13 +39,14 @@ def fields_of(contents: Contents, wishes: Wishes) -> Found:
         )
     samples, own_truth = samples_of(contents.folder, inputs, n)
     template = contents.meshes[0] if contents.meshes else None
-    if contents.table is not None and not truths:
+    if contents.table is not None and not truths and is_of_targets(contents.table, wishes):
         samples, remark = _in_order(samples, contents)
         found = from_table(contents.folder, surfaces, samples, contents.table, wishes)
         found.remarks.extend(remark)
     else:
         targets, where = _targets(samples, truths, own_truth, contents, wishes)
         found = _with_targets(contents.folder, surfaces, samples, targets, where, wishes)
+        found = described(found, contents.table)
     return with_splits(contents, replace(found, template=template))
 
 

@@ -18,8 +18,7 @@ from geocnn.data.maps import is_nested, read_map_file
 from geocnn.errors import DatasetError, GeometryError
 from geocnn.geometry.core.values import check_values
 from geocnn.geometry.doctor.defects import fatal_defects
-from geocnn.geometry.doctor.repairs import RepairReport, plan, repair
-from geocnn.geometry.doctor.verdict import mending
+from geocnn.geometry.doctor.repairs import REPAIRS, RepairReport, plan, repair
 from geocnn.geometry.io import RawMesh, read_mesh
 from geocnn.geometry.spheres.healpix_maps import reorder
 from geocnn.wording import counted
@@ -61,15 +60,20 @@ class Reader:
 
     def __iter__(self) -> Iterator[Read]:
         """Yield the samples. Raises DatasetError, naming all broken meshes with what mends each."""
-        broken = []
+        broken: list[_Broken] = []
         for sample in self.found.samples:
             try:
                 yield self.read(sample)
             except _Broken as fault:
-                broken.append(str(fault))
+                broken.append(fault)
         if broken:
-            shown = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
-            raise DatasetError(f"{len(broken)} of {len(self.found.samples)} meshes are no surfaces: {shown}")
+            shown = "; ".join(map(str, broken[:5]))
+            shown += f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
+            repairs = [name for name in REPAIRS if any(name in fault.repairs for fault in broken)]
+            cure = f". --fix {' --fix '.join(repairs)} mends what can be mended" if repairs else ""
+            raise DatasetError(
+                f"{len(broken)} of {len(self.found.samples)} meshes are no surfaces: {shown}{cure}"
+            )
 
     def read(self, sample: Sample) -> Read:
         """Read one sample. Raises DatasetError where the numbers of its values and points differ."""
@@ -98,12 +102,8 @@ class Reader:
         defects = fatal_defects(raw)
         if defects:
             repairs, left = plan(raw)
-            cure = (
-                left[0].remedy
-                if left
-                else f"mend it by {mending(path, repairs)}, or all by --fix " + (" --fix ".join(repairs))
-            )
-            raise _Broken(f"{path.name}: {defects[0].what}; {cure}")
+            cure = f"; {left[0].remedy}" if left else ""
+            raise _Broken(f"{path.name}: {defects[0].what}{cure}", repairs)
         return raw, report
 
     def _values(self, source: Source, raw: RawMesh | None) -> Values:
@@ -185,7 +185,11 @@ def _per_triangle(value: Tensor, raw: RawMesh, report: RepairReport | None) -> T
 
 
 class _Broken(GeometryError):
-    """A mesh is no surface."""
+    """A mesh is no surface; `repairs` mend what can be mended."""
+
+    def __init__(self, what: str, repairs: Sequence[str]) -> None:
+        super().__init__(what)
+        self.repairs = tuple(repairs)
 
 
 def _named(source: Source) -> str:

@@ -11,7 +11,15 @@ from geocnn.data.folders.files import SPLITS, stem
 from geocnn.data.folders.found import TASKS, Found, Sample, Source, Task, Wishes
 from geocnn.data.folders.one_surface import fields_of
 from geocnn.data.folders.point_values import holds_classes, read_values
-from geocnn.data.folders.tabled import LABELS, from_table, named_samples, some, with_splits
+from geocnn.data.folders.tabled import (
+    LABELS,
+    described,
+    from_table,
+    is_of_targets,
+    named_samples,
+    some,
+    with_splits,
+)
 from geocnn.errors import DatasetError
 from geocnn.geometry.io import read_mesh
 from geocnn.wording import counted
@@ -52,16 +60,16 @@ def recognise(folder: Path, wishes: Wishes | None = None) -> Found:
 
 def _meshes(contents: Contents, wishes: Wishes) -> Found:
     samples = named_samples(contents.folder, contents.meshes)
-    if contents.table is not None:
+    if contents.table is not None and is_of_targets(contents.table, wishes):
         found = from_table(contents.folder, "meshes", samples, contents.table, wishes)
     elif (beside := _beside(contents, samples, wishes)) is not None:
-        found = beside
+        found = described(beside, contents.table)
     elif (classes := _class_folders(contents.folder, samples)) is not None:
-        found = Found(
-            contents.folder, "meshes", "classify", classes, ("class",), "the folder of each mesh is its class"
-        )
+        where = "the folder of each mesh is its class"
+        found = Found(contents.folder, "meshes", "classify", classes, ("class",), where)
+        found = described(found, contents.table)
     else:
-        found = _from_property(contents, samples, wishes)
+        found = described(_from_property(contents, samples, wishes), contents.table)
     if wishes.task is not None and found.task != wishes.task:
         raise DatasetError(
             f"{contents.folder} was read as '{found.task}' ({found.where}), not as '{wishes.task}'; "
@@ -141,7 +149,8 @@ def _from_property(contents: Contents, samples: Sequence[Sample], wishes: Wishes
     names = [*raw.vertex_attributes, *raw.face_attributes]
     wanted = list(wishes.target) or [name for name in names if name.lower() in LABELS]
     if len(wanted) != 1 or wanted[0] not in names:
-        named = f"there is no '{wanted[0]}' in {first.name}. " if wishes.target else ""
+        table = "" if contents.table is None else f" nor in {contents.table.path.name}"
+        named = f"there is no '{wanted[0]}' in {first.name}{table}. " if wishes.target else ""
         known = (
             f"The properties of {first.name} are {', '.join(names)}: name one by --target. " if names else ""
         )

@@ -58,6 +58,31 @@ def split_samples(
     return result
 
 
+def folds(strata: Sequence[Hashable], groups: Sequence[str], count: int, seed: int = 0) -> list[int]:
+    """Return the fold, 0 to count − 1, of each sample: stratified, whole groups together, of like size.
+
+    Raises DatasetError where there are fewer samples or groups than folds, or fewer than three folds.
+
+    >>> Counter(folds(["a", "b"] * 6, [""] * 12, 3))[0]
+    4
+    """
+    units = _units(list(range(len(strata))), strata, groups)
+    if not 3 <= count <= len(units):
+        what = "groups" if any(groups) else "samples"
+        raise DatasetError(f"{count} folds of {len(units)} {what}: give 3 to {len(units)}")
+    sizes, result = [0] * count, [0] * len(strata)
+    of_stratum: dict[Hashable, list[int]] = {}
+    for stratum, members in _shuffled(units, strata, seed).items():
+        for unit in sorted(members, key=len, reverse=True):
+            own = of_stratum.setdefault(stratum, [0] * count)
+            k = min(range(count), key=lambda f: (own[f], sizes[f], f))
+            own[k] += len(unit)
+            sizes[k] += len(unit)
+            for sample in unit:
+                result[sample] = k
+    return result
+
+
 def _units(free: Sequence[int], strata: Sequence[Hashable], groups: Sequence[str]) -> list[list[int]]:
     """Return what stays together: the samples of each group, and each sample without a group."""
     units: dict[Hashable, list[int]] = {}

@@ -15,7 +15,10 @@ from geocnn.files import replacing
 FILE = ("file", "filename", "path", "name", "sample", "id", "subject")
 """Names of the column that says which sample a row is about, the first that a table has."""
 
-KNOWN = ("split", "group", "weight")
+GROUP = ("group", "fold", "groups", "folds")
+"""Names of the column of samples that stay together, the first that a table has."""
+
+KNOWN = ("split", "weight", *GROUP)
 """Optional columns whose meaning is fixed; all others may be targets."""
 
 

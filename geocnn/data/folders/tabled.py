@@ -10,7 +10,7 @@ from pathlib import Path
 from geocnn.data.folders.contents import Contents
 from geocnn.data.folders.files import SPLITS, stem
 from geocnn.data.folders.found import Found, Sample, Surfaces, Target, Wishes
-from geocnn.data.folders.table import SampleTable, are_numbers, number
+from geocnn.data.folders.table import GROUP, SampleTable, are_numbers, number
 from geocnn.errors import DatasetError
 from geocnn.wording import counted
 
@@ -61,6 +61,27 @@ def from_table(
     remarks = [] if len(result) == len(samples) else [_left_out(samples, result, table)]
     where = f"column {', '.join(columns)} of {table.path.name}"
     return Found(folder, surfaces, task, result, tuple(columns), where, remarks=remarks)
+
+
+def is_of_targets(table: SampleTable | None, wishes: Wishes) -> bool:
+    """Return whether a table says what is to be learnt; else it may say splits, groups and weights."""
+    if table is None or (wishes.task is not None and wishes.task.endswith("points")):
+        return False
+    return all(name in table.columns for name in wishes.target) if wishes.target else bool(table.targets)
+
+
+def described(found: Found, table: SampleTable | None) -> Found:
+    """Return samples, whose targets lie elsewhere, with the splits, groups and weights of a table's rows.
+
+    Samples without a row are left out. Raises DatasetError where no row is left, or as `rows_of` does.
+    """
+    if table is None:
+        return found
+    rows = rows_of(table, found.samples)
+    kept = [sample for sample in found.samples if sample.name in rows]
+    result = [_described(s, rows[s.name][1], rows[s.name][0], table) for s in kept]
+    left_out = [] if len(kept) == len(found.samples) else [_left_out(found.samples, kept, table)]
+    return replace(found, samples=result, remarks=[*found.remarks, *left_out])
 
 
 def rows_of(table: SampleTable, samples: Sequence[Sample]) -> dict[str, tuple[int, dict[str, str]]]:
@@ -119,7 +140,8 @@ def _are_labels(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> bool:
 def _described(sample: Sample, row: dict[str, str], line: int, table: SampleTable) -> Sample:
     """Return a sample with the split, group and weight of its row."""
     lower = {name.lower(): (name, cell) for name, cell in row.items()}
-    split, group = lower.get("split", ("", ""))[1], lower.get("group", ("", ""))[1]
+    split = lower.get("split", ("", ""))[1]
+    group = next((lower[name][1] for name in GROUP if name in lower), "")
     if split and split.lower() not in SPLITS:
         raise DatasetError(f"{table.path}, line {line}: the split '{split}' is none of train, val, test")
     weight = 1.0

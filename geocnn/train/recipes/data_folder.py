@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geocnn.console import make_console
 from geocnn.data.folders.card import SURFACE, Card, DataFolder, open_folder, save_sample
 from geocnn.data.folders.samples import in_type_of
 from geocnn.errors import DatasetError, RecipeError
-from geocnn.nn.presets import Preset, build_network, preset
-from geocnn.train.devices import is_main_process
+from geocnn.nn.presets import Preset, preset
 from geocnn.train.recipe import Recipe, Training
 from geocnn.train.recipes.folder_answers import answer_rows, inputs, present
-from geocnn.train.recipes.folder_batches import Answering, FolderBatches, Score
+from geocnn.train.recipes.folder_batches import Answering, Score
+from geocnn.train.recipes.folder_networks import StartFrom, build_folder_network, description_in, join
 from geocnn.train.recipes.folder_report import draw, examine, metric_of
+from geocnn.train.recipes.folder_samples import Samples
 from geocnn.train.reporting import per_cent
 from geocnn.train.settings import BELOW_ONE, Range, RecipeSettings, setting
 
@@ -37,9 +37,30 @@ class FolderSettings(RecipeSettings):
     smoothing: float = setting(0.0, "label smoothing of classes", BELOW_ONE)
     balanced: bool = setting(False, "let rare classes weigh more in the loss, up to 10 times")
     baseline: bool = setting(True, "train also the control, which sees each point by itself")
+    folds: int = setting(
+        0,
+        "parts of a cross-validation: each part in turn is the test set, the next one validates; columns "
+        "'split' are left aside; 0: no cross-validation",
+        Range(0, 1000),
+    )
+    members: int = setting(
+        1, "networks, alike but for their seed, that answer together; their spread is told", Range(1, 1000)
+    )
+    start: str = setting(
+        "", "run folder of a trained network to start from, in place of random weights", option="from"
+    )
     processes: int = setting(
         0, "processes that compute geometry at once; 0: one per core", Range(0, 1000), may_change=True
     )
+
+    def conflicts(self) -> list[str]:
+        if self.folds in (1, 2):
+            return ["the setting folds is 0 or at least 3: one part tests, one validates, the others teach"]
+        return []
+
+    @property
+    def answers_together(self) -> bool:
+        return self.members > 1 or self.folds > 0
 
     @property
     def test_batch(self) -> int:
@@ -80,14 +101,14 @@ def settings_for(data: DataFolder) -> FolderSettings:
 def folder_recipe(path: Path) -> Recipe:
     """Return the recipe of a data folder. Raises DatasetError where it is none."""
     data = open_folder(path)
-    card = data.card
+    card, samples = data.card, Samples(data)
     shown = per_cent if card.is_classes else "{:.4g}".format
     return dataclasses.replace(
         RECIPE,
         summary=_summary(card),
         presets={"default": settings_for(data)},
         trainings=lambda settings: trainings(settings, card),
-        data=lambda settings, name: samples(data, settings, name),
+        data=samples.batches,
         score=Score(card),
         answer=Answering(card),
         metrics=lambda: metrics(card),
@@ -95,7 +116,12 @@ def folder_recipe(path: Path) -> Recipe:
         show=shown,
         examine=lambda run: examine(run, card),
         draw=lambda run: draw(run, card),
-        model_entries=lambda settings: {"card": _plain(card), "data": data.digest},
+        model_entries=lambda settings: {
+            "card": _plain(card),
+            "data": data.digest,
+            "folds": settings.folds,
+        },
+        join=lambda networks, description: join(networks, description, card.is_classes),
         attach=lambda folder: _attach(data, folder),
     )
 
@@ -114,27 +140,32 @@ def _headline(card: Card) -> str:
 
 
 def trainings(settings: FolderSettings, card: Card) -> list[Training]:
-    """List the network and its control."""
+    """List the network and its control, for each part of a cross-validation."""
     chosen = preset_of(card, settings.train_size, settings.size)
-    kinds = [("network", "geocnn", chosen.network)]
+    network, begin = chosen.network, None
+    if settings.start:
+        run = Path(settings.start)
+        answers = {name: chosen.network["arguments"][name] for name in ("n_out", "out_type")
+                   if name in chosen.network["arguments"]}  # fmt: skip
+        network = description_in(run, str(in_type_of(card)), card.levels, answers)
+        begin = StartFrom(run, RECIPE.format)
+    seeds = settings.members if settings.members > 1 else 0
+    kinds = [("network", "geocnn", network, begin, seeds)]
     if settings.baseline and chosen.control is not None:
-        kinds.append(("control", "without the surface", chosen.control))
-    return [
-        Training(folder=name + "-{seed}", title=title, description=description)
-        for name, title, description in kinds
-    ]
-
-
-def samples(data: DataFolder, settings: FolderSettings, name: str) -> FolderBatches:
-    """Return the samples of a split, as many as the settings say."""
-    from geocnn.data.folders.items import items_of
-
-    size = {"train": settings.train_size, "val": settings.val_size, "test": settings.test_size}[name]
-    console = make_console(quiet=not is_main_process())
-    items = items_of(data, data.of(name)[:size], settings.processes, console)
-    if name != "train":
-        return FolderBatches(items, data.card)
-    return FolderBatches(items, data.card, settings.balanced, settings.smoothing)
+        kinds.append(("control", "without the surface", chosen.control, None, 0))
+    several = seeds > 1 or settings.seeds > 1
+    result = []
+    for fold in range(1, settings.folds + 1) if settings.folds else [0]:
+        names = [f"{name} {fold}" if fold else name for name in ("train", "val", "test")]
+        result += [
+            Training(
+                folder=name + (f"-fold{fold}" if fold else "") + ("" if fold and not several else "-{seed}"),
+                title=title, description=description, train=names[0], validation=names[1],
+                tests={"": names[2]}, begin=begin, seeds=count,
+            )
+            for name, title, description, begin, count in kinds
+        ]  # fmt: skip
+    return result
 
 
 def metrics(card: Card) -> dict[str, Metric]:
@@ -165,7 +196,7 @@ RECIPE = Recipe(
     summary="meshes, fields or maps of your own: geocnn train FOLDER",
     presets={"default": FolderSettings()},
     trainings=_only_from_a_folder,
-    build=build_network,
+    build=build_folder_network,
     data=_only_from_a_folder,
     score=_only_from_a_folder,
     metrics=_only_from_a_folder,

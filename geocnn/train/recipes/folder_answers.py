@@ -25,8 +25,10 @@ from geocnn.errors import DatasetError, GeocnnError
 from geocnn.files import replacing
 from geocnn.geometry import Surface, healpix
 from geocnn.geometry.io import WRITERS, write_mesh
+from geocnn.train.measures.ensembles import ensemble
 from geocnn.train.recipe import Inputs, Request
 from geocnn.train.recipes.folder_batches import FolderBatch, batch, rows_of
+from geocnn.train.recipes.folder_networks import Together, member_rows
 from geocnn.train.recipes.folder_pictures import NO_PICTURE, answers_figure, can_draw, save_picture
 from geocnn.train.score import Answer
 
@@ -49,8 +51,21 @@ class Asked:
 
 
 def answer_rows(network: nn.Module, given: FolderBatch) -> Answer:
-    """Return a row per sample or point as the network gives it; `present` makes answers of them."""
+    """Return [rows, k] as the network gives it, or [rows, k, members]; `present` makes answers of them."""
+    if isinstance(network, Together):
+        return member_rows(network, given).movedim(0, -1), given.truth, given.share
     return rows_of(network, given), given.truth, given.share
+
+
+def told_by(rows: Float[Tensor, "rows k *members"], card: Card) -> tuple[Tensor, Tensor | None]:
+    """Return answers [rows, k], probabilities or numbers in their own unit, and their spread over members.
+
+    The spread is None where one network answered.
+    """
+    if rows.ndim == 2:
+        return (rows.double().softmax(-1) if card.is_classes else in_units(rows, card)), None
+    members = rows.movedim(-1, 0)
+    return ensemble(members.double().softmax(-1) if card.is_classes else in_units(members, card))
 
 
 def card_of(model: dict[str, Any]) -> Card:
@@ -136,16 +151,18 @@ def present(prediction: Prediction) -> None:
     card, asked = card_of(prediction.model), prediction.inputs.shown
     assert isinstance(asked, Asked)
     rows = torch.cat(prediction.outputs)
-    answers = rows.double().softmax(-1) if card.is_classes else in_units(rows, card)
+    answers, spread = told_by(rows, card)
     folder = _out(prediction.request)
     folder.mkdir(parents=True, exist_ok=True)
     if not card.per_point:
-        _write_rows(prediction, card, asked, answers, folder / f"{prediction.stem}.answers.csv")
+        _write_rows(prediction, card, asked, answers, spread, folder / f"{prediction.stem}.answers.csv")
         _draw(prediction, card, asked, answers.split(1), folder)
         return
-    of_each = answers.split([surface.n_points for surface in asked.surfaces])
-    for read, own in zip(asked.reads, of_each, strict=True):
-        prediction.wrote(_write_points(read, own, card, folder))
+    counts = [surface.n_points for surface in asked.surfaces]
+    of_each = answers.split(counts)
+    spreads = [None] * len(counts) if spread is None else spread.split(counts)
+    for read, own, doubt in zip(asked.reads, of_each, spreads, strict=True):
+        prediction.wrote(_write_points(read, own, doubt, card, folder))
     _print_points(prediction, card, asked, of_each)
     _draw(prediction, card, asked, of_each, folder)
 
@@ -175,17 +192,25 @@ def _out(request: Request) -> Path:
 
 
 def _write_rows(
-    prediction: Prediction, card: Card, asked: Asked, answers: Float[Tensor, "samples k"], file: Path
+    prediction: Prediction,
+    card: Card,
+    asked: Asked,
+    answers: Float[Tensor, "samples k"],
+    spread: Float[Tensor, "samples k"] | None,
+    file: Path,
 ) -> None:
     from rich.table import Table
 
     names = [_name(read) for read in asked.reads]
-    columns = ["file", "class", *card.classes] if card.is_classes else ["file", *card.target]
+    given = card.classes if card.is_classes else card.target
+    columns = ["file", *(["class"] if card.is_classes else []), *given]
+    columns += [] if spread is None else [f"spread of {name}" for name in given]
     rows: list[list[object]] = []
     table = Table("file", *(["class", "probability"] if card.is_classes else card.target))
-    for name, own in zip(names, answers, strict=True):
+    numbers = answers if spread is None else torch.cat([answers, spread], 1)
+    for name, own, every in zip(names, answers, numbers, strict=True):
         best = [card.classes[int(own.argmax())]] if card.is_classes else []
-        rows.append([name, *best, *(f"{value:.6g}" for value in own.tolist())])
+        rows.append([name, *best, *(f"{value:.6g}" for value in every.tolist())])
         shown = [*best, f"{float(own.max()):.3f}"] if best else [f"{value:.5g}" for value in own.tolist()]
         table.add_row(name, *shown)
     write_table(file, columns, rows)
@@ -197,9 +222,15 @@ def _name(read: Read) -> str:
     return read.sample.name if read.sample.surface is None else read.sample.surface.name
 
 
-def _write_points(read: Read, answers: Float[Tensor, "n k"], card: Card, folder: Path) -> Path:
+def _write_points(
+    read: Read,
+    answers: Float[Tensor, "n k"],
+    spread: Float[Tensor, "n k"] | None,
+    card: Card,
+    folder: Path,
+) -> Path:
     """Write the answers for the points of a sample; return the file."""
-    columns = _columns(answers, card)
+    columns = _columns(answers, spread, card)
     name = Path(read.sample.name).name
     if read.raw is None:
         file = folder / f"{name}.answers.npy"
@@ -218,13 +249,22 @@ def _write_points(read: Read, answers: Float[Tensor, "n k"], card: Card, folder:
     return file
 
 
-def _columns(answers: Float[Tensor, "n k"], card: Card) -> dict[str, np.ndarray]:
-    """Return values of points by name: the label as files have it and its probability, or the numbers."""
+def _columns(
+    answers: Float[Tensor, "n k"], spread: Float[Tensor, "n k"] | None, card: Card
+) -> dict[str, np.ndarray]:
+    """Return values of points by name: the label as files have it and its probability, or the numbers; and
+    their spread over the members of an ensemble.
+    """
     if not card.is_classes:
-        return {name: answers[:, k].numpy() for k, name in enumerate(card.target)}
+        columns = {name: answers[:, k].numpy() for k, name in enumerate(card.target)}
+        spreads = {} if spread is None else {f"{n}_spread": spread[:, k] for k, n in enumerate(card.target)}
+        return columns | {name: value.numpy() for name, value in spreads.items()}
     best, place = answers.max(-1)
     labels = torch.tensor(card.labels)[place]
-    return {"answer": labels.to(torch.int32).numpy(), "probability": best.float().numpy()}
+    columns = {"answer": labels.to(torch.int32).numpy(), "probability": best.float().numpy()}
+    if spread is not None:
+        columns["spread"] = spread.gather(1, place[:, None])[:, 0].float().numpy()
+    return columns
 
 
 def _print_points(
