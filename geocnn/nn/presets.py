@@ -45,6 +45,14 @@ MOST_LEVELS = 5
 BATCH_POINTS = 6_000
 """Points of a batch, so that a step takes seconds on a core and its memory stays below a few hundred MB."""
 
+POINT_VISITS = 12_000_000
+"""Points that a training sees in all, so that a folder of large surfaces takes minutes on two cores. Surfaces
+of more points teach more per visit.
+"""
+
+FEWEST_VISITS = 200
+"""Surfaces that a training sees at least, those that come again included."""
+
 NETWORKS = {"SurfaceEncoder": SurfaceEncoder, "SurfaceUNet": SurfaceUNet}
 
 
@@ -132,7 +140,7 @@ def preset(
         arguments["n_out"] = out
     # batches of surfaces give the norms their statistics; per point each surface gives thousands
     at_once = max(1 if per_point else 4, min(16, BATCH_POINTS // n_points))
-    visits = 3_000 if per_point else 12_000
+    visits = min(3_000 if per_point else 12_000, max(FEWEST_VISITS, POINT_VISITS // n_points))
     training = {
         "learning_rate": 0.005,
         "epochs": max(5, min(100, round(visits / n_samples))),

@@ -149,8 +149,10 @@ def _from_property(contents: Contents, samples: Sequence[Sample], wishes: Wishes
     names = [*raw.vertex_attributes, *raw.face_attributes]
     wanted = list(wishes.target) or [name for name in names if name.lower() in LABELS]
     if len(wanted) != 1 or wanted[0] not in names:
-        table = "" if contents.table is None else f" nor in {contents.table.path.name}"
-        named = f"there is no '{wanted[0]}' in {first.name}{table}. " if wishes.target else ""
+        table = "" if contents.table is None else contents.table.path.name
+        nor = f" nor in {table}" if table else ""
+        named = f"there is no '{wanted[0]}' in {first.name}{nor}. " if wishes.target else ""
+        named += f"{table} has no column of targets. " if table and not named else ""
         known = (
             f"The properties of {first.name} are {', '.join(names)}: name one by --target. " if names else ""
         )

@@ -135,3 +135,38 @@ def test_values_beside_some_meshes_only(tmp_path):
     (folder / "s2.npy").unlink()
     with pytest.raises(DatasetError, match="5 of 6 meshes have a file of values beside them, but not s2"):
         recognise(folder)
+
+
+def test_a_table_without_targets_gives_groups_splits_and_weights(tmp_path):
+    folder = made.labelled_points(tmp_path / "a")
+    (folder / "folds.csv").write_text("name,fold\n" + "\n".join(f"s{k},{k // 2}" for k in range(5)))
+    found = recognise(folder)
+    assert found.task == "classify-points" and [s.group for s in found.samples] == list("00112")
+    assert found.remarks == ["1 file without a row in folds.csv left out: s5"]
+    table = (folder / "folds.csv").rename(folder / "mine.csv")
+    table.write_text(
+        "file,split,weight\n" + "\n".join(f"s{k}.ply,{'train' if k else 'test'},{k}" for k in range(6))
+    )
+    found = recognise(folder, Wishes(labels=table))
+    assert [s.split for s in found.samples] == ["test"] + ["train"] * 5
+    assert [s.weight for s in found.samples] == [0, 1, 2, 3, 4, 5]
+    table.write_text("file,split\ns9,train\n")
+    with pytest.raises(DatasetError, match="line 2: there is no file 's9'"):
+        recognise(folder, Wishes(labels=table))
+
+
+def test_a_property_is_the_target_beside_a_table_of_other_columns(tmp_path):
+    folder = tmp_path / "a"
+    for k in range(4):
+        raw = raw_mesh(*made.egg(k))
+        raw.vertex_attributes["iface"] = (raw.vertices[:, 0] > 0).int().numpy()
+        folder.mkdir(exist_ok=True)
+        write_mesh(folder / f"p{k}.ply", raw)
+    (folder / "labels.csv").write_text(
+        "file,group,year\n" + "\n".join(f"p{k}.ply,g{k},{k}" for k in range(4))
+    )
+    assert recognise(folder).task == "regress"
+    found = recognise(folder, Wishes(target=("iface",)))
+    assert found.task == "classify-points" and found.samples[3].group == "g3"
+    with pytest.raises(DatasetError, match=r"there is no 'ifaces' in p0.ply nor in labels.csv"):
+        recognise(folder, Wishes(target=("ifaces",)))
