@@ -14,7 +14,7 @@ from geocnn.data.folders.files import is_fits, stem
 from geocnn.data.folders.found import Found, Sample, Source, Surfaces, Target, Task, Wishes
 from geocnn.data.folders.point_values import Values, array_of, holds_classes, read_values
 from geocnn.data.folders.table import are_numbers
-from geocnn.data.folders.tabled import described, from_table, is_of_targets, named_samples, some, with_splits
+from geocnn.data.folders.tabled import from_table, is_of_targets, named_samples, some, with_rows, with_splits
 from geocnn.errors import DatasetError
 from geocnn.geometry.io import read_mesh
 from geocnn.wording import counted
@@ -46,7 +46,7 @@ def fields_of(contents: Contents, wishes: Wishes) -> Found:
     else:
         targets, where = _targets(samples, truths, own_truth, contents, wishes)
         found = _with_targets(contents.folder, surfaces, samples, targets, where, wishes)
-        found = described(found, contents.table)
+        found = with_rows(found, contents.table)
     return with_splits(contents, replace(found, template=template))
 
 

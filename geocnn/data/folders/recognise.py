@@ -13,11 +13,11 @@ from geocnn.data.folders.one_surface import fields_of
 from geocnn.data.folders.point_values import holds_classes, read_values
 from geocnn.data.folders.tabled import (
     LABELS,
-    described,
     from_table,
     is_of_targets,
     named_samples,
     some,
+    with_rows,
     with_splits,
 )
 from geocnn.errors import DatasetError
@@ -63,13 +63,13 @@ def _meshes(contents: Contents, wishes: Wishes) -> Found:
     if contents.table is not None and is_of_targets(contents.table, wishes):
         found = from_table(contents.folder, "meshes", samples, contents.table, wishes)
     elif (beside := _beside(contents, samples, wishes)) is not None:
-        found = described(beside, contents.table)
+        found = with_rows(beside, contents.table)
     elif (classes := _class_folders(contents.folder, samples)) is not None:
         where = "the folder of each mesh is its class"
         found = Found(contents.folder, "meshes", "classify", classes, ("class",), where)
-        found = described(found, contents.table)
+        found = with_rows(found, contents.table)
     else:
-        found = described(_from_property(contents, samples, wishes), contents.table)
+        found = with_rows(_from_property(contents, samples, wishes), contents.table)
     if wishes.task is not None and found.task != wishes.task:
         raise DatasetError(
             f"{contents.folder} was read as '{found.task}' ({found.where}), not as '{wishes.task}'; "

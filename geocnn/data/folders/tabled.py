@@ -70,7 +70,7 @@ def is_of_targets(table: SampleTable | None, wishes: Wishes) -> bool:
     return all(name in table.columns for name in wishes.target) if wishes.target else bool(table.targets)
 
 
-def described(found: Found, table: SampleTable | None) -> Found:
+def with_rows(found: Found, table: SampleTable | None) -> Found:
     """Return samples, whose targets lie elsewhere, with the splits, groups and weights of a table's rows.
 
     Samples without a row are left out. Raises DatasetError where no row is left, or as `rows_of` does.
