@@ -196,7 +196,7 @@ def evaluate(run: str | Path, data: DataFolder | str | Path, split: str = "test"
     rows = [_counted_in(row, folder.card, trained.card) for row in folder.of(split)]
     if not rows:
         raise DatasetError(f"{folder.path} has no samples in the split '{split}'")
-    geometry = {"unit", "scale", "radius", "levels", "kind"}
+    geometry = {"unit", "scale", "size", "radius", "levels", "kind"}
     card = Card.of(vars(folder.card) | {name: getattr(trained.card, name) for name in geometry})
     items = items_of(DataFolder(folder.path, card, tuple(rows)), rows, 0, terminal_console())
     batches = FolderBatches(items, folder.card)

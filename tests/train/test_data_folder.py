@@ -12,6 +12,7 @@ from geocnn.data import SurfaceDataset
 from geocnn.data.folders.found import Wishes
 from geocnn.data.folders.samples import fields_on
 from geocnn.geometry import load
+from geocnn.geometry import mesh as make_mesh
 from geocnn.geometry.io import read_mesh
 from geocnn.nn.presets import build_network
 from geocnn.train import TrainedRun, evaluate, fit
@@ -62,7 +63,7 @@ def test_meshes_with_classes(tmp_path, capsys):
 def test_the_same_in_python_gives_the_same(tmp_path):
     made.class_folders(tmp_path / "eggs", each=5)
     data = SurfaceDataset.from_folder("eggs", processes=1)
-    assert len(data.split("train")) == 6 and data[0].x.shape == (60, 23)
+    assert len(data.split("train")) == 6 and data[0].x.shape == (60, 24)
     settings = {"epochs": 1, "size": "small", "baseline": False, "processes": 1, "check_every": 1000}
     first, again = (fit(data, f"runs/{name}", **settings) for name in ("a", "b"))
     mesh = load("eggs/round/round3.ply")
@@ -74,8 +75,11 @@ def test_the_same_in_python_gives_the_same(tmp_path):
     measures = evaluate("runs/a", "eggs-data")
     known = first.results["measures"]["geocnn"]["values"]["accuracy"]["value"]
     assert measures.values["accuracy"].value == known
-    # another unit of length is another shape to a network that keeps sizes, and the same to one that does not
-    assert TrainedRun("runs/a").card.scale == "set"
+    # sizes tell the classes apart, and come in beside the shape: the same mesh in another unit is another input
+    card = TrainedRun("runs/a").card
+    assert card.scale == "each" and card.size
+    larger = make_mesh(1000 * mesh.vertices, mesh.faces)
+    assert not torch.allclose(first.predict(larger), answer, atol=1e-4)
 
 
 def test_labels_of_points_come_back_in_the_format_of_the_meshes(tmp_path, capsys):

@@ -54,6 +54,8 @@ class Card:
     """Their types: "2x0" for two scalars, "1x0 + 1x1" for the normal and tangent part of a vector."""
     shape: bool = True
     """Whether shape features come in."""
+    size: bool = False
+    """Whether a field comes in that tells the size of each mesh, which scale "each" takes away."""
     scale: Scale = "set"
     unit: float = 1.0
     """The median point spacing of the training meshes, in the unit of the files; with scale "each" after

@@ -17,6 +17,7 @@ from geocnn.data.folders.samples import (
     fields_on,
     shared_surface,
     shared_unit,
+    size_field,
     surface_of,
     truth_of,
 )
@@ -77,9 +78,11 @@ def items_with_meshes(
     at_once = min(processes or cores, cores)
     prepared = prepare(some, processes=at_once, console=console, features=card.shape, **geometry_of(card))
     items = []
-    for data, surface, own, truth in zip(prepared, meshes, samples, truths, strict=True):
+    for data, surface, own, factor, truth in zip(prepared, meshes, samples, factors, truths, strict=True):
         fields = fields_on(surface, own, card)
-        parts = ([data.x] if card.shape else []) + ([] if fields is None else [fields.float()])
+        parts = [data.x] if card.shape else []
+        parts += [size_field(surface, factor).float()] if card.size else []
+        parts += [] if fields is None else [fields.float()]
         items.append(_data(torch.cat(parts, 1), truth, data.hierarchy))
     return items
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from geocnn.data.folders.samples import (
 from geocnn.data.folders.scaling import (
     SIGNIFICANT,
     Scale,
+    alike_at_unit_area,
     area_and_spacing,
     area_tells,
     check_units,
@@ -115,7 +116,7 @@ def prepare_folder(
     told(_splits_told(splits, found))
     card = _card(found, kept, splits, wishes, options, reader.template)
     _tell_repeated(kept, splits, told)
-    factor, unit, scale = _scaled(found, kept, splits, options, reader.template, told)
+    factor, unit, scale, size = _scaled(found, kept, splits, options, reader.template, told)
     if reader.template is not None:
         raw = reader.template
         save_sample(out / SURFACE, {"vertices": raw.vertices, "faces": raw.faces})
@@ -123,7 +124,7 @@ def prepare_folder(
         Row(k.name, k.file, name, s.group, s.weight, None if isinstance(s.target, Source) else s.target, own)
         for k, s, name, own in zip(kept, found.samples, splits, factor, strict=True)
     ]
-    card = replace(card, unit=unit, scale=scale)
+    card = replace(card, unit=unit, scale=scale, size=size)
     data = save_folder(out, replace(card, levels=options.levels or _levels(card, rows, kept, out)), rows)
     (out / MARK).unlink()
     return data
@@ -287,28 +288,26 @@ def _scaled(
     options: Options,
     template: RawMesh | None,
     told: Told,
-) -> tuple[list[float], float, Scale]:
-    """Return the factor of each sample's lengths, the unit, and how it was chosen."""
+) -> tuple[list[float], float, Scale, bool]:
+    """Return the factor of each sample's lengths, the unit, how it was chosen, and whether size comes in."""
     if found.surfaces == "healpix":
-        return [1.0] * len(kept), 1.0, "set"
+        return [1.0] * len(kept), 1.0, "set", False
     if template is not None:
         _, spacing = area_and_spacing(template.vertices, template.faces)
-        return [1 / spacing] * len(kept), spacing, "set"
+        return [1 / spacing] * len(kept), spacing, "set", False
     names, areas, spacings = [k.name for k in kept], [k.area for k in kept], [k.spacing for k in kept]
     training = [name == "train" for name in splits]
-    scale: Scale = "set" if options.scale == "auto" else options.scale
-    if options.scale == "auto" and not found.per_point:
-        chosen = [k for k, used in enumerate(training) if used]
+    chosen = [k for k, used in enumerate(training) if used]
+    if options.scale == "auto":
         truths = [found.samples[k].target for k in chosen]
-        numbers = np.array(truths, dtype=np.float64) if found.task == "regress" else [str(t) for t in truths]
-        p = area_tells([areas[k] for k in chosen], numbers)
-        scale = "each" if p > SIGNIFICANT else "set"
-        why = {
-            "each": f"area tells nothing about {found.target[0]} (p = {p:.2g}): every mesh gets unit area",
-            "set": f"area tells something about {found.target[0]} (p = {p:.2g}): sizes are kept",
-        }
-        told(f"{why[scale]}; --scale {'set' if scale == 'each' else 'each'} does the opposite")
-    if scale == "set":
+        scale, size, why = _scale_by_itself(
+            found, truths, [areas[k] for k in chosen], [spacings[k] for k in chosen]
+        )
+        if why:
+            told(f"{why}; --scale {'set' if scale == 'each' else 'each'} does the opposite")
+    else:
+        scale, size = options.scale, False
+    if scale == "set" or size:
         check_units(names, areas)
     factor, unit = factors(areas, spacings, training, scale)
     told(
@@ -318,7 +317,27 @@ def _scaled(
     unlike = unlike_resolution(names, [s * f for s, f in zip(spacings, factor, strict=True)])
     if unlike:
         told(unlike)
-    return factor, unit, scale
+    return factor, unit, scale, size
+
+
+def _scale_by_itself(
+    found: Found, truths: Sequence[Any], areas: Sequence[float], spacings: Sequence[float]
+) -> tuple[Scale, bool, str]:
+    """Return the scale for training meshes of these areas and spacings, whether size comes in, and why."""
+    telling = ""
+    if not found.per_point:
+        numbers = np.array(truths, dtype=np.float64) if found.task == "regress" else [str(t) for t in truths]
+        p = area_tells(areas, numbers)
+        about = f"about {found.target[0]} (p = {p:.2g})"
+        if p > SIGNIFICANT:
+            return "each", False, f"area tells nothing {about}: every mesh gets unit area"
+        telling = f"area tells something {about}: sizes are kept"
+    if not alike_at_unit_area(areas, spacings):
+        return "set", False, telling
+    alike = "point spacings are alike at unit area alone: every mesh gets that"
+    if found.task == "classify-points":
+        return "each", False, alike
+    return "each", True, f"{telling or 'sizes are kept'}, as a field that comes in; {alike}"
 
 
 def _tell_repeated(kept: Sequence[Kept], splits: Sequence[str], told: Told) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -50,11 +51,12 @@ def field_type_of(card: Card) -> FieldType | None:
 
 
 def in_type_of(card: Card) -> FieldType:
-    """Return the type of x: shape features, then fields."""
+    """Return the type of x: shape features, size, then fields."""
     fields = field_type_of(card)
-    if fields is None:
-        return SHAPE
-    return SHAPE + fields if card.shape else fields
+    parts = [SHAPE] if card.shape else []
+    parts += [scalar_type(1, SO2 if fields is None else fields.group)] if card.size else []
+    parts += [] if fields is None else [fields]
+    return sum(parts[1:], parts[0])
 
 
 def scalar_type(channels: int, group: Group = SO2) -> FieldType:
@@ -73,6 +75,24 @@ def vector_type(group: Group = SO2) -> FieldType:
     1x0 + 1x1; O2: 1x0o + 1x1
     """
     return FieldType(f"1x0{'o' if group.flips else ''} + 1x1", group)
+
+
+def size_field(surface: Surface, factor: float) -> Float64[Tensor, "n 1"]:
+    """Return a field that tells the size that a surface had before its lengths were multiplied by a factor.
+
+    It is the logarithm of each point's distance from the centroid; with the squares of distances a hundredth
+    of the area is added, so that none is 0. A constant would tell the size as well, but in a batch of one
+    surface it has no variance, by which norms divide.
+
+    >>> from geocnn.geometry import icosphere
+    >>> field = size_field(icosphere(1), 0.1)
+    >>> field.shape, round(float(field.exp().mean()), 1)
+    (torch.Size([42, 1]), 10.6)
+    """
+    areas = surface.areas / surface.areas.sum()
+    offset = surface.points - (areas[:, None] * surface.points).sum(0)
+    square = offset.square().sum(1, keepdim=True) + 0.01 * surface.areas.sum()
+    return square.log() / 2 - math.log(factor)
 
 
 def fields_on(

@@ -1,7 +1,8 @@
 """Lengths of a data set are counted in one unit, the median point spacing of its training meshes.
 
-One factor serves the whole set, since size is a signal for proteins, cortex and partial scans. Where the area
-of a mesh tells nothing about its target, each mesh may be brought to unit area first.
+One factor serves the whole set where the spacings are alike, as those of proteins and scans are. Meshes that
+were all simplified to one number of points are alike at unit area instead. Where the area of a mesh tells
+nothing about its target, each mesh may be brought to unit area too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ UNLIKE_UNITS = 300.0
 
 UNLIKE_RESOLUTION = 3.0
 """Spacings (in units of the set) whose ratio exceeds this are reported."""
+
+UNLIKE_SPACINGS = 0.1
+"""The largest standard deviation of the logarithms of spacings at which kernels of one radius suit all
+meshes."""
 
 SIGNIFICANT = 0.05
 """The largest p-value at which area is said to tell something."""
@@ -89,6 +94,18 @@ def area_tells(areas: Sequence[float], targets: Sequence[str] | Float64[np.ndarr
     if len(groups) < 2 or np.ptp(area) == 0:
         return 1.0
     return float(kruskal(*groups).pvalue)
+
+
+def alike_at_unit_area(areas: Sequence[float], spacings: Sequence[float]) -> bool:
+    """Return whether meshes have unlike point spacings, and much less unlike ones at unit area.
+
+    Kernels of one radius then hold points in like numbers at unit area only.
+
+    >>> alike_at_unit_area([1.0, 9.0], [0.1, 0.3]), alike_at_unit_area([1.0, 9.0], [0.1, 0.1])
+    (True, False)
+    """
+    own, scaled = (np.log(values) for values in (spacings, np.asarray(spacings) / np.sqrt(areas)))
+    return bool(own.std() > UNLIKE_SPACINGS and scaled.std() < own.std() / 2)
 
 
 def factors(

@@ -8,8 +8,9 @@ import torch
 
 from geocnn.data.folders.card import open_folder
 from geocnn.data.folders.found import Wishes
+from geocnn.data.folders.items import items_of
 from geocnn.data.folders.preparing import Options, check_unchanged, prepare_folder
-from geocnn.data.folders.samples import in_units, truth_of
+from geocnn.data.folders.samples import in_type_of, in_units, truth_of
 from geocnn.errors import DatasetError
 from geocnn.geometry.io import raw_mesh, read_mesh, save_ply, write_mesh
 from geocnn.geometry.spheres.healpix_maps import reorder
@@ -30,10 +31,15 @@ def test_classes_in_millimetres(tmp_path):
     tensors = data.tensors(row)
     raw = read_mesh(tmp_path / "a" / f"{row.name}.ply")
     assert torch.equal(tensors["vertices"], raw.vertices) and torch.equal(tensors["faces"], raw.faces)
-    # areas differ by class, so sizes are kept: one factor, the inverse of the median spacing
-    assert data.card.scale == "set" and row.factor == pytest.approx(1 / data.card.unit)
+    # areas differ by class and numbers of points do not: spacings are alike at unit area, and size comes in
+    assert data.card.scale == "each" and data.card.size
+    assert data.card.unit == pytest.approx(math.sqrt(1 / 60))
+    kept, _ = prepared(tmp_path / "a", tmp_path / "o2", scale="set")
+    row = kept.of("train")[0]
+    # one factor, the inverse of the median spacing
+    assert kept.card.scale == "set" and row.factor == pytest.approx(1 / kept.card.unit)
     spacing = math.sqrt(4 * math.pi * 1e6 * 1.3 / 60)
-    assert data.card.unit == pytest.approx(spacing, rel=0.2)
+    assert kept.card.unit == pytest.approx(spacing, rel=0.2)
 
 
 def test_area_that_tells_nothing_is_taken_out(tmp_path):
@@ -52,6 +58,33 @@ def test_area_that_tells_nothing_is_taken_out(tmp_path):
         assert float(area) == pytest.approx(1)
     kept, _ = prepared(tmp_path / "in", tmp_path / "o2", scale="set")
     assert kept.card.scale == "set"
+
+
+def test_meshes_of_like_spacings_at_unit_area_alone_get_that_and_their_size_comes_in(tmp_path):
+    for c, size in (("large", 2.0), ("small", 1.0)):
+        (tmp_path / "in" / c).mkdir(parents=True)
+        for k in range(8):
+            save_ply(tmp_path / "in" / c / f"{c}{k}.ply", *made.egg(k, size=size))
+    data, said = prepared(tmp_path / "in", tmp_path / "o")
+    assert data.card.scale == "each" and data.card.size
+    assert "sizes are kept, as a field that comes in; point spacings are alike at unit area alone" in said
+    assert str(in_type_of(data.card)) == "11x0 + 5x1 + 1x2 + 1x0"
+    # the eggs of one number differ by their size alone: so does what comes in, in its last channel alone
+    rows = {row.name.split("/")[-1]: row for row in data.rows}
+    large, small = items_of(data, [rows["large3"], rows["small3"]], 1)
+    assert torch.allclose(large.x[:, :-1], small.x[:, :-1], atol=1e-4)
+    assert torch.allclose(large.x[:, -1] - small.x[:, -1], torch.full((60,), math.log(2)), atol=1e-5)
+    kept, _ = prepared(tmp_path / "in", tmp_path / "o2", scale="set")
+    assert kept.card.scale == "set" and not kept.card.size
+
+
+def test_labelled_meshes_of_unlike_sizes_get_unit_area_without_their_size(tmp_path):
+    made.labelled_points(tmp_path / "in")
+    for k, file in enumerate(sorted((tmp_path / "in").glob("*.ply"))):
+        raw = read_mesh(file)
+        save_ply(file, (1 + k) * raw.vertices, raw.faces)
+    data, said = prepared(tmp_path / "in", tmp_path / "o")
+    assert data.card.scale == "each" and not data.card.size and "alike at unit area alone" in said
 
 
 def test_numbers_are_normalised_over_the_training_samples(tmp_path):
