@@ -75,7 +75,7 @@ def test_the_same_in_python_gives_the_same(tmp_path):
     measures = evaluate("runs/a", "eggs-data")
     known = first.results["measures"]["geocnn"]["values"]["accuracy"]["value"]
     assert measures.values["accuracy"].value == known
-    # sizes tell the classes apart, and come in beside the shape: the same mesh in another unit is another input
+    # sizes tell the classes apart and come in beside the shape: a mesh in another unit is another input
     card = TrainedRun("runs/a").card
     assert card.scale == "each" and card.size
     larger = make_mesh(1000 * mesh.vertices, mesh.faces)
