@@ -17,6 +17,7 @@ from geocnn.data.folders.samples import surface_of
 from geocnn.data.folders.scaling import factor_of
 from geocnn.errors import CheckpointError, DatasetError
 from geocnn.geometry import Mesh, OneSidedMesh, healpix
+from geocnn.groups.field_type import FieldType
 from geocnn.train.files import MODEL, read_description
 from geocnn.train.folders import choose_run, open_run
 from geocnn.train.recipes.data_folder import RECIPE, folder_recipe
@@ -65,7 +66,8 @@ class TrainedRun:
 
         Args:
             given: a mesh in the unit of the training files, or where the surface was one for all samples a
-                field [N, channels] on it; or a list of them.
+                field [N, channels] on it, Stokes Q and U (with HEALPix's signs) after scalars; or a list of
+                them.
             fields: by name, [N, channels], of a mesh whose network was trained with fields.
 
         Returns:
@@ -122,10 +124,18 @@ class TrainedRun:
             shared = Shared(healpix(self.card.nside), self.card)
         else:
             shared = Shared(surface_of(load_sample(self.folder / SURFACE), 1 / self.card.unit), self.card)
-        name = f"field.{self.card.fields[0]}"
+        sizes = [FieldType(text).dim for text in self.card.field_types]
+        names = [f"field.{name}" for name in self.card.fields]
         arrays = [torch.as_tensor(value).double() for value in values]
         arrays = [value[:, None] if value.ndim == 1 else value for value in arrays]
-        items = [shared.item({name: value}, None) for value in arrays]
+        for value in arrays:
+            if value.shape[-1] != sum(sizes):
+                fields = ", ".join(
+                    f"{n} of '{name}'" for n, name in zip(sizes, self.card.fields, strict=True)
+                )
+                raise DatasetError(f"a field has {sum(sizes)} channels ({fields}), got {list(value.shape)}")
+        parts = [dict(zip(names, value.split(sizes, -1), strict=True)) for value in arrays]
+        items = [shared.item(own, None) for own in parts]
         answers: list[Told] = []
         for k in range(0, len(items), AT_ONCE):
             group = items[k : k + AT_ONCE]

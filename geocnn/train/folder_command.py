@@ -36,6 +36,7 @@ PREPARING = (
     "unlabelled",
     "nested",
     "fill",
+    "polarisation",
     "fix",
     "scale",
     "split_seed",
@@ -70,7 +71,10 @@ def preparing_options() -> dict[str, tuple[Any, Any]]:
         ),
         "inputs": (
             list[str] | None,
-            option("--inputs", help="a property of the mesh files that comes in as a field, may be repeated"),
+            option(
+                "--inputs",
+                help="a property of the mesh files, or a column of maps, that comes in; may be repeated",
+            ),
         ),
         "shape": (
             bool | None,
@@ -91,6 +95,14 @@ def preparing_options() -> dict[str, tuple[Any, Any]]:
         "fill": (
             list[float] | None,
             option("--fill", help="a number that stands for no value, may be repeated"),
+        ),
+        "polarisation": (
+            str | None,
+            option(
+                "--polarisation",
+                help="the sign of Stokes U in maps, COSMO or IAU; none: Q and U are scalars",
+                show="seen in the files",
+            ),
         ),
         "fix": (
             list[str] | None,
@@ -128,6 +140,7 @@ def wished(options: dict[str, Any]) -> tuple[Wishes, Options]:
         unlabelled=options.get("unlabelled"),
         nested=options.get("nested"),
         fill=tuple(options.get("fill") or ()),
+        polarisation=options.get("polarisation"),
     )
     fixes = tuple(options.get("fix") or ())
     return wishes, Options(fixes=fixes, scale=scale, seed=options.get("split_seed") or 0)

@@ -51,7 +51,12 @@ class Card:
     fields: tuple[str, ...] = ()
     """Names of the fields that come in."""
     field_types: tuple[str, ...] = ()
-    """Their types: "2x0" for two scalars, "1x0 + 1x1" for the normal and tangent part of a vector."""
+    """Their types: "2x0" for two scalars, "1x0 + 1x1" for the normal and tangent part of a vector, "1x2" for
+    Stokes Q and U."""
+    columns: tuple[str, ...] = ()
+    """Of maps, those that the user chose."""
+    polarisation: str = ""
+    """What the user said about the sign of Stokes U."""
     shape: bool = True
     """Whether shape features come in."""
     size: bool = False

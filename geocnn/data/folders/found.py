@@ -16,6 +16,10 @@ Surfaces = Literal["meshes", "one mesh", "healpix"]
 """Every sample has a mesh of its own, or all are fields on one mesh, or on the pixels of a HEALPix sphere."""
 
 
+Polarisation = Literal["COSMO", "IAU", "none"]
+"""The sign of Stokes U in maps: of HEALPix ("COSMO") or of the IAU; "none": Q and U are scalars."""
+
+
 class Source(NamedTuple):
     """Where values are: in a file, there under a name where it holds several arrays, in a row of that array
     where it holds several samples.
@@ -53,7 +57,8 @@ class Wishes:
     target: tuple[str, ...] = ()
     """Columns of that table; or the property, the extension or the folder that holds the values of points."""
     inputs: tuple[str, ...] = ()
-    """Properties of mesh files, extensions of files beside them, or folders, that networks get as fields."""
+    """Properties of mesh files, extensions of files beside them, or folders, that networks get as fields; or
+    columns of maps."""
     shape: bool | None = None
     """Whether networks get shape features; None: unless there are other inputs."""
     unlabelled: int | None = None
@@ -62,6 +67,8 @@ class Wishes:
     """Whether pixels of maps are in nested order; None: a header or smoothness tells."""
     fill: tuple[float, ...] = ()
     """Numbers that stand for no value."""
+    polarisation: Polarisation | None = None
+    """The convention of Stokes U in maps; None: names of columns and the header tell."""
 
 
 @dataclass(frozen=True)

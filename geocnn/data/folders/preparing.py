@@ -25,6 +25,7 @@ from geocnn.data.folders.found import Found, Source, Wishes
 from geocnn.data.folders.kept import Kept, files_of, kept_of
 from geocnn.data.folders.learnt import classes_of, moments_of, strata_of
 from geocnn.data.folders.likeness import repeated
+from geocnn.data.folders.polarisation import POLARISED
 from geocnn.data.folders.reading import Reader
 from geocnn.data.folders.recognise import recognise
 from geocnn.data.folders.samples import (
@@ -108,6 +109,8 @@ def prepare_folder(
     reader = Reader(found, wishes, options.fixes)
     files = files_of([sample.name for sample in found.samples])
     kept = [kept_of(read, out, files[read.sample.name]) for read in reader]
+    for remark in reader.remarks:
+        told(remark)
     if not kept:
         raise DatasetError(f"{folder} holds no samples")
     splits = split_samples(
@@ -248,7 +251,9 @@ def _card(
         mean=mean,
         std=std,
         fields=tuple(fields),
-        field_types=tuple(_type_of(count, found, group) for count in fields.values()),
+        field_types=tuple(_type_of(name, count, found, group) for name, count in fields.items()),
+        columns=wishes.inputs if found.surfaces == "healpix" else (),
+        polarisation=wishes.polarisation or "",
         shape=shape,
         nside=nside,
         points=points,
@@ -275,9 +280,11 @@ def _one_sided(kept: Sequence[Kept]) -> str:
     return next((f"'{k.name}'" for k in kept if k.one_sided), "the mesh")
 
 
-def _type_of(channels: int, found: Found, group: Group) -> str:
+def _type_of(name: str, channels: int, found: Found, group: Group) -> str:
     """Three channels of a field on a mesh are a vector in space: its normal and its tangent part."""
-    vector = channels == 3 and found.surfaces != "healpix"
+    if found.surfaces == "healpix":
+        return f"{channels // 2}x2" if name == POLARISED else f"{channels}x0"
+    vector = channels == 3
     return str(vector_type(group) if vector else scalar_type(channels, group))
 
 

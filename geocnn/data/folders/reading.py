@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from geocnn.data.folders.files import is_map_file
+from geocnn.data.folders.files import is_fits, is_map_file
 from geocnn.data.folders.found import Found, Sample, Source, Wishes
 from geocnn.data.folders.point_values import Arrays, Values, is_property, read_values
+from geocnn.data.folders.polarisation import map_fields
 from geocnn.data.maps import is_nested, read_map_file
 from geocnn.errors import DatasetError, GeometryError
 from geocnn.geometry.core.values import check_values
@@ -43,7 +44,6 @@ class Read:
     """Names of labels by number, where the file has some."""
     per_face: bool = False
     """Whether the file's values belong to faces; `truth` has them per vertex."""
-    remarks: tuple[str, ...] = ()
 
 
 class Reader:
@@ -53,6 +53,7 @@ class Reader:
         self.found, self.wishes, self.fixes = found, wishes, tuple(fixes)
         self.opened: Arrays = {}
         self.nested: dict[tuple[Path, str | None], bool] = {}
+        self.remarks: list[str] = []
         self.template: RawMesh | None = None
         self.mended: RepairReport | None = None
         if found.template is not None:
@@ -108,7 +109,7 @@ class Reader:
 
     def _values(self, source: Source, raw: RawMesh | None) -> Values:
         """Read values; properties are those of the file, before repairs."""
-        if is_map_file(source.path) and source.row is None and self.found.surfaces == "healpix":
+        if source.row is None and self.found.surfaces == "healpix" and is_map_file(source.path):
             maps = read_map_file(source.path, self.wishes.nested, self.wishes.fill)
             return Values(maps.values.T.double().numpy(), NO_NAMES)
         unmended = None if self.fixes else raw
@@ -127,6 +128,8 @@ class Reader:
         return self.nested[key]
 
     def _fields(self, sample: Sample, raw: RawMesh | None, n: int | None) -> dict[str, Tensor]:
+        if self.found.surfaces == "healpix":
+            return self._map_fields(sample.inputs[0])
         fields: dict[str, Tensor] = {}
         sources = list(sample.inputs) or [
             Source(sample.surface, name) for name in self.wishes.inputs if sample.surface is not None
@@ -138,6 +141,24 @@ class Reader:
                     f"{_named(source)} has {len(value)} rows, the mesh of '{sample.name}' {n} vertices"
                 )
             fields[source.name if is_property(source) and source.name else "field"] = value
+        return fields
+
+    def _map_fields(self, source: Source) -> dict[str, Tensor]:
+        """Read the columns of a map; what they are taken for is told once."""
+        if self.wishes.inputs and not is_fits(source.path):
+            raise DatasetError(f"{source.path} has no names of columns, so --inputs cannot choose among them")
+        if source.row is None:
+            maps = read_map_file(
+                source.path, self.wishes.nested, self.wishes.fill, self.wishes.inputs or None
+            )
+            values, names, header = maps.values.T.double(), maps.names, maps.convention
+            left = f"; left out: {', '.join(maps.other)}" if maps.other else ""
+        else:
+            values, header, left = _numbers(self._values(source, None).array, source), None, ""
+            names = ("",) * values.shape[1]
+        fields, line = map_fields(values, names, header, self.wishes.polarisation)
+        if line and line + left not in self.remarks:
+            self.remarks.append(line + left)
         return fields
 
     def _of_points(

@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from geocnn.data.folders.card import Card, DataFolder, Row
+from geocnn.data.folders.polarisation import POLARISED, in_frames
 from geocnn.errors import DatasetError
 from geocnn.geometry import Mesh, OneSidedMesh, Surface, healpix, mesh
 from geocnn.groups.field_type import FieldType
@@ -62,6 +63,7 @@ def in_type_of(card: Card) -> FieldType:
 def scalar_type(channels: int, group: Group = SO2) -> FieldType:
     """Return the type of scalars; on surfaces with only one side, whose group flips, they are even.
 
+    >>> from geocnn.groups.planar import O2
     >>> print(scalar_type(2), scalar_type(2, O2), sep="; ")
     2x0; O2: 2x0e
     """
@@ -71,6 +73,7 @@ def scalar_type(channels: int, group: Group = SO2) -> FieldType:
 def vector_type(group: Group = SO2) -> FieldType:
     """Return the type of `tangent_and_normal`; with only one side, the normal has no sign of its own.
 
+    >>> from geocnn.groups.planar import O2
     >>> print(vector_type(), vector_type(O2), sep="; ")
     1x0 + 1x1; O2: 1x0o + 1x1
     """
@@ -100,11 +103,16 @@ def fields_on(
 ) -> Float64[Tensor, "n channels"] | None:
     """Return the fields of a sample side by side, in the surface's frames, None where there are none.
 
-    A vector in space becomes its part along the normal and its part in the tangent plane.
+    A vector in space becomes its part along the normal and its part in the tangent plane. Raises DatasetError
+    where one is missing.
     """
     parts = []
     for name, kind in zip(card.fields, card.field_types, strict=True):
+        if f"field.{name}" not in tensors:
+            raise DatasetError(f"the network learns from the field '{name}', which a sample does not have")
         value, own = tensors[f"field.{name}"].double(), FieldType(kind)
+        if card.nside and name == POLARISED:
+            value = in_frames(surface, value, own)
         parts.append(tangent_and_normal(surface, value) if own == vector_type(own.group) else value)
     return torch.cat(parts, 1) if parts else None
 

@@ -88,7 +88,9 @@ def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
     if card.surfaces == "one mesh":
         template = surface_of(load_sample(request.model / SURFACE), 1 / card.unit)
     samples = _samples(request.file, card, None if template is None else template.n_points)
-    wishes = Wishes(inputs=card.fields, nested=request.nested, fill=request.fill)
+    chosen = card.columns if card.surfaces == "healpix" else card.fields
+    said: Any = card.polarisation or None
+    wishes = Wishes(inputs=chosen, nested=request.nested, fill=request.fill, polarisation=said)
     found = Found(asked_folder, card.surfaces, card.task, samples, card.target, "")
     reads = list(Reader(found, wishes))
     if card.surfaces == "meshes":
