@@ -66,15 +66,16 @@ class Patience(EarlyStopping):
 
 
 class Checkpoints(Callback):
-    """Keeps last.ckpt, previous.ckpt and the weights of the lowest validation loss.
+    """Keeps last.ckpt, previous.ckpt and the weights of the lowest validation loss, or with `keep` "last"
+    those of the last step, where the training gets there.
 
     Lightning writes to the system's temporary folder and moves the file, which is a slow copy if that is
     another file system: a kill then leaves half a checkpoint. So it is written beside the others and takes
     its name only when it is whole.
     """
 
-    def __init__(self, folder: Path, history: History) -> None:
-        self.folder, self.history = folder, history
+    def __init__(self, folder: Path, history: History, keep: str) -> None:
+        self.folder, self.history, self.keep = folder, history, keep
         self.best_val_loss = math.inf
         self.best_step = 0
         self.best_weights: dict[str, Tensor] = {}
@@ -82,7 +83,8 @@ class Checkpoints(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Learner)
         loss = float(trainer.callback_metrics["val_loss"])
-        if loss < self.best_val_loss:
+        ends = trainer.current_epoch + 1 == trainer.max_epochs
+        if loss < self.best_val_loss or (self.keep == "last" and ends and math.isfinite(loss)):
             self.best_val_loss, self.best_step = loss, trainer.global_step
             self.best_weights = weights_of(pl_module.network)
             if trainer.is_global_zero:

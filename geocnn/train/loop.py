@@ -54,8 +54,9 @@ class Outcome:
     stopped_by: str
     """"schedule", "early stopping" or "time cap"."""
     best_step: int
-    """The step whose weights are kept: the one with the lowest validation loss."""
+    """The step whose weights are kept: the one with the lowest validation loss, or the last one."""
     best_val_loss: float
+    """The validation loss of the weights that are kept."""
 
     def __str__(self) -> str:
         share = f"{self.steps} of {self.planned_steps} steps in {self.seconds:.0f} s"
@@ -90,8 +91,8 @@ def fit(
     """Train a network in `folder`, going on from its last checkpoint if there is one.
 
     Every stretch of about `check_every` steps ends with a validation and a checkpoint. At the end the network
-    has the weights of the lowest validation loss. A checkpoint holds all that goes on from it: after a kill,
-    other files are written anew.
+    has the weights of the lowest validation loss, or the last ones (`keep`). A checkpoint holds all that goes
+    on from it: after a kill, other files are written anew.
 
     Args:
         network: its weights are changed.
@@ -123,7 +124,7 @@ def fit(
     count, steps = stretches(n, settings)
     session = f"session-{len(list(folder.glob('logs/session-*')))}"
     history = History()
-    checkpoints = Checkpoints(folder, history)
+    checkpoints = Checkpoints(folder, history, settings.keep)
     timer = Timer(timedelta(minutes=settings.max_minutes), interval="epoch", verbose=False)
     accelerator, devices = find_devices(settings.devices)
     trainer = Trainer(

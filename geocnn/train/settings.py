@@ -93,6 +93,12 @@ class LoopSettings:
         Range(1),
     )
     patience: int = setting(20, "stop after this many validations without a lower loss", Range(1))
+    keep: str = setting(
+        "best",
+        "weights that are kept: best, of the lowest validation loss; last, of the last step, where the "
+        "training comes to the end of its schedule",
+        ("best", "last"),
+    )
     max_minutes: float = setting(
         60.0,
         "stop each network's training after this time",

@@ -60,6 +60,23 @@ def test_meshes_with_classes(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["surfaces"] == 6
 
 
+def test_few_given_for_training_are_all_learnt_from_and_the_last_weights_are_kept(tmp_path, capsys):
+    made.class_folders(tmp_path / "eggs", each=8)
+    for part, numbers in (("train", range(6)), ("test", (6, 7))):
+        for c in ("long", "round"):
+            (tmp_path / "given" / part / c).mkdir(parents=True)
+            for k in numbers:
+                (tmp_path / f"eggs/{c}/{c}{k}.ply").rename(tmp_path / f"given/{part}/{c}/{c}{k}.ply")
+    assert run("train", "given", *QUICK, "--no-baseline") == 0
+    said = capsys.readouterr().out
+    assert "12 train, 0 val, 4 test (as given); without a validation set the last weights are kept" in said
+    settings = json.loads((tmp_path / "runs/given-1/settings.json").read_text())
+    assert (settings["train_size"], settings["val_size"], settings["keep"]) == (12, 2, "last")
+    ended = json.loads((tmp_path / "runs/given-1/network-0/training.json").read_text())
+    assert ended["best_step"] == ended["steps"]
+    assert run("evaluate", "runs/given-1", "runs/given-data", "--json") == 0
+
+
 def test_the_same_in_python_gives_the_same(tmp_path):
     made.class_folders(tmp_path / "eggs", each=5)
     data = SurfaceDataset.from_folder("eggs", processes=1)

@@ -168,6 +168,22 @@ def test_early_stopping_keeps_the_weights_before_it_got_worse(tmp_path):
     assert outcome.best_step == outcome.steps - 2 * 6
 
 
+def test_the_last_weights_are_kept_on_wish_where_the_schedule_ends(tmp_path):
+    # Validation labels are the wrong way round: the last weights are not those of the lowest loss.
+    wrong = Points(20, flip_labels=True)
+    weights, outcome, _ = train(
+        tmp_path / "last", dataclasses.replace(SETTINGS, keep="last"), validation=wrong
+    )
+    other, best, _ = train(tmp_path / "best", SETTINGS, validation=wrong)
+    assert outcome.stopped_by == best.stopped_by == "schedule"
+    assert outcome.best_step == outcome.steps > best.best_step
+    assert outcome.best_val_loss > best.best_val_loss
+    assert any(not torch.equal(weights[name], other[name]) for name in weights)
+    impatient = dataclasses.replace(SETTINGS, keep="last", patience=1)
+    _, stopped, _ = train(tmp_path / "stopped", impatient, validation=wrong)
+    assert stopped.stopped_by == "early stopping" and stopped.best_step < stopped.steps
+
+
 def test_a_training_killed_after_its_end_stays_ended(straight, tmp_path):
     early = LoopSettings(
         epochs=20, batch_size=8, learning_rate=0.05, check_every=6, patience=2, devices="cpu"

@@ -201,7 +201,8 @@ def _splits_told(splits: Sequence[str], found: Found) -> str:
         else "chosen at random"
     )
     groups = ", whole groups together" if any(s.group for s in found.samples) else ""
-    return ", ".join(f"{counts[name]} {name}" for name in ("train", "val", "test")) + f" ({how}{groups})"
+    shown = ", ".join(f"{counts[name]} {name}" for name in ("train", "val", "test")) + f" ({how}{groups})"
+    return shown if counts["val"] else shown + "; without a validation set the last weights are kept"
 
 
 def _card(

@@ -10,6 +10,11 @@ from geocnn.errors import DatasetError
 
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
+FEW = 500
+"""Samples that are given for training and fewer than this are all learnt from: what a validation set of 15 in
+a hundred would tell is mostly chance.
+"""
+
 
 def split_samples(
     strata: Sequence[Hashable],
@@ -21,7 +26,8 @@ def split_samples(
     """Return "train", "val" or "test" for each sample.
 
     Splits that are given stay. Where there are some without a validation (or test) set, that is taken from
-    the training samples; samples without a given split are training samples then. Each stratum (the class,
+    the training samples; samples without a given split are training samples then. No validation set is taken
+    from fewer than `FEW` training samples where a test set is given too. Each stratum (the class,
     say) is shared out in proportion; samples of one group stay together, in the stratum that most of them
     have. Every split gets something where there are enough groups.
 
@@ -36,6 +42,8 @@ def split_samples(
         result = [name or "train" for name in result]
     shares = dict(SHARES if shares is None else shares)
     missing = [name for name in ("val", "test") if name not in result]
+    if missing == ["val"] and result.count("train") < FEW:
+        return result
     if not any(given):
         free = list(range(n))
     else:

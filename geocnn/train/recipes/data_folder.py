@@ -16,7 +16,7 @@ from geocnn.train.recipes.folder_answers import answer_rows, inputs, present
 from geocnn.train.recipes.folder_batches import Answering, Score
 from geocnn.train.recipes.folder_networks import StartFrom, build_folder_network, description_in, join
 from geocnn.train.recipes.folder_report import draw, examine, metric_of
-from geocnn.train.recipes.folder_samples import Samples
+from geocnn.train.recipes.folder_samples import Samples, validating
 from geocnn.train.reporting import per_cent
 from geocnn.train.settings import BELOW_ONE, Range, RecipeSettings, setting
 
@@ -82,7 +82,7 @@ def preset_of(card: Card, n_train: int, size: str = CHOSEN) -> Preset:
 
 def settings_for(data: DataFolder) -> FolderSettings:
     """Return settings that need no tuning, from the numbers of samples and points of a data folder."""
-    counts = {name: len(data.of(name)) for name in ("train", "val", "test")}
+    counts = {name: len(data.of(name)) for name in ("train", "test")}
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
         raise DatasetError(f"{data.path} has no {empty[0]} samples; edit the column 'split' of its table")
@@ -91,9 +91,11 @@ def settings_for(data: DataFolder) -> FolderSettings:
     steps = training["epochs"] * max(1, n // training["batch_size"])
     return FolderSettings(
         train_size=n,
-        val_size=counts["val"],
+        val_size=len(validating(data)),
         test_size=counts["test"],
         check_every=max(1, round(steps / 25)),
+        # the loss of classes rises with sureness long before answers get worse
+        keep="last" if data.card.is_classes or not data.of("val") else "best",
         **training,
     )
 

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from geocnn.train.recipes.data_folder import FolderSettings
 
 
+WATCHED = 6
+"""Where there is no validation set, one of so many training samples is watched."""
+
+
+def validating(data: DataFolder) -> list[Row]:
+    """Return the samples that validate; where there are none, some of those that are learnt from."""
+    return data.of("val") or data.of("train")[::WATCHED]
+
+
 class Samples:
     """The samples of a data folder, each read once for all the sets that it is in."""
 
@@ -28,10 +37,11 @@ class Samples:
     def batches(self, settings: FolderSettings, name: str) -> FolderBatches:
         """Return the set of that name: "train", "val", "test"; of part 2 of a cross-validation "train 2"."""
         split, _, part = name.partition(" ")
-        rows = self.data.of(split) if not part else of_part(self.data.rows, int(part), split, settings)
+        whole = validating(self.data) if split == "val" else self.data.of(split)
+        rows = whole if not part else of_part(self.data.rows, int(part), split, settings)
         size = {"train": settings.train_size, "val": settings.val_size, "test": settings.test_size}[split]
         # fewer are wanted where the setting was lowered; parts have other sizes than the splits of the folder
-        fewer = size < len(self.data.of(split))
+        fewer = size < len(whole)
         items = self._items(rows[:size] if fewer else rows, settings.processes)
         if split != "train":
             return FolderBatches(items, self.data.card)

@@ -32,10 +32,17 @@ def test_groups_stay_together():
 
 
 def test_what_is_given_stays_and_validation_comes_from_training():
-    given = ["test"] * 5 + ["train"] * 20
-    result = split_samples([""] * 25, [""] * 25, given)
-    assert result[:5] == ["test"] * 5 and result.count("val") == 3 and result.count("train") == 17
+    given = ["test"] * 5 + ["train"] * 600
+    result = split_samples([""] * 605, [""] * 605, given)
+    assert result[:5] == ["test"] * 5 and result.count("val") == 90 and result.count("train") == 510
     assert split_samples([""] * 3, [""] * 3, ["train", "val", "test"]) == ["train", "val", "test"]
+
+
+def test_few_training_samples_beside_a_test_set_are_all_learnt_from():
+    given = ["test"] * 5 + ["train"] * 20
+    assert split_samples([""] * 25, [""] * 25, given) == given
+    result = split_samples([""] * 25, [""] * 25, ["val"] * 5 + [""] * 20)
+    assert result[:5] == ["val"] * 5 and result.count("test") == 3
 
 
 def test_the_seed_decides():
