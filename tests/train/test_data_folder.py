@@ -107,6 +107,8 @@ def test_labels_of_points_come_back_in_the_format_of_the_meshes(tmp_path, capsys
     raw, given = read_mesh("answers/s0.answers.ply"), read_mesh("parts/s0.ply")
     assert torch.equal(raw.vertices, given.vertices) and torch.equal(raw.faces, given.faces)
     assert set(np.unique(raw.vertex_attributes["answer"])) <= {3, 7}
+    # and as the labels came, in a file of their own
+    assert np.array_equal(np.load("answers/s0.answers.npy"), raw.vertex_attributes["answer"])
     assert "share of the area" in capsys.readouterr().out
 
 
@@ -184,6 +186,45 @@ def test_maps(tmp_path):
     assert run("train", "sky", *QUICK, "--no-baseline", "--ring") == 0
     assert run("predict", "runs/sky-1", "sky/map2.npy", "--ring", "--out", "answers") == 0
     assert len(table("answers/map2.answers.csv")) == 1
+
+
+def test_maps_learn_maps(tmp_path):
+    """In the order of pixels and with the coordinates in which they came."""
+    from geocnn.data import read_map_file
+    from geocnn.geometry.spheres.healpix_maps import reorder
+
+    made.map_pairs(tmp_path / "sky", nested=True)
+    assert run("train", "sky", *QUICK, "--target", "truth", "--no-baseline") == 0
+    trained = TrainedRun("runs/sky-1")
+    assert trained.card.task == "regress-points" and trained.card.surfaces == "healpix"
+    assert run("predict", "runs/sky-1", "sky/sky/m2.fits", "--out", "answers") == 0
+    given, answer = (read_map_file(f"{f}.fits") for f in ("sky/sky/m2", "answers/m2.answers"))
+    assert answer.header["ORDERING"] == "NESTED" and answer.coordinates == "galactic"
+    assert answer.names == ("target",)
+    expected = trained.predict(given.values.T)
+    torch.testing.assert_close(answer.values[0].double(), expected[:, 0], rtol=1e-5, atol=1e-6)
+    # rows of an array come back as rows of an array, in the order that is said
+    rows = np.stack([read_map_file(f"sky/sky/m{k}.fits").values[0] for k in range(3)])
+    np.save("rows.npy", reorder(torch.from_numpy(rows), to="nested").numpy())
+    assert run("predict", "runs/sky-1", "rows.npy", "--nested", "--out", "answers") == 0
+    found = reorder(torch.from_numpy(np.load("answers/rows.answers.npy")), to="ring")
+    assert found.shape == (3, 48)
+    torch.testing.assert_close(found[2], expected[:, 0], rtol=1e-5, atol=1e-6)
+    assert run("evaluate", "runs/sky-1", "runs/sky-data") == 0
+
+
+def test_labels_of_faces_come_back_for_faces(tmp_path):
+    """Quadrilaterals in .off files, which hold no values: the mesh comes back as .ply."""
+    made.labelled_faces(tmp_path / "parts")
+    assert run("train", "parts", *QUICK, "--no-baseline", "--fix", "triangulate") == 0
+    card = TrainedRun("runs/parts-1").card
+    assert card.per_face and card.values_suffix == ".txt"
+    assert run("predict", "runs/parts-1", "parts/q1.off", "--out", "answers") == 0
+    raw = read_mesh("answers/q1.answers.ply")
+    labels = np.loadtxt("answers/q1.answers.txt", dtype=int)
+    assert labels.shape == np.loadtxt("parts/q1.txt").shape == (75,) and set(labels) <= {3, 7}
+    assert set(np.unique(raw.vertex_attributes["answer"])) <= {3, 7}
+    assert raw.face_attributes["answer"].shape == (150,)
 
 
 def test_a_dry_run_only_says_what_will_be(tmp_path, capsys):

@@ -45,6 +45,8 @@ class Card:
     """The label of points whose class nobody knows."""
     per_face: bool = False
     """Whether labels came per face."""
+    values_suffix: str = ""
+    """What ends the names of the files beside meshes that hold values of points, where these are learnt."""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     """Of each number over the training samples; networks learn (number − mean) / std."""
@@ -73,6 +75,8 @@ class Card:
     """Of kernels, in units."""
     levels: int = 1
     kind: Kind = "log"
+    fixes: tuple[str, ...] = ()
+    """Repairs of meshes."""
     given: str = ""
     """What the user said about the folder, as one line."""
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)

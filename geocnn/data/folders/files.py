@@ -61,6 +61,16 @@ def is_values(path: Path) -> bool:
     return bool(VALUES.search(path.name)) or (path.suffix.lower() == ".npz" and not is_mesh(path))
 
 
+def values_suffix(path: Path) -> str:
+    """Return what says the format at the end of the name of a file of values.
+
+    >>> [values_suffix(Path(name)) for name in ("a_labels.txt", "a.label.gii", "lh.thickness", "all.npz")]
+    ['.txt', '.label.gii', '.thickness', '.npz']
+    """
+    found = VALUES.search(path.name)
+    return f".{found[0].rpartition('h.')[2].lstrip('.')}".lower() if found else path.suffix.lower()
+
+
 def is_fits(path: Path) -> bool:
     """Return whether a file is FITS by its name."""
     return bool(FITS_NAME.search(path.name))

@@ -21,10 +21,12 @@ from geocnn.data.folders.card import (
     save_folder,
     save_sample,
 )
+from geocnn.data.folders.files import values_suffix
 from geocnn.data.folders.found import Found, Source, Wishes
 from geocnn.data.folders.kept import Kept, files_of, kept_of
 from geocnn.data.folders.learnt import classes_of, moments_of, strata_of
 from geocnn.data.folders.likeness import repeated
+from geocnn.data.folders.point_values import is_property
 from geocnn.data.folders.polarisation import POLARISED
 from geocnn.data.folders.reading import Reader
 from geocnn.data.folders.recognise import recognise
@@ -249,6 +251,7 @@ def _card(
         labels=labels,
         unlabelled=wishes.unlabelled,
         per_face=any(k.per_face for k in kept),
+        values_suffix=_values_suffix(found),
         mean=mean,
         std=std,
         fields=tuple(fields),
@@ -261,6 +264,7 @@ def _card(
         radius=options.radius,
         levels=options.levels or 0,
         kind=options.kind,
+        fixes=options.fixes,
         given=said(wishes, options),
         sources={
             path.relative_to(found.folder).as_posix()
@@ -269,6 +273,13 @@ def _card(
             for path in sorted(p for p in sources if p is not None)
         },
     )
+
+
+def _values_suffix(found: Found) -> str:
+    """Return what ends the names of files of values beside meshes, "" where there are none."""
+    first = found.samples[0].target
+    beside = found.surfaces == "meshes" and isinstance(first, Source) and not is_property(first)
+    return values_suffix(first.path) if beside and isinstance(first, Source) else ""
 
 
 def _group_of(kept: Sequence[Kept], template: RawMesh | None) -> Group:

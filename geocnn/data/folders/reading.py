@@ -19,7 +19,7 @@ from geocnn.data.maps import is_nested, read_map_file
 from geocnn.errors import DatasetError, GeometryError
 from geocnn.geometry.core.values import check_values
 from geocnn.geometry.doctor.defects import fatal_defects
-from geocnn.geometry.doctor.repairs import REPAIRS, RepairReport, plan, repair
+from geocnn.geometry.doctor.repairs import REPAIRS, plan, repair
 from geocnn.geometry.io import RawMesh, read_mesh
 from geocnn.geometry.spheres.healpix_maps import reorder
 from geocnn.wording import counted
@@ -28,6 +28,28 @@ NO_NAMES: dict[int, str] = {}
 
 ROWS_FOR_ORDER = 16
 """Maps of an array that are looked at to see the order of its pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """A mesh after its repairs, and where the vertices and faces of its file are in it, −1 where nowhere."""
+
+    raw: RawMesh
+    vertex: Int64[Tensor, " n_file"]
+    vertex_source: Int64[Tensor, " n"]
+    """The file's vertex that each vertex was."""
+    triangle: Int64[Tensor, " f_file"]
+    polygon: Int64[Tensor, " f_file"]
+    """The face of the file that each of its triangles is cut from."""
+
+    @classmethod
+    def of(cls, raw: RawMesh, fixes: Sequence[str]) -> Mended:
+        """Make repairs where they apply."""
+        if not fixes:
+            every = torch.arange(len(raw.vertices))
+            return cls(raw, every, every, torch.arange(len(raw.faces)), raw.face_map)
+        mended, report = repair(raw, fixes)
+        return cls(mended, report.vertex_map, report.vertex_source, report.face_map, raw.face_map)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +66,8 @@ class Read:
     """Names of labels by number, where the file has some."""
     per_face: bool = False
     """Whether the file's values belong to faces; `truth` has them per vertex."""
+    mended: Mended | None = None
+    """Its own mesh, and where its file's vertices and faces are."""
 
 
 class Reader:
@@ -54,10 +78,12 @@ class Reader:
         self.opened: Arrays = {}
         self.nested: dict[tuple[Path, str | None], bool] = {}
         self.remarks: list[str] = []
-        self.template: RawMesh | None = None
-        self.mended: RepairReport | None = None
-        if found.template is not None:
-            self.template, self.mended = self._mesh(found.template)
+        self.shared = None if found.template is None else self._mesh(found.template)
+
+    @property
+    def template(self) -> RawMesh | None:
+        """Return the mesh that all samples share."""
+        return None if self.shared is None else self.shared.raw
 
     def __iter__(self) -> Iterator[Read]:
         """Yield the samples. Raises DatasetError, naming all broken meshes with what mends each."""
@@ -78,34 +104,31 @@ class Reader:
 
     def read(self, sample: Sample) -> Read:
         """Read one sample. Raises DatasetError where the numbers of its values and points differ."""
-        raw, report = (self.template, self.mended) if sample.surface is None else self._mesh(sample.surface)
-        before = None if raw is None or report is None else len(report.vertex_map)
-        n = before if before is not None else None if raw is None else len(raw.vertices)
-        fields = self._fields(sample, raw, n)
+        own = None if sample.surface is None else self._mesh(sample.surface)
+        mended = own or self.shared
+        raw = None if mended is None else mended.raw
+        fields = self._fields(sample, raw, None if mended is None else len(mended.vertex))
         truth, names, per_face = None, {}, False
         if isinstance(sample.target, Source):
             values = self._values(sample.target, raw)
             names = values.names
-            truth, per_face = self._of_points(values, sample.target, raw, report, n)
-        if report is not None:
-            fields = {name: value[report.vertex_source] for name, value in fields.items()}
+            truth, per_face = self._of_points(values, sample.target, mended)
+        if mended is not None:
+            fields = {name: value[mended.vertex_source] for name, value in fields.items()}
         if truth is not None and truth.is_floating_point():
             check_values(truth, 0, f"rows of the target of {sample.name}", self.wishes.fill)
         for name, value in fields.items():
             check_values(value, 0, f"rows of '{name}' of {sample.name}", self.wishes.fill)
-        return Read(sample, raw if sample.surface is not None else None, fields, truth, names, per_face)
+        return Read(sample, None if own is None else own.raw, fields, truth, names, per_face, own)
 
-    def _mesh(self, path: Path) -> tuple[RawMesh, RepairReport | None]:
-        raw = read_mesh(path)
-        report = None
-        if self.fixes:
-            raw, report = repair(raw, self.fixes)
-        defects = fatal_defects(raw)
+    def _mesh(self, path: Path) -> Mended:
+        mended = Mended.of(read_mesh(path), self.fixes)
+        defects = fatal_defects(mended.raw)
         if defects:
-            repairs, left = plan(raw)
+            repairs, left = plan(mended.raw)
             cure = f"; {left[0].remedy}" if left else ""
             raise _Broken(f"{path.name}: {defects[0].what}{cure}", repairs)
-        return raw, report
+        return mended
 
     def _values(self, source: Source, raw: RawMesh | None) -> Values:
         """Read values; properties are those of the file, before repairs."""
@@ -161,14 +184,7 @@ class Reader:
             self.remarks.append(line + left)
         return fields
 
-    def _of_points(
-        self,
-        values: Values,
-        source: Source,
-        raw: RawMesh | None,
-        report: RepairReport | None,
-        n: int | None,
-    ) -> tuple[Tensor, bool]:
+    def _of_points(self, values: Values, source: Source, mended: Mended | None) -> tuple[Tensor, bool]:
         """Return values per vertex; those of faces are carried to vertices."""
         array = values.array
         value = torch.from_numpy(np.array(array)) if array.dtype.kind in "iub" else None
@@ -178,30 +194,29 @@ class Reader:
             if value.is_floating_point() and bool((value != value.round()).any()):
                 raise DatasetError(f"{_named(source)} has labels that are no whole numbers")
             value = value.long()
-        if n is None or raw is None:
+        if mended is None:
             return value, False
+        n = len(mended.vertex)
         if len(value) == n:
-            return value if report is None else value[report.vertex_source], False
-        of_triangles = _per_triangle(value, raw, report)
+            return value[mended.vertex_source], False
+        of_triangles = _per_triangle(value, mended)
         if of_triangles is not None:
-            return _to_vertices(of_triangles, raw, self.found.classes), True
+            return _to_vertices(of_triangles, mended.raw, self.found.classes), True
         raise DatasetError(
             f"{_named(source)} has {counted(len(value), 'row')}, its mesh {counted(n, 'vertex')} and "
-            f"{counted(len(raw.faces), 'triangle')}; give one row per vertex, in the order of the file"
+            f"{counted(len(mended.triangle), 'triangle')}; give one row per vertex, in the order of the file"
         )
 
 
-def _per_triangle(value: Tensor, raw: RawMesh, report: RepairReport | None) -> Tensor | None:
+def _per_triangle(value: Tensor, mended: Mended) -> Tensor | None:
     """Return values per triangle where there is one per triangle or polygon of the file, else None."""
-    if report is None:
-        if len(value) == len(raw.faces):
-            return value
-        return value[raw.face_map] if len(value) == int(raw.face_map.max()) + 1 else None
-    if len(value) != len(report.face_map):
+    if len(value) == int(mended.polygon.max()) + 1:
+        value = value[mended.polygon]
+    if len(value) != len(mended.triangle):
         return None
-    kept = report.face_map >= 0
-    result = value.new_zeros((len(raw.faces), *value.shape[1:]))
-    result[report.face_map[kept]] = value[kept]
+    kept = mended.triangle >= 0
+    result = value.new_zeros((len(mended.raw.faces), *value.shape[1:]))
+    result[mended.triangle[kept]] = value[kept]
     return result
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,14 +21,13 @@ from geocnn.data.folders.scaling import UNLIKE_RESOLUTION, factor_of
 from geocnn.data.folders.table import write_table
 from geocnn.data.folders.tabled import named_samples
 from geocnn.errors import DatasetError, GeocnnError
-from geocnn.files import replacing
 from geocnn.geometry import Surface, healpix
-from geocnn.geometry.io import WRITERS, write_mesh
 from geocnn.train.measures.ensembles import ensemble
 from geocnn.train.recipe import Inputs, Request
 from geocnn.train.recipes.folder_batches import FolderBatch, batch, rows_of
 from geocnn.train.recipes.folder_networks import Together, member_rows
 from geocnn.train.recipes.folder_pictures import NO_PICTURE, answers_figure, can_draw, save_picture
+from geocnn.train.recipes.folder_points import write_points
 from geocnn.train.score import Answer
 
 if TYPE_CHECKING:
@@ -92,7 +90,7 @@ def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
     said: Any = card.polarisation or None
     wishes = Wishes(inputs=chosen, nested=request.nested, fill=request.fill, polarisation=said)
     found = Found(asked_folder, card.surfaces, card.task, samples, card.target, "")
-    reads = list(Reader(found, wishes))
+    reads = list(Reader(found, wishes, card.fixes))
     if card.surfaces == "meshes":
         factors = [_factor(read, card, console) for read in reads]
         tensors = [_tensors(read) for read in reads]
@@ -163,8 +161,8 @@ def present(prediction: Prediction) -> None:
     counts = [surface.n_points for surface in asked.surfaces]
     of_each = answers.split(counts)
     spreads = [None] * len(counts) if spread is None else spread.split(counts)
-    for read, own, doubt in zip(asked.reads, of_each, spreads, strict=True):
-        prediction.wrote(_write_points(read, own, doubt, card, folder))
+    for file in write_points(asked.reads, of_each, spreads, card, folder, prediction.request.nested):
+        prediction.wrote(file)
     _print_points(prediction, card, asked, of_each)
     _draw(prediction, card, asked, of_each, folder)
 
@@ -222,51 +220,6 @@ def _write_rows(
 
 def _name(read: Read) -> str:
     return read.sample.name if read.sample.surface is None else read.sample.surface.name
-
-
-def _write_points(
-    read: Read,
-    answers: Float[Tensor, "n k"],
-    spread: Float[Tensor, "n k"] | None,
-    card: Card,
-    folder: Path,
-) -> Path:
-    """Write the answers for the points of a sample; return the file."""
-    columns = _columns(answers, spread, card)
-    name = Path(read.sample.name).name
-    if read.raw is None:
-        file = folder / f"{name}.answers.npy"
-        array = next(iter(columns.values())) if card.is_classes else answers.numpy()
-        with replacing(file) as new, new.open("wb") as stream:
-            np.save(stream, array)
-        return file
-    assert read.sample.surface is not None
-    suffix = read.sample.surface.suffix.lower()
-    # .obj and .off files cannot hold values of vertices
-    suffix = suffix if suffix in WRITERS and suffix not in (".obj", ".off") else ".ply"
-    file = folder / f"{name}.answers{suffix}"
-    raw = read.raw
-    raw.vertex_attributes.update(columns)
-    write_mesh(file, raw)
-    return file
-
-
-def _columns(
-    answers: Float[Tensor, "n k"], spread: Float[Tensor, "n k"] | None, card: Card
-) -> dict[str, np.ndarray]:
-    """Return values of points by name: the label as files have it and its probability, or the numbers; and
-    their spread over the members of an ensemble.
-    """
-    if not card.is_classes:
-        columns = {name: answers[:, k].numpy() for k, name in enumerate(card.target)}
-        spreads = {} if spread is None else {f"{n}_spread": spread[:, k] for k, n in enumerate(card.target)}
-        return columns | {name: value.numpy() for name, value in spreads.items()}
-    best, place = answers.max(-1)
-    labels = torch.tensor(card.labels)[place]
-    columns = {"answer": labels.to(torch.int32).numpy(), "probability": best.float().numpy()}
-    if spread is not None:
-        columns["spread"] = spread.gather(1, place[:, None])[:, 0].float().numpy()
-    return columns
 
 
 def _print_points(

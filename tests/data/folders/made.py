@@ -107,3 +107,35 @@ def pairs(folder: Path, count: int = 6) -> Path:
         label = (torch.arange(len(v) + len(w)) >= len(v)).int()
         save_ply(folder / f"p{k}.ply", torch.cat([v, w + 4]), torch.cat([f, g + len(v)]), label=label)
     return folder
+
+
+def map_pairs(folder: Path, count: int = 6, nested: bool = False) -> Path:
+    """Maps of nside 2 in FITS files, and in the folder `truth` maps to be learnt: their squares in mK."""
+    from geocnn.data import write_map_file
+    from geocnn.geometry.spheres.healpix_maps import reorder
+
+    (folder / "sky").mkdir(parents=True)
+    (folder / "truth").mkdir()
+    for k in range(count):
+        x = torch.sin(torch.arange(48, dtype=torch.float32) / 9 + k)
+        for name, values in (("sky", x), ("truth", x**2)):
+            values = reorder(values, to="nested") if nested else values
+            write_map_file(folder / name / f"m{k}.fits", values, nested=nested, coordinates="galactic")
+    return folder
+
+
+def labelled_faces(folder: Path, count: int = 6, suffix: str = ".txt") -> Path:
+    """Meshes of quadrilaterals, and files of labels 3 and 7 of these beside them."""
+    from geocnn.geometry.io import write_vertex_values
+
+    folder.mkdir(parents=True)
+    for k in range(count):
+        v, _ = band(2, n=24 + k)
+        ids = torch.cat([torch.arange(len(v)).reshape(-1, 4), torch.arange(4)[None]])
+        quads = torch.stack([ids[:-1, :-1], ids[1:, :-1], ids[1:, 1:], ids[:-1, 1:]], -1).reshape(-1, 4)
+        text = ["OFF", f"{len(v)} {len(quads)} 0", *(" ".join(map(str, p)) for p in v.tolist())]
+        text += [" ".join(map(str, [4, *quad])) for quad in quads.tolist()]
+        (folder / f"q{k}.off").write_text("\n".join(text) + "\n")
+        label = torch.where(v[quads].mean(1)[:, 0] > 0, 7, 3)
+        write_vertex_values(folder / f"q{k}{suffix}", label)
+    return folder
