@@ -117,9 +117,7 @@ def _of_file(place: Int64[Tensor, " n"], answers: Points, card: Card) -> Columns
     nothing = -1 if card.unlabelled is None else card.unlabelled
     lost = (place < 0).numpy()
     return {
-        name: np.where(lost, nothing if name == "answer" and card.is_classes else np.nan, own).astype(
-            own.dtype
-        )
+        name: np.where(lost, nothing if own.dtype.kind == "i" else np.nan, own).astype(own.dtype)
         for name, own in columns.items()
     }
 
