@@ -15,6 +15,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 import contextlib
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -103,6 +104,8 @@ app.command("evaluate", epilog="Example: geocnn evaluate runs/scans-1 runs/scans
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command `geocnn`; `arguments` default to the process's own."""
     spell_on_output()
+    if arguments is None:
+        warnings.showwarning = _warn
     try:
         try:
             app(args=None if arguments is None else list(arguments))
@@ -119,6 +122,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if end.code == 130:
             make_console(stderr=True).print("interrupted", style="yellow")
         raise
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    """Show a warning as a line, without the place in the code that gave it."""
+    line = " ".join(part.strip() for part in str(message).splitlines())
+    make_console(stderr=True).print(f"Warning: {line}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _fail(reason: str) -> NoReturn:

@@ -4,6 +4,8 @@ import csv
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -234,3 +236,9 @@ def test_run_folders_are_numbered_and_never_overwritten(tmp_path, monkeypatch):
     assert (str(first), str(second)) == ("runs/spherical-digits-1", "runs/spherical-digits-2")
     resumed, settings = open_run(recipe, "quick", {}, None, resume=True)
     assert resumed == second and settings.seed == 5
+
+
+def test_a_warning_is_one_line_without_code():
+    code = "import warnings, geocnn.cli as c; c.app = lambda args: warnings.warn('no\\nroom'); c.main()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0 and ended.stderr == "Warning: no room\n"
