@@ -74,6 +74,11 @@ class _RecipeCommands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in recipe_names():
             find_recipe(args[0])  # raises what keeps it from being loaded
+        elif args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise GeocnnError(
+                f"there is no folder '{args[0]}' here, and no recipe of that name; recipes are "
+                f"{', '.join(recipe_names())}"
+            )
         return super().resolve_command(ctx, args)
 
 

@@ -258,3 +258,8 @@ def test_what_cannot_be(tmp_path, capsys):
     assert "eggs-data is prepared already; --scale belongs to geocnn prepare" in capsys.readouterr().err
     assert run("train", "data-folder") == 2
     assert "trains on a folder" in capsys.readouterr().err
+
+
+def test_a_name_of_nothing(tmp_path, capsys):
+    assert run("train", "scnas") == 2
+    assert "there is no folder 'scnas' here, and no recipe of that name" in capsys.readouterr().err

@@ -132,10 +132,13 @@ def _is_input(file: Path, folder: Path, wishes: Wishes) -> bool:
 
 def _class_folders(folder: Path, samples: Sequence[Sample]) -> list[Sample] | None:
     """Return the samples with the name of their folder as the class, if they lie in two folders or more."""
+    folders = [Path(sample.name).parts[:-1] for sample in samples]
+    while all(folders) and len({parts[0] for parts in folders}) == 1:
+        folders = [parts[1:] for parts in folders]
     result = []
-    for sample in samples:
-        parts = [part for part in Path(sample.name).parts[:-1] if part.lower() not in SPLITS]
-        splits = [SPLITS[part.lower()] for part in Path(sample.name).parts[:-1] if part.lower() in SPLITS]
+    for sample, own in zip(samples, folders, strict=True):
+        parts = [part for part in own if part.lower() not in SPLITS]
+        splits = [SPLITS[part.lower()] for part in own if part.lower() in SPLITS]
         if len(parts) != 1:
             return None
         result.append(replace(sample, target=parts[0], split=splits[0] if splits else ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ FILE = ("file", "filename", "path", "name", "sample", "id", "subject")
 
 GROUP = ("group", "fold", "groups", "folds")
 """Names of the column of samples that stay together, the first that a table has."""
+
+DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
+"""A number as spreadsheets of many countries write it, where columns are separated otherwise."""
 
 KNOWN = ("split", "weight", *GROUP)
 """Optional columns whose meaning is fixed; all others may be targets."""
@@ -53,6 +57,8 @@ class SampleTable:
 def read_sample_table(path: Path) -> SampleTable:
     """Read a table separated by commas, semicolons or tabs, whose first line names the columns.
 
+    Numbers may have a decimal comma where columns are not separated by commas.
+
     Raises DatasetError, naming the line, for text that is not UTF-8, repeated or empty names of columns, and
     rows of another length; and for a table without rows.
 
@@ -75,6 +81,8 @@ def read_sample_table(path: Path) -> SampleTable:
     rows = []
     for cells in reader:
         cells = [cell.strip() for cell in cells]
+        if separator != ",":
+            cells = [DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
         if not any(cells):
             continue
         if columns is None:

@@ -40,6 +40,8 @@ def from_table(
     columns = list(wishes.target or _target_columns(table))
     cells = [table.column(name) for name in columns]
     numbers = all(are_numbers(own) for own in cells)
+    if wishes.task is None and not numbers:
+        _check_nearly_numbers(table, columns)
     task = wishes.task or ("regress" if numbers and not _are_labels(columns, cells) else "classify")
     if task not in ("classify", "regress"):
         raise DatasetError(f"{table.path} has a row per sample, which cannot be learnt as '{task}'")
@@ -54,7 +56,12 @@ def from_table(
         if sample.name not in rows:
             continue
         line, row = rows[sample.name]
-        target: Target = row[columns[0]] or None
+        target: Target = row[columns[0]]
+        if task == "classify" and not target:
+            raise DatasetError(
+                f"{table.path}, line {line}: the cell of '{columns[0]}' is empty; give a class, or take "
+                "the row out"
+            )
         if task == "regress":
             target = tuple(number(row[name], table.path, line, name) for name in columns)
         result.append(_described(replace(sample, target=target), row, line, table))
@@ -129,6 +136,20 @@ def _target_columns(table: SampleTable) -> tuple[str, ...]:
         )
     named = [name for name in table.targets if name.lower() in LABELS]
     return tuple(named[:1]) or table.targets
+
+
+def _check_nearly_numbers(table: SampleTable, columns: Sequence[str]) -> None:
+    """Raise DatasetError where a column, not called a label, has numbers in most rows but not in all."""
+    for name in columns:
+        if name.lower() in LABELS:
+            continue
+        strange = [(line, row[name]) for line, row in table.rows if not are_numbers([row[name]])]
+        if 0 < len(strange) < len(table.rows) / 2:
+            line, cell = strange[0]
+            raise DatasetError(
+                f"{table.path}, line {line}: '{cell}' in column '{name}' is no finite number, unlike most of "
+                "them; mend it or take the row out, or say --task classify"
+            )
 
 
 def _are_labels(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> bool:

@@ -170,3 +170,30 @@ def test_a_property_is_the_target_beside_a_table_of_other_columns(tmp_path):
     assert found.task == "classify-points" and found.samples[3].group == "g3"
     with pytest.raises(DatasetError, match=r"there is no 'ifaces' in p0.ply nor in labels.csv"):
         recognise(folder, Wishes(target=("ifaces",)))
+
+
+def test_class_folders_below_a_common_folder(tmp_path):
+    for name in ("train", "test"):
+        made.class_folders(tmp_path / "a" / "data" / name, each=2)
+    found = recognise(tmp_path / "a")
+    assert {s.split for s in found.samples} == {"train", "test"}
+    assert {s.target for s in found.samples} == {"long", "round"}
+
+
+def test_a_table_of_a_spreadsheet(tmp_path):
+    """A byte order mark, semicolons, decimal commas, and paths of another machine."""
+    rows = "".join(f"C:\\scans\\m{k}.obj;{k},5;{'MF'[k % 2]}\r\n" for k in range(6))
+    folder = made.with_table(tmp_path / "a", "\ufeffFile;Age;Sex\r\n" + rows)
+    found = recognise(folder, Wishes(target=("Age",)))
+    assert found.task == "regress" and found.samples[3].target == (3.5,)
+    assert recognise(folder, Wishes(target=("Sex",))).samples[3].target == "F"
+
+
+def test_missing_cells_are_named_by_line(tmp_path):
+    rows = "".join(f"m{k},{k if k != 3 else 'n/a'}\n" for k in range(6))
+    folder = made.with_table(tmp_path / "a", "file,age\n" + rows)
+    with pytest.raises(DatasetError, match="line 5: 'n/a' in column 'age' is no finite number, unlike most"):
+        recognise(folder)
+    folder = made.with_table(tmp_path / "b", "file,label\n" + rows.replace("n/a", ""))
+    with pytest.raises(DatasetError, match="line 5: the cell of 'label' is empty"):
+        recognise(folder)
