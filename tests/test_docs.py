@@ -5,18 +5,21 @@ what pages show and link exists.
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from geocnn.cli import main
 from geocnn.geometry import raw_mesh, write_mesh
 from geocnn.geometry.spheres.icosahedron import Icosahedron
 from tests.shapes import tetrahedron
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES, README = sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"
+PAGES, README = sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"
+HOW_TO = [page for page in PAGES if page.parent.name == "how-to"]
 
 
 def blocks_of(page: Path) -> list[str]:
@@ -53,6 +56,26 @@ def test_each_block_of_code_runs_by_itself(page, number, tmp_path, monkeypatch):
     monkeypatch.setenv("GEOCNN_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(0)
     exec(compile(blocks_of(page)[number], page, "exec"), {})
+
+
+@pytest.mark.parametrize("page", HOW_TO, ids=lambda p: p.stem)
+def test_the_commands_of_a_how_to_page_run(page, tmp_path, monkeypatch):
+    """On the folder that the page's first block of Python writes; the answers that it names are there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GEOCNN_CACHE", str(tmp_path / "cache"))
+    exec(compile(blocks_of(page)[0], page, "exec"), {})
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert lines
+    for line in lines:
+        first, *arguments = shlex.split(line)
+        assert first == "geocnn"
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code in (0, None), line
+    named = re.findall(r"`(answers/[\w./-]+)`", text)
+    assert named and [name for name in named if not (tmp_path / name).is_file()] == []
 
 
 @pytest.mark.parametrize("page", [*PAGES, README], ids=lambda p: p.stem)

@@ -68,7 +68,7 @@ class TrainedRun:
             given: a mesh in the unit of the training files, or where the surface was one for all samples a
                 field [N, channels] on it, Stokes Q and U (with HEALPix's signs) after scalars; or a list of
                 them.
-            fields: by name, [N, channels], of a mesh whose network was trained with fields.
+            fields: by name, [N] or [N, channels], of a mesh whose network was trained with fields.
 
         Returns:
             Probabilities of the classes or numbers in their own units: [1, k], or [N, k] per point. A list
@@ -110,7 +110,8 @@ class TrainedRun:
             missing = [name for name in self.card.fields if name not in fields]
             if missing:
                 raise DatasetError(f"the network was trained with the field '{missing[0]}'; give fields=")
-            own = {f"field.{name}": fields[name].double() for name in self.card.fields}
+            given = {name: torch.as_tensor(fields[name]).double() for name in self.card.fields}
+            own = {f"field.{name}": value.reshape(len(value), -1) for name, value in given.items()}
             tensors.append({"vertices": one.vertices, "faces": one.faces, **own})
         card = self.card
         factors = [factor_of(t["vertices"], t["faces"], card.unit, card.scale)[0] for t in tensors]
