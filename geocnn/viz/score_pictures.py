@@ -106,9 +106,9 @@ def roc_curves(
     areas = []
     for name, colour, result in _rankings(scores, truth, classes, weights):
         areas.append(result.area)
+        x, y = thinned(result.false_alarms, result.recall)
         axis.plot(
-            result.false_alarms.numpy(), result.recall.numpy(), color=colour, linewidth=1.4,
-            label=f"{name}area {result.area:.3f}",
+            x.numpy(), y.numpy(), color=colour, linewidth=1.4, label=f"{name}area {result.area:.3f}"
         )  # fmt: skip
     _explain(figure, axis, areas, "area")
     return figure
@@ -134,13 +134,29 @@ def precision_recall_curves(
     means = []
     for name, colour, result in _rankings(scores, truth, classes, weights):
         means.append(result.average_precision)
+        x, y = thinned(result.recall, result.precision)
         axis.step(
-            result.recall.numpy(), result.precision.numpy(), where="pre", color=colour, linewidth=1.4,
+            x.numpy(), y.numpy(), where="pre", color=colour, linewidth=1.4,
             label=f"{name}average precision {result.average_precision:.3f}",
         )  # fmt: skip
         axis.plot(1, float(result.precision[-1]), "o", color=colour, markersize=3, clip_on=False)
     _explain(figure, axis, means, "average precision")
     return figure
+
+
+def thinned(
+    x: Float64[Tensor, " k"], y: Float64[Tensor, " k"], cells: int = 1000
+) -> tuple[Float64[Tensor, " m"], Float64[Tensor, " m"]]:
+    """Return the points of a curve in the unit square without those that would not be seen: of points one
+    after another in one square of a fine grid, the first, and the last of all.
+
+    >>> thinned(torch.linspace(0, 1, 1_000_001).double(), torch.ones(1_000_001).double())[0].shape
+    torch.Size([1002])
+    """
+    cell = (x * cells).floor() * (cells + 1) + (y * cells).floor()
+    kept = torch.cat([cell.diff() != 0, torch.ones(1, dtype=torch.bool)])
+    kept[0] = True
+    return x[kept], y[kept]
 
 
 def calibration_curve(

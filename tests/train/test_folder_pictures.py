@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from geocnn.cli import main
 from geocnn.data.folders.card import Card
 from geocnn.geometry import icosphere
 from geocnn.train.recipes import folder_pictures
+from geocnn.train.recipes.folder_examples import load_examples
 from tests.data.folders import made
 
 pytest.importorskip("matplotlib")
@@ -112,3 +115,21 @@ def test_several_numbers_per_point_have_a_row_and_a_colour_bar_each():
         np.testing.assert_allclose(bar.get_ylim(), (-largest, largest))
     figure = folder_pictures.answers_figure(card, ["a"], balls[:1], [{}], answers[:1])
     assert texts(figure) == ["a\nx", "a\ny", "a\nz"]
+
+
+CLASSES = {"confusion.png", "calibration.png", "roc.png", "precision-recall.png"}
+
+
+@pytest.mark.parametrize(
+    ("run", "pictures"), [("parts", CLASSES), ("eggs", CLASSES), ("cortex", CLASSES), ("sky", {"tilt.png"})]
+)
+def test_a_run_is_drawn_and_keeps_its_answers(place, run, pictures):
+    folder = place / f"runs/{run}-1"
+    assert {file.name for file in folder.glob("*.png")} == pictures | {"curves.png", "examples.png"}
+    assert all(colours_in(file) > 30 for file in folder.glob("*.png"))
+    rows = (folder / "test-answers.csv").read_text().splitlines()
+    results = json.loads((folder / "results.json").read_text())
+    assert len(rows) - 1 == results["settings"]["test_size"]
+    examples = load_examples(folder)
+    assert [example.name for example in examples] == [row.split(",")[0] for row in rows[1:]]
+    assert ("vertices" in examples[0].tensors) == (run in ("parts", "eggs"))

@@ -169,3 +169,16 @@ def test_results_on_a_device_are_drawn():
 def test_what_does_not_fit_is_said(draw, message):
     with pytest.raises(GeocnnError, match=message):
         draw()
+
+
+def test_curves_of_many_answers_are_drawn_by_what_can_be_seen():
+    g = torch.Generator().manual_seed(0)
+    truth = torch.randint(2, (50_000,), generator=g)
+    scores = truth + torch.randn(50_000, generator=g)
+    result = ranking(scores, truth == 1)
+    (line,) = [a for a in viz.roc_curves(scores, truth).axes[0].lines if len(a.get_xdata()) > 2]
+    x, y = (torch.as_tensor(values) for values in line.get_data())
+    assert len(x) < 3000 and float(x[0]) == float(y[0]) == 0 and float(x[-1]) == float(y[-1]) == 1
+    # what is drawn is nowhere farther from the curve than a cell of the grid
+    place = torch.searchsorted(x.contiguous(), result.false_alarms, right=True).clamp(max=len(x) - 1)
+    assert float((y[place] - result.recall).abs().max()) < 0.01

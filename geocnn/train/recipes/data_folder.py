@@ -117,7 +117,7 @@ def folder_recipe(path: Path) -> Recipe:
         headline=f"{_headline(card)}, on the test samples",
         show=shown,
         examine=lambda run: examine(run, card),
-        draw=lambda run: draw(run, card),
+        draw=lambda run: draw(run, samples),
         model_entries=lambda settings: {
             "card": _plain(card),
             "data": data.digest,

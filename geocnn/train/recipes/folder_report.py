@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from geocnn.data.folders.card import Card
-from geocnn.data.folders.samples import in_units
+from geocnn.data.folders.card import Card, DataFolder, Row
+from geocnn.data.folders.samples import in_units, shared_surface
 from geocnn.train.recipes.folder_batches import FolderBatches
+from geocnn.train.recipes.folder_examples import (
+    ANSWERS,
+    MOST_EXAMPLES,
+    MOST_POINTS,
+    Example,
+    caption_of,
+    chosen,
+    error_of,
+    examples_figure,
+    save_examples,
+    stored,
+    write_answers,
+)
 
 if TYPE_CHECKING:
     from geocnn.train.measures.metrics import SurfaceMetric
+    from geocnn.train.recipes.folder_samples import Samples
     from geocnn.train.runs import Run
 
 Known = tuple[Tensor, Tensor | None, Tensor | None]
@@ -119,26 +134,77 @@ def _members(run: Run, card: Card) -> tuple[dict[str, Any], str]:
     return measures.to_dict(), f"{run.settings.members} members together: {shown}"
 
 
-def draw(run: Run, card: Card) -> None:
-    """Draw the confusion of classes, or the answers against the truth."""
+def draw(run: Run, samples: Samples) -> None:
+    """Draw the test answers: confusion, curves and calibration of classes, or numbers against the truth.
+
+    Also write a table of all answers, draw some test samples with theirs, and keep those for `geocnn view`.
+    """
+    tests, data = tests_of(run), samples.data
+    rows = [row for name in tests for row in samples.rows(run.settings, name)]
+    answers = [answer for name in tests for answer in answers_of(run, run.main.title, name)]
+    known = [part for test in tests.values() for part in truths_of(test)]
+    truths = [truth for truth, *_ in known]
+    shares = [torch.ones(len(truth)) if share is None else share for truth, share, _ in known]
+    if data.card.is_classes:
+        _draw_classes(run, data.card, torch.cat(answers), torch.cat(truths), torch.cat(shares).double())
+    else:
+        _draw_numbers(run, data.card, torch.cat(answers), torch.cat(truths))
+    _keep_examples(run, data, rows, answers, truths, shares)
+
+
+def _draw_classes(run: Run, card: Card, answer: Tensor, truth: Tensor, weight: Tensor) -> None:
     from geocnn import viz
 
-    tests = tests_of(run)
-    known = [part for test in tests.values() for part in truths_of(test)]
-    output = torch.cat([part for name in tests for part in answers_of(run, run.main.title, name)])
-    truth = torch.cat([part[0] for part in known])
-    weight = torch.cat([part[1] for part in known if part[1] is not None])
-    if card.is_classes:
-        there = truth >= 0
-        title = "share of each class, on the test samples"
-        figure = viz.confusion(
-            output.argmax(-1)[there], truth[there], card.classes, title, weight[there].double()
-        )
-        run.save(figure, "confusion.png")
-        return
+    there = truth >= 0
+    answer, truth, weight = answer[there], truth[there], weight[there]
+    title = "on the test samples" + (", by area" if card.per_point else "")
+    share = f"share of each class, {title}"
+    run.save(viz.confusion(answer.argmax(-1), truth, card.classes, share, weight), "confusion.png")
+    run.save(viz.calibration_curve(answer, truth, title, weight), "calibration.png")
+    if len(truth.unique()) > 1:
+        # of two classes, one curve tells what both would
+        scores = answer[:, 1] if len(card.classes) == 2 else answer
+        run.save(viz.roc_curves(scores, truth, card.classes, title, weight), "roc.png")
+        figure = viz.precision_recall_curves(scores, truth, card.classes, title, weight)
+        run.save(figure, "precision-recall.png")
+
+
+def _draw_numbers(run: Run, card: Card, answer: Tensor, truth: Tensor) -> None:
+    from geocnn import viz
+
     for k, name in enumerate(card.target):
-        figure = viz.predicted_against_true(output[:, k], truth[:, k], name)
+        figure = viz.predicted_against_true(answer[:, k], truth[:, k], name)
         run.save(figure, f"{_file_name(name)}.png")
+
+
+def _keep_examples(
+    run: Run,
+    data: DataFolder,
+    rows: Sequence[Row],
+    answers: Sequence[Tensor],
+    truths: Sequence[Tensor],
+    shares: Sequence[Tensor],
+) -> None:
+    """Write the table of all test answers, the file of some test samples with theirs, and their picture."""
+    card = data.card
+    parts = list(zip(answers, truths, shares, strict=True))
+    errors = [error_of(*part, card) for part in parts]
+    names = [row.name for row in rows]
+    write_answers(names, answers, truths, errors, card, run.folder / ANSWERS)
+    most = max(2, min(MOST_EXAMPLES, MOST_POINTS // max(1, card.points)))
+    worst, median = chosen(torch.tensor(errors, dtype=torch.float64), most)
+    examples = [
+        Example(
+            names[k],
+            "worst" if k in worst else "median",
+            caption_of(answers[k], truths[k], errors[k], card),
+            stored(answers[k], truths[k], data.tensors(rows[k]), card),
+        )
+        for k in (*worst, *median)
+    ]
+    save_examples(examples, run.folder)
+    shared = None if card.surfaces == "meshes" else shared_surface(data)
+    run.save(examples_figure(card, examples, len(rows), shared), "examples.png")
 
 
 def _file_name(name: str) -> str:

@@ -36,16 +36,20 @@ class Samples:
 
     def batches(self, settings: FolderSettings, name: str) -> FolderBatches:
         """Return the set of that name: "train", "val", "test"; of part 2 of a cross-validation "train 2"."""
+        items = self._items(self.rows(settings, name), settings.processes)
+        if not name.startswith("train"):
+            return FolderBatches(items, self.data.card)
+        return FolderBatches(items, self.data.card, settings.balanced, settings.smoothing)
+
+    def rows(self, settings: FolderSettings, name: str) -> list[Row]:
+        """Return the rows of the set of that name."""
         split, _, part = name.partition(" ")
         whole = validating(self.data) if split == "val" else self.data.of(split)
         rows = whole if not part else of_part(self.data.rows, int(part), split, settings)
         size = {"train": settings.train_size, "val": settings.val_size, "test": settings.test_size}[split]
         # fewer are wanted where the setting was lowered; parts have other sizes than the splits of the folder
         fewer = size < len(whole)
-        items = self._items(rows[:size] if fewer else rows, settings.processes)
-        if split != "train":
-            return FolderBatches(items, self.data.card)
-        return FolderBatches(items, self.data.card, settings.balanced, settings.smoothing)
+        return rows[:size] if fewer else rows
 
     def _items(self, rows: Sequence[Row], processes: int) -> list[SurfaceData]:
         from geocnn.data.folders.items import items_of
