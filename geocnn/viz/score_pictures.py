@@ -106,7 +106,7 @@ def roc_curves(
     areas = []
     for name, colour, result in _rankings(scores, truth, classes, weights):
         areas.append(result.area)
-        x, y = thinned(result.false_alarms, result.recall)
+        x, y = visible_points(result.false_alarms, result.recall)
         axis.plot(
             x.numpy(), y.numpy(), color=colour, linewidth=1.4, label=f"{name}area {result.area:.3f}"
         )  # fmt: skip
@@ -134,7 +134,7 @@ def precision_recall_curves(
     means = []
     for name, colour, result in _rankings(scores, truth, classes, weights):
         means.append(result.average_precision)
-        x, y = thinned(result.recall, result.precision)
+        x, y = visible_points(result.recall, result.precision)
         axis.step(
             x.numpy(), y.numpy(), where="pre", color=colour, linewidth=1.4,
             label=f"{name}average precision {result.average_precision:.3f}",
@@ -144,13 +144,13 @@ def precision_recall_curves(
     return figure
 
 
-def thinned(
+def visible_points(
     x: Float64[Tensor, " k"], y: Float64[Tensor, " k"], cells: int = 1000
 ) -> tuple[Float64[Tensor, " m"], Float64[Tensor, " m"]]:
     """Return the points of a curve in the unit square without those that would not be seen: of points one
     after another in one square of a fine grid, the first, and the last of all.
 
-    >>> thinned(torch.linspace(0, 1, 1_000_001).double(), torch.ones(1_000_001).double())[0].shape
+    >>> visible_points(torch.linspace(0, 1, 1_000_001).double(), torch.ones(1_000_001).double())[0].shape
     torch.Size([1002])
     """
     cell = (x * cells).floor() * (cells + 1) + (y * cells).floor()
