@@ -1,6 +1,7 @@
 """Cross-validation, ensembles, and training that starts from trained weights, on folders of a user's."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from geocnn.errors import CheckpointError, DatasetError, GeocnnError
 from geocnn.geometry.io import read_mesh
 from geocnn.train import TrainedRun, evaluate, fit
 from geocnn.train.recipes.data_folder import FolderSettings
+from geocnn.train.recipes.folder_networks import description_in
 from geocnn.train.recipes.folder_samples import of_part
 from tests.data.folders import made
 from tests.train.test_data_folder import QUICK, run, table
@@ -125,8 +127,9 @@ def test_another_task_keeps_all_but_the_last_layer(tmp_path):
     same = [name for name in states[0] if states[0][name].shape == states[1][name].shape]
     assert len(same) > len(states[0]) - 3
     assert trained.predict(lengths.mesh(0)).shape == (1, 1)
-    made.labelled_points(tmp_path / "parts")
     with pytest.raises(CheckpointError, match="does not answer per point"):
-        fit(SurfaceDataset.from_folder("parts", processes=1), "runs/c", start="runs/a", **SETTINGS)
+        description_in(Path("runs/a"), str(lengths.in_type), 1, {"out_type": "2x0"})
+    with pytest.raises(CheckpointError, match="takes inputs of type"):
+        description_in(Path("runs/a"), "1x0", 1, {"n_out": 2})
     with pytest.raises(CheckpointError):
         fit(open_folder(lengths.folder.path), "runs/d", start="nowhere", **SETTINGS)
