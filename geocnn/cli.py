@@ -45,6 +45,7 @@ from geocnn.train.prediction import measured
 from geocnn.train.prediction import predict as answer
 from geocnn.train.recipe import Request
 from geocnn.train.recipes import find_recipe, is_recipe_file, recipe_names
+from geocnn.train.run_view import is_run, view_run
 from geocnn.train.shipped import model_folder
 
 app = typer.Typer(
@@ -344,9 +345,15 @@ def inspect_mesh(
 def view(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="a mesh, as for geocnn inspect, or HEALPix maps, .fits .npy"),
+        typer.Argument(
+            metavar="FILE|RUN",
+            help="a mesh, as for geocnn inspect; HEALPix maps, .fits .npy; or the folder of a finished run",
+        ),
     ],
-    field: Annotated[str | None, typer.Option(help="the field to show", show_default="the first")] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(help="the field to show; of a RUN the test sample", show_default="the first"),
+    ] = None,
     values: Annotated[
         list[Path] | None,
         typer.Option(help="a file of values per vertex beside the mesh, may be repeated", show_default=False),
@@ -367,7 +374,13 @@ def view(
     nested: Nested = None,
     fill: Fills = None,
 ) -> None:
-    """Look at a mesh or a map: print its fields, and draw one or write a page with all of them."""
+    """Look at a mesh or a map: print its fields, and draw one or write a page with all of them.
+
+    Of a RUN it prints what was learnt and how well, and draws a test sample with its answer.
+    """
+    if is_run(file):
+        view_run(file, field, out, page, make_console())
+        return
     wish = Wish(
         file,
         field,
