@@ -18,12 +18,11 @@ import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 try:
     import typer
     from rich.table import Table
-    from typer.core import TyperGroup
 except ImportError as error:
     raise SystemExit(f"the geocnn command needs {error.name}: pip install 'geocnn[train,plot]'") from None
 
@@ -33,18 +32,13 @@ from geocnn.equivariance import SYMMETRIES, report
 from geocnn.errors import GeocnnError, RecipeError
 from geocnn.geometry.doctor.repairs import REPAIRS
 from geocnn.looking import Up, Wish, view_file
-from geocnn.train.command import train_command
-from geocnn.train.folder_command import (
-    evaluate_command,
-    folder_command,
-    is_user_folder,
-    prepare_command,
-)
+from geocnn.train.folder_command import evaluate_command, prepare_command
 from geocnn.train.model_recipes import recipe_of_model
 from geocnn.train.prediction import measured
 from geocnn.train.prediction import predict as answer
 from geocnn.train.recipe import Request
-from geocnn.train.recipes import find_recipe, is_recipe_file, recipe_names
+from geocnn.train.recipe_commands import RecipeCommands
+from geocnn.train.recipes import find_recipe, recipe_names
 from geocnn.train.run_view import is_run, view_run
 from geocnn.train.shipped import model_folder
 
@@ -58,40 +52,8 @@ app = typer.Typer(
 )
 
 
-class _RecipeCommands(TyperGroup):
-    """A command per recipe: of the package, of installed packages, and of the file whose path is given."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return recipe_names()
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if is_user_folder(cmd_name):
-            return folder_command(Path(cmd_name))
-        if is_recipe_file(cmd_name):
-            return _command(cmd_name)
-        with contextlib.suppress(RecipeError):  # the list of commands leaves out what cannot be loaded
-            return _command(cmd_name)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] in recipe_names():
-            find_recipe(args[0])  # raises what keeps it from being loaded
-        elif args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise GeocnnError(
-                f"there is no folder '{args[0]}' here, and no recipe of that name; recipes are "
-                f"{', '.join(recipe_names())}"
-            )
-        return super().resolve_command(ctx, args)
-
-
-def _command(recipe: str) -> Any:
-    single = typer.Typer(add_completion=False)
-    epilog = f"Example: geocnn train {recipe} --baseline --devices gpu:0"
-    single.command(recipe, epilog=epilog)(train_command(find_recipe(recipe)))
-    return typer.main.get_command(single)
-
-
 training = typer.Typer(
-    cls=_RecipeCommands,
+    cls=RecipeCommands,
     help="Train on a FOLDER of your own, or a recipe; checkpoints, tables and pictures land in a run folder.",
     epilog="Examples: geocnn train scans/; geocnn train spherical-digits --preset quick --baseline; "
     "geocnn train my_recipe.py",
