@@ -52,11 +52,11 @@ GEOMETRY = {"core": 0, "io": 1, "flat": 2, "spheres": 3, "doctor": 4, "meshes": 
 SHOWN_ON_DEMAND = {"viz", "cli"}
 
 # Optional or slow libraries, and the rooms that may import them at module level; others only in functions.
-# data and train subclass what PyG and Lightning give, which no import inside a function allows.
+# data and train subclass what PyG, Lightning and typer give, which no import inside a function allows.
 HEAVY: dict[str, set[str]] = {
     "torch_geometric": {"data"},
     "lightning": {"train"},
-    "typer": {"cli"},
+    "typer": {"cli", "train"},
     "rich": {"cli", "train"},
     "healpy": set(),
     "trimesh": set(),
