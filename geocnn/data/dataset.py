@@ -21,6 +21,7 @@ from geocnn.data.folders.preparing import Options, prepare_folder
 from geocnn.data.folders.samples import in_type_of, surface_of
 from geocnn.data.given import write_fields, write_maps, write_meshes
 from geocnn.data.surface_data import SurfaceData
+from geocnn.errors import DatasetError
 from geocnn.geometry import Mesh, OneSidedMesh
 from geocnn.groups.field_type import FieldType
 
@@ -110,6 +111,9 @@ class SurfaceDataset(Dataset):
         """
         wishes = wishes or Wishes()
         if fields is not None:
+            unlike = [k for k, own in enumerate(fields) if set(own) != set(fields[0])]
+            if unlike:
+                raise DatasetError(f"mesh {unlike[0]} has other fields than mesh 0; give all the same")
             wishes = replace(wishes, inputs=tuple(fields[0]) if len(fields) else ())
 
         def write(folder: Path) -> None:

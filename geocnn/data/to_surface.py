@@ -79,6 +79,8 @@ class ToSurface(BaseTransform):
                 value = _rows(data[name], name, surface.n_points)
                 fields[name] = value, scalar_type(value.shape[1], surface.group)
         for name in self.vectors:
+            if data.get(name) is None:
+                raise GeometryError(f"the Data has no attribute '{name}', which vectors= names")
             value = _rows(data[name], name, surface.n_points, 3)
             fields[name] = tangent_and_normal(surface, value), vector_type(surface.group)
         if not fields:
@@ -88,11 +90,15 @@ class ToSurface(BaseTransform):
         joined = NamedFields.join(fields)
         hierarchy = cached_hierarchy(surface, levels=self.levels, radius=self.radius, kind=self.kind)
         hierarchy = hierarchy.to(dtype=self.dtype)
-        kept = {name: value for name, value in data.to_dict().items() if name not in ("x", "y", "areas")}
+        kept = {name: value for name, value in data.to_dict().items() if name not in OWN}
         y = data.get("y")
         return SurfaceData(
             joined.x.to(self.dtype), y, hierarchy.areas[0], hierarchy, in_type=str(joined.type), **kept
         )
+
+
+OWN = ("x", "y", "areas", "hierarchy", "in_type")
+"""Attributes of SurfaceData, which are made here."""
 
 
 def _rows(value: Tensor, name: str, n: int, channels: int | None = None) -> Float64[Tensor, "n c"]:

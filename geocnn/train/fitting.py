@@ -20,6 +20,7 @@ from geocnn.geometry import Mesh, OneSidedMesh, healpix
 from geocnn.groups.field_type import FieldType
 from geocnn.train.files import MODEL, read_description
 from geocnn.train.folders import choose_run, open_run
+from geocnn.train.model_recipes import recipe_of_model
 from geocnn.train.recipes.data_folder import RECIPE, folder_recipe
 from geocnn.train.recipes.folder_answers import AT_ONCE, answer_rows, card_of, told_by
 from geocnn.train.recipes.folder_batches import FolderBatch, batch
@@ -45,6 +46,7 @@ class TrainedRun:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        recipe_of_model(self.folder, None)
         network, model = RECIPE.load(self.folder)
         self.network: nn.Module = network
         self.card: Card = card_of(model)
@@ -199,7 +201,7 @@ def evaluate(run: str | Path, data: DataFolder | str | Path, split: str = "test"
         if ours != theirs:
             raise DatasetError(f"the network learnt with {name} {ours}, {folder.path} has {theirs}")
     model = read_description(trained.folder / MODEL)
-    if model.get("folds") and model.get("data") == folder.digest:
+    if model.get("folds") and folder.origin == model.get("origin"):
         raise DatasetError(
             f"the networks of {trained.folder} learnt from all samples of {folder.path} in turn; its "
             "results.json holds what they answered to those they had not seen. Evaluate on another folder"

@@ -162,6 +162,8 @@ def prepared(folder: Path, out: Path | None, options: dict[str, Any], console: C
     if out is None and is_data_folder(place):
         data = open_folder(place)
         check_unchanged(data, folder, wishes, ways)
+        for line in (f"prepared before: {place}", *data.card.remarks):
+            console.print(line, **PLAIN)
         return data
 
     def told(line: str) -> None:

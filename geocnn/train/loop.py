@@ -72,7 +72,7 @@ def stretches(n: int, settings: LoopSettings) -> tuple[int, int]:
     >>> stretches(640, LoopSettings(epochs=1, batch_size=64, check_every=4))
     (2, 5)
     """
-    steps = max(1, int(settings.epochs * max(1, n // settings.batch_size)))
+    steps = max(1, int(settings.epochs * max(1, n / settings.batch_size)))
     count = max(1, round(steps / settings.check_every))
     return count, math.ceil(steps / count)
 

@@ -45,6 +45,7 @@ def _unfinished(folder: Path) -> str:
     for run in (folder, folder.parent):
         with contextlib.suppress(CheckpointError):
             recipe = recipe_of(run / SETTINGS) or _recipe_by_settings(run / SETTINGS)
+            recipe = "FOLDER" if recipe == "data-folder" else recipe
             command = f"geocnn train {recipe} --run {shlex.quote(str(run))} --resume"
             return (
                 f"there is no {MODEL} in {folder} yet: the run is not finished. It is still running, or it "

@@ -41,7 +41,7 @@ def view_run(run: Path, sample: str | None, out: Path | None, html: Path | None,
     Args:
         run: a finished run folder.
         sample: the name of a test sample that the run keeps; None: the worst.
-        out: where a picture of that sample is written.
+        out: where a picture of that sample is written; None: in the run, where a sample and no page is named.
         html: where a page is written with its fields: truth, answer, what came in.
 
     Raises:
@@ -60,8 +60,11 @@ def view_run(run: Path, sample: str | None, out: Path | None, html: Path | None,
     card, examples = card_of(model), load_examples(run)
     for example in examples:
         caption = ", ".join(example.caption.splitlines())
-        console.print(f"test sample {example.name} ({example.rank}): {caption}", **PLAIN)
+        rank = "" if all(one.rank == "worst" for one in examples) else f" ({example.rank})"
+        console.print(f"test sample {example.name}{rank}: {caption}", **PLAIN)
     shown = _chosen(run, examples, sample)
+    if sample is not None and out is None and html is None:
+        out = run / f"{sample.replace('/', '-')}-view.png"
     shared = shared_by(run, card)
     if out is not None:
         figure = examples_figure(card, [shown], 1, shared)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from geocnn.viz.colours import INK, TRAINING_COLOURS
 
 if TYPE_CHECKING:
@@ -31,10 +33,12 @@ def curves(trainings: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         error = [100 * (1 - value) for value in accuracy]
         right.plot(steps, error, "o-", color=colour, label=name, markersize=3, linewidth=1.4)
     for axis, label in ((left, "loss (faint: training)"), (right, "validation error, %")):
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        # an error of 0 everywhere has no logarithm
+        if any((np.asarray(line.get_ydata(), dtype=float) > 0).any() for line in axis.get_lines()):
+            axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_minor_formatter(NullFormatter())
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("step")
         axis.set_title(label, fontsize=10, loc="left", color=INK)
         axis.grid(which="both", alpha=0.2, linewidth=0.5)

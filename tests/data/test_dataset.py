@@ -97,9 +97,12 @@ def test_meshes_with_fields(tmp_path):
     for item, (v, _), y in zip(data, shapes, labels, strict=True):
         assert torch.allclose(item.x[:, 0], v[:, 0].float() ** 2) and torch.equal(item.y, y)
         assert torch.allclose(item.x[:, 1:].norm(dim=-1), v.norm(dim=-1).float(), rtol=1e-5)
+    wrong = [fields[0] | {"heat": torch.zeros(3)}, *fields[1:]]
     with pytest.raises(GeometryError, match="heat"):
+        SurfaceDataset.from_meshes(shapes, labels, tmp_path / "b", fields=wrong)
+    with pytest.raises(DatasetError, match="mesh 5 has other fields"):
         SurfaceDataset.from_meshes(
-            shapes, labels, tmp_path / "b", fields=[{"heat": torch.zeros(3)}, *fields[1:]]
+            shapes, labels, tmp_path / "c", fields=[*fields[:5], {"heat": shapes[5][0]}]
         )
 
 

@@ -213,10 +213,10 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
 
 
 def test_stretches_cover_the_epochs():
-    for n, epochs, every in ((640, 3, 7), (12_000, 2, 100), (48, 4, 5), (5, 1, 100)):
+    for n, epochs, every in ((640, 3, 7), (12_000, 2, 100), (48, 4, 5), (5, 1, 100), (13, 50, 9)):
         settings = LoopSettings(epochs=epochs, check_every=every)
         count, steps = stretches(n, settings)
-        wanted = epochs * max(1, n // settings.batch_size)
+        wanted = int(epochs * max(1, n / settings.batch_size))
         assert wanted <= count * steps < wanted + count
 
 

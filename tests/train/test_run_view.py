@@ -48,7 +48,7 @@ def test_a_run_tells_what_it_learnt_and_shows_a_sample(runs, name, tmp_path, cap
         and ({"sky": "geocnn: RMSE"}.get(name, "geocnn: accuracy")) in said
         and "examples.png" in said
     )
-    assert "(worst)" in said
+    assert "test sample " in said
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     wanted = {"parts": "probability", "eggs": "true: ", "cortex": "field", "sky": "field"}[name]
     assert wanted in page and ("truth" in page) == (name == "parts")

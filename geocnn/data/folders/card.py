@@ -79,8 +79,12 @@ class Card:
     """Repairs of meshes."""
     given: str = ""
     """What the user said about the folder, as one line."""
+    listing: str = ""
+    """SHA-256 of the names of the files of the user's folder that hold data."""
+    remarks: tuple[str, ...] = ()
+    """What was found and done, in words."""
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """SHA-256 of the files that the folder was made from, by path in their folder."""
+    """SHA-256 of the files that the folder was made from, by path in their folder, or by the whole path."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Card:
@@ -145,6 +149,12 @@ class DataFolder:
         text = (self.path / CARD).read_bytes() + (self.path / TABLE).read_bytes()
         return hashlib.sha256(text).hexdigest()[:16]
 
+    @property
+    def origin(self) -> str:
+        """Return a digest of the files that the samples came from, whatever was edited since."""
+        text = json.dumps([self.card.name, *sorted(self.card.sources.items())])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
 
 def is_data_folder(path: Path) -> bool:
     """Return whether a folder was written by `prepare` to its end."""
@@ -208,7 +218,7 @@ def _value(value: Any) -> str:
     """Write a value as TOML does: text and numbers as JSON does."""
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(part) for part in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _read_card(file: Path) -> Card:
@@ -231,7 +241,11 @@ def _read_card(file: Path) -> Card:
 
 def _read_rows(file: Path, card: Card) -> tuple[Row, ...]:
     table = read_sample_table(file)
-    rows = []
+    needed = ["name", "file", *(card.target if card.task == "regress" else [])]
+    lacking = [name for name in needed if name not in table.columns]
+    if lacking:
+        raise DatasetError(f"{file} lacks the column '{lacking[0]}'; prepare the folder again")
+    rows, lines = [], dict[str, int]()
     for line, cells in table.rows:
         split = SPLITS.get(cells.get("split", "").lower(), cells.get("split", ""))
         if split not in ("train", "val", "test", ""):
@@ -247,6 +261,12 @@ def _read_rows(file: Path, card: Card) -> tuple[Row, ...]:
                 )
         weight = number(cells.get("weight") or "1", file, line, "weight")
         factor = number(cells.get("factor") or "1", file, line, "factor")
+        if weight < 0 or factor <= 0:
+            raise DatasetError(f"{file}, line {line}: a weight is at least 0, a factor above 0")
+        if lines.setdefault(cells["name"], line) != line:
+            raise DatasetError(
+                f"{file}, lines {lines[cells['name']]} and {line}: both are the sample '{cells['name']}'"
+            )
         rows.append(Row(cells["name"], cells["file"], split, cells.get("group", ""), weight, target, factor))
     lost = [row.file for row in rows if not (file.parent / row.file).is_file()]
     if lost:

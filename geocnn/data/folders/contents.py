@@ -24,8 +24,8 @@ class Contents:
     maps: list[Path]
     values: list[Path]
     table: SampleTable | None
-    lists: dict[str, list[str]]
-    """Names of samples by split, from files train.txt, test.txt, …"""
+    lists: dict[str, Path]
+    """Files train.txt, test.txt, … with names of samples, by split."""
 
 
 def contents_of(folder: Path, wishes: Wishes) -> Contents:
@@ -48,7 +48,7 @@ def contents_of(folder: Path, wishes: Wishes) -> Contents:
         maps,
         values,
         None if table is None else read_sample_table(table),
-        {split: file.read_text(encoding="utf-8").split() for split, file in lists.items()},
+        lists,
     )
 
 

@@ -31,13 +31,20 @@ SPLITS |= {"dev": "val", "test": "test", "testing": "test"}
 """Names of splits, and what this package calls them."""
 
 
-def files_in(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder, sorted, without hidden ones and what systems leave behind."""
+def files_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield all files below a folder, sorted, without hidden ones and what systems leave behind.
+
+    Answers that `geocnn predict` wrote among them (NAME.answers.*, NAME-answers/) are no data of the user's.
+    Folders `above`, which links may lead back to, are left out.
+    """
+    above = (*above, folder.resolve())
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "__")) or path.name in ("Thumbs.db", "desktop.ini"):
             continue
-        if path.is_dir():
-            yield from files_in(path)
+        if ".answers." in path.name or path.name.endswith("-answers"):
+            continue
+        if path.is_dir() and path.resolve() not in above:
+            yield from files_in(path, above)
         elif path.is_file():
             yield path
 

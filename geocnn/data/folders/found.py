@@ -85,6 +85,8 @@ class Found:
     """Where targets come from, in words."""
     template: Path | None = None
     """The mesh that all samples share."""
+    points: int = 0
+    """The number of its points, as its file has them."""
     remarks: list[str] = field(default_factory=list)
 
     @property

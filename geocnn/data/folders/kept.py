@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from geocnn.data.folders.scaling import area_and_spacing
 from geocnn.errors import DatasetError
 from geocnn.geometry.core.half_edges import wound_alike
 
+MOST_BYTES = 180
+"""Of the name of a sample's file; disks take 255, with the extension and what is written beside."""
+
 
 @dataclass(eq=False)
 class Kept:
@@ -32,7 +36,7 @@ class Kept:
     outline: Tensor | None
     labels: Counter[int]
     sums: np.ndarray | None
-    """Count, sum and sum of squares of each number of its points."""
+    """Count, mean and sum of squared differences from it, of each number of its points."""
     names: dict[int, str]
     per_face: bool
     fields: dict[str, int]
@@ -57,6 +61,8 @@ def files_of(names: Sequence[str]) -> dict[str, str]:
     for name in names:
         plain = re.fullmatch(r"[\w-][\w .+-]*(/[\w-][\w .+-]*)*", name)
         stems[name] = name if plain else re.sub(r"[^\w +-]", "_", name)
+        if max(len(part.encode()) for part in stems[name].split("/")) > MOST_BYTES:
+            stems[name] = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
         while stems[name].lower() in taken:
             stems[name] += "_"
         taken.add(stems[name].lower())
@@ -76,7 +82,8 @@ def kept_of(read: Read, out: Path, file: str) -> Kept:
         tensors["truth"] = read.truth
         if read.truth.is_floating_point():
             value = read.truth.reshape(len(read.truth), -1).double()
-            sums = torch.stack([torch.ones_like(value).sum(0), value.sum(0), value.square().sum(0)]).numpy()
+            mean = value.mean(0)
+            sums = torch.stack([torch.ones_like(value).sum(0), mean, (value - mean).square().sum(0)]).numpy()
         else:
             known, count = read.truth.unique(return_counts=True)
             labels = Counter(dict(zip(known.tolist(), count.tolist(), strict=True)))

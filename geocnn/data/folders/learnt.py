@@ -42,6 +42,12 @@ def classes_of(
     every = sum((k.labels for k in kept), Counter[int]())
     names = {number: name for k in kept for number, name in k.names.items()}
     known = [label for label in sorted(every) if label != wishes.unlabelled]
+    wide = [label for label in known if not -(2**31) <= label < 2**31]
+    if wide:
+        raise DatasetError(
+            f"the label {wide[0]} needs more than 32 bits, which files of meshes do not have; number the "
+            "classes from 0"
+        )
     training = {label for k, name in zip(kept, splits, strict=True) if name == "train" for label in k.labels}
     never = [label for label in known if label not in training]
     if never:
@@ -78,9 +84,10 @@ def moments_of(
         sums = [kept[k].sums for k in training]
         if any(s is None for s in sums) or len({s.shape for s in sums if s is not None}) > 1:
             raise DatasetError("the numbers of points have unlike columns in different samples")
-        count, total, square = np.sum(np.stack([s for s in sums if s is not None]), 0)
-        mean = total / count
-        std = np.sqrt(np.maximum(square / count - mean**2, 0))
+        count, means, squares = np.stack([s for s in sums if s is not None], 1)
+        mean = (count * means).sum(0) / count.sum(0)
+        within, between = squares.sum(0), (count * (means - mean) ** 2).sum(0)
+        std = np.sqrt((within + between) / count.sum(0))
     if not np.all(std > 0):
         k = int(np.argmin(std))
         raise DatasetError(f"'{found.target[min(k, len(found.target) - 1)]}' is {mean[k]:g} everywhere")

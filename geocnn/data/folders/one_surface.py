@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from geocnn.data.folders.contents import Contents
+from geocnn.data.folders.field_tables import is_field_table, read_field_table
 from geocnn.data.folders.files import is_fits, stem
 from geocnn.data.folders.found import Found, Sample, Source, Surfaces, Target, Task, Wishes
+from geocnn.data.folders.matching import Finder, files_of_samples
 from geocnn.data.folders.point_values import Values, array_of, holds_classes, read_values
 from geocnn.data.folders.table import are_numbers
 from geocnn.data.folders.tabled import from_table, is_of_targets, named_samples, some, with_rows, with_splits
@@ -31,7 +33,7 @@ def fields_of(contents: Contents, wishes: Wishes) -> Found:
     surfaces: Surfaces = "one mesh" if contents.meshes else "healpix"
     n = len(read_mesh(contents.meshes[0]).vertices) if contents.meshes else None
     files = contents.values if contents.meshes else contents.maps
-    truths = [f for f in [*contents.values, *contents.maps] if _is_truth(f, contents.folder, wishes)]
+    truths = [f for f in [*contents.values, *contents.maps] if is_truth(f, contents.folder, wishes)]
     inputs = [f for f in files if f not in truths]
     if not inputs:
         raise DatasetError(
@@ -47,10 +49,11 @@ def fields_of(contents: Contents, wishes: Wishes) -> Found:
         targets, where = _targets(samples, truths, own_truth, contents, wishes)
         found = _with_targets(contents.folder, surfaces, samples, targets, where, wishes)
         found = with_rows(found, contents.table)
-    return with_splits(contents, replace(found, template=template))
+    return with_splits(contents, replace(found, template=template, points=n or 0))
 
 
-def _is_truth(file: Path, folder: Path, wishes: Wishes) -> bool:
+def is_truth(file: Path, folder: Path, wishes: Wishes) -> bool:
+    """Return whether a file says what is true, by its name or that of its folder."""
     names = (file.name, stem(file), *file.relative_to(folder).parts[:-1])
     if wishes.target:
         return any(name.strip("/") in names for name in wishes.target)
@@ -74,6 +77,9 @@ def samples_of(folder: Path, files: Sequence[Path], n: int | None) -> tuple[list
     elif file.suffix.lower() == ".npz":
         name, truth = _arrays_of(file, n)
         array = array_of(file, name)
+    elif n is not None and is_field_table(file):
+        names, array = read_field_table(file, n)
+        return [Sample(own, None, (Source(file, None, k),)) for k, own in enumerate(names)], None
     elif n is not None:
         return _columns(file), None
     if array is not None and array.ndim == 1 and n in (None, len(array)):
@@ -117,6 +123,10 @@ def _in_order(samples: list[Sample], contents: Contents) -> tuple[list[Sample], 
     assert table is not None
     if any(source.row is None for sample in samples for source in sample.inputs):
         return samples, []
+    if table.key is not None:
+        finder = Finder(samples)
+        if all(len(finder.find(name)) == 1 for name in table.column(table.key)):
+            return samples, []
     if len(table.rows) != len(samples):
         raise DatasetError(
             f"{table.path} has {counted(len(table.rows), 'row')}, "
@@ -154,8 +164,8 @@ def _targets(
                 f"{source.path} has {counted(count, 'row')} for {counted(len(samples), 'sample')}; give one "
                 "each"
             )
-    by_stem = {stem(file): file for file in truths}
-    missing = [s.name for s in samples if Path(s.name).name not in by_stem]
+    files = files_of_samples(samples, truths, contents.folder, _several)
+    missing = [s.name for s, file in zip(samples, files, strict=True) if file is None]
     if not truths or missing:
         what = f"there is no target of {some(missing)}" if truths else "nothing says what is true of them"
         raise DatasetError(
@@ -163,7 +173,14 @@ def _targets(
             "labels.csv (file, label), an array of labels named y, or by --target a folder of files of the "
             "same names"
         )
-    return [Source(by_stem[Path(s.name).name]) for s in samples], f"files in {truths[0].parent.name}"
+    return [Source(file) for file in files if file is not None], f"files in {truths[0].parent.name}"
+
+
+def _several(sample: Sample, files: list[Path]) -> DatasetError:
+    return DatasetError(
+        f"the target of {sample.name} may be in {', '.join(f.name for f in files)}; say by --target which "
+        "folder holds targets"
+    )
 
 
 def _are_classes(source: Source, surfaces: Surfaces) -> bool:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from geocnn.data.folders.field_tables import is_field_table, read_field_table
 from geocnn.data.folders.files import is_mesh
 from geocnn.data.folders.found import Source
-from geocnn.errors import DatasetError
+from geocnn.errors import DatasetError, GeometryError
 from geocnn.geometry.io import read_mesh, read_vertex_values
 from geocnn.geometry.io.raw import RawMesh
 
@@ -27,11 +28,14 @@ class Values(NamedTuple):
 Arrays = dict[tuple[Path, str | None], np.ndarray]
 
 
-def read_values(source: Source, raw: RawMesh | None = None, opened: Arrays | None = None) -> Values:
+def read_values(
+    source: Source, raw: RawMesh | None = None, opened: Arrays | None = None, n: int = 0
+) -> Values:
     """Read the values at a source.
 
     `raw` is the mesh where it was read already and the source is a property. `opened` holds arrays of several
-    samples, so that an archive is unpacked once for all of them.
+    samples, so that an archive is unpacked once for all of them. `n` is the number of points, by
+    which tables of fields are read.
 
     Raises DatasetError where there is no such array or property, or several and none is named; and
     GeometryError where the file cannot be read.
@@ -39,7 +43,10 @@ def read_values(source: Source, raw: RawMesh | None = None, opened: Arrays | Non
     if source.row is not None:
         opened = {} if opened is None else opened
         if source[:2] not in opened:
-            opened[source[:2]] = array_of(source.path, source.name)
+            table = is_field_table(source.path)
+            opened[source[:2]] = (
+                read_field_table(source.path, n)[1] if table else array_of(source.path, source.name)
+            )
         return Values(np.asarray(opened[source[:2]][source.row]), {})
     if is_property(source):
         raw = read_mesh(source.path) if raw is None else raw
@@ -53,7 +60,13 @@ def read_values(source: Source, raw: RawMesh | None = None, opened: Arrays | Non
                 f"{source.path} has no property '{source.name}', only {', '.join(properties) or 'none'}"
             )
         return Values(properties[source.name], {})
-    values = read_vertex_values(source.path)
+    try:
+        values = read_vertex_values(source.path)
+    except GeometryError as error:
+        if source.path.suffix.lower() not in (".txt", ".csv"):
+            raise
+        remark = "values of points are numbers, and their classes whole numbers"
+        raise DatasetError(f"{error} ({remark})") from error
     if source.name is not None and source.name in values.values:
         return Values(values.values[source.name], values.names)
     if len(values.values) != 1:

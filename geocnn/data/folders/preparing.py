@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from geocnn.data.folders.card import (
     save_folder,
     save_sample,
 )
+from geocnn.data.folders.contents import contents_of
 from geocnn.data.folders.files import values_suffix
 from geocnn.data.folders.found import Found, Source, Wishes
 from geocnn.data.folders.kept import Kept, files_of, kept_of
@@ -104,24 +106,32 @@ def prepare_folder(
     """
     wishes, options = wishes or Wishes(), options or Options()
     _make_out(folder, out)
+    remarks: list[str] = []
+
+    def note(line: str) -> None:
+        remarks.append(line)
+        told(line)
+
     found = recognise(folder, wishes)
-    told(_what(found))
+    note(_what(found))
     for remark in found.remarks:
-        told(remark)
+        note(remark)
     reader = Reader(found, wishes, options.fixes)
     files = files_of([sample.name for sample in found.samples])
     kept = [kept_of(read, out, files[read.sample.name]) for read in reader]
     for remark in reader.remarks:
-        told(remark)
+        note(remark)
     if not kept:
         raise DatasetError(f"{folder} holds no samples")
     splits = split_samples(
         strata_of(found, kept), [s.group for s in found.samples], _given(found), options.seed
     )
-    told(_splits_told(splits, found))
+    if "train" not in splits:
+        raise DatasetError(f"{folder} has no training samples: all are {' or '.join(sorted(set(splits)))}")
+    note(_splits_told(splits, found))
     card = _card(found, kept, splits, wishes, options, reader.template)
-    _tell_repeated(kept, splits, told)
-    factor, unit, scale, size = _scaled(found, kept, splits, options, reader.template, told)
+    _tell_repeated(kept, splits, note)
+    factor, unit, scale, size = _scaled(found, kept, splits, options, reader.template, note)
     if reader.template is not None:
         raw = reader.template
         save_sample(out / SURFACE, {"vertices": raw.vertices, "faces": raw.faces})
@@ -129,7 +139,8 @@ def prepare_folder(
         Row(k.name, k.file, name, s.group, s.weight, None if isinstance(s.target, Source) else s.target, own)
         for k, s, name, own in zip(kept, found.samples, splits, factor, strict=True)
     ]
-    card = replace(card, unit=unit, scale=scale, size=size)
+    card = replace(card, unit=unit, scale=scale, size=size, remarks=tuple(remarks))
+    card = replace(card, listing=listing_of(folder, wishes))
     data = save_folder(out, replace(card, levels=options.levels or _levels(card, rows, kept, out)), rows)
     (out / MARK).unlink()
     return data
@@ -151,10 +162,22 @@ def check_unchanged(data: DataFolder, folder: Path, wishes: Wishes, options: Opt
         )
     for name, digest in data.card.sources.items():
         file = folder / name
-        if file.is_file() and file_digest(file) != digest:
-            raise DatasetError(f"{file} has changed since {data.path} was prepared from it; {remedy}")
-        if not file.is_file() and "/" in name:
+        if not file.is_file():
             raise DatasetError(f"{file} is gone since {data.path} was prepared from it; {remedy}")
+        if file_digest(file) != digest:
+            raise DatasetError(f"{file} has changed since {data.path} was prepared from it; {remedy}")
+    if data.card.listing != listing_of(folder, wishes):
+        raise DatasetError(
+            f"files were added to {folder}, or taken out, since {data.path} was prepared from it; {remedy}"
+        )
+
+
+def listing_of(folder: Path, wishes: Wishes) -> str:
+    """Return a digest of the names of the files in a folder that hold data."""
+    contents = contents_of(folder, wishes)
+    files = [*contents.meshes, *contents.maps, *contents.values, *contents.lists.values()]
+    names = sorted(file.relative_to(folder).as_posix() for file in files)
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _make_out(folder: Path, out: Path) -> None:
@@ -239,6 +262,8 @@ def _card(
     mean, std = moments_of(found, kept, splits)
     sources = {s.surface for s in found.samples} | {source.path for s in found.samples for source in s.inputs}
     sources |= {s.target.path for s in found.samples if isinstance(s.target, Source)} | {found.template}
+    contents = contents_of(found.folder, wishes)
+    sources |= {*contents.lists.values(), None if contents.table is None else contents.table.path}
     points = int(np.median([k.n for k in kept]))
     return Card(
         name=found.folder.resolve().name,
@@ -269,7 +294,7 @@ def _card(
         sources={
             path.relative_to(found.folder).as_posix()
             if path.is_relative_to(found.folder)
-            else path.name: file_digest(path)
+            else path.resolve().as_posix(): file_digest(path)
             for path in sorted(p for p in sources if p is not None)
         },
     )

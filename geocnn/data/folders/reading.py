@@ -136,7 +136,9 @@ class Reader:
             maps = read_map_file(source.path, self.wishes.nested, self.wishes.fill)
             return Values(maps.values.T.double().numpy(), NO_NAMES)
         unmended = None if self.fixes else raw
-        values = read_values(source, unmended if is_property(source) else None, self.opened)
+        values = read_values(
+            source, unmended if is_property(source) else None, self.opened, self.found.points
+        )
         if source.row is None or self.found.surfaces != "healpix" or not self._is_nested(source):
             return values
         return Values(reorder(torch.from_numpy(values.array.copy()), to="ring", dim=0).numpy(), values.names)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from geocnn.data.folders.contents import Contents, contents_of
-from geocnn.data.folders.files import SPLITS, stem
+from geocnn.data.folders.files import SPLITS
 from geocnn.data.folders.found import TASKS, Found, Sample, Source, Task, Wishes
+from geocnn.data.folders.matching import files_of_samples
 from geocnn.data.folders.one_surface import fields_of
 from geocnn.data.folders.point_values import holds_classes, read_values
 from geocnn.data.folders.tabled import (
@@ -83,10 +84,7 @@ def _beside(contents: Contents, samples: Sequence[Sample], wishes: Wishes) -> Fo
     values = [f for f in contents.values if not _is_input(f, contents.folder, wishes)]
     if wishes.target:
         values = [f for f in values if _is_called(f, contents.folder, wishes.target[0])]
-    by_stem: dict[str, list[Path]] = {}
-    for file in values:
-        by_stem.setdefault(stem(file), []).append(file)
-    targets: list[Path | None] = [_closest(sample, by_stem) for sample in samples]
+    targets = files_of_samples(samples, values, contents.folder, _several)
     if not any(targets):
         return None
     missing = [sample.name for sample, target in zip(samples, targets, strict=True) if target is None]
@@ -105,18 +103,11 @@ def _beside(contents: Contents, samples: Sequence[Sample], wishes: Wishes) -> Fo
     return Found(contents.folder, "meshes", task, result, (name or "label",), where)
 
 
-def _closest(sample: Sample, by_stem: dict[str, list[Path]]) -> Path | None:
-    """Return the file of a sample's name, of several that in its own folder."""
-    files = by_stem.get(Path(sample.name).name, [])
-    if len(files) > 1 and sample.surface is not None:
-        own = [file for file in files if file.parent == sample.surface.parent]
-        if len(own) != 1:
-            raise DatasetError(
-                f"beside {sample.surface.name} lie {', '.join(f.name for f in files)}; say by --target which "
-                "extension or folder holds what is to be learnt"
-            )
-        files = own
-    return files[0] if files else None
+def _several(sample: Sample, files: list[Path]) -> DatasetError:
+    return DatasetError(
+        f"beside {sample.name} lie {', '.join(f.name for f in files)}; say by --target which extension or "
+        "folder holds what is to be learnt"
+    )
 
 
 def _is_called(file: Path, folder: Path, name: str) -> bool:

@@ -36,6 +36,7 @@ def split_samples(
     >>> split_samples(["a"] * 10 + ["b"] * 10, [""] * 20, [""] * 20).count("train")
     14
     """
+    _check_groups(groups, given)
     n = len(strata)
     result = list(given)
     if any(result):
@@ -66,6 +67,17 @@ def split_samples(
     return result
 
 
+def _check_groups(groups: Sequence[str], given: Sequence[str]) -> None:
+    """Raise DatasetError where samples of one group are in two of the given splits."""
+    place: dict[str, str] = {}
+    for group, split in zip(groups, given, strict=True):
+        if group and split and place.setdefault(group, split) != split:
+            raise DatasetError(
+                f"samples of the group '{group}' are in {place[group]} and in {split}; give them one split, "
+                "or other groups"
+            )
+
+
 def folds(strata: Sequence[Hashable], groups: Sequence[str], count: int, seed: int = 0) -> list[int]:
     """Return the fold, 0 to count − 1, of each sample: stratified, whole groups together, of like size.
 
@@ -77,7 +89,9 @@ def folds(strata: Sequence[Hashable], groups: Sequence[str], count: int, seed: i
     units = _units(list(range(len(strata))), strata, groups)
     if not 3 <= count <= len(units):
         what = "groups" if any(groups) else "samples"
-        raise DatasetError(f"{count} folds of {len(units)} {what}: give 3 to {len(units)}")
+        few = f"{len(units)} {what if len(units) != 1 else what[:-1]}"
+        remedy = f"give 3 to {len(units)}" if len(units) >= 3 else f"three {what} at least are needed"
+        raise DatasetError(f"{count} folds of {few}: {remedy}")
     sizes, result = [0] * count, [0] * len(strata)
     of_stratum: dict[Hashable, list[int]] = {}
     for stratum, members in _shuffled(units, strata, seed).items():

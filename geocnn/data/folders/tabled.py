@@ -10,9 +10,13 @@ from pathlib import Path
 from geocnn.data.folders.contents import Contents
 from geocnn.data.folders.files import SPLITS, stem
 from geocnn.data.folders.found import Found, Sample, Surfaces, Target, Wishes
+from geocnn.data.folders.matching import Finder
 from geocnn.data.folders.table import GROUP, SampleTable, are_numbers, number
 from geocnn.errors import DatasetError
 from geocnn.wording import counted
+
+RESERVED = ("name", "file", "split", "group", "weight", "factor")
+"""Columns of samples.csv, which no target may be called."""
 
 LABELS = ("label", "labels", "class", "classes", "segment", "segmentation", "part", "y", "target")
 """Names of properties of a mesh file that are taken as the target without a word of the user."""
@@ -49,6 +53,11 @@ def from_table(
         raise DatasetError(
             f"{table.path}: a class is one column, but {', '.join(columns)} may be targets; name one by "
             "--target"
+        )
+    reserved = [name for name in columns if task == "regress" and name in RESERVED]
+    if reserved:
+        raise DatasetError(
+            f"{table.path}: give the column '{reserved[0]}' another name; samples.csv has one of its own"
         )
     rows = rows_of(table, samples)
     result = []
@@ -102,18 +111,10 @@ def rows_of(table: SampleTable, samples: Sequence[Sample]) -> dict[str, tuple[in
             f"{table.path} has no column that names files; call it 'file' (its columns are "
             f"{', '.join(table.columns)})"
         )
-    by_name: dict[str, list[Sample]] = {}
-    for sample in samples:
-        ends = {sample.name, Path(sample.name).name}
-        if sample.surface is not None:
-            ends |= {sample.surface.name, Path(sample.name).with_name(sample.surface.name).as_posix()}
-        ends |= {source.path.name for source in sample.inputs if source.row is None}
-        for end in ends:
-            by_name.setdefault(end, []).append(sample)
+    finder = Finder(samples)
     result: dict[str, tuple[int, dict[str, str]]] = {}
     for line, cells in table.rows:
-        wanted = cells[key].replace("\\", "/").removeprefix("./")
-        known = by_name.get(wanted) or by_name.get(Path(wanted).name) or by_name.get(stem(Path(wanted)))
+        known = finder.find(cells[key])
         if not known:
             raise DatasetError(f"{table.path}, line {line}: there is no file '{cells[key]}' in the folder")
         if len(known) > 1:
@@ -189,17 +190,30 @@ def with_splits(contents: Contents, found: Found) -> Found:
 
     Raises DatasetError where a list names no sample.
     """
-    named: dict[str, str] = {}
-    for split, names in contents.lists.items():
-        named |= {stem(Path(name)): split for name in names}
+    finder, listed = Finder(found.samples), dict[str, str]()
+    for split, file in contents.lists.items():
+        for name in _listed(file, finder):
+            known = finder.find(name)
+            if not known:
+                raise DatasetError(f"{file} names {name}, which no file in the folder is")
+            if len(known) > 1:
+                raise DatasetError(
+                    f"{file}: '{name}' may be {some([s.name for s in known])}; give its path in the folder"
+                )
+            if listed.setdefault(known[0].name, split) != split:
+                raise DatasetError(f"{known[0].name} is in {listed[known[0].name]} and in {split} ({file})")
     samples = []
     for sample in found.samples:
         parts = [SPLITS[p.lower()] for p in Path(sample.name).parts[:-1] if p.lower() in SPLITS]
-        split = sample.split or (parts[0] if parts else "") or named.pop(Path(sample.name).name, "")
+        split = sample.split or (parts[0] if parts else "") or listed.get(sample.name, "")
         samples.append(replace(sample, split=split))
-    if contents.lists and named:
-        split = next(iter(named.values()))
-        raise DatasetError(
-            f"{contents.folder / (split + '.txt')} names {some(list(named))}, which no file in the folder is"
-        )
     return replace(found, samples=samples)
+
+
+def _listed(file: Path, finder: Finder) -> list[str]:
+    """Return the names in a list: one per line, or several separated by blanks."""
+    names = []
+    for line in file.read_text(encoding="utf-8-sig").splitlines():
+        whole = line.strip()
+        names += [whole] if finder.find(whole) else whole.split()
+    return names

@@ -86,6 +86,11 @@ def settings_for(data: DataFolder) -> FolderSettings:
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
         raise DatasetError(f"{data.path} has no {empty[0]} samples; edit the column 'split' of its table")
+    weightless = [name for name in counts if counts[name] and not any(r.weight for r in data.of(name))]
+    if weightless:
+        raise DatasetError(
+            f"all {weightless[0]} samples of {data.path} have the weight 0; give some more weight"
+        )
     n = counts["train"]
     training = preset_of(data.card, n).training
     steps = training["epochs"] * max(1, n // training["batch_size"])
@@ -121,6 +126,7 @@ def folder_recipe(path: Path) -> Recipe:
         model_entries=lambda settings: {
             "card": _plain(card),
             "data": data.digest,
+            "origin": data.origin,
             "folds": settings.folds,
         },
         join=lambda networks, description: join(networks, description, card.is_classes),

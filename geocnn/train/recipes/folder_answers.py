@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geocnn.data.folders.card import SURFACE, Card, load_sample
-from geocnn.data.folders.files import files_in, is_map_file, is_mesh, is_values
+from geocnn.data.folders.card import SURFACE, Card, is_data_folder, load_sample
+from geocnn.data.folders.contents import contents_of
+from geocnn.data.folders.files import is_map_file, is_mesh, is_values
 from geocnn.data.folders.found import Found, Sample, Wishes
-from geocnn.data.folders.one_surface import samples_of
+from geocnn.data.folders.one_surface import is_truth, samples_of
 from geocnn.data.folders.reading import Read, Reader
 from geocnn.data.folders.samples import in_units, surface_of
 from geocnn.data.folders.scaling import UNLIKE_RESOLUTION, factor_of
@@ -89,7 +90,8 @@ def inputs(request: Request, model: dict[str, Any], console: Console) -> Inputs:
     chosen = card.columns if card.surfaces == "healpix" else card.fields
     said: Any = card.polarisation or None
     wishes = Wishes(inputs=chosen, nested=request.nested, fill=request.fill, polarisation=said)
-    found = Found(asked_folder, card.surfaces, card.task, samples, card.target, "")
+    points = 0 if template is None else template.n_points
+    found = Found(asked_folder, card.surfaces, card.task, samples, card.target, "", points=points)
     reads = list(Reader(found, wishes, card.fixes))
     if card.surfaces == "meshes":
         factors = [_factor(read, card, console) for read in reads]
@@ -114,13 +116,22 @@ def _samples(file: Path, card: Card, n: int | None) -> list[Sample]:
     ]
     if not file.exists():
         raise DatasetError(f"there is no file or folder {file}")
-    files = [f for f in files_in(file) if wanted(f)] if file.is_dir() else [file]
+    if is_data_folder(file):
+        raise DatasetError(f"{file} is a data folder; give the files it was made from, or geocnn evaluate it")
+    files = [f for f in _files_of(file) if wanted(f)] if file.is_dir() else [file]
     if not files or not wanted(files[0]):
         raise DatasetError(f"{file} holds no {what}, which this model answers")
     folder = file if file.is_dir() else file.parent
     if card.surfaces == "meshes":
         return named_samples(folder, files)
     return samples_of(folder, files, n)[0]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder but for those that say what is true of the others."""
+    contents = contents_of(folder, Wishes())
+    values = [f for f in [*contents.values, *contents.maps] if not is_truth(f, folder, Wishes())]
+    return [*contents.meshes, *values]
 
 
 def _tensors(read: Read) -> dict[str, Tensor]:

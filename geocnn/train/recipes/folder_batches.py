@@ -95,7 +95,7 @@ class Score:
         answer, truth = rows_of(network, given), given.truth
         assert truth is not None
         if not self.card.is_classes:
-            share = given.share / given.share.sum()
+            share = given.share / given.share.sum().clamp_min(1e-12)
             loss = ((answer - truth).square().mean(-1) * share).sum()
             return loss, {"error": loss.sqrt()}
         share = given.share * (truth >= 0)

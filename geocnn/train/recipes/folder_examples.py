@@ -82,7 +82,7 @@ def chosen(errors: Float64[Tensor, " n"], most: int = MOST_EXAMPLES) -> tuple[li
     """Return the numbers of the worst samples, and of others around the median; all are worst where few.
 
     >>> chosen(torch.tensor([0.1, 0.9, 0.3, 0.2, 0.8, 0.0, 0.4]).double(), 4)
-    ([1, 4], [2, 3])
+    ([1, 4], [6, 2])
     """
     order = errors.nan_to_num(-1).argsort(descending=True, stable=True).tolist()
     if len(order) <= most:
