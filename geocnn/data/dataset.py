@@ -15,9 +15,10 @@ from torch import Tensor
 from torch_geometric.data import Dataset
 
 from geocnn.data.folders.card import Card, DataFolder, Row, is_data_folder, open_folder
+from geocnn.data.folders.changes import Options
 from geocnn.data.folders.found import Wishes
 from geocnn.data.folders.items import items_of
-from geocnn.data.folders.preparing import Options, prepare_folder
+from geocnn.data.folders.preparing import prepare_folder
 from geocnn.data.folders.samples import in_type_of, surface_of
 from geocnn.data.given import write_fields, write_maps, write_meshes
 from geocnn.data.surface_data import SurfaceData

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from geocnn.console import make_console
 from geocnn.data.folders.card import DataFolder, is_data_folder, open_folder
+from geocnn.data.folders.changes import Options, check_unchanged
 from geocnn.data.folders.found import TASKS, Wishes
-from geocnn.data.folders.preparing import Options, check_unchanged, prepare_folder
+from geocnn.data.folders.preparing import prepare_folder
 from geocnn.errors import DatasetError, GeocnnError
 from geocnn.geometry.doctor.repairs import REPAIRS
 from geocnn.train.command import given_settings, setting_options, start, with_options

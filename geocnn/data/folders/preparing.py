@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from geocnn.data.folders.card import (
     save_folder,
     save_sample,
 )
+from geocnn.data.folders.changes import Options, listing_of, said
 from geocnn.data.folders.contents import contents_of
 from geocnn.data.folders.files import values_suffix
 from geocnn.data.folders.found import Found, Source, Wishes
@@ -51,7 +51,6 @@ from geocnn.data.folders.scaling import (
 )
 from geocnn.data.folders.splitting import split_samples
 from geocnn.errors import DatasetError
-from geocnn.geometry.core.defaults import SPACINGS, Kind
 from geocnn.geometry.core.half_edges import wound_alike
 from geocnn.geometry.core.hierarchy import resolutions
 from geocnn.geometry.io import RawMesh
@@ -67,22 +66,6 @@ MARK = ".geocnn-unfinished"
 
 Told = Callable[[str], None]
 """What takes a line for the user."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a folder is prepared, beside what the user says it holds."""
-
-    fixes: tuple[str, ...] = ()
-    """Repairs that are made where they apply."""
-    scale: Literal["auto", "set", "each"] = "auto"
-    seed: int = 0
-    """Of the random split."""
-    radius: float = SPACINGS
-    """Of kernels, in median point spacings of the training set."""
-    kind: Kind = "log"
-    levels: int | None = None
-    """Of hierarchies; None: as many as the smallest mesh allows, at most MOST_LEVELS."""
 
 
 def prepare_folder(
@@ -144,40 +127,6 @@ def prepare_folder(
     data = save_folder(out, replace(card, levels=options.levels or _levels(card, rows, kept, out)), rows)
     (out / MARK).unlink()
     return data
-
-
-def said(wishes: Wishes, options: Options) -> str:
-    """Return what differs from the defaults, as one line."""
-    own = {**vars(wishes), **vars(options)}
-    usual = {**vars(Wishes()), **vars(Options())}
-    return ", ".join(f"{name} {value}" for name, value in own.items() if value != usual[name])
-
-
-def check_unchanged(data: DataFolder, folder: Path, wishes: Wishes, options: Options) -> None:
-    """Raise DatasetError unless a data folder was made from these files, in this way."""
-    remedy = f"remove {data.path}, or name another folder"
-    if data.card.given != said(wishes, options):
-        raise DatasetError(
-            f"{data.path} was prepared with other options ({data.card.given or 'none'}); {remedy}"
-        )
-    for name, digest in data.card.sources.items():
-        file = folder / name
-        if not file.is_file():
-            raise DatasetError(f"{file} is gone since {data.path} was prepared from it; {remedy}")
-        if file_digest(file) != digest:
-            raise DatasetError(f"{file} has changed since {data.path} was prepared from it; {remedy}")
-    if data.card.listing != listing_of(folder, wishes):
-        raise DatasetError(
-            f"files were added to {folder}, or taken out, since {data.path} was prepared from it; {remedy}"
-        )
-
-
-def listing_of(folder: Path, wishes: Wishes) -> str:
-    """Return a digest of the names of the files in a folder that hold data."""
-    contents = contents_of(folder, wishes)
-    files = [*contents.meshes, *contents.maps, *contents.values, *contents.lists.values()]
-    names = sorted(file.relative_to(folder).as_posix() for file in files)
-    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _make_out(folder: Path, out: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from geocnn.data.folders.card import open_folder, save_folder
+from geocnn.data.folders.changes import Options, check_unchanged
 from geocnn.data.folders.files import files_in
 from geocnn.data.folders.found import Wishes
-from geocnn.data.folders.preparing import Options, check_unchanged, prepare_folder
+from geocnn.data.folders.preparing import prepare_folder
 from geocnn.data.folders.recognise import recognise
 from geocnn.data.folders.splitting import split_samples
 from geocnn.errors import DatasetError

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from geocnn.data.folders.card import open_folder
+from geocnn.data.folders.changes import Options, check_unchanged
 from geocnn.data.folders.found import Wishes
 from geocnn.data.folders.items import items_of
-from geocnn.data.folders.preparing import Options, check_unchanged, prepare_folder
+from geocnn.data.folders.preparing import prepare_folder
 from geocnn.data.folders.samples import in_type_of, in_units, truth_of
 from geocnn.errors import DatasetError
 from geocnn.geometry.io import raw_mesh, read_mesh, save_ply, write_mesh
