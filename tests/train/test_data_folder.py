@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -263,3 +264,44 @@ def test_what_cannot_be(tmp_path, capsys):
 def test_a_name_of_nothing(tmp_path, capsys):
     assert run("train", "scnas") == 2
     assert "there is no folder 'scnas' here, and no recipe of that name" in capsys.readouterr().err
+
+
+def test_answers_lie_as_the_files_that_were_asked_about(tmp_path, capsys):
+    """Files of one name in two folders have an answer each."""
+    made.labelled_points(tmp_path / "parts")
+    assert run("train", "parts", *QUICK, "--no-baseline") == 0
+    for place in ("one", "two"):
+        (tmp_path / "new" / place).mkdir(parents=True)
+        shutil.copy(tmp_path / "parts" / ("s0.ply" if place == "one" else "s1.ply"), f"new/{place}/x.ply")
+    assert run("predict", "runs/parts-1", "new") == 0
+    for place in ("one", "two"):
+        answer = read_mesh(f"new-answers/{place}/x.answers.ply")
+        assert torch.equal(answer.vertices, read_mesh(f"new/{place}/x.ply").vertices)
+    assert "one/x.ply" in capsys.readouterr().out
+    # answers among the files are not asked about
+    assert run("predict", "runs/parts-1", "new/one/x.ply") == 0
+    assert (tmp_path / "new/one/x.answers.ply").is_file()
+    assert run("predict", "runs/parts-1", "new", "--out", "again") == 0
+    assert len(list((tmp_path / "again").rglob("*.ply"))) == 2
+
+
+def test_a_table_of_fields_is_learnt_and_answered(tmp_path):
+    folder = made.fields_on_one(tmp_path / "cortex")
+    np.savetxt(folder / "fields.csv", np.load(folder / "fields.npy"), delimiter=",")
+    (folder / "fields.npy").unlink()
+    assert run("train", "cortex", *QUICK, "--no-baseline") == 0
+    shutil.copy(folder / "fields.csv", "new.csv")
+    assert run("predict", "runs/cortex-1", "new.csv") == 0
+    assert len(table("new.answers.csv")) == 12
+    assert run("predict", "runs/cortex-1", "cortex") == 0  # its own folder: the table of labels is no field
+    assert len(table("cortex-answers/cortex.answers.csv")) == 12
+
+
+def test_weights_of_nothing(tmp_path, capsys):
+    rows = "".join(f"m{k},{k / 3},{int(k % 4 == 0)}\n" for k in range(16))
+    made.with_table(tmp_path / "few", "file,length,weight\n" + rows, count=16)
+    assert run("train", "few", *QUICK, "--no-baseline", "--batch-size", "1") == 0
+    assert "nan" not in capsys.readouterr().out
+    made.with_table(tmp_path / "none", "file,length,weight\n" + "".join(f"m{k},{k},0\n" for k in range(6)))
+    assert run("train", "none", *QUICK) == 2
+    assert "have the weight 0" in capsys.readouterr().err

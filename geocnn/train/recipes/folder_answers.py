@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     from geocnn.train.prediction import Prediction
 
+MOST_LINES = 20
+"""Of tables of answers on the console; files have all."""
+
 AT_ONCE = 8
 """Fields on one surface that are answered together."""
 
@@ -172,7 +175,9 @@ def present(prediction: Prediction) -> None:
     counts = [surface.n_points for surface in asked.surfaces]
     of_each = answers.split(counts)
     spreads = [None] * len(counts) if spread is None else spread.split(counts)
-    for file in write_points(asked.reads, of_each, spreads, card, folder, prediction.request.nested):
+    for file in write_points(
+        asked.reads, of_each, spreads, card, folder, prediction.request.nested, asked.folder
+    ):
         prediction.wrote(file)
     _print_points(prediction, card, asked, of_each)
     _draw(prediction, card, asked, of_each, folder)
@@ -185,7 +190,7 @@ def _draw(
     if not can_draw():
         prediction.console.print(NO_PICTURE, style="yellow", highlight=False, markup=False, soft_wrap=True)
         return
-    names = [_name(read) for read in asked.reads]
+    names = [_name(read, asked) for read in asked.reads]
     surfaces = [read.raw or surface for read, surface in zip(asked.reads, asked.surfaces, strict=True)]
     fields = [read.fields for read in asked.reads]
     joint = "." if len(names) == 1 else "-"
@@ -212,7 +217,7 @@ def _write_rows(
 ) -> None:
     from rich.table import Table
 
-    names = [_name(read) for read in asked.reads]
+    names = [_name(read, asked) for read in asked.reads]
     given = card.classes if card.is_classes else card.target
     columns = ["file", *(["class"] if card.is_classes else []), *given]
     columns += [] if spread is None else [f"spread of {name}" for name in given]
@@ -223,14 +228,18 @@ def _write_rows(
         best = [card.classes[int(own.argmax())]] if card.is_classes else []
         rows.append([name, *best, *(f"{value:.6g}" for value in every.tolist())])
         shown = [*best, f"{float(own.max()):.3f}"] if best else [f"{value:.5g}" for value in own.tolist()]
-        table.add_row(name, *shown)
+        if len(rows) <= MOST_LINES:
+            table.add_row(name, *shown)
     write_table(file, columns, rows)
     prediction.console.print(table)
+    _tell_others(prediction, len(rows))
     prediction.wrote(file)
 
 
-def _name(read: Read) -> str:
-    return read.sample.name if read.sample.surface is None else read.sample.surface.name
+def _name(read: Read, asked: Asked) -> str:
+    """Return the name of a sample: of its file in the folder that was asked about, or its own."""
+    surface = read.sample.surface
+    return read.sample.name if surface is None else surface.relative_to(asked.folder).as_posix()
 
 
 def _print_points(
@@ -241,10 +250,16 @@ def _print_points(
 
     shown = card.classes if card.is_classes else card.target
     table = Table("file", *shown[:8], title="share of the area" if card.is_classes else "mean over the area")
-    for read, surface, own in zip(asked.reads, asked.surfaces, answers, strict=True):
+    for read, surface, own in list(zip(asked.reads, asked.surfaces, answers, strict=True))[:MOST_LINES]:
         weight = (surface.areas / surface.areas.sum()).double()
         value = torch.nn.functional.one_hot(own.argmax(-1), own.shape[1]).double() if card.is_classes else own
         mean = (weight[:, None] * value).sum(0).tolist()
         cells = [f"{100 * v:.1f} %" if card.is_classes else f"{v:.5g}" for v in mean[:8]]
-        table.add_row(_name(read), *cells)
+        table.add_row(_name(read, asked), *cells)
     prediction.console.print(table)
+    _tell_others(prediction, len(answers))
+
+
+def _tell_others(prediction: Prediction, count: int) -> None:
+    if count > MOST_LINES:
+        prediction.console.print(f"and {count - MOST_LINES:,} more, in the files", highlight=False)

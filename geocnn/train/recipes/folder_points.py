@@ -33,8 +33,10 @@ def write_points(
     card: Card,
     folder: Path,
     nested: bool | None,
+    root: Path | None = None,
 ) -> list[Path]:
-    """Write the answers for the points of samples; return the files.
+    """Write the answers for the points of samples; return the files, which lie in `folder` as those that were
+    asked about lie in `root`.
 
     Meshes: NAME.answers with their extension (.ply for those that hold no values), and where labels came in
     files beside the meshes, one like these. Fields: a file per sample, or per file of several samples, in its
@@ -43,22 +45,36 @@ def write_points(
     columns = [columns_of(own, doubt, card) for own, doubt in zip(answers, spreads, strict=True)]
     if card.surfaces == "meshes":
         each = zip(reads, answers, columns, strict=True)
-        return [file for read, own, named in each for file in _write_mesh(read, own, named, card, folder)]
+        return [
+            file
+            for read, own, named in each
+            for file in _write_mesh(read, own, named, card, _place(read.sample.surface, root, folder))
+        ]
     together: dict[Path, list[int]] = {}
     for k, read in enumerate(reads):
         together.setdefault(read.sample.inputs[0].path, []).append(k)
     files = []
     for path, members in together.items():
         own = [columns[k] for k in members]
+        place = _place(path, root, folder)
         if is_fits(path):
-            files.append(_write_map(path, own[0], card, folder, nested))
+            files.append(_write_map(path, own[0], card, place, nested))
             continue
         if card.nside and nested:
             own = [{name: _nested(array) for name, array in one.items()} for one in own]
         names = [reads[k].sample.inputs[0].name or reads[k].sample.name for k in members]
         several = len(members) > 1 or reads[members[0]].sample.inputs[0].row is not None
-        files.append(_write_values(path, own, names if several else None, card, folder))
+        files.append(_write_values(path, own, names if several else None, card, place))
     return files
+
+
+def _place(path: Path | None, root: Path | None, folder: Path) -> Path:
+    """Return the folder in `folder` that is where a file's is in `root`; it is made."""
+    if path is None or root is None:
+        return folder
+    place = folder / path.parent.relative_to(root)
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 def columns_of(answers: Points, spread: Points | None, card: Card) -> Columns:
